@@ -1,0 +1,171 @@
+//! Settings of the server: one struct, each field a flag and an environment variable.
+//!
+//! Made by `main` from the command line (or by a test by hand), checked once by
+//! [`ServeConfig::validate`], then shared unchanged.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread};
+
+use clap::{Args, ValueEnum};
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// Settings of `pawprint serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeConfig {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, env = "PAWPRINT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    /// Folder that holds the database, the images, the jobs and the models
+    #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Token that requests must carry as `Authorization: Bearer …`
+    #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub api_token: Option<String>,
+
+    /// Accept requests without a token on an address that other machines can reach
+    #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
+    pub allow_anonymous: bool,
+
+    /// How the log is written
+    #[arg(long, env = "PAWPRINT_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Jobs that train at the same time; the others wait
+    #[arg(long, env = "PAWPRINT_MAX_RUNNING_JOBS", default_value = "1", value_name = "N")]
+    pub max_running_jobs: NonZeroUsize,
+
+    /// Threads of each trainer [default: the processors this process may use]
+    #[arg(long, env = "PAWPRINT_TRAINER_THREADS", value_name = "N")]
+    pub trainer_threads: Option<NonZeroUsize>,
+
+    /// Threads a prediction is computed with [default: the processors this process may use]
+    #[arg(long, env = "PAWPRINT_INFERENCE_THREADS", value_name = "N")]
+    pub inference_threads: Option<NonZeroUsize>,
+
+    /// Predictions that may wait for the model before more are refused
+    #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "256", value_name = "N")]
+    pub queue_capacity: NonZeroUsize,
+
+    /// Largest image, in bytes
+    #[arg(long, env = "PAWPRINT_MAX_IMAGE_BYTES", default_value = "33554432", value_name = "BYTES")]
+    pub max_image_bytes: u64,
+
+    /// Largest image, in pixels
+    #[arg(long, env = "PAWPRINT_MAX_IMAGE_PIXELS", default_value = "64000000", value_name = "PIXELS")]
+    pub max_image_pixels: u64,
+
+    /// Largest archive, in bytes as it is sent
+    #[arg(long, env = "PAWPRINT_MAX_ARCHIVE_BYTES", default_value = "17179869184", value_name = "BYTES")]
+    pub max_archive_bytes: u64,
+
+    /// Most entries of an archive
+    #[arg(long, env = "PAWPRINT_MAX_ARCHIVE_ENTRIES", default_value = "500000", value_name = "N")]
+    pub max_archive_entries: u64,
+
+    /// Most bytes that an archive may unpack to
+    #[arg(long, env = "PAWPRINT_MAX_UNPACKED_BYTES", default_value = "68719476736", value_name = "BYTES")]
+    pub max_unpacked_bytes: u64,
+
+    /// Most images of one prediction request
+    #[arg(long, env = "PAWPRINT_MAX_PREDICT_IMAGES", default_value = "64", value_name = "N")]
+    pub max_predict_images: NonZeroUsize,
+
+    /// Seconds that requests and trainers get to end when the server is asked to stop
+    #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
+    pub shutdown_seconds: u64,
+
+    /// The program that trains; this one where it is left out (tests name the built binary)
+    #[arg(skip)]
+    pub trainer_program: Option<PathBuf>,
+}
+
+/// Settings that don't go together.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Anybody on the network could use the server.
+    #[error(
+        "{0} can be reached from other machines, and no token is set: set PAWPRINT_API_TOKEN, or say --allow-anonymous (PAWPRINT_ALLOW_ANONYMOUS=true) if anybody may use it"
+    )]
+    Anonymous(SocketAddr),
+    /// A token that no client could send.
+    #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
+    Token,
+}
+
+impl ServeConfig {
+    /// Checks what single flags can't.
+    ///
+    /// # Errors
+    /// A combination that makes no sense or isn't safe, naming the variable.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        match &self.api_token {
+            None if !self.listen.ip().is_loopback() && !self.allow_anonymous => {
+                Err(ConfigError::Anonymous(self.listen))
+            }
+            Some(token) if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(ConfigError::Token)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Threads of each trainer.
+    #[must_use]
+    pub fn trainer_threads(&self) -> usize {
+        self.trainer_threads.unwrap_or_else(processors).get()
+    }
+
+    /// Threads a prediction is computed with.
+    #[must_use]
+    pub fn inference_threads(&self) -> usize {
+        self.inference_threads.unwrap_or_else(processors).get()
+    }
+}
+
+/// The processors this process may use, within its cgroup's quota.
+#[must_use]
+pub fn processors() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: ServeConfig,
+    }
+
+    fn config(arguments: &[&str]) -> ServeConfig {
+        Command::parse_from(["pawprint"].iter().chain(arguments)).config
+    }
+
+    #[test]
+    fn an_open_address_needs_a_token_or_a_word() {
+        assert!(config(&[]).validate().is_ok());
+        assert!(config(&["--listen", "[::1]:0"]).validate().is_ok());
+        assert!(config(&["--listen", "0.0.0.0:80"]).validate().is_err());
+        assert!(config(&["--listen", "0.0.0.0:80", "--allow-anonymous"]).validate().is_ok());
+        assert!(config(&["--listen", "0.0.0.0:80", "--api-token", "s3cret"]).validate().is_ok());
+    }
+
+    #[test]
+    fn a_token_that_no_client_could_send_is_refused() {
+        for token in ["", "two words", "naïve"] {
+            assert!(config(&["--api-token", token]).validate().is_err(), "{token:?}");
+        }
+    }
+}

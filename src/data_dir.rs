@@ -1,0 +1,156 @@
+//! The data directory: what lies where in it, and the lock that keeps a second server out.
+//!
+//! ```text
+//! lock                      held while a server runs
+//! pawprint.sqlite           the database
+//! blobs/ab/ab12…            images as they were uploaded, by SHA-256
+//! cache/                    decoded images; may be deleted while no server runs
+//! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
+//! models/<id>.safetensors   models
+//! tmp/                      uploads under way; emptied at start
+//! ```
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::domain::{JobId, ModelId};
+
+/// A data directory that this process has locked.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another server holds it.
+    #[error(
+        "{0} is in use by another pawprint server; stop that one, or choose another --data-dir (PAWPRINT_DATA_DIR)"
+    )]
+    InUse(PathBuf),
+    /// It can't be made or written.
+    #[error("can't use {path} as the data directory")]
+    Io {
+        /// The folder or file in question.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the folders that are missing, takes the lock and empties `tmp/`.
+    ///
+    /// # Errors
+    /// Another server holds it, or it can't be written.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { path, source }
+        };
+        fs::create_dir_all(root).map_err(at(root))?;
+        // Absolute, because trainers are told of it and the working directory may change.
+        let root = root.canonicalize().map_err(at(root))?;
+        let lock_path = root.join("lock");
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(root)),
+            Err(TryLockError::Error(source)) => return Err(at(&lock_path)(source)),
+        }
+        let data_dir = Self { root, _lock: lock };
+        let tmp = data_dir.tmp();
+        match fs::remove_dir_all(&tmp) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&tmp)(error)),
+            _ => {}
+        }
+        for folder in [tmp, data_dir.blobs(), data_dir.cache(), data_dir.jobs(), data_dir.models()] {
+            fs::create_dir_all(&folder).map_err(at(&folder))?;
+        }
+        Ok(data_dir)
+    }
+
+    /// The directory itself, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database's file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.root.join("pawprint.sqlite")
+    }
+
+    /// Images as they were uploaded.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Decoded images.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// The folders of all jobs.
+    #[must_use]
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// The folder of one job.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> PathBuf {
+        self.jobs().join(id.to_string())
+    }
+
+    /// The files of all models.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// The file of one model.
+    #[must_use]
+    pub fn model(&self, id: ModelId) -> PathBuf {
+        self.models().join(format!("{id}.safetensors"))
+    }
+
+    /// Files that are not yet what they are to be, on the same file system.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_servers_cannot_share_a_data_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path()).unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(Error::InUse(_))));
+        drop(first);
+        assert!(DataDir::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn uploads_that_a_crash_left_behind_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let leftover = folder.path().join("tmp/half-an-upload");
+        fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+        fs::write(&leftover, "x").unwrap();
+        let _data_dir = DataDir::open(folder.path()).unwrap();
+        assert!(!leftover.exists());
+    }
+}

@@ -1,0 +1,314 @@
+//! Datasets: classes, splits, images, and the rules that place an image.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{DatasetId, ImageId, Name, Timestamp};
+
+/// The part of a dataset that an image serves in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Seen by the optimizer.
+    Train,
+    /// Chooses the best epoch.
+    Validation,
+    /// Looked at once, when training is over.
+    Test,
+}
+
+impl Split {
+    /// Every split, in the order people name them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// The word of the API, the database and the manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
+    /// A stable place for an image that comes without one: 70 % training, 15 % validation and
+    /// 15 % test, by the image's own hash, so that the same photo always lands in the same split.
+    #[must_use]
+    pub fn by_content(digest: &Digest) -> Self {
+        let mut head = [0; 8];
+        head.copy_from_slice(&digest.0[..8]);
+        match u64::from_be_bytes(head) % 100 {
+            0..70 => Self::Train,
+            70..85 => Self::Validation,
+            _ => Self::Test,
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no split.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no split: use train, validation or test")]
+pub struct UnknownSplit(pub String);
+
+impl FromStr for Split {
+    type Err = UnknownSplit;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSplit> {
+        Self::ALL
+            .into_iter()
+            .find(|split| split.as_str() == text)
+            .ok_or_else(|| UnknownSplit(text.to_owned()))
+    }
+}
+
+/// SHA-256 of an image's encoded bytes: its identity. Written as 64 lowercase hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "hex")] pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, hex::FromHexError> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)?;
+        Ok(Self(digest))
+    }
+}
+
+/// The classes of a dataset, in the order of their indices: index 0 is the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Name>", into = "Vec<Name>")]
+pub struct Classes(Vec<Name>);
+
+/// Why a list of names can't be the classes of a dataset.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidClasses {
+    /// A classifier needs something to tell apart.
+    #[error("a dataset needs two or more classes")]
+    TooFew,
+    /// More than a label's index can count.
+    #[error("a dataset has at most 1000 classes")]
+    TooMany,
+    /// Two names that differ at most in case.
+    #[error("class `{0}` is named twice (names are compared without regard to case)")]
+    Duplicate(Name),
+    /// A folder of that name would be taken for a split.
+    #[error("a class can't be named `{0}`: that is the name of a split")]
+    NamedLikeSplit(Name),
+}
+
+impl Classes {
+    /// The classes of those names.
+    ///
+    /// # Errors
+    /// Fewer than two, more than 1000, the same name twice, or the name of a split.
+    pub fn new(names: Vec<Name>) -> Result<Self, InvalidClasses> {
+        match names.len() {
+            0 | 1 => return Err(InvalidClasses::TooFew),
+            1001.. => return Err(InvalidClasses::TooMany),
+            _ => {}
+        }
+        for (index, name) in names.iter().enumerate() {
+            if Split::ALL.iter().any(|split| name.eq_ignore_ascii_case(split.as_str())) {
+                return Err(InvalidClasses::NamedLikeSplit(name.clone()));
+            }
+            if names[..index].iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+                return Err(InvalidClasses::Duplicate(name.clone()));
+            }
+        }
+        Ok(Self(names))
+    }
+
+    /// The names, in the order of their indices.
+    #[must_use]
+    pub fn names(&self) -> &[Name] {
+        &self.0
+    }
+
+    /// The index of the class of that name, without regard to case.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|class| class.eq_ignore_ascii_case(name))
+    }
+
+    /// The name of the class of that index.
+    #[must_use]
+    pub fn name(&self, index: usize) -> Option<&Name> {
+        self.0.get(index)
+    }
+}
+
+impl TryFrom<Vec<Name>> for Classes {
+    type Error = InvalidClasses;
+
+    fn try_from(names: Vec<Name>) -> Result<Self, InvalidClasses> {
+        Self::new(names)
+    }
+}
+
+impl From<Classes> for Vec<Name> {
+    fn from(classes: Classes) -> Self {
+        classes.0
+    }
+}
+
+impl Default for Classes {
+    /// Cat and dog, the classes of the reference notebook.
+    fn default() -> Self {
+        let names = ["cat", "dog"].into_iter().filter_map(|name| name.parse().ok());
+        Self(names.collect())
+    }
+}
+
+/// How many images each class has, by split.
+pub type Counts = BTreeMap<Split, BTreeMap<Name, u64>>;
+
+/// A dataset as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dataset {
+    /// Its id.
+    pub id: DatasetId,
+    /// Its unique name.
+    pub name: Name,
+    /// Its classes.
+    pub classes: Classes,
+    /// Hash over (sha256, label, split) of all images: the same content gives the same version.
+    pub version: Digest,
+    /// Images by split and class; every split and class is there, with 0 where it is empty.
+    pub counts: Counts,
+    /// Images in all.
+    pub images: u64,
+    /// Bytes of all images as they were uploaded.
+    pub bytes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// One image of a dataset.
+#[derive(Debug, Clone, Serialize)]
+pub struct Image {
+    /// Its id.
+    pub id: ImageId,
+    /// The dataset it is in.
+    pub dataset_id: DatasetId,
+    /// The name it was uploaded under.
+    pub file_name: String,
+    /// Its class.
+    pub label: Name,
+    /// The split it serves in.
+    pub split: Split,
+    /// Media type of the original bytes.
+    pub media_type: String,
+    /// Pixels across, upright.
+    pub width: u32,
+    /// Pixels down, upright.
+    pub height: u32,
+    /// Size of the original bytes.
+    pub bytes: u64,
+    /// Hash of the original bytes.
+    pub sha256: Digest,
+    /// When it entered the dataset.
+    pub created_at: Timestamp,
+}
+
+/// One line of a manifest: an image as a job sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The image's row, for people to find it again.
+    pub image_id: ImageId,
+    /// Hash of its bytes.
+    pub sha256: Digest,
+    /// Index of its class.
+    pub label: usize,
+    /// The split it serves in.
+    pub split: Split,
+}
+
+/// The version of a dataset with these samples: a SHA-256 over (sha256, label, split) in the
+/// order of the hashes, whatever order they come in.
+#[must_use]
+pub fn version_of(samples: &[Sample]) -> Digest {
+    let mut ordered: Vec<&Sample> = samples.iter().collect();
+    ordered.sort_unstable_by_key(|sample| sample.sha256);
+    let mut hasher = Sha256::new();
+    for sample in ordered {
+        hasher.update(sample.sha256.0);
+        hasher.update((sample.label as u64).to_be_bytes());
+        hasher.update([sample.split as u8]);
+    }
+    Digest(hasher.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(content: &str, label: usize, split: Split) -> Sample {
+        Sample { image_id: ImageId::new(), sha256: Digest::of(content.as_bytes()), label, split }
+    }
+
+    #[test]
+    fn the_version_depends_on_content_alone() {
+        let a = sample("a", 0, Split::Train);
+        let b = sample("b", 1, Split::Test);
+        let same_a = Sample { image_id: ImageId::new(), ..a };
+        assert_eq!(version_of(&[a, b]), version_of(&[b, same_a]));
+        assert_ne!(version_of(&[a, b]), version_of(&[a]));
+        assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { label: 0, ..b }]));
+        assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { split: Split::Train, ..b }]));
+    }
+
+    #[test]
+    fn content_splits_are_stable_and_near_seventy_fifteen_fifteen() {
+        let mut counts = BTreeMap::new();
+        for number in 0..10_000_u32 {
+            let digest = Digest::of(&number.to_be_bytes());
+            assert_eq!(Split::by_content(&digest), Split::by_content(&digest));
+            *counts.entry(Split::by_content(&digest)).or_insert(0) += 1;
+        }
+        assert!((6_800..7_200).contains(&counts[&Split::Train]), "{counts:?}");
+        assert!((1_350..1_650).contains(&counts[&Split::Validation]), "{counts:?}");
+        assert!((1_350..1_650).contains(&counts[&Split::Test]), "{counts:?}");
+    }
+
+    #[test]
+    fn classes_must_be_told_apart() {
+        let classes = |names: &[&str]| {
+            Classes::new(names.iter().map(|name| name.parse().unwrap()).collect())
+        };
+        assert_eq!(classes(&["cat"]), Err(InvalidClasses::TooFew));
+        assert!(matches!(classes(&["cat", "Cat"]), Err(InvalidClasses::Duplicate(_))));
+        assert!(matches!(classes(&["cat", "Train"]), Err(InvalidClasses::NamedLikeSplit(_))));
+        assert_eq!(classes(&["cat", "dog"]), Ok(Classes::default()));
+        assert_eq!(Classes::default().index_of("DOG"), Some(1));
+    }
+}

@@ -1,0 +1,35 @@
+//! What is measured of an epoch and of a finished model.
+
+use serde::{Deserialize, Serialize};
+
+/// One completed epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Its number, from 1.
+    pub epoch: u32,
+    /// Mean binary cross-entropy over the training images, as they were seen.
+    pub train_loss: f64,
+    /// Share of training images told right, as they were seen.
+    pub train_accuracy: f64,
+    /// Mean binary cross-entropy over the validation split after the epoch.
+    pub val_loss: f64,
+    /// Share of the validation split told right after the epoch.
+    pub val_accuracy: f64,
+    /// Step size of the epoch.
+    pub learning_rate: f64,
+    /// Wall-clock time of the epoch, validation included.
+    pub seconds: f64,
+    /// Training and validation images per second of that time.
+    pub images_per_second: f64,
+}
+
+/// Loss and accuracy over one split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Images judged.
+    pub count: u64,
+    /// Mean binary cross-entropy.
+    pub loss: f64,
+    /// Share told right, at threshold 0.5.
+    pub accuracy: f64,
+}

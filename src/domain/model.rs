@@ -1,0 +1,134 @@
+//! Models: the card that travels in the file, and the row that the API shows.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    JobId, ModelId, Name, Timestamp,
+    dataset::{Classes, Digest},
+    metrics::Score,
+    recipe::{Params, Recipe},
+};
+
+/// The layers of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Five convolutions and a dense layer, `architectures::cnn`.
+    Cnn,
+}
+
+impl Architecture {
+    /// The word of the API, the database and the card.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cnn => "cnn",
+        }
+    }
+}
+
+/// How pixels become numbers: what a network was trained on and must be asked with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Pixels across; the aspect is not kept.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// How images are resized.
+    pub resize: Resize,
+    /// How a byte becomes the network's input.
+    pub normalise: Normalise,
+}
+
+/// A way to resize.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Bilinear over the area that a target pixel covers (a triangle filter, as in Pillow), so
+    /// that a large photo and its thumbnail give the same picture.
+    BilinearAntialiased,
+}
+
+/// A way to turn RGB bytes into numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalise {
+    /// RGB, divided by 255.
+    UnitRange,
+}
+
+/// The card of a model, in the header of its file: where it comes from and how to ask it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// Version of this form of card.
+    pub format: u32,
+    /// The program that wrote it.
+    pub pawprint_version: String,
+    /// The model's id.
+    pub id: ModelId,
+    /// The model's name.
+    pub name: Name,
+    /// Its layers.
+    pub architecture: Architecture,
+    /// Its classes, in the order of their indices.
+    pub classes: Classes,
+    /// How to ask it.
+    pub preprocessing: Preprocessing,
+    /// How it was trained.
+    pub recipe: Recipe,
+    /// With which parameters.
+    pub params: Params,
+    /// On which dataset.
+    pub dataset: Name,
+    /// On which version of it.
+    pub dataset_version: Digest,
+    /// The job that made it.
+    pub job_id: JobId,
+    /// The epoch its weights are of, from 1.
+    pub epoch: u32,
+    /// The validation split at that epoch.
+    pub validation: Score,
+    /// The test split, if there is one.
+    pub test: Option<Score>,
+    /// Weights in all.
+    pub parameters: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Logits of the canary images, in their order; see `inference::canary`.
+    pub canaries: Vec<f32>,
+}
+
+/// A model as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Model {
+    /// Its id.
+    pub id: ModelId,
+    /// Its unique name.
+    pub name: Name,
+    /// How it was trained.
+    pub recipe: Recipe,
+    /// Its layers.
+    pub architecture: String,
+    /// Its classes, in the order of their indices.
+    pub classes: Classes,
+    /// The job that made it, while that is kept.
+    pub job_id: Option<JobId>,
+    /// Name of the dataset it was trained on.
+    pub dataset: Name,
+    /// Version of that dataset.
+    pub dataset_version: Digest,
+    /// Loss on the validation split.
+    pub val_loss: f64,
+    /// Accuracy on the validation split.
+    pub val_accuracy: f64,
+    /// Accuracy on the test split, if there is one.
+    pub test_accuracy: Option<f64>,
+    /// Weights in all.
+    pub parameters: u64,
+    /// Size of its file.
+    pub bytes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Whether it answers predictions now.
+    pub in_service: bool,
+}

@@ -1,0 +1,13 @@
+//! HTTP: every route stands in [`router`]; a file per family of endpoints.
+//!
+//! A handler parses, calls one room, and maps the answer. Which error becomes which status is
+//! decided in [`error`] alone.
+
+pub mod auth;
+pub mod datasets;
+pub mod error;
+pub mod extract;
+pub mod images;
+pub mod problem;
+pub mod router;
+pub mod state;

@@ -1,0 +1,85 @@
+//! Every route, top to bottom.
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    http::{HeaderName, Request, StatusCode},
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use uuid::Uuid;
+
+use super::{auth, datasets, images, problem::Problem, state::AppState};
+
+/// The whole API.
+pub fn router(state: AppState) -> Router {
+    let api = Router::new()
+        .route("/datasets", get(datasets::list).post(datasets::create))
+        .route("/datasets/{dataset}", get(datasets::show).delete(datasets::delete))
+        .route("/datasets/{dataset}/images", get(images::list).post(images::upload))
+        .route("/datasets/{dataset}/archive", post(images::upload_archive))
+        .route("/datasets/{dataset}/images/{image}", axum::routing::patch(images::change).delete(images::delete))
+        .route("/datasets/{dataset}/statistics", get(datasets::statistics))
+        .route("/images/{image}", get(images::original))
+        .route("/images/{image}/thumbnail", get(images::thumbnail))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let open = Router::new().route("/healthz", get(|| async { "ok" }));
+    open.merge(api)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+        .with_state(state)
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[derive(Clone)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        Uuid::now_v7().to_string().parse().ok().map(RequestId::new)
+    }
+}
+
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    tracing::info_span!(
+        "request",
+        request.id = id,
+        http.method = %request.method(),
+        http.path = request.uri().path(),
+    )
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words");
+    Problem::internal(&std::io::Error::other(message.to_owned())).into_response()
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this path")
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not take that method; the Allow header says which it takes",
+    )
+}

@@ -1,0 +1,25 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::ServeConfig, data_dir::DataDir, datasets::Datasets, storage::Storage};
+
+/// The rooms of a running server.
+#[derive(Debug)]
+pub struct App {
+    /// Its settings.
+    pub config: ServeConfig,
+    /// Its folder.
+    pub data_dir: Arc<DataDir>,
+    /// Its database.
+    pub storage: Storage,
+    /// Its datasets.
+    pub datasets: Datasets,
+    /// Cancelled when the server begins to shut down: streams end, nothing new starts.
+    pub shutdown: CancellationToken,
+}
+
+/// [`App`], as handlers take it.
+pub type AppState = Arc<App>;

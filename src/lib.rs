@@ -1,0 +1,40 @@
+//! Pawprint: from a folder of photos to a label over HTTP.
+//!
+//! A map of the rooms, and of who owns what:
+//!
+//! | room | what it is for | runs in |
+//! |---|---|---|
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
+//! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
+//! | [`http`] | routes, handlers, problems | server, tokio tasks |
+//! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
+//! | [`registry`] | which model is in service | server, tokio tasks |
+//! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
+//! | [`datasets`] | uploads, archives, blobs, statistics, manifests | server, blocking threads |
+//! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
+//! | [`weights`] | model files and checkpoints | server and trainer |
+//! | [`architectures`] | layers and nothing else | server and trainer |
+//! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
+//! | [`storage`] | the only SQL | server |
+//! | [`domain`] | types and rules without I/O | everywhere |
+//!
+//! Dependencies point one way, from `http` down to `domain`. `POST /predict` walks `http::predict`,
+//! `vision`, `inference`; `POST /jobs` walks `http::jobs`, `scheduler`, `datasets`, `storage`, and
+//! from there a child process walks `training`, `architectures`, `weights`.
+
+pub mod app;
+pub mod architectures;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod datasets;
+pub mod domain;
+pub mod http;
+pub mod inference;
+pub mod registry;
+pub mod scheduler;
+pub mod storage;
+pub mod telemetry;
+pub mod training;
+pub mod vision;
+pub mod weights;

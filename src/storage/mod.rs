@@ -1,0 +1,158 @@
+//! The only SQL: one SQLite database in the data directory, a file per table family.
+//!
+//! The server is its only writer. Each query is checked against the migrations when the program
+//! is compiled (`make sqlx` refreshes what that needs). Writers take a connection, so that the
+//! caller owns the transaction; a transaction never spans more than one step of a job.
+
+pub mod images;
+pub mod datasets;
+pub mod jobs;
+pub mod models;
+mod types;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    migrate::MigrateError,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A newer program has migrated this database.
+    #[error(
+        "{path} was made by a newer version of pawprint (schema {version}); run that version, or choose another data directory"
+    )]
+    Newer {
+        /// The database's file.
+        path: String,
+        /// The newest migration that was applied to it.
+        version: i64,
+    },
+    /// A name that must be unique is taken.
+    #[error("the name `{0}` is taken")]
+    NameTaken(String),
+    /// A stored value that this program can't have written.
+    #[error("the database holds {0}")]
+    Damaged(String),
+    /// The migrations failed.
+    #[error("the database can't be brought up to date")]
+    Migrate(#[source] MigrateError),
+    /// The database answered with an error.
+    #[error(transparent)]
+    Sqlite(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        // SQLITE_FULL is 13; SQLITE_IOERR_WRITE is 778, what a full disk gives under WAL at times.
+        matches!(self, Self::Sqlite(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some("13" | "778")))
+    }
+}
+
+/// What a query of this room gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of at most `limit` rows out of `items`, which were asked for with one to spare.
+    pub fn new(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next_cursor = more.then(|| items.last().map(&cursor)).flatten();
+        Self { items, next_cursor }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    pool: SqlitePool,
+}
+
+impl Storage {
+    /// Opens the database at `path`, making it where it is missing and bringing it up to date.
+    ///
+    /// # Errors
+    /// A database of a newer version, or one that can't be opened.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An upload that was answered must outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
+        sqlx::migrate!().run(&pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
+                Error::Newer { path: path.display().to_string(), version }
+            }
+            other => Error::Migrate(other),
+        })?;
+        Ok(Self { pool })
+    }
+
+    /// A connection to read with.
+    ///
+    /// # Errors
+    /// None came free in time.
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// A transaction to write in. It takes the write lock at once: a transaction that began by
+    /// reading could not wait for it.
+    ///
+    /// # Errors
+    /// Another writer held the lock for ten seconds.
+    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Whether the database takes writes: begins a write and takes it back.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn check(&self) -> Result<()> {
+        let mut transaction = self.write().await?;
+        sqlx::query!("UPDATE serving SET id = 1").execute(&mut *transaction).await?;
+        transaction.rollback().await?;
+        Ok(())
+    }
+
+    /// Ends all connections, and with the last one the write-ahead log.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// The error of an insert that may have met a taken name.
+fn name_taken(error: sqlx::Error, name: &str) -> Error {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => {
+            Error::NameTaken(name.to_owned())
+        }
+        _ => error.into(),
+    }
+}
+
+/// Rows that the last statement on `connection` changed.
+async fn changes(connection: &mut SqliteConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar!(r#"SELECT changes() AS "changes!: i64""#).fetch_one(connection).await?)
+}
