@@ -1,1 +1,132 @@
 //! Composition root: makes a server out of its rooms, runs it, and takes it down.
+
+use std::{future::Future, io::Write as _, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{ServeConfig, processors},
+    data_dir::DataDir,
+    datasets::Datasets,
+    http::{router::router, state::App},
+    registry::Registry,
+    scheduler::Scheduler,
+    storage::Storage,
+    telemetry,
+};
+
+/// `pawprint serve`: listens where the settings say until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// The settings, the data directory or the address can't be used.
+pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
+    telemetry::init(config.log_format);
+    config.validate()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("can't listen on {} (--listen, PAWPRINT_LISTEN)", config.listen))?;
+    let stop = stop_signal()?;
+    run(config, listener, stop).await
+}
+
+/// Runs a server on `listener` until `stop` is done, then lets requests and trainers end.
+///
+/// # Errors
+/// The data directory can't be used, or its database is of a newer version.
+pub async fn run(
+    config: ServeConfig,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
+    let storage = Storage::open(&data_dir.database()).await?;
+    let shutdown = CancellationToken::new();
+    let datasets = Datasets::new(storage.clone(), &data_dir, &config);
+    let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
+    let scheduler = Scheduler::new(
+        config.clone(),
+        Arc::clone(&data_dir),
+        storage.clone(),
+        datasets.clone(),
+        registry.clone(),
+        shutdown.clone(),
+    );
+    scheduler.recover().await?;
+    if let Err(error) = registry.refresh().await {
+        tracing::error!(error = telemetry::chain(&error), "the model that should serve can't");
+    }
+    let within = Duration::from_secs(config.shutdown_seconds);
+    let app = Arc::new(App {
+        config,
+        data_dir,
+        storage: storage.clone(),
+        datasets,
+        scheduler: scheduler.clone(),
+        registry,
+        decoders: Arc::new(Semaphore::new(processors().get())),
+        shutdown: shutdown.clone(),
+    });
+
+    announce(&listener)?;
+    let jobs = tokio::spawn(scheduler.run());
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown({
+        let shutdown = shutdown.clone();
+        async move {
+            stop.await;
+            tracing::info!("shutting down: requests and trainers end");
+            shutdown.cancel();
+        }
+    });
+    let mut server = tokio::spawn(server.into_future());
+    tokio::select! {
+        ended = &mut server => ended??,
+        () = shutdown.cancelled() => {
+            let all = async { tokio::join!(&mut server, jobs) };
+            match timeout(within, all).await {
+                Ok((server, jobs)) => {
+                    server??;
+                    jobs?;
+                }
+                // Trainers are killed as their handles drop; the next server takes their jobs up.
+                Err(_) => tracing::warn!(seconds = within.as_secs(), "not everything ended in time"),
+            }
+        }
+    }
+    storage.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The one line on standard output: tests and scripts wait for it.
+fn announce(listener: &TcpListener) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "listening on http://{address}")?;
+    stdout.flush()?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(())
+}
+
+/// Done at SIGTERM or Ctrl-C. A second Ctrl-C ends the process at once.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            tracing::warn!("interrupted again: ending at once");
+            std::process::exit(130);
+        });
+    })
+}

@@ -28,7 +28,7 @@ impl Architecture {
 }
 
 /// How pixels become numbers: what a network was trained on and must be asked with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Pixels across; the aspect is not kept.
     pub width: u32,
@@ -38,6 +38,22 @@ pub struct Preprocessing {
     pub resize: Resize,
     /// How a byte becomes the network's input.
     pub normalise: Normalise,
+}
+
+impl Preprocessing {
+    /// RGB in 0 to 1 at 180×180: what the small network takes.
+    pub const UNIT_180: Self = Self {
+        width: 180,
+        height: 180,
+        resize: Resize::BilinearAntialiased,
+        normalise: Normalise::UnitRange,
+    };
+
+    /// Bytes of one image that is ready.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.width as usize * self.height as usize * 3
+    }
 }
 
 /// A way to resize.

@@ -4,10 +4,15 @@
 //! decided in [`error`] alone.
 
 pub mod auth;
+pub mod body;
 pub mod datasets;
 pub mod error;
 pub mod extract;
 pub mod images;
+pub mod jobs;
+pub mod models;
+pub mod predict;
 pub mod problem;
 pub mod router;
 pub mod state;
+pub mod system;

@@ -4,10 +4,11 @@ use std::any::Any;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     http::{HeaderName, Request, StatusCode},
     middleware,
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{get, patch, post},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -16,24 +17,56 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use super::{auth, datasets, images, problem::Problem, state::AppState};
+use super::{auth, datasets, images, jobs, models, predict, problem::Problem, state::AppState, system};
 
 /// The whole API.
 pub fn router(state: AppState) -> Router {
-    let api = Router::new()
+    let open = Router::new()
+        .route("/healthz", get(system::health))
+        .route("/readyz", get(system::ready));
+
+    let about = Router::new()
+        .route("/system", get(system::system))
+        .route("/recipes", get(system::recipes));
+
+    let datasets = Router::new()
         .route("/datasets", get(datasets::list).post(datasets::create))
         .route("/datasets/{dataset}", get(datasets::show).delete(datasets::delete))
         .route("/datasets/{dataset}/images", get(images::list).post(images::upload))
         .route("/datasets/{dataset}/archive", post(images::upload_archive))
-        .route("/datasets/{dataset}/images/{image}", axum::routing::patch(images::change).delete(images::delete))
+        .route("/datasets/{dataset}/images/{image}", patch(images::change).delete(images::delete))
         .route("/datasets/{dataset}/statistics", get(datasets::statistics))
         .route("/images/{image}", get(images::original))
-        .route("/images/{image}/thumbnail", get(images::thumbnail))
+        .route("/images/{image}/thumbnail", get(images::thumbnail));
+
+    let jobs = Router::new()
+        .route("/jobs", get(jobs::list).post(jobs::create))
+        .route("/jobs/{job}", get(jobs::show).delete(jobs::delete))
+        .route("/jobs/{job}/metrics", get(jobs::metrics))
+        .route("/jobs/{job}/events", get(jobs::events))
+        .route("/jobs/{job}/log", get(jobs::log))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/stop", post(jobs::stop))
+        .route("/jobs/{job}/resume", post(jobs::resume));
+
+    let models = Router::new()
+        .route("/models", get(models::list))
+        .route("/models/current", get(models::current).put(models::choose))
+        .route("/models/{model}", get(models::show).delete(models::delete))
+        .route("/models/{model}/download", get(models::download))
+        .route("/predict", post(predict::predict));
+
+    let guarded = about
+        .merge(datasets)
+        .merge(jobs)
+        .merge(models)
         .fallback(no_such_route)
+        // What is large is streamed, and limited where it is read.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+
+    open.merge(guarded)
         .method_not_allowed_fallback(no_such_method)
-        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
-    let open = Router::new().route("/healthz", get(|| async { "ok" }));
-    open.merge(api)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

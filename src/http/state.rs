@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::ServeConfig, data_dir::DataDir, datasets::Datasets, storage::Storage};
+use crate::{
+    config::ServeConfig, data_dir::DataDir, datasets::Datasets, registry::Registry,
+    scheduler::Scheduler, storage::Storage,
+};
 
 /// The rooms of a running server.
 #[derive(Debug)]
@@ -17,6 +21,12 @@ pub struct App {
     pub storage: Storage,
     /// Its datasets.
     pub datasets: Datasets,
+    /// Its jobs.
+    pub scheduler: Scheduler,
+    /// Its models.
+    pub registry: Registry,
+    /// A place for each photo that may be decoded at a time.
+    pub decoders: Arc<Semaphore>,
     /// Cancelled when the server begins to shut down: streams end, nothing new starts.
     pub shutdown: CancellationToken,
 }

@@ -1,1 +1,230 @@
-//! To come.
+//! Which model is in service: the best, or the one that a person pinned.
+//!
+//! Called by `http::models` and `http::predict`, and by the scheduler when a job has made a model.
+//! Owns the engines; a swap is one pointer, so a request ends on the model it began with.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    config::ServeConfig,
+    data_dir::DataDir,
+    domain::{ModelId, model::Model},
+    inference::{Engine, network::Unusable},
+    storage::{self, Storage, models},
+};
+
+/// Models that are kept loaded beside the one in service, for requests that name one.
+const KEPT: usize = 2;
+
+/// What the registry refuses, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No model has that name or id.
+    #[error("there is no model `{0}`")]
+    NoSuchModel(String),
+    /// No model answers yet.
+    #[error("no model is in service yet: train one first")]
+    NoModel,
+    /// The model can't answer.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// The model answers predictions now.
+    #[error("`{0}` is in service; put another model in service before you delete it")]
+    InService(String),
+    /// The database's own.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+/// How the model in service is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The best by validation accuracy, also as jobs make better ones.
+    Best,
+    /// The one that a person chose.
+    Pinned,
+}
+
+/// A handle on the registry.
+#[derive(Debug, Clone)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    data_dir: Arc<DataDir>,
+    storage: Storage,
+    threads: usize,
+    capacity: usize,
+    current: RwLock<Option<Arc<Engine>>>,
+    /// Newest last. Its lock also makes loads take turns.
+    others: Mutex<VecDeque<Arc<Engine>>>,
+    /// Held while the model in service is chosen.
+    choosing: Mutex<()>,
+}
+
+impl Registry {
+    /// A registry over the models of this data directory; none is loaded yet.
+    #[must_use]
+    pub fn new(config: &ServeConfig, data_dir: Arc<DataDir>, storage: Storage) -> Self {
+        Self(Arc::new(Inner {
+            data_dir,
+            storage,
+            threads: config.inference_threads(),
+            capacity: config.queue_capacity.get(),
+            current: RwLock::default(),
+            others: Mutex::default(),
+            choosing: Mutex::default(),
+        }))
+    }
+
+    /// Puts the model in service that should be: the pinned one, or the best that can be used.
+    /// Where none can, the one that was stays.
+    ///
+    /// # Errors
+    /// The pinned model can't be used, or the database's own.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let _turn = self.0.choosing.lock().await;
+        let (pinned, best_first) = {
+            let mut connection = self.0.storage.read().await?;
+            (models::pinned(&mut connection).await?, models::best_first(&mut connection).await?)
+        };
+        if let Some(id) = pinned {
+            return self.put_in_service(id).await;
+        }
+        for id in best_first {
+            match self.put_in_service(id).await {
+                Err(Error::Unusable(error)) => {
+                    tracing::warn!(model.id = %id, %error, "passing over a model");
+                }
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    /// Pins a model.
+    ///
+    /// # Errors
+    /// No such model, or one that can't be used; then nothing changes.
+    pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
+        let _turn = self.0.choosing.lock().await;
+        let model = self.find(reference).await?;
+        self.put_in_service(model.id).await?;
+        self.set_pin(Some(model.id)).await?;
+        self.find(reference).await
+    }
+
+    /// Follows the best model again.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn follow_best(&self) -> Result<(), Error> {
+        self.set_pin(None).await?;
+        self.refresh().await
+    }
+
+    async fn set_pin(&self, id: Option<ModelId>) -> Result<(), Error> {
+        let mut transaction = self.0.storage.write().await?;
+        models::pin(&mut transaction, id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(())
+    }
+
+    /// The model of that name or id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn find(&self, reference: &str) -> Result<Model, Error> {
+        let mut connection = self.0.storage.read().await?;
+        let model = models::find(&mut connection, reference, self.in_service()).await?;
+        model.ok_or_else(|| Error::NoSuchModel(reference.to_owned()))
+    }
+
+    /// The model in service and how it was chosen.
+    ///
+    /// # Errors
+    /// None is in service.
+    pub async fn current(&self) -> Result<(Model, Mode), Error> {
+        let id = self.in_service().ok_or(Error::NoModel)?;
+        let mut connection = self.0.storage.read().await?;
+        let mode = if models::pinned(&mut connection).await?.is_some() { Mode::Pinned } else { Mode::Best };
+        drop(connection);
+        Ok((self.find(&id.to_string()).await?, mode))
+    }
+
+    /// The id of the model in service.
+    #[must_use]
+    pub fn in_service(&self) -> Option<ModelId> {
+        self.engine_in_service().map(|engine| engine.card().id)
+    }
+
+    /// Forgets a model and removes its file.
+    ///
+    /// # Errors
+    /// No such model, or the one in service.
+    pub async fn delete(&self, reference: &str) -> Result<(), Error> {
+        let _turn = self.0.choosing.lock().await;
+        let model = self.find(reference).await?;
+        if model.in_service {
+            return Err(Error::InService(model.name.to_string()));
+        }
+        let mut transaction = self.0.storage.write().await?;
+        models::delete(&mut transaction, model.id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.0.others.lock().await.retain(|engine| engine.card().id != model.id);
+        if let Err(error) = tokio::fs::remove_file(self.0.data_dir.model(model.id)).await {
+            tracing::warn!(model.id = %model.id, %error, "a model's file can't be removed");
+        }
+        Ok(())
+    }
+
+    /// The engine of the model of that name or id, loaded if need be; of the one in service
+    /// where none is named.
+    ///
+    /// # Errors
+    /// No such model, none in service, or one that can't be used.
+    pub async fn engine(&self, reference: Option<&str>) -> Result<Arc<Engine>, Error> {
+        let Some(reference) = reference.filter(|&reference| reference != "current") else {
+            return self.engine_in_service().ok_or(Error::NoModel);
+        };
+        let model = self.find(reference).await?;
+        if let Some(engine) = self.engine_in_service().filter(|engine| engine.card().id == model.id) {
+            return Ok(engine);
+        }
+        let mut others = self.0.others.lock().await;
+        if let Some(engine) = others.iter().find(|engine| engine.card().id == model.id) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = self.load(model.id).await?;
+        others.push_back(Arc::clone(&engine));
+        if others.len() > KEPT {
+            others.pop_front();
+        }
+        Ok(engine)
+    }
+
+    async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {
+        if self.in_service() == Some(id) {
+            return Ok(());
+        }
+        let engine = self.load(id).await?;
+        tracing::info!(model.id = %id, model.name = %engine.card().name, "model in service");
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+        Ok(())
+    }
+
+    async fn load(&self, id: ModelId) -> Result<Arc<Engine>, Error> {
+        let path = self.0.data_dir.model(id);
+        Ok(Arc::new(Engine::start(&path, self.0.threads, self.0.capacity).await?))
+    }
+
+    fn engine_in_service(&self) -> Option<Arc<Engine>> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

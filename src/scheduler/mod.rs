@@ -1,1 +1,214 @@
-//! To come.
+//! The queue of jobs: takes them in, runs a few at a time, each in a child process, and writes
+//! down what becomes of them.
+//!
+//! One task ticks (here), one task watches each running trainer ([`executor`]); what trainers
+//! report goes into rows through [`progress`]. Called by `http::jobs`; owned by `app`.
+
+mod commands;
+mod executor;
+mod outcome;
+mod progress;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::commands::NewJob;
+use crate::{
+    config::ServeConfig,
+    data_dir::DataDir,
+    datasets::{self, Datasets},
+    domain::{
+        JobId,
+        job::{JobStatus, Request},
+        recipe::InvalidParam,
+    },
+    registry::Registry,
+    storage::{self, Storage, job_events, jobs},
+    training::control::Command,
+};
+
+/// The queue is looked at so often even when nothing woke the scheduler.
+const POLL_EVERY: Duration = Duration::from_secs(10);
+
+/// What the scheduler refuses, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No job has that name or id.
+    #[error("there is no job `{0}`")]
+    NoSuchJob(String),
+    /// No dataset has that name or id.
+    #[error("there is no dataset `{0}`")]
+    NoSuchDataset(String),
+    /// A class lacks images to learn from or to be judged on.
+    #[error("{0}")]
+    NotTrainable(String),
+    /// A parameter is out of its range.
+    #[error(transparent)]
+    Param(#[from] InvalidParam),
+    /// The job's status does not allow it.
+    #[error("the job is {status}, and {rule}")]
+    Status {
+        /// Where the job stands.
+        status: JobStatus,
+        /// What would be needed.
+        rule: &'static str,
+    },
+    /// The job's folder can't be written or removed.
+    #[error("the job's folder")]
+    Folder(#[source] io::Error),
+    /// The dataset can't be read.
+    #[error(transparent)]
+    Datasets(#[from] datasets::Error),
+    /// The database's own.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+/// A handle on the scheduler.
+#[derive(Debug, Clone)]
+pub struct Scheduler(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: ServeConfig,
+    data_dir: Arc<DataDir>,
+    storage: Storage,
+    datasets: Datasets,
+    registry: Registry,
+    shutdown: CancellationToken,
+    wake: Notify,
+    /// Changes whenever a row of a job does; watchers look again.
+    changed: watch::Sender<()>,
+    /// The trainers that run, by their jobs.
+    running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
+    executors: TaskTracker,
+}
+
+/// What a tick did.
+enum Tick {
+    /// It started a job; there may be more.
+    Started,
+    /// There is nothing to do until something changes.
+    Idle,
+}
+
+impl Scheduler {
+    /// A scheduler over these rooms; [`Scheduler::run`] starts it.
+    #[must_use]
+    pub fn new(
+        config: ServeConfig,
+        data_dir: Arc<DataDir>,
+        storage: Storage,
+        datasets: Datasets,
+        registry: Registry,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            data_dir,
+            storage,
+            datasets,
+            registry,
+            shutdown,
+            wake: Notify::new(),
+            changed: watch::channel(()).0,
+            running: Mutex::default(),
+            executors: TaskTracker::new(),
+        }))
+    }
+
+    /// Runs jobs until the server shuts down; ends when every trainer has.
+    pub async fn run(self) {
+        while !self.0.shutdown.is_cancelled() {
+            let wait = match self.tick().await {
+                Ok(Tick::Started) => continue,
+                Ok(Tick::Idle) => POLL_EVERY,
+                Err(error) => {
+                    tracing::error!(error = crate::telemetry::chain(&error), "the queue can't be read");
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = self.0.wake.notified() => {}
+                () = self.0.shutdown.cancelled() => {}
+                () = sleep(wait) => {}
+            }
+        }
+        self.0.executors.close();
+        self.0.executors.wait().await;
+    }
+
+    /// Takes the jobs up again that were running when the last server ended, by whatever end. No
+    /// attempt is counted: the trainer had not failed.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn recover(&self) -> Result<(), Error> {
+        let mut transaction = self.0.storage.write().await?;
+        for id in jobs::with_status(&mut transaction, JobStatus::Running).await? {
+            let Some(job) = jobs::get(&mut transaction, id).await? else { continue };
+            if jobs::requested(&mut transaction, id).await? == Some(Request::Cancel) {
+                jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None).await?;
+            } else {
+                let attempts = job.attempts.saturating_sub(1);
+                jobs::requeue(&mut transaction, id, JobStatus::Running, attempts).await?;
+                tracing::info!(job.id = %id, "a job goes on that the last server left running");
+            }
+            self.announce(&mut transaction, id).await?;
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(())
+    }
+
+    /// Changes whenever a job does.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    async fn tick(&self) -> Result<Tick, Error> {
+        if self.running().len() >= self.0.config.max_running_jobs.get() {
+            return Ok(Tick::Idle);
+        }
+        let mut transaction = self.0.storage.write().await?;
+        let Some(id) = jobs::claim_next(&mut transaction).await? else { return Ok(Tick::Idle) };
+        self.announce(&mut transaction, id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.running().insert(id, sender);
+        self.0.changed.send_replace(());
+        let scheduler = self.clone();
+        self.0.executors.spawn(async move {
+            scheduler.execute(id, receiver).await;
+            scheduler.running().remove(&id);
+            scheduler.0.wake.notify_one();
+        });
+        Ok(Tick::Started)
+    }
+
+    /// Writes the job's status, as it is now, among its events.
+    async fn announce(
+        &self,
+        connection: &mut sqlx::SqliteConnection,
+        id: JobId,
+    ) -> Result<(), storage::Error> {
+        if let Some(job) = jobs::get(connection, id).await? {
+            job_events::status(connection, &job).await?;
+        }
+        Ok(())
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, mpsc::UnboundedSender<Command>>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

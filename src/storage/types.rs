@@ -1,6 +1,6 @@
 //! How the types of the domain stand in SQLite: as text, parsed when they are read.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use sqlx::{
     Decode, Encode, Sqlite, Type,
@@ -10,11 +10,30 @@ use sqlx::{
 };
 
 use crate::domain::{
-    DatasetId, ImageId, JobId, ModelId, Name,
+    DatasetId, ImageId, JobId, ModelId, Name, Timestamp,
     dataset::{Digest, Split},
     job::JobStatus,
     recipe::Recipe,
 };
+
+/// A moment, as its column has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time(pub(super) Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Always nine digits of a second, so that text sorts as time does.
+        write!(f, "{:.9}", self.0)
+    }
+}
+
+impl FromStr for Time {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        text.parse().map(Self)
+    }
+}
 
 macro_rules! as_text {
     ($($name:ty),* $(,)?) => {$(
@@ -42,4 +61,4 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(DatasetId, ImageId, JobId, ModelId, Name, Digest, Split, JobStatus, Recipe);
+as_text!(Time, DatasetId, ImageId, JobId, ModelId, Name, Digest, Split, JobStatus, Recipe);

@@ -1,1 +1,78 @@
-//! To come.
+//! The trainer: a function of its job folder, run as `pawprint trainer <folder>`.
+//!
+//! Started by `scheduler::executor`, in a process of its own that knows no database and no HTTP.
+//!
+//! ```text
+//! spec.json           what to train, and where the images lie       in, see `spec`
+//! manifest.jsonl      the frozen images, labels and splits          in
+//! standard input      `cancel`, `stop`, `suspend`; its end is ours  in, see `control`
+//! standard output     events, a JSON line each                      out, see `events`
+//! standard error      the log                                       out
+//! checkpoints/        the state after the last two saves            out
+//! model.safetensors   the model                                     out
+//! ```
+
+pub mod batches;
+pub mod control;
+pub mod device;
+pub mod evaluate;
+pub mod events;
+pub mod failure;
+pub mod finish;
+pub mod learner;
+pub mod optimizer;
+pub mod pixels;
+pub mod policy;
+pub mod recipes;
+pub mod spec;
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    process::ExitCode,
+};
+
+use self::{
+    control::Control,
+    events::{Event, Events},
+    failure::{End, Failure},
+    spec::Job,
+};
+use crate::config::LogFormat;
+
+/// Trains the job in `folder` to one of its ends, and says on standard output which it was.
+#[must_use]
+pub fn run(folder: &Path) -> ExitCode {
+    crate::telemetry::init(LogFormat::Text);
+    let control = Control::listen();
+    let events = Events::to_stdout();
+    yield_to_others();
+    // libtorch's errors come as panics; each must end as an event that people understand.
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        let job = Job::load(folder)?;
+        tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
+        recipes::train(&job, &control, &events)
+    }));
+    let end = result.unwrap_or_else(|panic| Err(End::Failed(Failure::from_panic(&*panic))));
+    let event = match end {
+        Ok(()) => Event::Finished,
+        Err(End::Cancelled) => Event::Cancelled,
+        Err(End::Suspended) => Event::Suspended,
+        Err(End::Stopped) => failed(Failure::nothing_to_keep()),
+        Err(End::Failed(failure)) => failed(failure),
+    };
+    events.send(&event);
+    ExitCode::SUCCESS
+}
+
+fn failed(Failure { code, detail }: Failure) -> Event {
+    tracing::error!(code, "{detail}");
+    Event::Failed { code: code.to_owned(), detail }
+}
+
+/// Predictions come first: lowers this process's priority, and makes it what the system ends
+/// first when memory runs out. Where the system won't, training goes on all the same.
+fn yield_to_others() {
+    let _ = rustix::process::nice(10);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+}

@@ -1,0 +1,237 @@
+//! `/jobs`: start, watch, end.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+use tokio_util::io::ReaderStream;
+
+use super::{
+    extract::{Json, Paging, Path, Query, parse},
+    problem::Problem,
+    state::AppState,
+};
+use crate::{
+    domain::{JobId, job::Job, job::Progress, metrics::EpochMetrics},
+    scheduler::{Error, NewJob},
+    storage::{self, Page, job_events, jobs},
+};
+
+/// `POST /jobs`
+pub async fn create(
+    State(state): State<AppState>,
+    Json(new): Json<NewJob>,
+) -> Result<Response, Problem> {
+    let job = state.scheduler.submit(new).await?;
+    let location = format!("/jobs/{}", job.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(job)).into_response())
+}
+
+/// `?status=&recipe=&dataset=`
+#[derive(Debug, Deserialize)]
+pub struct ListQuery {
+    status: Option<String>,
+    recipe: Option<String>,
+    dataset: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+/// `GET /jobs`
+pub async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Job>>, Problem> {
+    let filter = jobs::Filter {
+        status: parse(query.status.as_deref())?,
+        recipe: parse(query.recipe.as_deref())?,
+        dataset: query.dataset,
+        job: None,
+        before: query.paging.cursor()?,
+    };
+    let mut connection = state.storage.read().await?;
+    Ok(Json(jobs::list(&mut connection, &filter, query.paging.limit()?).await?))
+}
+
+/// `GET /jobs/{job}`
+pub async fn show(State(state): State<AppState>, Path(job): Path<String>) -> Result<Json<Job>, Problem> {
+    Ok(Json(find(&state, &job).await?))
+}
+
+async fn find(state: &AppState, reference: &str) -> Result<Job, Problem> {
+    let mut connection = state.storage.read().await?;
+    let job = jobs::find(&mut connection, reference).await?;
+    job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()).into())
+}
+
+#[derive(Debug, Serialize)]
+struct Epochs {
+    epochs: Vec<EpochMetrics>,
+}
+
+/// `GET /jobs/{job}/metrics`: JSON, or CSV where `Accept` asks for it.
+pub async fn metrics(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let job = find(&state, &job).await?;
+    let mut connection = state.storage.read().await?;
+    let epochs = job_events::epochs(&mut connection, job.id).await?;
+    let wants_csv = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/csv"));
+    if !wants_csv {
+        return Ok(Json(Epochs { epochs }).into_response());
+    }
+    let csv = csv_of(&epochs).map_err(|error| Problem::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response())
+}
+
+fn csv_of(epochs: &[EpochMetrics]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if epochs.is_empty() {
+        writer.write_record(EpochMetrics::FIELDS)?;
+    }
+    for epoch in epochs {
+        writer.serialize(epoch)?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
+}
+
+/// `GET /jobs/{job}/log`
+pub async fn log(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+    let job = find(&state, &job).await?;
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let path = state.data_dir.job(job.id).join("log.txt");
+    match tokio::fs::File::open(path).await {
+        Ok(file) => Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response()),
+        // No trainer has started yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((headers, "").into_response()),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
+
+/// `POST /jobs/{job}/cancel`
+pub async fn cancel(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+    Ok(accepted(state.scheduler.cancel(&job).await?))
+}
+
+/// `POST /jobs/{job}/stop`
+pub async fn stop(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+    Ok(accepted(state.scheduler.stop(&job).await?))
+}
+
+/// `POST /jobs/{job}/resume`
+pub async fn resume(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+    Ok(accepted(state.scheduler.resume(&job).await?))
+}
+
+fn accepted(job: Job) -> Response {
+    let location = format!("/jobs/{}", job.id);
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(job)).into_response()
+}
+
+/// `DELETE /jobs/{job}`
+pub async fn delete(State(state): State<AppState>, Path(job): Path<String>) -> Result<StatusCode, Problem> {
+    state.scheduler.delete(&job).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /jobs/{job}/events`: what was stored after `Last-Event-ID`, then what comes, until the
+/// job is over.
+pub async fn events(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let job = find(&state, &job).await?;
+    let last = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
+        None | Some("") => 0,
+        Some(id) => id.parse().map_err(|_| {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_value",
+                "Last-Event-ID must be the id of an event of this job",
+            )
+        })?,
+    };
+    let watcher = Watcher { job: job.id, last, progress: None };
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
+    // Proxies that buffer would hold events back.
+    let headers = [(header::CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
+    Ok((headers, Sse::new(watcher.stream(state)).keep_alive(keep_alive)).into_response())
+}
+
+/// Where one reader of a job's events is.
+struct Watcher {
+    job: JobId,
+    last: i64,
+    progress: Option<Progress>,
+}
+
+impl Watcher {
+    fn stream(mut self, state: AppState) -> impl Stream<Item = Result<Event, Infallible>> {
+        async_stream::stream! {
+            let mut changes = state.scheduler.changes();
+            loop {
+                changes.mark_unchanged();
+                let (events, over) = match self.look(&state).await {
+                    Ok(seen) => seen,
+                    Err(error) => {
+                        // The client comes again with the last id it saw.
+                        tracing::warn!(error = crate::telemetry::chain(&error), "an event stream ends early");
+                        return;
+                    }
+                };
+                let more = !events.is_empty();
+                for event in events {
+                    yield Ok(event);
+                }
+                if over {
+                    return;
+                }
+                // Until a look finds nothing new, there may be more.
+                if more {
+                    continue;
+                }
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = state.shutdown.cancelled() => return,
+                }
+            }
+        }
+    }
+
+    /// What is new since the last look, and whether that was all there will be.
+    async fn look(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
+        let mut connection = state.storage.read().await?;
+        // The job first: what it did before it was over is then among the events.
+        let job = jobs::get(&mut connection, self.job).await?;
+        let stored = job_events::after(&mut connection, self.job, self.last).await?;
+        let over = stored.is_empty() && job.as_ref().is_none_or(|job| job.status.is_final());
+        let mut events: Vec<Event> = Vec::with_capacity(stored.len() + 1);
+        for event in stored {
+            self.last = event.id;
+            events.push(Event::default().id(event.id.to_string()).event(event.kind).data(event.data));
+        }
+        let progress = job.filter(|job| !job.status.is_final()).and_then(|job| job.progress);
+        if progress != self.progress {
+            self.progress = progress;
+            events.extend(
+                progress.and_then(|progress| Event::default().event("progress").json_data(progress).ok()),
+            );
+        }
+        Ok((events, over))
+    }
+}

@@ -1,0 +1,32 @@
+//! Predictions without a server: `pawprint predict --model`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::network::Loaded;
+use crate::{domain::prediction::Prediction, training::device::Compute, vision};
+
+/// An image's path and what the model says of it, or why it can't be read.
+pub type Judged = (PathBuf, Result<Prediction, String>);
+
+/// Asks the model in the file `model` about each of `images`, one at a time.
+///
+/// # Errors
+/// The model can't be used. An image that can't be read fails alone.
+pub fn predict(model: &Path, images: &[PathBuf], max_pixels: u64) -> anyhow::Result<Vec<Judged>> {
+    let model = Loaded::open(model, Compute::cpu()).with_context(|| model.display().to_string())?;
+    let judge = |path: &PathBuf| -> Result<Prediction, String> {
+        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+        let pixels = vision::prepare(&bytes, &vision::Limits { max_pixels }, &model.card().preprocessing)
+            .map_err(|error| error.to_string())?;
+        let logits = model.logits(&[pixels]).map_err(|error| error.to_string())?;
+        let logit = logits.first().copied().ok_or("the model gave no answer")?;
+        Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)
+            .ok_or_else(|| "the model is not of two classes".to_owned())
+    };
+    Ok(images.iter().map(|path| (path.clone(), judge(path))).collect())
+}

@@ -1,0 +1,245 @@
+//! What people ask of the scheduler: new jobs, and ends of old ones.
+
+use std::{collections::BTreeSet, fs, io};
+
+use serde::Deserialize;
+
+use super::{Error, Scheduler};
+use crate::{
+    domain::{
+        JobId, ModelId, Name,
+        dataset::{Classes, Sample, Split},
+        job::{Job, JobStatus, Request},
+        recipe::{ParamOverrides, Recipe},
+    },
+    storage::{self, jobs, models},
+    training::{
+        control::Command,
+        spec::{self, Spec},
+    },
+};
+
+/// A job as it is asked for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewJob {
+    /// How to train.
+    pub recipe: Recipe,
+    /// Name or id of the dataset to train on.
+    pub dataset: String,
+    /// A name for the job and its model.
+    pub name: Option<Name>,
+    /// What is to differ from the recipe's defaults.
+    #[serde(default)]
+    pub params: ParamOverrides,
+}
+
+impl Scheduler {
+    /// Freezes the dataset as it is now and puts a job into the queue.
+    ///
+    /// # Errors
+    /// No such dataset, one that can't be trained on, a parameter out of its range, a taken name.
+    pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
+        let params = new.params.resolve(new.recipe)?;
+        let id = JobId::new();
+        let name = match new.name {
+            Some(name) => name,
+            None => default_name(new.recipe, id),
+        };
+        let _frozen = self.0.datasets.freeze().await;
+        let dataset = self
+            .0
+            .datasets
+            .find(&new.dataset)
+            .await?
+            .ok_or(Error::NoSuchDataset(new.dataset))?;
+        let samples = self.0.datasets.samples(dataset.id).await?;
+        check_trainable(&dataset.classes, &samples)?;
+        let dataset_version = crate::domain::dataset::version_of(&samples);
+        let spec = Spec {
+            job_id: id,
+            model_id: ModelId::new(),
+            name: name.clone(),
+            recipe: new.recipe,
+            params: params.clone(),
+            dataset: dataset.name.clone(),
+            dataset_version,
+            classes: dataset.classes,
+            threads: self.0.config.trainer_threads(),
+            max_image_pixels: self.0.config.max_image_pixels,
+            blobs: self.0.data_dir.blobs(),
+            cache: self.0.data_dir.cache(),
+        };
+        let folder = self.0.data_dir.job(id);
+        blocking(move || spec::Job::create(&folder, &spec, &samples)).await.map_err(Error::Folder)?;
+        let row = jobs::NewJob {
+            id,
+            name,
+            recipe: new.recipe,
+            dataset_id: dataset.id,
+            dataset: dataset.name,
+            dataset_version,
+            params,
+        };
+        let inserted = self.insert(&row).await;
+        if inserted.is_err() {
+            self.remove_folder(id).await;
+        }
+        inserted
+    }
+
+    async fn insert(&self, row: &jobs::NewJob) -> Result<Job, Error> {
+        let mut transaction = self.0.storage.write().await?;
+        if models::name_is_taken(&mut transaction, &row.name).await? {
+            return Err(storage::Error::NameTaken(row.name.to_string()).into());
+        }
+        jobs::insert(&mut transaction, row).await?;
+        self.announce(&mut transaction, row.id).await?;
+        let job = jobs::get(&mut transaction, row.id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.changed();
+        tracing::info!(job.id = %row.id, job.name = %row.name, job.recipe = %row.recipe, "job queued");
+        job.ok_or_else(|| Error::NoSuchJob(row.id.to_string()))
+    }
+
+    /// Ends a job: at once where it waits, within a batch where it runs.
+    ///
+    /// # Errors
+    /// No such job, or one that is over.
+    pub async fn cancel(&self, reference: &str) -> Result<Job, Error> {
+        let job = self.find(reference).await?;
+        let mut transaction = self.0.storage.write().await?;
+        if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None).await? {
+            self.announce(&mut transaction, job.id).await?;
+        } else if !jobs::request(&mut transaction, job.id, Request::Cancel).await? {
+            return Err(Error::Status { status: job.status, rule: "only a queued or running job can be cancelled" });
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.tell(job.id, Command::Cancel);
+        self.find(reference).await
+    }
+
+    /// Ends the training of a running job and keeps its best epoch.
+    ///
+    /// # Errors
+    /// No such job, or one that doesn't run.
+    pub async fn stop(&self, reference: &str) -> Result<Job, Error> {
+        let job = self.find(reference).await?;
+        let mut transaction = self.0.storage.write().await?;
+        if !jobs::request(&mut transaction, job.id, Request::Stop).await? {
+            return Err(Error::Status { status: job.status, rule: "only a running job can be stopped" });
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.tell(job.id, Command::Stop);
+        self.find(reference).await
+    }
+
+    /// Puts a job that ended without success back into the queue, to go on from its last
+    /// completed epoch.
+    ///
+    /// # Errors
+    /// No such job, or one that is not over, or that succeeded.
+    pub async fn resume(&self, reference: &str) -> Result<Job, Error> {
+        let job = self.find(reference).await?;
+        let mut transaction = self.0.storage.write().await?;
+        if !job.status.is_final()
+            || !job.status.can_become(JobStatus::Queued)
+            || !jobs::requeue(&mut transaction, job.id, job.status, 0).await?
+        {
+            return Err(Error::Status {
+                status: job.status,
+                rule: "only a cancelled, failed or interrupted job can be resumed",
+            });
+        }
+        self.announce(&mut transaction, job.id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.changed();
+        self.find(reference).await
+    }
+
+    /// Forgets a job that is over, with its folder. Its model stays.
+    ///
+    /// # Errors
+    /// No such job, or one that is not over.
+    pub async fn delete(&self, reference: &str) -> Result<(), Error> {
+        let job = self.find(reference).await?;
+        let mut transaction = self.0.storage.write().await?;
+        if !jobs::delete(&mut transaction, job.id).await? {
+            return Err(Error::Status { status: job.status, rule: "must end before it can be deleted: cancel it first" });
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.remove_folder(job.id).await;
+        self.changed();
+        Ok(())
+    }
+
+    async fn find(&self, reference: &str) -> Result<Job, Error> {
+        let mut connection = self.0.storage.read().await?;
+        let job = jobs::find(&mut connection, reference).await?;
+        job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()))
+    }
+
+    /// Removes a job's folder; what can't be removed is logged, and removed at the next start.
+    async fn remove_folder(&self, id: JobId) {
+        let folder = self.0.data_dir.job(id);
+        let removed = blocking(move || fs::remove_dir_all(folder)).await;
+        if let Err(error) = removed.or_else(ignore_missing) {
+            tracing::warn!(job.id = %id, %error, "a job's folder can't be removed");
+        }
+    }
+
+    fn tell(&self, id: JobId, command: Command) {
+        if let Some(trainer) = self.running().get(&id) {
+            // A trainer that has ended needs no telling.
+            let _ = trainer.send(command);
+        }
+        self.0.changed.send_replace(());
+    }
+
+    pub(super) fn changed(&self) {
+        self.0.changed.send_replace(());
+        self.0.wake.notify_one();
+    }
+}
+
+fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// `scratch-cnn-` and the last six digits of the id, which are random.
+fn default_name(recipe: Recipe, id: JobId) -> Name {
+    let id = id.to_string();
+    let name = format!("{}-{}", recipe.as_str().replace('_', "-"), &id[id.len() - 6..]);
+    match name.parse() {
+        Ok(name) => name,
+        Err(impossible) => unreachable!("a recipe and hex digits make a name: {impossible}"),
+    }
+}
+
+/// Checks that a two-class network can learn from the samples and be judged.
+fn check_trainable(classes: &Classes, samples: &[Sample]) -> Result<(), Error> {
+    if classes.names().len() != 2 {
+        return Err(Error::NotTrainable(format!(
+            "training tells two classes apart, and the dataset has {}",
+            classes.names().len()
+        )));
+    }
+    let present: BTreeSet<(Split, usize)> =
+        samples.iter().map(|sample| (sample.split, sample.label)).collect();
+    for split in [Split::Train, Split::Validation] {
+        for (index, class) in classes.names().iter().enumerate() {
+            if !present.contains(&(split, index)) {
+                return Err(Error::NotTrainable(format!(
+                    "the {split} split has no image of class `{class}`; each class needs training and validation images"
+                )));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! One trainer: started, listened to, told to end, and, where it won't, killed.
+
+use std::{ffi::OsString, fs::OpenOptions, io, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, ChildStdin},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Scheduler,
+    outcome::{Asked, Ending, death},
+};
+use crate::{
+    domain::{
+        JobId,
+        job::{JobError, Request},
+    },
+    storage::jobs,
+    training::{control::Command, events::Event},
+};
+
+/// A trainer looks for commands once a batch; one that has not ended so long after a cancel is
+/// killed.
+const CANCEL_WITHIN: Duration = Duration::from_secs(20);
+
+impl Scheduler {
+    /// Runs one trainer for the job to its end, and settles what becomes of the job.
+    pub(super) async fn execute(&self, id: JobId, commands: mpsc::UnboundedReceiver<Command>) {
+        let mut asked = Asked::Nothing;
+        let ending = match self.start(id) {
+            Ok(child) => self.attend(id, child, commands, &mut asked).await,
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "a trainer can't be started");
+                Ending::Failed(JobError {
+                    code: "trainer_not_started".to_owned(),
+                    detail: "the trainer could not be started; the server's log says why".to_owned(),
+                })
+            }
+        };
+        self.settle(id, ending, asked).await;
+    }
+
+    fn start(&self, id: JobId) -> io::Result<Child> {
+        let folder = self.0.data_dir.job(id);
+        let log = OpenOptions::new().create(true).append(true).open(folder.join("log.txt"))?;
+        let mut command = tokio::process::Command::new(self.program()?);
+        command
+            .arg("trainer")
+            .arg(&folder)
+            .env_remove("PAWPRINT_API_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C on a terminal reaches the whole group; trainers are told by us.
+            .process_group(0)
+            .kill_on_drop(true);
+        command.spawn()
+    }
+
+    /// The very program that runs: on Linux also where its file was replaced meanwhile.
+    fn program(&self) -> io::Result<OsString> {
+        match &self.0.config.trainer_program {
+            Some(program) => Ok(program.into()),
+            None if cfg!(target_os = "linux") => Ok("/proc/self/exe".into()),
+            None => std::env::current_exe().map(Into::into),
+        }
+    }
+
+    /// Listens to the trainer and passes commands on until it has ended.
+    async fn attend(
+        &self,
+        id: JobId,
+        mut child: Child,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        asked: &mut Asked,
+    ) -> Ending {
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            unreachable!("both are piped");
+        };
+        // A person may have asked before this trainer was there to be told.
+        if let Some(request) = self.requested(id).await {
+            tell(&mut stdin, request).await;
+            note(asked, request);
+        }
+        let mut lines = BufReader::new(stdout).lines();
+        let mut deadline = None;
+        let mut last = None;
+        loop {
+            tokio::select! {
+                line = lines.next_line() => match line {
+                    Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
+                        Ok(event) => {
+                            if let Some(ending) = self.take(id, event).await {
+                                last = Some(ending);
+                            }
+                        }
+                        Err(_) => tracing::warn!(job.id = %id, line, "not an event"),
+                    },
+                    Ok(None) => break,
+                    Err(error) => tracing::warn!(job.id = %id, %error, "a trainer's line can't be read"),
+                },
+                Some(command) = commands.recv() => {
+                    tell(&mut stdin, command).await;
+                    note(asked, command);
+                    if command == Command::Cancel {
+                        deadline = Some(Instant::now() + CANCEL_WITHIN);
+                    }
+                }
+                () = self.0.shutdown.cancelled(), if *asked != Asked::Suspend => {
+                    tell(&mut stdin, Command::Suspend).await;
+                    *asked = Asked::Suspend;
+                    deadline = Some(Instant::now() + self.suspend_within());
+                }
+                () = until(deadline) => {
+                    tracing::warn!(job.id = %id, "a trainer did not end in time and is killed");
+                    deadline = None;
+                    let _ = child.start_kill();
+                }
+            }
+        }
+        let status = child.wait().await;
+        last.unwrap_or_else(|| match status {
+            Ok(status) => Ending::Died(death(status)),
+            Err(error) => Ending::Died(JobError { code: "trainer_killed".to_owned(), detail: error.to_string() }),
+        })
+    }
+
+    /// Trainers get most of the time that a shutdown may take; the rest is for the books.
+    fn suspend_within(&self) -> Duration {
+        Duration::from_secs(self.0.config.shutdown_seconds).mul_f64(0.8)
+    }
+
+    async fn requested(&self, id: JobId) -> Option<Command> {
+        let mut connection = self.0.storage.read().await.ok()?;
+        match jobs::requested(&mut connection, id).await.ok()?? {
+            Request::Cancel => Some(Command::Cancel),
+            Request::Stop => Some(Command::Stop),
+        }
+    }
+}
+
+/// A trainer that has ended hears nothing; its end is seen elsewhere.
+async fn tell(stdin: &mut ChildStdin, command: Command) {
+    let _ = stdin.write_all(format!("{}\n", command.as_str()).as_bytes()).await;
+    let _ = stdin.flush().await;
+}
+
+fn note(asked: &mut Asked, command: Command) {
+    match command {
+        Command::Cancel => *asked = Asked::Cancel,
+        Command::Suspend => *asked = Asked::Suspend,
+        Command::Stop => {}
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,108 @@
+//! What becomes of a job when its trainer has ended: one pure function.
+
+use std::process::ExitStatus;
+
+use crate::domain::job::{JobError, JobStatus};
+
+/// Trainers that are started for a job before it is given up.
+pub(super) const MAX_ATTEMPTS: u32 = 3;
+
+/// How a trainer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It wrote a model.
+    Finished,
+    /// It said that it can't go on.
+    Failed(JobError),
+    /// It was cancelled.
+    Cancelled,
+    /// It saved its state for another trainer.
+    Suspended,
+    /// It ended without a word.
+    Died(JobError),
+}
+
+/// What becomes of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is over.
+    Over(JobStatus, Option<JobError>),
+    /// It goes back into the queue with so many attempts behind it.
+    Again(u32),
+    /// Its trainer died, and it goes back into the queue.
+    TryAgain(JobError),
+}
+
+/// What becomes of a job after so many `attempts`, whose trainer came to this `ending`, where the
+/// server had `asked` for a certain end.
+pub(super) fn verdict(ending: Ending, attempts: u32, asked: Asked) -> Verdict {
+    match ending {
+        Ending::Finished => Verdict::Over(JobStatus::Succeeded, None),
+        Ending::Failed(error) => Verdict::Over(JobStatus::Failed, Some(error)),
+        Ending::Cancelled => Verdict::Over(JobStatus::Cancelled, None),
+        Ending::Suspended => Verdict::Again(attempts.saturating_sub(1)),
+        // It did not come to an end in time and was killed: by us, so as it was asked.
+        Ending::Died(_) if asked == Asked::Cancel => Verdict::Over(JobStatus::Cancelled, None),
+        Ending::Died(_) if asked == Asked::Suspend => Verdict::Again(attempts.saturating_sub(1)),
+        Ending::Died(error) if attempts < MAX_ATTEMPTS => Verdict::TryAgain(error),
+        Ending::Died(error) => Verdict::Over(JobStatus::Interrupted, Some(error)),
+    }
+}
+
+/// The end that a trainer was asked to come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// None.
+    Nothing,
+    /// To end, for good.
+    Cancel,
+    /// To end, and let another go on.
+    Suspend,
+}
+
+/// Says how a process ended that gave no reason.
+pub(super) fn death(status: ExitStatus) -> JobError {
+    let how = match std::os::unix::process::ExitStatusExt::signal(&status) {
+        Some(9) => "was killed (signal 9); most often that is the system, when memory runs out: try a smaller batch_size".to_owned(),
+        Some(signal) => format!("was ended by signal {signal}"),
+        None => format!("ended with {status} and gave no reason"),
+    };
+    JobError { code: "trainer_killed".to_owned(), detail: format!("the trainer {how}; the job's log may have more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> JobError {
+        JobError { code: "x".to_owned(), detail: String::new() }
+    }
+
+    #[test]
+    fn a_trainer_that_dies_is_replaced_twice_and_then_the_job_is_interrupted() {
+        let died = |attempts| verdict(Ending::Died(error()), attempts, Asked::Nothing);
+        assert_eq!(died(1), Verdict::TryAgain(error()));
+        assert_eq!(died(2), Verdict::TryAgain(error()));
+        assert_eq!(died(3), Verdict::Over(JobStatus::Interrupted, Some(error())));
+    }
+
+    #[test]
+    fn a_trainer_that_had_to_be_killed_comes_to_the_end_it_was_asked_for() {
+        let died = |asked| verdict(Ending::Died(error()), 3, asked);
+        assert_eq!(died(Asked::Cancel), Verdict::Over(JobStatus::Cancelled, None));
+        assert_eq!(died(Asked::Suspend), Verdict::Again(2));
+    }
+
+    #[test]
+    fn a_suspended_job_has_spent_no_attempt() {
+        assert_eq!(verdict(Ending::Suspended, 1, Asked::Suspend), Verdict::Again(0));
+    }
+
+    #[test]
+    fn what_the_trainer_says_is_what_becomes_of_the_job() {
+        let says = |ending| verdict(ending, 1, Asked::Nothing);
+        assert_eq!(says(Ending::Finished), Verdict::Over(JobStatus::Succeeded, None));
+        assert_eq!(says(Ending::Cancelled), Verdict::Over(JobStatus::Cancelled, None));
+        assert_eq!(says(Ending::Failed(error())), Verdict::Over(JobStatus::Failed, Some(error())));
+    }
+}

@@ -1,0 +1,163 @@
+//! What trainers report, into rows.
+
+use std::{fs, io, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    Scheduler,
+    commands::blocking,
+    outcome::{Asked, Ending, Verdict, verdict},
+};
+use crate::{
+    domain::{
+        JobId,
+        job::{JobError, JobStatus},
+        model::ModelCard,
+    },
+    storage::{self, job_events, jobs, models},
+    training::{events::Event, finish::MODEL},
+    weights::model_file,
+};
+
+/// A write that failed, as on a full disk, is tried again so often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+impl Scheduler {
+    /// Writes down one event; gives the ending where it was the last.
+    pub(super) async fn take(&self, id: JobId, event: Event) -> Option<Ending> {
+        match event {
+            Event::Finished => return Some(Ending::Finished),
+            Event::Cancelled => return Some(Ending::Cancelled),
+            Event::Suspended => return Some(Ending::Suspended),
+            Event::Failed { code, detail } => return Some(Ending::Failed(JobError { code, detail })),
+            // The next one is a second away.
+            Event::Progress(_) => drop(self.write_down(id, &event).await),
+            _ => self.insist(id, || self.write_down(id, &event)).await,
+        }
+        self.0.changed.send_replace(());
+        None
+    }
+
+    async fn write_down(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
+        let mut transaction = self.0.storage.write().await?;
+        let connection = &mut *transaction;
+        match event {
+            Event::Started { device, precision, completed_epochs } => {
+                job_events::started(connection, id, device, *precision, *completed_epochs).await?;
+                self.announce(connection, id).await?;
+            }
+            Event::Progress(progress) => job_events::progress(connection, id, *progress).await?,
+            Event::Epoch { metrics, best } => job_events::epoch(connection, id, metrics, *best).await?,
+            Event::Evaluation(score) => job_events::evaluation(connection, id, score).await?,
+            Event::Finished | Event::Cancelled | Event::Suspended | Event::Failed { .. } => {}
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Settles what becomes of a job whose trainer has ended.
+    pub(super) async fn settle(&self, id: JobId, ending: Ending, asked: Asked) {
+        let (ending, model) = match ending {
+            Ending::Finished => match self.take_over_model(id).await {
+                Ok(model) => (Ending::Finished, Some(model)),
+                Err(error) => (Ending::Failed(error), None),
+            },
+            other => (other, None),
+        };
+        self.insist(id, || self.close(id, ending.clone(), model.as_ref(), asked)).await;
+        self.0.changed.send_replace(());
+        if model.is_some() {
+            if let Err(error) = self.0.registry.refresh().await {
+                tracing::warn!(job.id = %id, error = crate::telemetry::chain(&error), "the best model can't serve");
+            }
+            self.remove_checkpoints(id).await;
+        }
+    }
+
+    async fn close(
+        &self,
+        id: JobId,
+        ending: Ending,
+        model: Option<&(ModelCard, u64)>,
+        asked: Asked,
+    ) -> Result<(), storage::Error> {
+        let mut transaction = self.0.storage.write().await?;
+        let connection = &mut *transaction;
+        let attempts = jobs::get(connection, id).await?.map_or(0, |job| job.attempts);
+        if let Some((card, bytes)) = model {
+            models::insert(connection, card, *bytes).await?;
+            job_events::model(connection, id, card.id).await?;
+        }
+        let running = JobStatus::Running;
+        match verdict(ending, attempts, asked) {
+            Verdict::Over(status, error) => {
+                tracing::info!(
+                    job.id = %id,
+                    job.status = %status,
+                    error.code = error.as_ref().map(|error| &*error.code),
+                    "job ended"
+                );
+                jobs::finish(connection, id, running, status, error.as_ref()).await?;
+            }
+            Verdict::Again(attempts) => {
+                jobs::requeue(connection, id, running, attempts).await?;
+            }
+            Verdict::TryAgain(error) => {
+                tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "a trainer died; starting another");
+                let interrupted = JobStatus::Interrupted;
+                jobs::finish(connection, id, running, interrupted, Some(&error)).await?;
+                self.announce(connection, id).await?;
+                jobs::requeue(connection, id, interrupted, attempts).await?;
+            }
+        }
+        self.announce(connection, id).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Moves the model that a trainer has written to its place, and reads its card.
+    async fn take_over_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
+        let made = self.0.data_dir.job(id).join(MODEL);
+        let data_dir = self.0.data_dir.clone();
+        let taken = blocking(move || {
+            let card = model_file::load_card(&made).map_err(io::Error::other)?;
+            let place = data_dir.model(card.id);
+            fs::rename(&made, &place)?;
+            fs::File::open(data_dir.models())?.sync_all()?;
+            Ok((card, fs::metadata(&place)?.len()))
+        });
+        taken.await.map_err(|error| {
+            tracing::error!(job.id = %id, %error, "a trainer's model can't be taken over");
+            JobError {
+                code: "model_unreadable".to_owned(),
+                detail: "the model that the trainer wrote can't be read; resume the job to write it again".to_owned(),
+            }
+        })
+    }
+
+    /// A job that succeeded never goes on.
+    async fn remove_checkpoints(&self, id: JobId) {
+        let folder = self.0.data_dir.job(id).join("checkpoints");
+        if let Err(error) = blocking(move || fs::remove_dir_all(folder)).await {
+            tracing::warn!(job.id = %id, %error, "a job's checkpoints can't be removed");
+        }
+    }
+
+    /// Tries a write until it succeeds or the server shuts down; the trainer waits meanwhile, its
+    /// pipe full. After a shutdown the next server takes the job up from its folder.
+    async fn insist<F>(&self, id: JobId, write: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), storage::Error>>,
+    {
+        while let Err(error) = write().await {
+            tracing::error!(
+                job.id = %id,
+                error = crate::telemetry::chain(&error),
+                "what became of a job can't be written down; trying again"
+            );
+            tokio::select! {
+                () = sleep(RETRY_EVERY) => {}
+                () = self.0.shutdown.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What trainers report: progress, epochs, and the events that a watcher must not miss.
+
+use serde::Serialize;
+use sqlx::{SqliteConnection, types::Json};
+
+use super::Result;
+use crate::domain::{
+    JobId, ModelId,
+    job::{Best, Job, Progress},
+    metrics::{EpochMetrics, Score},
+    recipe::Precision,
+};
+
+/// An event of a job, as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its number: later events have higher ones.
+    pub id: i64,
+    /// `status`, `epoch` or `evaluation`.
+    pub kind: String,
+    /// Its JSON.
+    pub data: String,
+}
+
+/// Notes that a trainer has started. Epochs after `completed_epochs` are forgotten: the
+/// checkpoint it goes on from is older, and they come again.
+///
+/// # Errors
+/// The database's own.
+pub async fn started(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    device: &str,
+    precision: Precision,
+    completed_epochs: u32,
+) -> Result<()> {
+    let precision = Json(precision);
+    sqlx::query!("UPDATE jobs SET device = ?, precision = ? WHERE id = ?", device, precision, id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("DELETE FROM epochs WHERE job_id = ? AND epoch > ?", id, completed_epochs)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        "DELETE FROM job_events WHERE job_id = ? AND (epoch > ? OR kind = 'evaluation')",
+        id,
+        completed_epochs
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "UPDATE jobs SET best_epoch = NULL, best_val_loss = NULL, best_val_accuracy = NULL
+         WHERE id = ? AND best_epoch > ?",
+        id,
+        completed_epochs
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes how far a job has come.
+///
+/// # Errors
+/// The database's own.
+pub async fn progress(connection: &mut SqliteConnection, id: JobId, progress: Progress) -> Result<()> {
+    let progress = Json(progress);
+    sqlx::query!("UPDATE jobs SET progress = ? WHERE id = ?", progress, id).execute(connection).await?;
+    Ok(())
+}
+
+/// Notes a completed epoch, once: the same epoch again takes its place.
+///
+/// # Errors
+/// The database's own.
+pub async fn epoch(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    metrics: &EpochMetrics,
+    best: bool,
+) -> Result<()> {
+    sqlx::query!(
+        "INSERT OR REPLACE INTO epochs (job_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy,
+                                        learning_rate, seconds, images_per_second)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        id,
+        metrics.epoch,
+        metrics.train_loss,
+        metrics.train_accuracy,
+        metrics.val_loss,
+        metrics.val_accuracy,
+        metrics.learning_rate,
+        metrics.seconds,
+        metrics.images_per_second,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if best {
+        let EpochMetrics { epoch, val_loss, val_accuracy, .. } = *metrics;
+        set_best(connection, id, Best { epoch, val_loss, val_accuracy }).await?;
+    }
+    append(connection, id, "epoch", Some(metrics.epoch), metrics).await
+}
+
+async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) -> Result<()> {
+    sqlx::query!(
+        "UPDATE jobs SET best_epoch = ?, best_val_loss = ?, best_val_accuracy = ? WHERE id = ?",
+        best.epoch,
+        best.val_loss,
+        best.val_accuracy,
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes what the test split said.
+///
+/// # Errors
+/// The database's own.
+pub async fn evaluation(connection: &mut SqliteConnection, id: JobId, score: &Score) -> Result<()> {
+    append(connection, id, "evaluation", None, score).await
+}
+
+/// Notes where a job stands now, as the API shows it.
+///
+/// # Errors
+/// The database's own.
+pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
+    append(connection, job.id, "status", None, job).await
+}
+
+/// Notes the model that a job has made.
+///
+/// # Errors
+/// The database's own.
+pub async fn model(connection: &mut SqliteConnection, id: JobId, model: ModelId) -> Result<()> {
+    sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id).execute(connection).await?;
+    Ok(())
+}
+
+async fn append(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    kind: &str,
+    epoch: Option<u32>,
+    data: &(impl Serialize + Sync),
+) -> Result<()> {
+    let data = serde_json::to_string(data)
+        .map_err(|error| super::Error::Damaged(format!("an event that can't be written: {error}")))?;
+    sqlx::query!(
+        "INSERT INTO job_events (job_id, kind, epoch, data) VALUES (?, ?, ?, ?)",
+        id,
+        kind,
+        epoch,
+        data
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The events of a job after the one of that number, oldest first.
+///
+/// # Errors
+/// The database's own.
+pub async fn after(connection: &mut SqliteConnection, id: JobId, last: i64) -> Result<Vec<StoredEvent>> {
+    Ok(sqlx::query_as!(
+        StoredEvent,
+        "SELECT id, kind, data FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT 1000",
+        id,
+        last
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The completed epochs of a job, in their order.
+///
+/// # Errors
+/// The database's own.
+pub async fn epochs(connection: &mut SqliteConnection, id: JobId) -> Result<Vec<EpochMetrics>> {
+    Ok(sqlx::query_as!(
+        EpochMetrics,
+        r#"SELECT epoch AS "epoch: u32", train_loss, train_accuracy, val_loss, val_accuracy,
+                  learning_rate, seconds, images_per_second
+           FROM epochs WHERE job_id = ? ORDER BY epoch"#,
+        id
+    )
+    .fetch_all(connection)
+    .await?)
+}

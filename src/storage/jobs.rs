@@ -1,0 +1,322 @@
+//! Jobs as people see them: rows, and the moves between their states.
+
+use sqlx::{SqliteConnection, types::Json};
+
+use super::{Page, Result, name_taken, types::Time};
+use crate::domain::{
+    DatasetId, JobId, ModelId, Name, Timestamp,
+    dataset::Digest,
+    job::{Best, Job, JobError, JobStatus, Progress, Request},
+    recipe::{Params, Precision, Recipe},
+};
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// Its unique name.
+    pub name: Name,
+    /// How to train.
+    pub recipe: Recipe,
+    /// The dataset to train on.
+    pub dataset_id: DatasetId,
+    /// That dataset's name.
+    pub dataset: Name,
+    /// The version that was frozen.
+    pub dataset_version: Digest,
+    /// With which parameters.
+    pub params: Params,
+}
+
+/// Puts a job into the queue.
+///
+/// # Errors
+/// Its name is taken.
+pub async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<()> {
+    let params = Json(&job.params);
+    let now = Time(Timestamp::now());
+    sqlx::query!(
+        "INSERT INTO jobs (id, name, recipe, dataset_id, dataset, dataset_version, params, status, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        job.id,
+        job.name,
+        job.recipe,
+        job.dataset_id,
+        job.dataset,
+        job.dataset_version,
+        params,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map_err(|error| name_taken(error, &job.name))?;
+    Ok(())
+}
+
+/// Which jobs a list is to show.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of this status.
+    pub status: Option<JobStatus>,
+    /// Those of this recipe.
+    pub recipe: Option<Recipe>,
+    /// Those that train on the dataset of this name or id.
+    pub dataset: Option<String>,
+    /// The one of this name or id.
+    pub job: Option<String>,
+    /// Those made before this one.
+    pub before: Option<JobId>,
+}
+
+struct Row {
+    id: JobId,
+    name: Name,
+    recipe: Recipe,
+    dataset: Name,
+    dataset_version: Digest,
+    params: Json<Params>,
+    status: JobStatus,
+    progress: Option<Json<Progress>>,
+    best_epoch: Option<u32>,
+    best_val_loss: Option<f64>,
+    best_val_accuracy: Option<f64>,
+    device: Option<String>,
+    precision: Option<Json<Precision>>,
+    attempts: u32,
+    error_code: Option<String>,
+    error_detail: Option<String>,
+    model_id: Option<ModelId>,
+    created_at: Time,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+}
+
+impl From<Row> for Job {
+    fn from(row: Row) -> Self {
+        let best = (row.best_epoch, row.best_val_loss, row.best_val_accuracy);
+        Self {
+            id: row.id,
+            name: row.name,
+            recipe: row.recipe,
+            dataset: row.dataset,
+            dataset_version: row.dataset_version,
+            params: row.params.0,
+            status: row.status,
+            progress: row.progress.map(|Json(progress)| progress),
+            best: match best {
+                (Some(epoch), Some(val_loss), Some(val_accuracy)) => {
+                    Some(Best { epoch, val_loss, val_accuracy })
+                }
+                _ => None,
+            },
+            device: row.device,
+            precision: row.precision.map(|Json(precision)| precision),
+            attempts: row.attempts,
+            error: row
+                .error_code
+                .map(|code| JobError { code, detail: row.error_detail.unwrap_or_default() }),
+            model_id: row.model_id,
+            created_at: row.created_at.0,
+            started_at: row.started_at.map(|time| time.0),
+            finished_at: row.finished_at.map(|time| time.0),
+        }
+    }
+}
+
+/// The jobs that `filter` lets through, newest first.
+///
+/// # Errors
+/// The database's own.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Page<Job>> {
+    let one_more = limit + 1;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: JobId", name AS "name: Name", recipe AS "recipe: Recipe",
+                  dataset AS "dataset: Name", dataset_version AS "dataset_version: Digest",
+                  params AS "params: Json<Params>", status AS "status: JobStatus",
+                  progress AS "progress: Json<Progress>", best_epoch AS "best_epoch: u32",
+                  best_val_loss, best_val_accuracy, device,
+                  precision AS "precision: Json<Precision>", attempts AS "attempts: u32",
+                  error_code, error_detail, model_id AS "model_id: ModelId",
+                  created_at AS "created_at: Time", started_at AS "started_at: Time",
+                  finished_at AS "finished_at: Time"
+           FROM jobs
+           WHERE (?1 IS NULL OR status = ?1)
+             AND (?2 IS NULL OR recipe = ?2)
+             AND (?3 IS NULL OR dataset = ?3 OR dataset_id = ?3)
+             AND (?4 IS NULL OR id = ?4 OR name = ?4)
+             AND (?5 IS NULL OR id < ?5)
+           ORDER BY id DESC
+           LIMIT ?6"#,
+        filter.status,
+        filter.recipe,
+        filter.dataset,
+        filter.job,
+        filter.before,
+        one_more,
+    )
+    .fetch_all(connection)
+    .await?;
+    let jobs = rows.into_iter().map(Job::from).collect();
+    Ok(Page::new(jobs, limit, |job| job.id.to_string()))
+}
+
+/// The job of that name or id.
+///
+/// # Errors
+/// The database's own.
+pub async fn find(connection: &mut SqliteConnection, reference: &str) -> Result<Option<Job>> {
+    let filter = Filter { job: Some(reference.to_owned()), ..Filter::default() };
+    Ok(list(connection, &filter, 1).await?.items.pop())
+}
+
+/// The job of that id.
+///
+/// # Errors
+/// The database's own.
+pub async fn get(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
+    find(connection, &id.to_string()).await
+}
+
+/// Ids of the jobs of that status, oldest first.
+///
+/// # Errors
+/// The database's own.
+pub async fn with_status(connection: &mut SqliteConnection, status: JobStatus) -> Result<Vec<JobId>> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: JobId" FROM jobs WHERE status = ? ORDER BY id"#,
+        status
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Takes the oldest job out of the queue: it is running from now on, and has had one more attempt.
+///
+/// # Errors
+/// The database's own.
+pub async fn claim_next(connection: &mut SqliteConnection) -> Result<Option<JobId>> {
+    let now = Time(Timestamp::now());
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE jobs
+           SET status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, ?),
+               finished_at = NULL, error_code = NULL, error_detail = NULL
+           WHERE id = (SELECT id FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1)
+           RETURNING id AS "id!: JobId""#,
+        now,
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Moves a job from `from` to the final status `to`; gives whether it was in `from`.
+///
+/// # Errors
+/// The database's own.
+pub async fn finish(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    from: JobStatus,
+    to: JobStatus,
+    error: Option<&JobError>,
+) -> Result<bool> {
+    debug_assert!(from.can_become(to) && to.is_final());
+    let now = Time(Timestamp::now());
+    let (code, detail) = (error.map(|error| &error.code), error.map(|error| &error.detail));
+    let done = sqlx::query!(
+        "UPDATE jobs
+         SET status = ?, error_code = ?, error_detail = ?, finished_at = ?, requested = NULL
+         WHERE id = ? AND status = ?",
+        to,
+        code,
+        detail,
+        now,
+        id,
+        from,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Puts a job that is in `from` back into the queue with so many attempts behind it; gives
+/// whether it was in `from`.
+///
+/// # Errors
+/// The database's own.
+pub async fn requeue(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    from: JobStatus,
+    attempts: u32,
+) -> Result<bool> {
+    debug_assert!(from.can_become(JobStatus::Queued));
+    let done = sqlx::query!(
+        "UPDATE jobs
+         SET status = 'queued', attempts = ?, finished_at = NULL, error_code = NULL, error_detail = NULL
+         WHERE id = ? AND status = ?",
+        attempts,
+        id,
+        from,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes what a person asked of a running job, for a trainer that starts after this one too; a
+/// cancel is not taken back by a stop. Gives whether the job was running.
+///
+/// # Errors
+/// The database's own.
+pub async fn request(connection: &mut SqliteConnection, id: JobId, request: Request) -> Result<bool> {
+    let word = match request {
+        Request::Cancel => "cancel",
+        Request::Stop => "stop",
+    };
+    let done = sqlx::query!(
+        "UPDATE jobs SET requested = CASE requested WHEN 'cancel' THEN 'cancel' ELSE ? END
+         WHERE id = ? AND status = 'running'",
+        word,
+        id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What a person asked of a job.
+///
+/// # Errors
+/// The database's own.
+pub async fn requested(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Request>> {
+    let word = sqlx::query_scalar!("SELECT requested FROM jobs WHERE id = ?", id)
+        .fetch_optional(connection)
+        .await?
+        .flatten();
+    Ok(match word.as_deref() {
+        Some("cancel") => Some(Request::Cancel),
+        Some("stop") => Some(Request::Stop),
+        _ => None,
+    })
+}
+
+/// Forgets a job that is neither queued nor running, with its epochs and events; gives whether
+/// there was one.
+///
+/// # Errors
+/// The database's own.
+pub async fn delete(connection: &mut SqliteConnection, id: JobId) -> Result<bool> {
+    let done = sqlx::query!(
+        "DELETE FROM jobs WHERE id = ? AND status NOT IN ('queued', 'running')",
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

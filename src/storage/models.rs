@@ -1,0 +1,184 @@
+//! Models, and which of them is in service.
+
+use sqlx::{SqliteConnection, types::Json};
+
+use super::{Page, Result, name_taken, types::Time};
+use crate::domain::{
+    JobId, ModelId, Name,
+    dataset::{Classes, Digest},
+    model::{Model, ModelCard},
+    recipe::Recipe,
+};
+
+/// Notes a model whose file lies in its place. Once more does nothing.
+///
+/// # Errors
+/// Its name is taken.
+pub async fn insert(connection: &mut SqliteConnection, card: &ModelCard, bytes: u64) -> Result<()> {
+    let (architecture, classes) = (card.architecture.as_str(), Json(&card.classes));
+    let test_accuracy = card.test.map(|score| score.accuracy);
+    let (parameters, bytes) = (card.parameters.cast_signed(), bytes.cast_signed());
+    let created_at = Time(card.created_at);
+    sqlx::query!(
+        "INSERT INTO models (id, name, recipe, architecture, classes, job_id, dataset, dataset_version,
+                             val_loss, val_accuracy, test_accuracy, parameters, bytes, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO NOTHING",
+        card.id,
+        card.name,
+        card.recipe,
+        architecture,
+        classes,
+        card.job_id,
+        card.dataset,
+        card.dataset_version,
+        card.validation.loss,
+        card.validation.accuracy,
+        test_accuracy,
+        parameters,
+        bytes,
+        created_at,
+    )
+    .execute(connection)
+    .await
+    .map_err(|error| name_taken(error, &card.name))?;
+    Ok(())
+}
+
+struct Row {
+    id: ModelId,
+    name: Name,
+    recipe: Recipe,
+    architecture: String,
+    classes: Json<Classes>,
+    job_id: Option<JobId>,
+    dataset: Name,
+    dataset_version: Digest,
+    val_loss: f64,
+    val_accuracy: f64,
+    test_accuracy: Option<f64>,
+    parameters: i64,
+    bytes: i64,
+    created_at: Time,
+}
+
+impl Row {
+    fn into_model(self, in_service: Option<ModelId>) -> Model {
+        Model {
+            in_service: Some(self.id) == in_service,
+            id: self.id,
+            name: self.name,
+            recipe: self.recipe,
+            architecture: self.architecture,
+            classes: self.classes.0,
+            job_id: self.job_id,
+            dataset: self.dataset,
+            dataset_version: self.dataset_version,
+            val_loss: self.val_loss,
+            val_accuracy: self.val_accuracy,
+            test_accuracy: self.test_accuracy,
+            parameters: self.parameters.cast_unsigned(),
+            bytes: self.bytes.cast_unsigned(),
+            created_at: self.created_at.0,
+        }
+    }
+}
+
+/// The models made before `before`, newest first; or the one of the name or id `reference`.
+///
+/// # Errors
+/// The database's own.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    reference: Option<&str>,
+    before: Option<ModelId>,
+    limit: u32,
+    in_service: Option<ModelId>,
+) -> Result<Page<Model>> {
+    let one_more = limit + 1;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ModelId", name AS "name: Name", recipe AS "recipe: Recipe", architecture,
+                  classes AS "classes: Json<Classes>", job_id AS "job_id: JobId", dataset AS "dataset: Name",
+                  dataset_version AS "dataset_version: Digest", val_loss, val_accuracy, test_accuracy,
+                  parameters, bytes, created_at AS "created_at: Time"
+           FROM models
+           WHERE (?1 IS NULL OR id = ?1 OR name = ?1) AND (?2 IS NULL OR id < ?2)
+           ORDER BY id DESC
+           LIMIT ?3"#,
+        reference,
+        before,
+        one_more,
+    )
+    .fetch_all(connection)
+    .await?;
+    let models = rows.into_iter().map(|row| row.into_model(in_service)).collect();
+    Ok(Page::new(models, limit, |model: &Model| model.id.to_string()))
+}
+
+/// The model of that name or id.
+///
+/// # Errors
+/// The database's own.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    reference: &str,
+    in_service: Option<ModelId>,
+) -> Result<Option<Model>> {
+    Ok(list(connection, Some(reference), None, 1, in_service).await?.items.pop())
+}
+
+/// The models from best to worst: the highest validation accuracy, then the lower validation
+/// loss, then the newer.
+///
+/// # Errors
+/// The database's own.
+pub async fn best_first(connection: &mut SqliteConnection) -> Result<Vec<ModelId>> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: ModelId" FROM models ORDER BY val_accuracy DESC, val_loss ASC, id DESC"#
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The model that a person pinned, if one is.
+///
+/// # Errors
+/// The database's own.
+pub async fn pinned(connection: &mut SqliteConnection) -> Result<Option<ModelId>> {
+    Ok(sqlx::query_scalar!(r#"SELECT pinned_model_id AS "id: ModelId" FROM serving"#)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Pins a model, or none to follow the best.
+///
+/// # Errors
+/// The database's own.
+pub async fn pin(connection: &mut SqliteConnection, id: Option<ModelId>) -> Result<()> {
+    sqlx::query!("UPDATE serving SET pinned_model_id = ?", id).execute(connection).await?;
+    Ok(())
+}
+
+/// Forgets a model; gives whether there was one.
+///
+/// # Errors
+/// The database's own.
+pub async fn delete(connection: &mut SqliteConnection, id: ModelId) -> Result<bool> {
+    let done = sqlx::query!("DELETE FROM models WHERE id = ?", id).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether a job or a model has that name.
+///
+/// # Errors
+/// The database's own.
+pub async fn name_is_taken(connection: &mut SqliteConnection, name: &Name) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 UNION ALL SELECT 1 FROM models WHERE name = ?1)
+           AS "taken!: bool""#,
+        name
+    )
+    .fetch_one(connection)
+    .await?)
+}

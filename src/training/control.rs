@@ -1,0 +1,129 @@
+//! What the server tells a running trainer, over its standard input.
+//!
+//! One thread reads words, a line each; the learner looks at the last one once per batch. When
+//! the input ends, the server is gone: nobody would hear of this trainer again, so it ends at
+//! once. Its last checkpoint is whole.
+
+use std::{
+    io::{self, BufRead as _},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread,
+};
+
+use super::failure::End;
+
+/// A word of the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Command {
+    /// End training and keep the best epoch.
+    Stop = 1,
+    /// Save the state and end; the job will go on later.
+    Suspend = 2,
+    /// End.
+    Cancel = 3,
+}
+
+impl Command {
+    /// The word, as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Suspend => "suspend",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl FromStr for Command {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Stop, Self::Suspend, Self::Cancel]
+            .into_iter()
+            .find(|command| command.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// The strongest command that has come.
+#[derive(Debug, Clone, Default)]
+pub struct Control(Arc<AtomicU8>);
+
+impl Control {
+    /// Listens on standard input, on a thread of its own.
+    #[must_use]
+    pub fn listen() -> Self {
+        let control = Self::default();
+        let listener = control.clone();
+        let started = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            for line in io::stdin().lock().lines().map_while(Result::ok) {
+                match line.parse() {
+                    Ok(command) => listener.tell(command),
+                    Err(()) => tracing::warn!(line, "not a command"),
+                }
+            }
+            tracing::error!("the server is gone; ending at once");
+            // No destructors: libtorch's may wait for work that nobody wants any more.
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            );
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "can't listen to the server");
+        }
+        control
+    }
+
+    /// Gives a command; a stronger one that came before stands.
+    pub fn tell(&self, command: Command) {
+        self.0.fetch_max(command as u8, Ordering::Relaxed);
+    }
+
+    /// Ends the caller where it is told to end.
+    ///
+    /// # Errors
+    /// [`End::Stopped`], [`End::Suspended`] or [`End::Cancelled`], the strongest that was told.
+    pub fn check(&self) -> Result<(), End> {
+        match self.0.load(Ordering::Relaxed) {
+            word if word == Command::Cancel as u8 => Err(End::Cancelled),
+            word if word == Command::Suspend as u8 => Err(End::Suspended),
+            word if word == Command::Stop as u8 => Err(End::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Control::check`], for work that a stopped job still needs.
+    ///
+    /// # Errors
+    /// [`End::Suspended`] or [`End::Cancelled`].
+    pub fn check_unless_stopped(&self) -> Result<(), End> {
+        match self.check() {
+            Err(End::Stopped) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_outweighs_what_came_before_and_after_it() {
+        let control = Control::default();
+        assert!(control.check().is_ok());
+        control.tell(Command::Stop);
+        assert!(matches!(control.check(), Err(End::Stopped)));
+        assert!(control.check_unless_stopped().is_ok());
+        control.tell(Command::Cancel);
+        control.tell(Command::Suspend);
+        assert!(matches!(control.check(), Err(End::Cancelled)));
+    }
+}

@@ -1,0 +1,101 @@
+//! What a trainer tells the server: JSON lines on standard output.
+
+use std::io::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    job::Progress,
+    metrics::{EpochMetrics, Score},
+    recipe::Precision,
+};
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The trainer has read its folder and its checkpoint.
+    Started {
+        /// The device it trains on.
+        device: String,
+        /// The precision it trains in.
+        precision: Precision,
+        /// Epochs that the checkpoint had completed; later ones come again.
+        completed_epochs: u32,
+    },
+    /// How far it has come: at each change of phase, and at most once a second between.
+    Progress(Progress),
+    /// An epoch is complete and its checkpoint written.
+    Epoch {
+        /// What was measured.
+        #[serde(flatten)]
+        metrics: EpochMetrics,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// The best epoch was judged on the test split.
+    Evaluation(Score),
+    /// The model is written; the job succeeded.
+    Finished,
+    /// A person cancelled it.
+    Cancelled,
+    /// The state is saved for another trainer to go on from.
+    Suspended,
+    /// It can't go on.
+    Failed {
+        /// Stable and snake_case.
+        code: String,
+        /// A sentence.
+        detail: String,
+    },
+}
+
+/// Where events go.
+#[derive(Debug, Clone, Copy)]
+pub struct Events;
+
+impl Events {
+    /// To standard output, a line each, flushed.
+    #[must_use]
+    pub const fn to_stdout() -> Self {
+        Self
+    }
+
+    /// Sends one event. Where nobody listens any more, `control` ends the process.
+    pub fn send(&self, event: &Event) {
+        match serde_json::to_string(event) {
+            Ok(line) => {
+                let mut stdout = io::stdout().lock();
+                let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+            }
+            Err(error) => tracing::error!(%error, "an event can't be written"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_survives_its_line() {
+        let epoch = Event::Epoch {
+            metrics: EpochMetrics {
+                epoch: 3,
+                train_loss: 0.6,
+                train_accuracy: 0.7,
+                val_loss: 0.5,
+                val_accuracy: 0.75,
+                learning_rate: 1e-3,
+                seconds: 15.0,
+                images_per_second: 200.0,
+            },
+            best: true,
+        };
+        for event in [epoch, Event::Finished] {
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+        }
+    }
+}

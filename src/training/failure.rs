@@ -1,0 +1,110 @@
+//! How a trainer ends other than well, in codes for programs and sentences for people.
+
+use std::{any::Any, io, path::Path};
+
+use crate::{telemetry::chain, weights};
+
+/// Why training stopped before it was done.
+#[derive(Debug)]
+pub enum End {
+    /// A person cancelled it.
+    Cancelled,
+    /// A person wants the best epoch so far.
+    Stopped,
+    /// The server shuts down; another trainer will go on from the state.
+    Suspended,
+    /// It can't go on.
+    Failed(Failure),
+}
+
+/// A failure that a person can understand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Stable and snake_case.
+    pub code: &'static str,
+    /// A sentence.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A failure of that code.
+    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    /// The file system refused what was asked of `path`.
+    #[must_use]
+    pub fn io(path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::StorageFull {
+            return Self::disk_full();
+        }
+        Self::new("io_error", format!("{}: {error}", path.display()))
+    }
+
+    /// A person stopped the job too early.
+    #[must_use]
+    pub fn nothing_to_keep() -> Self {
+        Self::new(
+            "nothing_to_keep",
+            "the job was stopped before its first epoch was complete: there is no model to keep",
+        )
+    }
+
+    fn disk_full() -> Self {
+        Self::new(
+            "disk_full",
+            "the disk that holds the data directory is full; make room, then resume the job",
+        )
+    }
+
+    /// What a panic, most often one of libtorch's, says.
+    #[must_use]
+    pub fn from_panic(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without words");
+        // libtorch appends its C++ stack behind the first line.
+        let first_line = message.lines().next().unwrap_or_default();
+        let out_of_memory = ["out of memory", "can't allocate memory", "not enough memory"];
+        if out_of_memory.iter().any(|words| message.contains(words)) {
+            return Self::new(
+                "out_of_memory",
+                format!("there is not enough memory; try a smaller batch_size ({first_line})"),
+            );
+        }
+        Self::new("internal", format!("the trainer met an error of its own; its log has more ({first_line})"))
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<weights::Error> for End {
+    fn from(error: weights::Error) -> Self {
+        if error.is_disk_full() {
+            return Failure::disk_full().into();
+        }
+        Failure::new("io_error", chain(&error)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_memory_is_told_from_other_panics() {
+        let code = |message: &str| Failure::from_panic(&message.to_owned()).code;
+        assert_eq!(code("Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"), "out_of_memory");
+        assert_eq!(
+            code("[enforce fail at alloc_cpu.cpp:116] . DefaultCPUAllocator: can't allocate memory: you tried"),
+            "out_of_memory"
+        );
+        assert_eq!(code("index out of bounds"), "internal");
+    }
+}

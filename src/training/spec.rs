@@ -1,0 +1,116 @@
+//! The job folder as it stands before training: spec and manifest.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::{End, Failure};
+use crate::domain::{
+    JobId, ModelId, Name,
+    dataset::{Classes, Digest, Sample, Split, version_of},
+    recipe::{Params, Recipe},
+};
+
+/// What to train: `spec.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The job.
+    pub job_id: JobId,
+    /// The id that its model will have.
+    pub model_id: ModelId,
+    /// The name that its model will have.
+    pub name: Name,
+    /// How to train.
+    pub recipe: Recipe,
+    /// With which parameters.
+    pub params: Params,
+    /// Name of the dataset.
+    pub dataset: Name,
+    /// Version of the dataset: the manifest must have it.
+    pub dataset_version: Digest,
+    /// The dataset's classes.
+    pub classes: Classes,
+    /// Threads to compute with. Fixed with the job: another number sums in another order.
+    pub threads: usize,
+    /// Largest image that may be decoded, in pixels.
+    pub max_image_pixels: u64,
+    /// Folder of the encoded images.
+    pub blobs: PathBuf,
+    /// Folder of the decoded images.
+    pub cache: PathBuf,
+}
+
+/// A job as the trainer sees it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What to train.
+    pub spec: Spec,
+    /// The frozen images, in the order of their hashes.
+    pub samples: Vec<Sample>,
+}
+
+const SPEC: &str = "spec.json";
+const MANIFEST: &str = "manifest.jsonl";
+
+impl Job {
+    /// Writes the folder of a new job.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn create(folder: &Path, spec: &Spec, samples: &[Sample]) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut manifest = BufWriter::new(File::create(folder.join(MANIFEST))?);
+        for sample in samples {
+            serde_json::to_writer(&mut manifest, sample)?;
+            manifest.write_all(b"\n")?;
+        }
+        manifest.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        let mut file = File::create(folder.join(SPEC))?;
+        serde_json::to_writer_pretty(&mut file, spec)?;
+        file.sync_all()?;
+        File::open(folder)?.sync_all()
+    }
+
+    /// Reads the folder of a job and checks that its manifest is the version the spec names.
+    ///
+    /// # Errors
+    /// `bad_job` where the folder can't be read, `bad_dataset` where the manifest was changed.
+    pub fn load(folder: &Path) -> Result<Self, End> {
+        let bad = |what: &str, error: &dyn std::fmt::Display| {
+            Failure::new("bad_job", format!("the job's {what} can't be read: {error}"))
+        };
+        let spec = fs::read(folder.join(SPEC)).map_err(|error| bad(SPEC, &error))?;
+        let spec: Spec = serde_json::from_slice(&spec).map_err(|error| bad(SPEC, &error))?;
+        let samples =
+            read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
+        if version_of(&samples) != spec.dataset_version {
+            return Err(Failure::new(
+                "bad_dataset",
+                "the job's manifest is not the dataset version that the job was made with; start a new job",
+            )
+            .into());
+        }
+        Ok(Self { folder: folder.to_owned(), spec, samples })
+    }
+
+    /// The samples of one split, in the order of their hashes.
+    #[must_use]
+    pub fn split(&self, split: Split) -> Vec<Sample> {
+        self.samples.iter().filter(|sample| sample.split == split).copied().collect()
+    }
+}
+
+/// The samples that the job in `folder` froze.
+///
+/// # Errors
+/// The manifest is missing or damaged.
+pub fn read_manifest(folder: &Path) -> io::Result<Vec<Sample>> {
+    let lines = BufReader::new(File::open(folder.join(MANIFEST))?).lines();
+    lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+}

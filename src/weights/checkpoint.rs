@@ -1,0 +1,191 @@
+//! Checkpoints: everything a trainer needs to go on as if nothing had happened.
+//!
+//! One file holds the weights, the optimizer's state and the best epoch's weights, so that they
+//! can't disagree. Two generations are kept: where the newer can't be read, the older is used.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error,
+    tensors::{self, Tensors},
+};
+use crate::domain::job::Best;
+
+/// Where training stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs completed.
+    pub epoch: u32,
+    /// Steps done of the next epoch.
+    pub step: u64,
+    /// What those steps have summed up.
+    pub partial: Partial,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// Mean seconds of the epochs so far, to estimate the rest.
+    pub seconds_per_epoch: Option<f64>,
+}
+
+/// Sums over the steps of an epoch under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Sum of the losses of the images seen.
+    pub loss: f64,
+    /// Images told right.
+    pub correct: f64,
+    /// Images seen.
+    pub seen: u64,
+    /// Seconds spent.
+    pub seconds: f64,
+}
+
+/// A trainer's whole state between two steps.
+#[derive(Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Where training stands.
+    pub position: Position,
+    /// The network's weights.
+    pub weights: Tensors,
+    /// The optimizer's state, by the names of the weights.
+    pub optimizer: Tensors,
+    /// The weights of the best epoch; empty before there is one.
+    pub best_weights: Tensors,
+}
+
+/// The folder `checkpoints/` of a job.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// Generations that are kept.
+const KEPT: usize = 2;
+const METADATA_KEY: &str = "position";
+const PARTS: [&str; 3] = ["weights.", "optimizer.", "best."];
+
+impl Checkpoints {
+    /// The checkpoints of the job in `job_folder`, made if it is missing.
+    ///
+    /// # Errors
+    /// The folder can't be made.
+    pub fn open(job_folder: &Path) -> io::Result<Self> {
+        let folder = job_folder.join("checkpoints");
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Writes a checkpoint, then removes those that two newer ones make useless.
+    ///
+    /// # Errors
+    /// It could not be written; the older ones are all still there.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let position = &checkpoint.position;
+        let path = self.folder.join(format!("{:05}-{:09}.safetensors", position.epoch, position.step));
+        let text = serde_json::to_string(position)
+            .map_err(|error| Error::Content { path: path.clone(), reason: error.to_string() })?;
+        let parts = [&checkpoint.weights, &checkpoint.optimizer, &checkpoint.best_weights];
+        let named = PARTS.iter().zip(parts).flat_map(|(prefix, tensors)| {
+            tensors.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
+        });
+        tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
+        for old in self.newest_first().into_iter().skip(KEPT) {
+            // One too many does no harm.
+            let _ = fs::remove_file(old);
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that can be read, if any. Each newer one that can't is given to
+    /// `damaged` and removed.
+    pub fn load(&self, mut damaged: impl FnMut(&Path, &Error)) -> Option<Checkpoint> {
+        self.newest_first().into_iter().find_map(|path| match load(&path) {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(error) => {
+                damaged(&path, &error);
+                let _ = fs::remove_file(&path);
+                None
+            }
+        })
+    }
+
+    fn newest_first(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
+            .collect();
+        paths.sort_unstable_by(|a, b| b.cmp(a));
+        paths
+    }
+}
+
+fn load(path: &Path) -> Result<Checkpoint, Error> {
+    let (metadata, tensors) = tensors::load(path)?;
+    let content = |reason: String| Error::Content { path: path.to_owned(), reason };
+    let text = metadata
+        .get(METADATA_KEY)
+        .ok_or_else(|| content(format!("its header has no `{METADATA_KEY}`")))?;
+    let position = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
+    let mut parts = [Tensors::new(), Tensors::new(), Tensors::new()];
+    for (name, tensor) in tensors {
+        let part = PARTS
+            .iter()
+            .zip(&mut parts)
+            .find_map(|(prefix, part)| name.strip_prefix(prefix).map(|name| (part, name.to_owned())));
+        match part {
+            Some((part, name)) => part.insert(name, tensor),
+            None => return Err(content(format!("tensor `{name}` is of no part"))),
+        };
+    }
+    let [weights, optimizer, best_weights] = parts;
+    Ok(Checkpoint { position, weights, optimizer, best_weights })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use super::*;
+
+    fn checkpoint(epoch: u32, step: u64) -> Checkpoint {
+        let tensors = |value: f32| Tensors::from([("w".to_owned(), Tensor::from_slice(&[value]))]);
+        Checkpoint {
+            position: Position { epoch, step, ..Position::default() },
+            weights: tensors(1.0),
+            optimizer: tensors(2.0),
+            best_weights: tensors(3.0),
+        }
+    }
+
+    #[test]
+    fn the_newest_comes_back_and_two_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        for (epoch, step) in [(1, 0), (2, 0), (2, 7), (10, 0)] {
+            checkpoints.save(&checkpoint(epoch, step)).unwrap();
+        }
+        assert_eq!(checkpoints.load(|_, _| panic!("none is damaged")), Some(checkpoint(10, 0)));
+        assert_eq!(checkpoints.newest_first().len(), KEPT);
+    }
+
+    #[test]
+    fn where_the_newest_was_cut_the_one_before_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        checkpoints.save(&checkpoint(1, 0)).unwrap();
+        checkpoints.save(&checkpoint(2, 0)).unwrap();
+        let newest = checkpoints.newest_first().remove(0);
+        let whole = fs::read(&newest).unwrap();
+        fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+        let mut damaged = Vec::new();
+        let loaded = checkpoints.load(|path, _| damaged.push(path.to_owned()));
+        assert_eq!(loaded, Some(checkpoint(1, 0)));
+        assert_eq!(damaged, [newest]);
+    }
+}
