@@ -14,8 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{ServeConfig, processors},
     data_dir::DataDir,
-    datasets::Datasets,
-    http::{router::router, state::App},
+    datasets::{self, Datasets},
+    housekeeping,
+    http::{
+        router::router,
+        state::{App, AppState},
+    },
     registry::Registry,
     scheduler::Scheduler,
     storage::Storage,
@@ -36,19 +40,15 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     run(config, listener, stop).await
 }
 
-/// Runs a server on `listener` until `stop` is done, then lets requests and trainers end.
+/// Makes the rooms of a server and brings them up to date; nothing runs yet.
 ///
 /// # Errors
 /// The data directory can't be used, or its database is of a newer version.
-pub async fn run(
-    config: ServeConfig,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
+pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let storage = Storage::open(&data_dir.database()).await?;
     let shutdown = CancellationToken::new();
-    let datasets = Datasets::new(storage.clone(), &data_dir, &config);
+    let datasets = Datasets::new(storage.clone(), &data_dir, datasets::Limits::from(&config));
     let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
     let scheduler = Scheduler::new(
         config.clone(),
@@ -62,44 +62,46 @@ pub async fn run(
     if let Err(error) = registry.refresh().await {
         tracing::error!(error = telemetry::chain(&error), "the model that should serve can't");
     }
-    let within = Duration::from_secs(config.shutdown_seconds);
-    let app = Arc::new(App {
-        config,
-        data_dir,
-        storage: storage.clone(),
-        datasets,
-        scheduler: scheduler.clone(),
-        registry,
-        decoders: Arc::new(Semaphore::new(processors().get())),
-        shutdown: shutdown.clone(),
-    });
+    let decoders = Arc::new(Semaphore::new(processors().get()));
+    Ok(Arc::new(App { config, data_dir, storage, datasets, scheduler, registry, decoders, shutdown }))
+}
 
+/// Runs a server on `listener` until `stop` is done, then lets requests and trainers end.
+///
+/// # Errors
+/// As [`compose`], or the listener failed.
+pub async fn run(
+    config: ServeConfig,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let app = compose(config).await?;
     announce(&listener)?;
-    let jobs = tokio::spawn(scheduler.run());
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown({
-        let shutdown = shutdown.clone();
-        async move {
-            stop.await;
-            tracing::info!("shutting down: requests and trainers end");
-            shutdown.cancel();
-        }
+    tokio::spawn(housekeeping::run(Arc::clone(&app)));
+    let jobs = tokio::spawn(app.scheduler.clone().run());
+    let shutdown = app.shutdown.clone();
+    let server = axum::serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(async move {
+        stop.await;
+        tracing::info!("shutting down: requests and trainers end");
+        shutdown.cancel();
     });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended??,
-        () = shutdown.cancelled() => {
-            let all = async { tokio::join!(&mut server, jobs) };
-            match timeout(within, all).await {
+        () = app.shutdown.cancelled() => {
+            let seconds = app.config.shutdown_seconds;
+            let all = async { tokio::join!(server, jobs) };
+            match timeout(Duration::from_secs(seconds), all).await {
                 Ok((server, jobs)) => {
                     server??;
                     jobs?;
                 }
                 // Trainers are killed as their handles drop; the next server takes their jobs up.
-                Err(_) => tracing::warn!(seconds = within.as_secs(), "not everything ended in time"),
+                Err(_) => tracing::warn!(seconds, "not everything ended in time"),
             }
         }
     }
-    storage.close().await;
+    app.storage.close().await;
     tracing::info!("stopped");
     Ok(())
 }

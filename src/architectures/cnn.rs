@@ -1,5 +1,7 @@
 //! The small convolutional network of the reference notebook: 991,041 parameters.
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 use super::channels_last;
@@ -36,12 +38,12 @@ struct Affine {
 
 impl Cnn {
     /// A network of random weights: Glorot-uniform kernels and zero biases, as Keras draws them,
-    /// from libtorch's generator of the CPU, which `seed` sets.
+    /// from a generator of its own that `seed` sets.
     #[must_use]
     pub fn random(seed: u64, device: Device) -> Self {
-        tch::manual_seed(seed.cast_signed());
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
         let mut affine = |_: &str, shape: &[i64]| -> Result<Affine, String> {
-            let weight = glorot_uniform(shape);
+            let weight = glorot_uniform(shape, &mut generator);
             let bias = Tensor::zeros(&shape[..1], (Kind::Float, Device::Cpu));
             Ok(Affine::new(&weight, &bias, device))
         };
@@ -140,11 +142,14 @@ impl Affine {
 
 /// Uniform between ±√(6 / (fan in + fan out)), the fans counting a kernel's whole window
 /// (Glorot and Bengio, 2010, equation 16; Keras' `GlorotUniform`).
-fn glorot_uniform(shape: &[i64]) -> Tensor {
+fn glorot_uniform(shape: &[i64], generator: &mut ChaCha8Rng) -> Tensor {
     let window: i64 = shape[2..].iter().product();
     let fans = (shape[0] + shape[1]) * window;
-    let limit = (6.0 / fans as f64).sqrt();
-    Tensor::empty(shape, (Kind::Float, Device::Cpu)).uniform_(-limit, limit)
+    let limit = (6.0 / fans as f32).sqrt();
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| limit * generator.random_range(-1.0_f32..=1.0))
+        .collect();
+    Tensor::from_slice(&values).reshape(shape)
 }
 
 #[cfg(test)]

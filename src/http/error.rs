@@ -24,9 +24,7 @@ impl From<scheduler::Error> for Problem {
         use scheduler::Error;
         let detail = error.to_string();
         match error {
-            Error::NoSuchJob(_) | Error::NoSuchDataset(_) => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", detail)
-            }
+            Error::NoSuchJob(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Error::NotTrainable(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "dataset_not_trainable", detail)
             }

@@ -1,14 +1,18 @@
 //! What people ask of the scheduler: new jobs, and ends of old ones.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs, io,
+};
 
 use serde::Deserialize;
+use tokio::sync::MutexGuard;
 
 use super::{Error, Scheduler};
 use crate::{
     domain::{
         JobId, ModelId, Name,
-        dataset::{Classes, Sample, Split},
+        dataset::{Classes, Digest, Sample, Split},
         job::{Job, JobStatus, Request},
         recipe::{ParamOverrides, Recipe},
     },
@@ -46,42 +50,40 @@ impl Scheduler {
             Some(name) => name,
             None => default_name(new.recipe, id),
         };
-        let _frozen = self.0.datasets.freeze().await;
-        let dataset = self
-            .0
-            .datasets
-            .find(&new.dataset)
-            .await?
-            .ok_or(Error::NoSuchDataset(new.dataset))?;
-        let samples = self.0.datasets.samples(dataset.id).await?;
-        check_trainable(&dataset.classes, &samples)?;
-        let dataset_version = crate::domain::dataset::version_of(&samples);
+        // Until the manifest lies in the job's folder, no sweep may take its images away.
+        let _frozen = self.0.freezing.lock().await;
+        let manifest = self.0.datasets.manifest(&new.dataset).await?;
+        check_trainable(&manifest.classes, &manifest.samples)?;
         let spec = Spec {
             job_id: id,
             model_id: ModelId::new(),
             name: name.clone(),
             recipe: new.recipe,
             params: params.clone(),
-            dataset: dataset.name.clone(),
-            dataset_version,
-            classes: dataset.classes,
+            dataset: manifest.dataset.clone(),
+            dataset_version: manifest.version,
+            classes: manifest.classes,
             threads: self.0.config.trainer_threads(),
             max_image_pixels: self.0.config.max_image_pixels,
             blobs: self.0.data_dir.blobs(),
             cache: self.0.data_dir.cache(),
         };
         let folder = self.0.data_dir.job(id);
-        blocking(move || spec::Job::create(&folder, &spec, &samples)).await.map_err(Error::Folder)?;
+        let samples = manifest.samples;
+        let created = blocking(move || spec::Job::create(&folder, &spec, &samples)).await;
         let row = jobs::NewJob {
             id,
             name,
             recipe: new.recipe,
-            dataset_id: dataset.id,
-            dataset: dataset.name,
-            dataset_version,
+            dataset_id: manifest.dataset_id,
+            dataset: manifest.dataset,
+            dataset_version: manifest.version,
             params,
         };
-        let inserted = self.insert(&row).await;
+        let inserted = match created {
+            Ok(()) => self.insert(&row).await,
+            Err(error) => Err(Error::Folder(error)),
+        };
         if inserted.is_err() {
             self.remove_folder(id).await;
         }
@@ -171,6 +173,29 @@ impl Scheduler {
         self.remove_folder(job.id).await;
         self.changed();
         Ok(())
+    }
+
+    /// The images that jobs may still need: those in the manifests of all jobs that have not
+    /// succeeded. While the guard is held, no job freezes others.
+    ///
+    /// # Errors
+    /// The database's own, or a manifest that can't be read.
+    pub async fn frozen_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
+        let guard = self.0.freezing.lock().await;
+        let mut connection = self.0.storage.read().await?;
+        let mut folders = Vec::new();
+        for status in JobStatus::ALL.into_iter().filter(|status| *status != JobStatus::Succeeded) {
+            let ids = jobs::with_status(&mut connection, status).await?;
+            folders.extend(ids.into_iter().map(|id| self.0.data_dir.job(id)));
+        }
+        let digests = blocking(move || {
+            let mut digests = HashSet::new();
+            for folder in folders {
+                digests.extend(spec::read_manifest(&folder)?.into_iter().map(|sample| sample.sha256));
+            }
+            Ok(digests)
+        });
+        Ok((guard, digests.await.map_err(Error::Folder)?))
     }
 
     async fn find(&self, reference: &str) -> Result<Job, Error> {

@@ -46,9 +46,6 @@ pub enum Error {
     /// No job has that name or id.
     #[error("there is no job `{0}`")]
     NoSuchJob(String),
-    /// No dataset has that name or id.
-    #[error("there is no dataset `{0}`")]
-    NoSuchDataset(String),
     /// A class lacks images to learn from or to be judged on.
     #[error("{0}")]
     NotTrainable(String),
@@ -92,6 +89,8 @@ struct Inner {
     /// The trainers that run, by their jobs.
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
     executors: TaskTracker,
+    /// Held while a job freezes its images, and while images are swept.
+    freezing: tokio::sync::Mutex<()>,
 }
 
 /// What a tick did.
@@ -124,6 +123,7 @@ impl Scheduler {
             changed: watch::channel(()).0,
             running: Mutex::default(),
             executors: TaskTracker::new(),
+            freezing: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -111,6 +111,29 @@ impl Pixels {
     }
 }
 
+/// Removes each cache in `folder` that has outgrown the `images` there are: more than half of it
+/// is of photos that are gone. Trainers that read it go on reading; the next ones decode anew.
+///
+/// # Errors
+/// The file system refused.
+pub fn discard_outgrown(folder: &Path, images: usize) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let index = entry?.path();
+        if index.extension().is_none_or(|extension| extension != "index") {
+            continue;
+        }
+        let lock = File::create(index.with_extension("lock"))?;
+        let outgrown = fs::metadata(&index)?.len() as usize / DIGEST > 2 * images + SYNC_EVERY;
+        if outgrown && lock.try_lock().is_ok() {
+            tracing::info!(path = %index.display(), "discarding decoded images, most are of photos that are gone");
+            // The index first: slots without hashes are cut off, hashes without slots are not.
+            fs::remove_file(&index)?;
+            fs::remove_file(index.with_extension("rgb"))?;
+        }
+    }
+    Ok(())
+}
+
 fn bad_images(damaged: &[(Sample, String)]) -> Failure {
     let named: Vec<String> = damaged
         .iter()
