@@ -1,11 +1,11 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
 //! `serve`, `trainer` and `predict --model FILE` do the work themselves; every other command is a
-//! client of a running server through [`client`], and knows of it only what the HTTP API says.
-//! Results go to standard output through [`output`]; errors, notes and progress bars go to
+//! client of a running server through `client`, and knows of it only what the HTTP API says.
+//! Results go to standard output through `output`; errors, notes and progress bars go to
 //! standard error. `anyhow` lives here and nowhere deeper.
 //!
-//! Exit codes ([`Ending`]): 0 success; 1 the command failed; 2 wrong usage; 3 no server answered;
+//! Exit codes (`Ending`): 0 success; 1 the command failed; 2 wrong usage; 3 no server answered;
 //! 4 the job that was watched failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
 
 mod answers;
