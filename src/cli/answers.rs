@@ -1,0 +1,100 @@
+//! The server's answers, as far as the commands look at them.
+//!
+//! Plain texts where a later server may know more words than this program, and only what is
+//! needed: unknown members pass unseen. With `--json` the answers are shown as they came.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::job::{Best, JobError, JobStatus};
+
+/// A dataset.
+#[derive(Debug, Deserialize)]
+pub(super) struct Dataset {
+    pub(super) name: String,
+    pub(super) classes: Vec<String>,
+}
+
+/// A training job.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) recipe: String,
+    pub(super) dataset: String,
+    pub(super) status: JobStatus,
+    pub(super) progress: Option<Epochs>,
+    pub(super) best: Option<Best>,
+    pub(super) device: Option<String>,
+    pub(super) precision: Option<String>,
+    pub(super) error: Option<JobError>,
+    pub(super) model_id: Option<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+}
+
+/// The epoch under way and how many there are to be.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Epochs {
+    pub(super) epoch: u32,
+    pub(super) epochs: u32,
+}
+
+/// What a trainer is doing.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Progress {
+    pub(super) phase: String,
+    pub(super) epoch: u32,
+    pub(super) epochs: u32,
+    pub(super) step: u64,
+    pub(super) steps: u64,
+    pub(super) eta_seconds: Option<f64>,
+}
+
+/// A model.
+#[derive(Debug, Deserialize)]
+pub(super) struct Model {
+    pub(super) name: String,
+    pub(super) recipe: String,
+    pub(super) dataset: String,
+    pub(super) val_accuracy: Option<f64>,
+    pub(super) test_accuracy: Option<f64>,
+    pub(super) bytes: u64,
+    pub(super) created_at: Timestamp,
+    pub(super) in_service: bool,
+}
+
+/// What became of an upload.
+#[derive(Debug, Deserialize)]
+pub(super) struct Report {
+    pub(super) added: u64,
+    pub(super) duplicates: u64,
+    pub(super) rejected: Vec<Rejected>,
+    /// At least as many as `rejected` names.
+    #[serde(default)]
+    pub(super) rejected_total: u64,
+}
+
+/// A file that did not enter the dataset.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Rejected {
+    pub(super) file: String,
+    pub(super) code: String,
+    pub(super) detail: String,
+}
+
+/// The answer of `POST /predict`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Predictions {
+    pub(super) predictions: Vec<serde_json::Map<String, Value>>,
+    pub(super) model: Value,
+}
+
+/// One page of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    pub(super) items: Vec<Value>,
+    pub(super) next_cursor: Option<String>,
+}

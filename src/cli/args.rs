@@ -1,0 +1,92 @@
+//! Options that every client command takes, and the forms of what people type.
+
+use clap::Args;
+use reqwest::Url;
+
+/// Where the server is and how to talk to it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ClientArgs {
+    /// Address of the server
+    #[arg(
+        long,
+        env = "PAWPRINT_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        value_parser = server_url
+    )]
+    pub(super) server: Url,
+
+    /// Token of the server, if it asks for one
+    #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(super) api_token: Option<String>,
+
+    /// Write JSON for programs: one document, or one a line where there are many
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// An `http` or `https` address, made to end in `/` so that paths can be joined to it.
+fn server_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("use http://HOST:PORT or https://HOST".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("give the token with PAWPRINT_API_TOKEN, not in the address".to_owned());
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// A name or an id of something on the server: it may stand in a path as it is.
+pub(super) fn reference(text: &str) -> Result<String, String> {
+    let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if well_formed {
+        Ok(text.to_owned())
+    } else {
+        Err("neither a name (letters, digits, `-`, `_` or `.`) nor an id".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_a_path_prefix_and_nothing_after_it() {
+        let url = |text| server_url(text).unwrap().to_string();
+        assert_eq!(url("http://127.0.0.1:8080"), "http://127.0.0.1:8080/");
+        assert_eq!(url("https://host/pawprint?x#y"), "https://host/pawprint/");
+    }
+
+    #[test]
+    fn addresses_that_no_server_can_have_are_refused() {
+        for text in [
+            "",
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "ftp://host",
+            "http://",
+            "http://me:secret@host",
+        ] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reference_cannot_leave_its_place_in_a_path() {
+        for text in ["run-7", "v1.2", "0198c0de-0000-7000-8000-000000000000"] {
+            assert!(reference(text).is_ok(), "{text}");
+        }
+        for text in ["", ".", "..", "a/b", "a?b", "-x"] {
+            assert!(reference(text).is_err(), "{text}");
+        }
+    }
+}

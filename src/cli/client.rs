@@ -1,0 +1,263 @@
+//! HTTP towards a Pawprint server: its address, its token, and its problems as errors.
+//!
+//! Redirects are not followed: they would lose a body or carry the token elsewhere.
+
+use std::{error::Error as _, time::Duration};
+
+use anyhow::Context as _;
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
+    redirect,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{answers::Page, args::ClientArgs};
+
+/// Time for an answer that takes the server no long work.
+const PATIENCE: Duration = Duration::from_mins(2);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// The server's upper bound for `?limit=`.
+const PAGE: usize = 500;
+
+/// A server to ask.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// An answer that is not a success: an RFC 9457 problem.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) code: String,
+    pub(super) detail: String,
+    /// The whole object, as it came.
+    pub(super) body: Value,
+    /// When to try again, where the server says so.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Why a request has no useful answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Nobody listens there.
+    #[error("no Pawprint server answers at {url}; start one with `pawprint serve`: {reason}")]
+    NoServer { url: String, reason: String },
+    /// The server refused.
+    #[error("{}{}", .0.detail, hint(.0))]
+    Problem(Box<Problem>),
+    /// Something else than Pawprint answered.
+    #[error("{url} answers {status}, and not as a Pawprint server does{redirect}")]
+    Stranger { url: String, status: StatusCode, redirect: String },
+    /// The connection broke, or the answer took too long.
+    #[error("the server at {url} did not finish its answer: {reason}")]
+    Transport { url: String, reason: String },
+    /// The answer is not what this version understands.
+    #[error("the answer of {url} can't be read")]
+    Unreadable {
+        url: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What to do about a refusal whose detail can't know it.
+fn hint(problem: &Problem) -> &'static str {
+    match problem.status {
+        StatusCode::UNAUTHORIZED => " (give it with PAWPRINT_API_TOKEN or --api-token)",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// A word for programs.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::NoServer { .. } => "no_server",
+            Self::Problem(problem) => &problem.code,
+            Self::Stranger { .. } => "not_pawprint",
+            Self::Transport { .. } => "connection_lost",
+            Self::Unreadable { .. } => "unreadable_answer",
+        }
+    }
+
+    /// The server's refusal for a thing that isn't there.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.status == StatusCode::NOT_FOUND)
+    }
+
+    fn transport(url: &Url, error: &reqwest::Error) -> Self {
+        let url = shown(url);
+        if error.is_connect() {
+            return Self::NoServer { url, reason: root_cause(error) };
+        }
+        let reason =
+            if error.is_timeout() { "it took too long".to_owned() } else { root_cause(error) };
+        Self::Transport { url, reason }
+    }
+}
+
+impl Client {
+    pub(super) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
+        // An error only says that a provider is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_PATIENCE)
+            .tcp_keepalive(Duration::from_secs(30))
+            // A server that refuses an upload half-way closes the connection just after its
+            // answer: the next request must not be sent on it.
+            .pool_max_idle_per_host(0)
+            .redirect(redirect::Policy::none())
+            .default_headers(headers(args)?);
+        if args.server.scheme() == "http" {
+            // The machine may have no certificates, and none is needed.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_loopback(&args.server) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().context("can't make an HTTP client")?;
+        Ok(Self { http, base: args.server.clone() })
+    }
+
+    /// A request for the path of these segments, within the usual patience.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.unhurried(method, path).timeout(PATIENCE)
+    }
+
+    /// A request that may take as long as it takes.
+    pub(super) fn unhurried(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http.request(method, url)
+    }
+
+    /// Sends a request; an answer that is not a success is an error.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response =
+            request.send().await.map_err(|error| Error::transport(&self.base, &error))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    /// Sends a request and reads a JSON answer.
+    pub(super) async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Error> {
+        let response = self.send(request).await?;
+        let url = shown(response.url());
+        let body = response.bytes().await.map_err(|error| Error::transport(&self.base, &error))?;
+        serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url, source })
+    }
+
+    /// The first `limit` items of a list, over as many pages as that takes.
+    pub(super) async fn list(
+        &self,
+        path: &[&str],
+        filters: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<Vec<Value>, Error> {
+        let mut items = Vec::new();
+        let mut cursor = None;
+        while items.len() < limit {
+            let page = (limit - items.len()).min(PAGE).to_string();
+            let request = self
+                .request(Method::GET, path)
+                .query(filters)
+                .query(&[("limit", &page)])
+                .query(&cursor.map(|cursor: String| [("cursor", cursor)]));
+            let page: Page = self.json(request).await?;
+            items.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        items.truncate(limit);
+        Ok(items)
+    }
+}
+
+/// Reads a typed answer out of the JSON that may also be shown as it came.
+pub(super) fn read<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
+    T::deserialize(value).context("the server's answer can't be read")
+}
+
+fn headers(args: &ClientArgs) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = args.api_token.as_deref().filter(|token| !token.is_empty()) {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .context("PAWPRINT_API_TOKEN has a character that no token can have")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']);
+        host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
+}
+
+async fn refusal(response: Response) -> Error {
+    let status = response.status();
+    let url = shown(response.url());
+    let retry_after = header(&response, &RETRY_AFTER)
+        .and_then(|seconds| seconds.parse().ok())
+        .map(Duration::from_secs);
+    let redirect = header(&response, &LOCATION)
+        .filter(|_| status.is_redirection())
+        .map(|to| format!("; it points to {to}"))
+        .unwrap_or_default();
+    let body = response.bytes().await.unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    match (member("code"), member("detail")) {
+        (Some(code), Some(detail)) => {
+            Error::Problem(Box::new(Problem { status, code, detail, body, retry_after }))
+        }
+        _ => Error::Stranger { url, status, redirect },
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &reqwest::header::HeaderName) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// An address as people write it.
+fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// What lies under reqwest's own words.
+pub(super) fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(|error| error.source()) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_known_in_every_form() {
+        let loopback = |url: &str| is_loopback(&url.parse().unwrap());
+        for url in ["http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:80", "http://localhost"]
+        {
+            assert!(loopback(url), "{url}");
+        }
+        for url in ["http://10.0.0.1", "http://localhost.example.org", "https://example.org"] {
+            assert!(!loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `pawprint cancel`, `stop` and `resume`: one request each.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{
+    Ending, Session,
+    answers::Job,
+    args::{ClientArgs, reference},
+    client,
+};
+
+/// Options of the three commands.
+#[derive(Debug, Args)]
+pub(super) struct Control {
+    /// Name or id of the job
+    #[arg(value_parser = reference)]
+    job: String,
+
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+/// What to ask of a job.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    Cancel,
+    Stop,
+    Resume,
+}
+
+impl Action {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Stop => "stop",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// What becomes of a job that is not yet over.
+    const fn outlook(self) -> &'static str {
+        match self {
+            Self::Cancel => "; it ends within one batch",
+            Self::Stop => "; it evaluates and keeps its best epoch, then ends",
+            Self::Resume => "",
+        }
+    }
+}
+
+impl Control {
+    pub(super) async fn run(&self, action: Action, session: &Session) -> anyhow::Result<Ending> {
+        let client = &session.client;
+        let request = client.request(Method::POST, &["jobs", &self.job, action.path()]);
+        let answer: Value = client.json(request).await?;
+        if session.out.is_json() {
+            session.out.document(&answer)?;
+        } else {
+            let Job { name, status, .. } = client::read(&answer)?;
+            let outlook = if status.is_final() { "" } else { action.outlook() };
+            session.out.line(format_args!("job {name} is {status}{outlook}"))?;
+        }
+        Ok(Ending::Success)
+    }
+}

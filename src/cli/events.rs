@@ -1,0 +1,151 @@
+//! The events of a job, over as many connections as that takes.
+//!
+//! When the connection drops, the stream goes on after the last event that came
+//! (`Last-Event-ID`), waiting longer from one attempt to the next.
+
+use std::{io, pin::Pin, time::Duration};
+
+use eventsource_stream::{Event, Eventsource as _};
+use futures::{Stream, StreamExt as _, stream};
+use reqwest::{Method, Response, StatusCode, header::ACCEPT};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    answers::Job,
+    client::{self, Client, Error},
+};
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// A server that can't be reached for so long is given up.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// The server sends something at least every fifteen seconds; a connection without is dead.
+const SILENCE: Duration = Duration::from_mins(1);
+
+type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
+
+/// What comes next.
+pub(super) enum Next {
+    /// An event.
+    Event(Event),
+    /// The connection was lost, for this reason; another is made.
+    Lost(String),
+}
+
+/// The events of one job.
+pub(super) struct Events<'a> {
+    client: &'a Client,
+    job: &'a str,
+    last_id: String,
+    connection: Option<Connection>,
+    /// Since when there is no connection, where there was one before.
+    lost: Option<Instant>,
+    wait: Duration,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn new(client: &'a Client, job: &'a str) -> Self {
+        let last_id = String::new();
+        Self { client, job, last_id, connection: None, lost: None, wait: FIRST_WAIT }
+    }
+
+    /// The next event, or the news that the connection was lost.
+    ///
+    /// # Errors
+    /// The server refuses, or it can't be reached: at once the first time, after a while later.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Next> {
+        let Some(connection) = &mut self.connection else {
+            return self.connect().await;
+        };
+        let reason = match connection.next().await {
+            Some(Ok(event)) => {
+                self.lost = None;
+                self.wait = event.retry.map_or(FIRST_WAIT, |retry| retry.min(LONGEST_WAIT));
+                self.last_id.clone_from(&event.id);
+                return Ok(Next::Event(event));
+            }
+            Some(Err(reason)) => reason,
+            None => "the server closed it".to_owned(),
+        };
+        self.connection = None;
+        self.lost = self.lost.or_else(|| Some(Instant::now()));
+        // The job may have ended without our hearing of it.
+        match self.ended().await {
+            Some(event) => Ok(Next::Event(event)),
+            None => Ok(Next::Lost(reason)),
+        }
+    }
+
+    async fn connect(&mut self) -> anyhow::Result<Next> {
+        loop {
+            if self.lost.is_some() {
+                sleep(self.wait).await;
+                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+            }
+            let error = match self.open().await {
+                Ok(response) if response.status() == StatusCode::NO_CONTENT => {
+                    self.lost = self.lost.or_else(|| Some(Instant::now()));
+                    match self.ended().await {
+                        Some(event) => return Ok(Next::Event(event)),
+                        None => continue,
+                    }
+                }
+                Ok(response) => {
+                    self.connection = Some(events(response));
+                    return Box::pin(self.next()).await;
+                }
+                Err(error) => error,
+            };
+            match self.lost {
+                Some(since) if is_passing(&error) && since.elapsed() < PATIENCE => {}
+                _ => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Response, Error> {
+        let path = ["jobs", self.job, "events"];
+        let mut request =
+            self.client.unhurried(Method::GET, &path).header(ACCEPT, "text/event-stream");
+        if !self.last_id.is_empty() {
+            request = request.header("Last-Event-ID", &self.last_id);
+        }
+        self.client.send(request).await
+    }
+
+    /// The job's end as an event, if it has ended.
+    async fn ended(&self) -> Option<Event> {
+        let request = self.client.request(Method::GET, &["jobs", self.job]);
+        let answer: Value = self.client.json(request).await.ok()?;
+        let job: Job = client::read(&answer).ok()?;
+        job.status.is_final().then(|| Event {
+            event: "status".to_owned(),
+            data: answer.to_string(),
+            ..Event::default()
+        })
+    }
+}
+
+/// Whether a failure may pass by itself: a server that restarts, a proxy without a server.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::NoServer { .. } | Error::Transport { .. } => true,
+        Error::Problem(problem) => {
+            problem.status.is_server_error() || problem.status == StatusCode::TOO_MANY_REQUESTS
+        }
+        Error::Stranger { status, .. } => status.is_server_error(),
+        Error::Unreadable { .. } => false,
+    }
+}
+
+fn events(response: Response) -> Connection {
+    let bytes = stream::try_unfold(response, async |mut response| {
+        match timeout(SILENCE, response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
+            Ok(Err(error)) => Err(io::Error::other(client::root_cause(&error))),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it has gone silent")),
+        }
+    });
+    Box::pin(bytes.eventsource().map(|event| event.map_err(|error| error.to_string())))
+}

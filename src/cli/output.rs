@@ -1,0 +1,146 @@
+//! The only writer of the client commands: results to standard output, the rest to standard error.
+//!
+//! Standard output may be a pipe whose reader has left (`| head`); that is [`Closed`], on which a
+//! command stops and ends quietly.
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Nobody reads standard output any more.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(super) struct Closed;
+
+/// Writes for people or, with `--json`, for programs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A line of the result.
+    pub(super) fn line(self, text: impl Display) -> anyhow::Result<()> {
+        match writeln!(io::stdout().lock(), "{text}") {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+            Err(error) => Err(anyhow::Error::new(error).context("can't write to standard output")),
+        }
+    }
+
+    /// A line of the result that is a JSON document.
+    pub(super) fn document(self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(serde_json::to_string(value)?)
+    }
+
+    /// A table with aligned columns and a heading.
+    pub(super) fn table(self, heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+        let mut widths: Vec<_> = heading.iter().map(|cell| cell.chars().count()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let heading = heading.iter().map(|&cell| cell.to_owned()).collect();
+        for row in [&heading].into_iter().chain(rows) {
+            self.line(aligned(row, &widths))?;
+        }
+        Ok(())
+    }
+
+    /// Something on the way that a person wants to know; nothing with `--json`.
+    pub(super) fn note(self, text: impl Display) {
+        if !self.json {
+            to_stderr(text);
+        }
+    }
+
+    /// What went wrong, for a person.
+    pub(super) fn error(self, text: impl Display) {
+        to_stderr(format_args!("error: {text}"));
+    }
+
+    /// What went wrong, for a program.
+    pub(super) fn problem(self, problem: &impl Serialize) {
+        if let Ok(text) = serde_json::to_string(problem) {
+            to_stderr(text);
+        }
+    }
+}
+
+/// Where even standard error is closed there is nobody left to tell.
+fn to_stderr(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn aligned(row: &[String], widths: &[usize]) -> String {
+    let cells: Vec<_> =
+        row.iter().zip(widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+/// How long ago that was, in its largest unit: `40s`, `5m`, `3h`, `12d`.
+pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A time span in its two largest units: `40s`, `1m 30s`, `2h 5m`.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+/// A number where there is one, else a dash.
+pub(super) fn decimals(number: Option<f64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_without_trailing_blanks() {
+        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
+        assert_eq!(aligned(&row(&["ab", "c", ""]), &[4, 2, 3]), "ab    c");
+        assert_eq!(aligned(&row(&["ä", "c"]), &[2, 1]), "ä   c");
+    }
+
+    #[test]
+    fn spans_are_told_in_two_units() {
+        assert_eq!([span(59), span(90), span(7_500)], ["59s", "1m 30s", "2h 5m"]);
+    }
+
+    #[test]
+    fn ages_are_told_in_one_unit() {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1_000);
+        let ago = |seconds| age(now - SignedDuration::from_secs(seconds), now);
+        assert_eq!(
+            [ago(-5), ago(59), ago(60), ago(3_599), ago(7_200), ago(90_000)],
+            ["0s", "59s", "1m", "59m", "2h", "1d"]
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! `pawprint predict`: labels photos, by the server or, with a model's file, right here.
+//!
+//! The server fails a whole request for one image that it can't read. Then the request is halved
+//! until the images that are to blame stand alone, so that all others are answered.
+
+use std::{
+    fs::File,
+    io::{self, Read, stdin},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{anyhow, bail};
+use bytes::Bytes;
+use clap::Args;
+use indicatif::ProgressBar;
+use reqwest::{
+    Method, StatusCode,
+    multipart::{Form, Part},
+};
+use serde_json::{Map, Value, json};
+use tokio::time::sleep;
+
+use super::{
+    Ending, Session,
+    answers::Predictions,
+    args::{ClientArgs, reference},
+    client::{Error, Problem},
+    images::{Found, walk},
+    output::Output,
+    progress,
+};
+
+/// Most images of one request.
+const BATCH_IMAGES: usize = 32;
+/// A request that has so many bytes gets no further image.
+const BATCH_BYTES: usize = 32 * 1024 * 1024;
+/// What is larger is no photo.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// How often a request is repeated when the server is full.
+const ATTEMPTS: u32 = 6;
+
+/// Options of `pawprint predict`.
+#[derive(Debug, Args)]
+pub(super) struct Predict {
+    /// Photos, folders of photos, or `-` for one on standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Name or id of a model of the server, or a model's file, which is asked without a server
+    ///
+    /// What ends in `.safetensors` is a file. Without this option the model in service answers.
+    #[arg(long, value_name = "MODEL|FILE.safetensors")]
+    model: Option<String>,
+
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+/// An image that is to be labelled.
+struct Image {
+    name: String,
+    bytes: Bytes,
+}
+
+impl Predict {
+    /// The model's file, where one is named.
+    pub(super) fn model_file(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|model| model.ends_with(".safetensors")).map(Path::new)
+    }
+
+    /// Labels the images right here.
+    pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<Ending> {
+        let mut inputs = self.inputs(out);
+        let paths: Vec<_> = inputs.paths.iter().map(|path| readable(path)).collect();
+        let answers = crate::inference::local::predict(model, &paths)?;
+        for (path, (_, answer)) in inputs.paths.iter().zip(answers) {
+            let file = path.display().to_string();
+            match answer {
+                Ok(prediction) => {
+                    let Value::Object(prediction) = serde_json::to_value(prediction)? else {
+                        bail!("the model's answer can't be read");
+                    };
+                    show(out, &file, prediction, None)?;
+                }
+                Err(detail) => {
+                    refuse(
+                        out,
+                        &json!({ "file": file, "code": "invalid_image", "detail": detail }),
+                    );
+                    inputs.failed = true;
+                }
+            }
+        }
+        Ok(if inputs.failed { Ending::Failed } else { Ending::Success })
+    }
+
+    /// Has the server label the images.
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        if let Some(model) = &self.model {
+            reference(model).map_err(|detail| anyhow!("--model {model}: {detail}"))?;
+        }
+        let inputs = self.inputs(session.out);
+        let bar = progress::images(session.out, inputs.paths.len() as u64);
+        let model = self.model.as_deref();
+        let mut labeller = Labeller { session, model, bar, failed: inputs.failed };
+        let ended = labeller.label(&inputs.paths).await;
+        labeller.bar.finish_and_clear();
+        ended?;
+        Ok(if labeller.failed { Ending::Failed } else { Ending::Success })
+    }
+
+    /// The files to label: folders are replaced by their images.
+    fn inputs(&self, out: Output) -> Inputs {
+        let mut inputs = Inputs { paths: Vec::new(), failed: false };
+        for path in &self.files {
+            if !path.is_dir() {
+                inputs.paths.push(path.clone());
+                continue;
+            }
+            let before = inputs.paths.len();
+            for found in walk(path, false) {
+                match found {
+                    Found::Image { path, .. } => inputs.paths.push(path),
+                    Found::Other(_) => {}
+                    Found::Link(path) => {
+                        inputs.fail(
+                            out,
+                            &path,
+                            "links in a folder are not followed; name it to label it",
+                        );
+                    }
+                    Found::Unreadable(path, reason) => inputs.fail(out, &path, &reason),
+                }
+            }
+            if inputs.paths.len() == before {
+                inputs.fail(out, path, "there are no images in this folder");
+            }
+        }
+        inputs
+    }
+}
+
+/// The files to label, and whether some fell out already.
+struct Inputs {
+    paths: Vec<PathBuf>,
+    failed: bool,
+}
+
+impl Inputs {
+    fn fail(&mut self, out: Output, path: &Path, detail: &str) {
+        let file = path.display().to_string();
+        refuse(out, &json!({ "file": file, "code": "unreadable", "detail": detail }));
+        self.failed = true;
+    }
+}
+
+/// Sends images and shows the answers, in their order.
+struct Labeller<'a> {
+    session: &'a Session,
+    model: Option<&'a str>,
+    bar: ProgressBar,
+    failed: bool,
+}
+
+impl Labeller<'_> {
+    async fn label(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let mut batch = Vec::new();
+        let mut size = 0;
+        for path in paths {
+            let name = path.display().to_string();
+            match read(path) {
+                Ok(bytes) => {
+                    size += bytes.len();
+                    batch.push(Image { name, bytes: bytes.into() });
+                }
+                Err(error) => {
+                    let detail = error.to_string();
+                    self.refuse(&json!({ "file": name, "code": "unreadable", "detail": detail }));
+                }
+            }
+            if batch.len() == BATCH_IMAGES || size >= BATCH_BYTES {
+                self.answer(&batch).await?;
+                batch.clear();
+                size = 0;
+            }
+        }
+        self.answer(&batch).await
+    }
+
+    async fn answer(&mut self, batch: &[Image]) -> anyhow::Result<()> {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let error = match self.ask(part).await {
+                Ok(answer) => {
+                    self.show(part, answer)?;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match (error, part) {
+                (Error::Problem(problem), [image]) if is_about_an_image(&problem) => {
+                    let mut body = problem.body;
+                    body["file"] = json!(image.name);
+                    self.refuse(&body);
+                }
+                (error, [_, _, ..]) if may_be_about_one(&error) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                (error, _) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// One request; repeated for a while when the server is full.
+    async fn ask(&self, images: &[Image]) -> Result<Predictions, Error> {
+        let client = &self.session.client;
+        let mut attempt = 1;
+        loop {
+            let form = images.iter().fold(Form::new(), |form, image| {
+                let length = image.bytes.len() as u64;
+                let part = Part::stream_with_length(image.bytes.clone(), length);
+                form.part("image", part.file_name(image.name.clone()))
+            });
+            let mut request = client.request(Method::POST, &["predict"]).multipart(form);
+            if let Some(model) = self.model {
+                request = request.query(&[("model", model)]);
+            }
+            match client.json(request).await {
+                Err(Error::Problem(problem))
+                    if problem.status == StatusCode::TOO_MANY_REQUESTS && attempt < ATTEMPTS =>
+                {
+                    let pause = problem.retry_after.unwrap_or(Duration::from_secs(1));
+                    sleep(pause.min(Duration::from_secs(30))).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn show(&self, images: &[Image], answer: Predictions) -> anyhow::Result<()> {
+        if answer.predictions.len() != images.len() {
+            bail!(
+                "the server answered for {} of {} images",
+                answer.predictions.len(),
+                images.len()
+            );
+        }
+        for (image, prediction) in images.iter().zip(answer.predictions) {
+            self.bar.inc(1);
+            self.bar
+                .suspend(|| show(self.session.out, &image.name, prediction, Some(&answer.model)))?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, problem: &Value) {
+        self.failed = true;
+        self.bar.inc(1);
+        self.bar.suspend(|| refuse(self.session.out, problem));
+    }
+}
+
+/// Whether the server refuses an image, rather than the request as such.
+fn is_about_an_image(problem: &Problem) -> bool {
+    matches!(
+        problem.status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
+
+/// Whether the images of a request may fare better in smaller requests.
+///
+/// A server that refuses the first image without reading the others closes the connection, and
+/// the refusal can be lost with what was still on its way.
+fn may_be_about_one(error: &Error) -> bool {
+    match error {
+        Error::Problem(problem) => is_about_an_image(problem),
+        error => matches!(error, Error::Transport { .. }),
+    }
+}
+
+fn show(
+    out: Output,
+    file: &str,
+    mut prediction: Map<String, Value>,
+    model: Option<&Value>,
+) -> anyhow::Result<()> {
+    if out.is_json() {
+        prediction.remove("file_name");
+        prediction.insert("file".to_owned(), json!(file));
+        if let Some(model) = model {
+            prediction.insert("model".to_owned(), model.clone());
+        }
+        return out.document(&prediction);
+    }
+    let label = prediction.get("label").and_then(Value::as_str);
+    let probability = prediction.get("probability").and_then(Value::as_f64);
+    match (label, probability) {
+        (Some(label), Some(probability)) => {
+            out.line(format_args!("{file}\t{label}\t{probability:.4}"))
+        }
+        _ => bail!("the server's answer for {file} can't be read"),
+    }
+}
+
+/// Says on standard error why a file has no label.
+fn refuse(out: Output, problem: &Value) {
+    if out.is_json() {
+        return out.problem(problem);
+    }
+    let member = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default();
+    out.note(format_args!("{}: {} ({})", member("file"), member("detail"), member("code")));
+}
+
+/// Standard input under the name it has in the file system.
+fn readable(path: &Path) -> PathBuf {
+    if path == Path::new("-") { PathBuf::from("/dev/stdin") } else { path.to_owned() }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return read_all(stdin().lock());
+    }
+    read_all(File::open(path)?)
+}
+
+fn read_all(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "this is too large for a photo"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,81 @@
+//! How far a command has come: a bar where standard error is a terminal, else a line now and then.
+
+use std::{
+    io::{IsTerminal as _, stderr, stdout},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::output::Output;
+
+/// Between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(10);
+
+const TRANSFER: &str =
+    "{bar:30} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}";
+const IMAGES: &str = "{bar:30} {pos}/{len} images, {eta} left";
+const JOB: &str = "{bar:30} {msg}";
+
+/// A bar that is drawn only for a person at a terminal.
+fn bar(out: Output, total: u64, template: &str) -> ProgressBar {
+    if out.is_json() || !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ");
+    ProgressBar::new(total).with_style(style)
+}
+
+/// The bar of a job.
+pub(super) fn job(out: Output) -> ProgressBar {
+    bar(out, 0, JOB)
+}
+
+/// The bar of images that are labelled; where the labels themselves run over the terminal, none.
+pub(super) fn images(out: Output, total: u64) -> ProgressBar {
+    if stdout().is_terminal() { ProgressBar::hidden() } else { bar(out, total, IMAGES) }
+}
+
+/// Bytes on their way to the server.
+pub(super) struct Transfer {
+    bar: ProgressBar,
+    out: Output,
+    total: u64,
+    lines: Mutex<Lines>,
+}
+
+struct Lines {
+    sent: u64,
+    last: Instant,
+}
+
+impl Transfer {
+    pub(super) fn new(out: Output, total: u64) -> Self {
+        let lines = Mutex::new(Lines { sent: 0, last: Instant::now() });
+        Self { bar: bar(out, total, TRANSFER), out, total, lines }
+    }
+
+    /// So many bytes more are on their way.
+    pub(super) fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        let Ok(mut lines) = self.lines.lock() else { return };
+        lines.sent += bytes;
+        if self.bar.is_hidden() && lines.last.elapsed() >= PAUSE {
+            lines.last = Instant::now();
+            let (sent, total) = (HumanBytes(lines.sent), HumanBytes(self.total));
+            self.out.note(format_args!("sent {sent} of {total}"));
+        }
+    }
+
+    /// Everything is sent; the server still works on it.
+    pub(super) fn sent(&self) {
+        self.bar.set_message("(the server reads them)");
+    }
+
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

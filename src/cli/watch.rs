@@ -1,0 +1,265 @@
+//! `pawprint watch`: a job's epochs as they come, until it ends.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::ProgressBar;
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{
+    Ending, Session,
+    answers::{Job, Model, Progress},
+    args::{ClientArgs, reference},
+    events::{Events, Next},
+    output::{Output, span},
+    progress,
+};
+use crate::domain::{
+    job::JobStatus,
+    metrics::{EpochMetrics, Score},
+};
+
+/// Options of `pawprint watch`.
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// Name or id of the job
+    #[arg(value_parser = reference)]
+    job: String,
+
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+impl Watch {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        follow(session, &self.job, &self.job).await
+    }
+}
+
+/// Follows a job until it ends or the person has seen enough.
+pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<Ending> {
+    let bar = progress::job(session.out);
+    let mut view = View { session, bar: bar.clone(), status: None, epoch: 0, test: None };
+    let ending = tokio::select! {
+        ending = view.follow(job) => ending,
+        pressed = tokio::signal::ctrl_c() => {
+            bar.finish_and_clear();
+            session.out.note(format_args!("the job goes on; `pawprint cancel {name}` ends it"));
+            pressed.context("can't wait for Ctrl-C").map(|()| Ending::Interrupted)
+        }
+    };
+    bar.finish_and_clear();
+    ending
+}
+
+/// What was shown so far.
+struct View<'a> {
+    session: &'a Session,
+    bar: ProgressBar,
+    status: Option<JobStatus>,
+    /// The last epoch that was shown: a server that starts over does not make us repeat it.
+    epoch: u32,
+    test: Option<Score>,
+}
+
+impl View<'_> {
+    async fn follow(&mut self, id: &str) -> anyhow::Result<Ending> {
+        let out = self.session.out;
+        let mut events = Events::new(&self.session.client, id);
+        loop {
+            let event = match events.next().await? {
+                Next::Event(event) => event,
+                Next::Lost(reason) => {
+                    self.lost(&reason);
+                    continue;
+                }
+            };
+            if out.is_json() {
+                let data: Value = parse(&event.data)?;
+                out.document(&json!({ "event": event.event, "data": data }))?;
+            }
+            match &*event.event {
+                "status" => {
+                    let job: Job = parse(&event.data)?;
+                    if let Some(ending) = self.status(job).await? {
+                        return Ok(ending);
+                    }
+                }
+                "progress" => self.progress(&parse(&event.data)?),
+                "epoch" => self.epoch(&parse(&event.data)?)?,
+                "evaluation" => self.test = Some(parse(&event.data)?),
+                _ => {}
+            }
+        }
+    }
+
+    /// A line of the result, above the bar.
+    fn line(&self, text: &str) -> anyhow::Result<()> {
+        let out = self.session.out;
+        if out.is_json() { Ok(()) } else { self.bar.suspend(|| out.line(text)) }
+    }
+
+    fn lost(&self, reason: &str) {
+        let out = self.session.out;
+        if out.is_json() {
+            let detail = format!("the connection was lost: {reason}");
+            out.problem(&json!({ "code": "reconnecting", "detail": detail }));
+        } else {
+            let note = format_args!("the connection was lost ({reason}); reconnecting");
+            self.bar.suspend(|| out.note(note));
+        }
+    }
+
+    /// Shows where the job stands, and how it ended if it did.
+    async fn status(&mut self, job: Job) -> anyhow::Result<Option<Ending>> {
+        if !job.status.is_final() {
+            if self.status.replace(job.status) != Some(job.status) {
+                self.line(&standing(&job))?;
+            }
+            return Ok(None);
+        }
+        // The event may tell of an earlier end, after which the job was resumed.
+        let client = &self.session.client;
+        let latest = client.json(client.request(Method::GET, &["jobs", &job.id])).await;
+        let job: Job = latest.unwrap_or(job);
+        if !job.status.is_final() {
+            return Ok(None);
+        }
+        self.bar.finish_and_clear();
+        self.ended(&job).await.map(Some)
+    }
+
+    fn progress(&self, now: &Progress) {
+        self.bar.set_length(now.steps);
+        self.bar.set_position(now.step);
+        self.bar.set_message(doing(now));
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) -> anyhow::Result<()> {
+        if metrics.epoch <= self.epoch {
+            return Ok(());
+        }
+        self.epoch = metrics.epoch;
+        self.line(&summary(metrics))
+    }
+
+    async fn ended(&self, job: &Job) -> anyhow::Result<Ending> {
+        let out = self.session.out;
+        let Job { name, status, .. } = job;
+        match status {
+            JobStatus::Succeeded => {
+                self.succeeded(job).await?;
+                Ok(Ending::Success)
+            }
+            JobStatus::Cancelled => {
+                self.line(&format!(
+                    "{name} is cancelled; `pawprint resume {name}` goes on with it"
+                ))?;
+                Ok(Ending::JobCancelled)
+            }
+            _ => {
+                report(out, job);
+                Ok(Ending::JobFailed)
+            }
+        }
+    }
+
+    async fn succeeded(&self, job: &Job) -> anyhow::Result<()> {
+        let model = self.model(job).await;
+        let took = job.started_at.zip(job.finished_at).map_or_else(String::new, |(start, end)| {
+            let seconds = end.duration_since(start).as_secs().max(0).unsigned_abs();
+            format!(" in {}", span(seconds))
+        });
+        self.line(&format!("{} succeeded{took}", job.name))?;
+        if let Some(best) = job.best {
+            self.line(&format!(
+                "best epoch {}: val loss {:.4}, val accuracy {:.4}",
+                best.epoch, best.val_loss, best.val_accuracy
+            ))?;
+        }
+        let accuracy = self.test.map(|score| score.accuracy);
+        if let Some(accuracy) =
+            accuracy.or_else(|| model.as_ref().and_then(|model| model.test_accuracy))
+        {
+            let over = self.test.map(|score| format!(" over {} images", score.count));
+            self.line(&format!("test accuracy {accuracy:.4}{}", over.unwrap_or_default()))?;
+        }
+        if let Some(id) = &job.model_id {
+            let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
+            self.line(&format!("model {name}"))?;
+        }
+        Ok(())
+    }
+
+    async fn model(&self, job: &Job) -> Option<Model> {
+        let client = &self.session.client;
+        let id = job.model_id.as_ref()?;
+        client.json(client.request(Method::GET, &["models", id])).await.ok()
+    }
+}
+
+fn parse<T: DeserializeOwned>(data: &str) -> anyhow::Result<T> {
+    serde_json::from_str(data).context("the server sent an event that can't be read")
+}
+
+/// Why the job ended without success; with `--json` the last event has said so.
+fn report(out: Output, job: &Job) {
+    if out.is_json() {
+        return;
+    }
+    let Job { name, status, .. } = job;
+    let verb = if *status == JobStatus::Interrupted { "was interrupted" } else { "failed" };
+    match &job.error {
+        Some(error) => {
+            out.error(format_args!("job {name} {verb}: {} ({})", error.detail, error.code));
+        }
+        None => out.error(format_args!("job {name} {verb}")),
+    }
+}
+
+fn standing(job: &Job) -> String {
+    let place: Vec<_> = [&job.device, &job.precision].into_iter().flatten().cloned().collect();
+    let place = if place.is_empty() { String::new() } else { format!(" on {}", place.join(", ")) };
+    format!("{} is {}{place}", job.name, job.status)
+}
+
+fn summary(metrics: &EpochMetrics) -> String {
+    let EpochMetrics { epoch, train_loss, train_accuracy, val_loss, val_accuracy, .. } = metrics;
+    format!(
+        "epoch {epoch:>3}  loss {train_loss:.4}  accuracy {train_accuracy:.4}  \
+         val loss {val_loss:.4}  val accuracy {val_accuracy:.4}  {:.1} s  {:.0} images/s",
+        metrics.seconds, metrics.images_per_second
+    )
+}
+
+fn doing(now: &Progress) -> String {
+    let Progress { phase, epoch, epochs, step, steps, eta_seconds } = now;
+    let epoch = if *epoch > 0 { format!("epoch {epoch}/{epochs}, ") } else { String::new() };
+    let left = eta_seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map_or_else(String::new, |eta| format!(", {} left", span(eta.as_secs())));
+    format!("{epoch}{phase} {step}/{steps}{left}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_in_one_line() {
+        let mut now = Progress {
+            phase: "preparing".to_owned(),
+            epoch: 0,
+            epochs: 30,
+            step: 10,
+            steps: 2_000,
+            eta_seconds: None,
+        };
+        assert_eq!(doing(&now), "preparing 10/2000");
+        now = Progress { phase: "training".to_owned(), epoch: 3, eta_seconds: Some(90.0), ..now };
+        assert_eq!(doing(&now), "epoch 3/30, training 10/2000, 1m 30s left");
+    }
+}
