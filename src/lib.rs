@@ -7,7 +7,7 @@
 //! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
 //! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
 //! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
-| [`http`] | routes, handlers, problems | server, tokio tasks |
+//! | [`http`] | routes, handlers, problems | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`inference`] | the model's own thread and its queue | server, one named thread a model |

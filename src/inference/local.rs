@@ -17,11 +17,11 @@ pub type Judged = (PathBuf, Result<Prediction, String>);
 ///
 /// # Errors
 /// The model can't be used. An image that can't be read fails alone.
-pub fn predict(model: &Path, images: &[PathBuf], max_pixels: u64) -> anyhow::Result<Vec<Judged>> {
+pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> {
     let model = Loaded::open(model, Compute::cpu()).with_context(|| model.display().to_string())?;
     let judge = |path: &PathBuf| -> Result<Prediction, String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
-        let pixels = vision::prepare(&bytes, &vision::Limits { max_pixels }, &model.card().preprocessing)
+        let pixels = vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
             .map_err(|error| error.to_string())?;
         let logits = model.logits(&[pixels]).map_err(|error| error.to_string())?;
         let logit = logits.first().copied().ok_or("the model gave no answer")?;
