@@ -1,8 +1,15 @@
-//! From encoded bytes to pixels: the one path that training, evaluation and prediction share.
+//! From encoded bytes to pixels: the one path that uploads, training, evaluation and prediction
+//! share, so that a model never sees a photo in another form than the one it learned from.
 //!
-//! Pure functions of their input, called from any thread.
+//! Pure functions of their input, called from any thread that may block; none of them panics,
+//! whatever the bytes.
 
 pub mod decode;
+mod format;
+mod jpeg;
+mod png;
 pub mod resize;
 
-pub use decode::{DecodeError, Limits, decode};
+pub use decode::{DecodeError, Info, Limits, decode, inspect};
+pub use format::Format;
+pub use resize::{ResizeError, resize, resize_into};

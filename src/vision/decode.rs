@@ -1,0 +1,213 @@
+//! Decoding: whatever the file, upright 8-bit RGB comes out, or a reason why not.
+//!
+//! | in the file | what becomes of it |
+//! |---|---|
+//! | EXIF orientation | applied: a model should not learn how people hold cameras |
+//! | CMYK, YCCK | to RGB by the usual Adobe convention (inverted inks, no profile) |
+//! | 16 bits a channel | rounded to 8 |
+//! | grey, palette | spread over three channels |
+//! | transparency | laid over white: the colour under a transparent pixel is arbitrary, often black, and white is what a person saw behind it when the picture was cut out |
+//! | animation | its first frame |
+//! | colour profile | ignored, as the libraries do that the reference recipes were written with |
+
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb, RgbImage,
+    metadata::Orientation,
+};
+
+use super::{format::Format, jpeg, png};
+
+/// What an image may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Width times height at most; a decoded image takes three bytes a pixel, and while it is
+    /// decoded up to eight more.
+    pub max_pixels: u64,
+}
+
+impl Limits {
+    /// Whether an image of that size may be decoded.
+    pub(super) fn check(&self, width: u32, height: u32) -> Result<(), DecodeError> {
+        if width == 0 || height == 0 {
+            return Err(DecodeError::corrupt("it has no pixels"));
+        }
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(DecodeError::TooManyPixels { width, height, max: self.max_pixels });
+        }
+        Ok(())
+    }
+}
+
+/// Why bytes are no image that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// There are none.
+    #[error("the file is empty")]
+    Empty,
+    /// A format that is not read, by the name people know it by.
+    #[error("this is {0}; send JPEG, PNG, WebP, GIF or BMP")]
+    UnsupportedFormat(&'static str),
+    /// Larger than the limit.
+    #[error("the image has {width} × {height} pixels; the limit is {max} in all")]
+    TooManyPixels {
+        /// Pixels across, as stored.
+        width: u32,
+        /// Pixels down, as stored.
+        height: u32,
+        /// Pixels an image may have.
+        max: u64,
+    },
+    /// It begins like an image and does not go on like one.
+    #[error("the image is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl DecodeError {
+    /// The stable word of the API.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty_file",
+            Self::UnsupportedFormat(_) => "unsupported_type",
+            Self::TooManyPixels { .. } => "too_many_pixels",
+            Self::Corrupt(_) => "corrupt_image",
+        }
+    }
+
+    pub(super) fn corrupt(reason: impl ToString) -> Self {
+        Self::Corrupt(reason.to_string())
+    }
+}
+
+/// What a file says of itself, without its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// Its format, by its content.
+    pub format: Format,
+    /// Pixels across, upright.
+    pub width: u32,
+    /// Pixels down, upright.
+    pub height: u32,
+}
+
+/// Reads format and size without decoding pixels.
+///
+/// # Errors
+/// No image, one above the limits, or one whose header can't be read. That the pixels can be
+/// decoded is not said by success.
+pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Info, DecodeError> {
+    let format = Format::sniff(bytes)?;
+    guarded(|| {
+        let (width, height, orientation) = if format == Format::Jpeg {
+            let header = jpeg::header(bytes)?;
+            (header.width, header.height, header.orientation)
+        } else {
+            let mut decoder = open(bytes, format, limits)?;
+            let (width, height) = decoder.dimensions();
+            (width, height, orientation_of(&mut decoder))
+        };
+        limits.check(width, height)?;
+        let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
+        Ok(Info { format, width, height })
+    })
+}
+
+/// Decodes an image to upright 8-bit RGB, `[height, width, 3]`. What it says of its size is held
+/// against `limits` before any memory is taken for its pixels.
+///
+/// # Errors
+/// No image, one above the limits, or one that can't be decoded to its last pixel.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
+    let format = Format::sniff(bytes)?;
+    guarded(|| {
+        let (image, orientation) = if format == Format::Jpeg {
+            jpeg::decode(bytes, limits)?
+        } else {
+            let mut decoder = open(bytes, format, limits)?;
+            let (width, height) = decoder.dimensions();
+            limits.check(width, height)?;
+            if format == Format::Png && !png::is_whole(bytes) {
+                return Err(DecodeError::corrupt("the file ends before the image does"));
+            }
+            let orientation = orientation_of(&mut decoder);
+            let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+            (flatten(image), orientation)
+        };
+        if orientation == Orientation::NoTransforms {
+            return Ok(image);
+        }
+        let mut image = DynamicImage::ImageRgb8(image);
+        image.apply_orientation(orientation);
+        Ok(image.into_rgb8())
+    })
+}
+
+/// A decoder that panics on hostile bytes costs this image, not the thread it came in on.
+fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(DecodeError::corrupt("the decoder gave up on it")))
+}
+
+fn open<'a>(
+    bytes: &'a [u8],
+    format: Format,
+    limits: &Limits,
+) -> Result<impl ImageDecoder + 'a, DecodeError> {
+    let format = match format {
+        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Png => ImageFormat::Png,
+        Format::WebP => ImageFormat::WebP,
+        Format::Gif => ImageFormat::Gif,
+        Format::Bmp => ImageFormat::Bmp,
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut memory = image::Limits::no_limits();
+    // The canvas and one frame of a GIF, or 16-bit RGBA, and room for small images' tables.
+    memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(16 << 20));
+    reader.limits(memory);
+    reader.into_decoder().map_err(|error| refused(&error))
+}
+
+fn refused(error: &ImageError) -> DecodeError {
+    DecodeError::corrupt(error)
+}
+
+/// Metadata that can't be read says nothing of how the picture is to be turned.
+fn orientation_of(decoder: &mut impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+const fn turns(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+fn flatten(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba8();
+    let (width, height) = image.dimensions();
+    let mut flat = RgbImage::new(width, height);
+    for (to, from) in flat.pixels_mut().zip(image.pixels()) {
+        let [red, green, blue, alpha] = from.0;
+        *to = Rgb([red, green, blue].map(|channel| over_white(channel, alpha)));
+    }
+    flat
+}
+
+fn over_white(channel: u8, alpha: u8) -> u8 {
+    let alpha = u32::from(alpha);
+    let mixed = (u32::from(channel) * alpha + 255 * (255 - alpha) + 127) / 255;
+    u8::try_from(mixed).unwrap_or(u8::MAX)
+}

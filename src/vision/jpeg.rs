@@ -1,0 +1,115 @@
+//! JPEG, decoded strictly.
+//!
+//! The `image` crate decodes JPEG in zune-jpeg's lenient mode, which paints what is missing of a
+//! damaged file in grey and reports success: a half grey cat would be learned from. So the same
+//! decoder is called here in its strict mode, after the file was walked from marker to marker:
+//! only a file that reaches its end-of-image marker is whole (the decoder itself does not mind
+//! that the last rows are missing).
+
+use std::borrow::Cow;
+
+use image::{RgbImage, metadata::Orientation};
+use zune_jpeg::{
+    JpegDecoder,
+    errors::DecodeErrors,
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+};
+
+use super::decode::{DecodeError, Limits};
+
+/// Size as it is stored, and how it is to be turned.
+pub(super) struct Header {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) orientation: Orientation,
+}
+
+type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
+/// Reads what stands before the pixels.
+pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    open(&walk(bytes)?).map(|(_, header)| header)
+}
+
+/// Decodes to pixels as they are stored, not yet turned.
+pub(super) fn decode(
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(RgbImage, Orientation), DecodeError> {
+    let bytes = walk(bytes)?;
+    let (mut decoder, header) = open(&bytes)?;
+    limits.check(header.width, header.height)?;
+    let mut image = RgbImage::new(header.width, header.height);
+    decoder.decode_into(&mut image).map_err(error)?;
+    Ok((image, header.orientation))
+}
+
+fn open(bytes: &[u8]) -> Result<(Decoder<'_>, Header), DecodeError> {
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(error)?;
+    let info = decoder.info().ok_or_else(|| DecodeError::corrupt("it has no frame"))?;
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let header = Header {
+        width: u32::from(info.width),
+        height: u32::from(info.height),
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    };
+    Ok((decoder, header))
+}
+
+fn error(error: DecodeErrors) -> DecodeError {
+    match error {
+        DecodeErrors::Unsupported(_) => {
+            DecodeError::UnsupportedFormat("a JPEG that is lossless or arithmetically coded")
+        }
+        other => DecodeError::corrupt(other),
+    }
+}
+
+const TRUNCATED: &str = "the file ends before the image does";
+
+/// Follows the markers to the end of the image. Junk between the segments of the header, which
+/// other decoders skip with a warning and the strict one refuses, is left out of what comes back.
+fn walk(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let truncated = || DecodeError::corrupt(TRUNCATED);
+    let mut cleaned: Option<Vec<u8>> = None;
+    let mut kept_to = 0;
+    let mut at = 2;
+    let mut scanned = false;
+    loop {
+        let junk = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF));
+        let junk = junk.ok_or_else(truncated)?;
+        if junk > 0 && !scanned {
+            cleaned.get_or_insert_default().extend_from_slice(&bytes[kept_to..at]);
+            kept_to = at + junk;
+        }
+        at += junk;
+        // Any number of fill bytes may stand before the marker's own.
+        let fill = bytes[at..].iter().take_while(|&&byte| byte == 0xFF).count();
+        let marker = *bytes.get(at + fill).ok_or_else(truncated)?;
+        at += fill + 1;
+        match marker {
+            0xD9 if scanned => break,
+            0xD9 => return Err(DecodeError::corrupt("it ends before its first scan")),
+            // Stuffed zeros, markers without data, restarts.
+            0x00 | 0x01 | 0xD0..=0xD8 => {}
+            _ => {
+                let length = bytes.get(at..at + 2).ok_or_else(truncated)?;
+                at += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+                scanned |= marker == 0xDA;
+            }
+        }
+    }
+    Ok(match cleaned {
+        Some(mut cleaned) => {
+            cleaned.extend_from_slice(&bytes[kept_to..]);
+            Cow::Owned(cleaned)
+        }
+        None => Cow::Borrowed(bytes),
+    })
+}

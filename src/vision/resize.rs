@@ -1,0 +1,113 @@
+//! Resizing: squashed to the size asked for, bilinear, antialiased.
+//!
+//! The numbers are those of Pillow's `BILINEAR` to within 1 of 255: a triangle filter as wide as
+//! the reduction, so that each pixel of the original counts. (A filter of fixed width, as GPUs
+//! and old image libraries have it, skips pixels, and training on the one and predicting with
+//! the other costs accuracy.)
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::RgbImage;
+
+/// Why an image can't be resized; the caller asked for something that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ResizeError {
+    /// The buffer does not hold the pixels asked for.
+    #[error("{width} × {height} RGB pixels take {expected} bytes, not {found}")]
+    Buffer {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// Bytes that many pixels take.
+        expected: usize,
+        /// Bytes of the buffer.
+        found: usize,
+    },
+    /// An image without pixels.
+    #[error("an image of no pixels can't be resized")]
+    NoPixels,
+    /// The resizer refused.
+    #[error("can't resize: {0}")]
+    Refused(String),
+}
+
+/// Resizes to `width` × `height` without keeping the aspect.
+///
+/// # Errors
+/// An image or a size without pixels.
+pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ResizeError> {
+    let mut resized = RgbImage::new(width, height);
+    resize_into(image, width, height, &mut resized)?;
+    Ok(resized)
+}
+
+/// As [`resize`], into `out`: `[height, width, 3]`, one byte a channel.
+///
+/// # Errors
+/// A buffer of another size, or no pixels.
+pub fn resize_into(
+    image: &RgbImage,
+    width: u32,
+    height: u32,
+    out: &mut [u8],
+) -> Result<(), ResizeError> {
+    let expected = width as usize * height as usize * 3;
+    if out.len() != expected {
+        return Err(ResizeError::Buffer { width, height, expected, found: out.len() });
+    }
+    if expected == 0 || image.is_empty() {
+        return Err(ResizeError::NoPixels);
+    }
+    if image.dimensions() == (width, height) {
+        out.copy_from_slice(image);
+        return Ok(());
+    }
+    let refused = |error: &dyn std::fmt::Display| ResizeError::Refused(error.to_string());
+    let (from_width, from_height) = image.dimensions();
+    let from = ImageRef::new(from_width, from_height, image, PixelType::U8x3)
+        .map_err(|error| refused(&error))?;
+    let mut to = Image::from_slice_u8(width, height, out, PixelType::U8x3)
+        .map_err(|error| refused(&error))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&from, &mut to, &options).map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_pillows() {
+        let open = |name: &str| {
+            let path = format!("{}/tests/fixtures/{name}.png", env!("CARGO_MANIFEST_DIR"));
+            image::open(path).unwrap().into_rgb8()
+        };
+        let source = open("resize_source");
+        for (width, height) in [(180, 180), (20, 30), (96, 13), (9, 8)] {
+            let expected = open(&format!("resize_{width}x{height}"));
+            let resized = resize(&source, width, height).unwrap();
+            let difference =
+                resized.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(difference <= 1, "{width}x{height}: {difference}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_of_another_size_is_refused() {
+        let image = RgbImage::new(4, 4);
+        assert!(matches!(
+            resize_into(&image, 2, 2, &mut [0; 11]),
+            Err(ResizeError::Buffer { expected: 12, found: 11, .. })
+        ));
+        assert!(matches!(resize(&image, 0, 2), Err(ResizeError::NoPixels)));
+    }
+
+    #[test]
+    fn an_image_of_the_size_asked_for_is_left_as_it_is() {
+        let image = RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        assert_eq!(resize(&image, 5, 3).unwrap(), image);
+    }
+}
