@@ -7,6 +7,8 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread};
 
 use clap::{Args, ValueEnum};
 
+use crate::vision;
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -60,7 +62,7 @@ pub struct ServeConfig {
     pub max_image_bytes: u64,
 
     /// Largest image, in pixels
-    #[arg(long, env = "PAWPRINT_MAX_IMAGE_PIXELS", default_value = "64000000", value_name = "PIXELS")]
+    #[arg(long, env = "PAWPRINT_MAX_IMAGE_PIXELS", default_value_t = vision::Limits::default().max_pixels, value_name = "PIXELS")]
     pub max_image_pixels: u64,
 
     /// Largest archive, in bytes as it is sent

@@ -30,6 +30,13 @@ pub struct Limits {
     pub max_pixels: u64,
 }
 
+impl Default for Limits {
+    /// 64 million pixels: a photo of any phone, in at most 200 MB of memory.
+    fn default() -> Self {
+        Self { max_pixels: 64_000_000 }
+    }
+}
+
 impl Limits {
     /// Whether an image of that size may be decoded.
     pub(super) fn check(&self, width: u32, height: u32) -> Result<(), DecodeError> {

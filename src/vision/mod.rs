@@ -8,8 +8,10 @@ pub mod decode;
 mod format;
 mod jpeg;
 mod png;
+mod prepare;
 pub mod resize;
 
 pub use decode::{DecodeError, Info, Limits, decode, inspect};
 pub use format::Format;
+pub use prepare::{PrepareError, prepare, prepare_into};
 pub use resize::{ResizeError, resize, resize_into};
