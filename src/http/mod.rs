@@ -8,6 +8,7 @@ pub mod datasets;
 pub mod error;
 pub mod extract;
 pub mod images;
+pub mod parts;
 pub mod problem;
 pub mod router;
 pub mod state;

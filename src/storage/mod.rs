@@ -4,10 +4,11 @@
 //! is compiled (`make sqlx` refreshes what that needs). Writers take a connection, so that the
 //! caller owns the transaction; a transaction never spans more than one step of a job.
 
-pub mod images;
 pub mod datasets;
+pub mod images;
 pub mod jobs;
 pub mod models;
+pub mod statistics;
 mod types;
 
 use std::{path::Path, time::Duration};
