@@ -12,6 +12,7 @@ pub mod images;
 pub mod jobs;
 pub mod models;
 pub mod predict;
+pub mod parts;
 pub mod problem;
 pub mod router;
 pub mod state;

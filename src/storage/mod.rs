@@ -4,17 +4,18 @@
 //! is compiled (`make sqlx` refreshes what that needs). Writers take a connection, so that the
 //! caller owns the transaction; a transaction never spans more than one step of a job.
 
-pub mod images;
 pub mod datasets;
 pub mod job_events;
+pub mod images;
 pub mod jobs;
 pub mod models;
+pub mod statistics;
 mod types;
 
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::MigrateError,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -151,4 +152,9 @@ fn name_taken(error: sqlx::Error, name: &str) -> Error {
         }
         _ => error.into(),
     }
+}
+
+/// Rows that the last statement on `connection` changed.
+async fn changes(connection: &mut SqliteConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar!(r#"SELECT changes() AS "changes!: i64""#).fetch_one(connection).await?)
 }

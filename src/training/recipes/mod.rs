@@ -11,6 +11,7 @@ use super::{
     spec::Job,
 };
 use crate::{
+    datasets::blobs,
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
@@ -97,8 +98,7 @@ fn decode(
         &job.samples,
         spec.threads,
         |sample, image| {
-            let bytes = crate::datasets::blobs::read(&spec.blobs, &sample.sha256)
-                .map_err(|error| error.to_string())?;
+            let bytes = blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
             vision::prepare_into(&bytes, &limits, preprocessing, image).map_err(|error| error.to_string())
         },
         |ready| {

@@ -1,0 +1,212 @@
+//! Content-addressed store of encoded images: `blobs/ab/ab12…`, by SHA-256.
+//!
+//! A blob is written under a temporary name, synced, then renamed: under its own name it is
+//! always whole. Called on threads that may block. Rows point here, so blobs are made durable
+//! before their rows are committed; a blob without a row is litter that [`super::sweep`] removes.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{NamedTempFile, TempPath};
+
+use super::Error;
+use crate::domain::dataset::Digest;
+
+fn path(root: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    root.join(&name[..2]).join(name)
+}
+
+/// The bytes of that hash in the store at `root`: also for trainers, which know nothing else of it.
+///
+/// # Errors
+/// [`Error::Damaged`] where they are missing or other than they were.
+pub fn read(root: &Path, digest: &Digest) -> Result<Vec<u8>, Error> {
+    let path = path(root, digest);
+    match fs::read(&path) {
+        Ok(bytes) if Digest::of(&bytes) == *digest => Ok(bytes),
+        Ok(_) => Err(Error::Damaged(*digest)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Damaged(*digest)),
+        Err(source) => Err(Error::disk(&path, source)),
+    }
+}
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    root: PathBuf,
+    tmp: PathBuf,
+}
+
+impl Blobs {
+    /// The store in `root`; new files begin in `tmp`, on the same file system.
+    #[must_use]
+    pub fn new(root: PathBuf, tmp: PathBuf) -> Self {
+        Self { root, tmp }
+    }
+
+    /// Where files begin.
+    pub(super) fn tmp(&self) -> &Path {
+        &self.tmp
+    }
+
+    /// Where the bytes of that hash lie, or would.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        path(&self.root, digest)
+    }
+
+    /// The bytes of that hash; see [`read`].
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where they are missing or other than they were.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        read(&self.root, digest)
+    }
+
+    /// An empty temporary file beside the store; it goes with its handle.
+    pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
+        NamedTempFile::new_in(&self.tmp).map_err(|source| Error::disk(&self.tmp, source))
+    }
+
+    /// A temporary file of these bytes.
+    pub(super) fn write_temporary(&self, bytes: &[u8]) -> Result<TempPath, Error> {
+        let mut file = self.temporary()?;
+        file.write_all(bytes).map_err(|source| Error::disk(&self.tmp, source))?;
+        Ok(file.into_temp_path())
+    }
+
+    /// Puts files under the names of their hashes and makes them durable, all at once: when this
+    /// returns, they outlive a power cut.
+    ///
+    /// A blob that is there already is replaced, so that sending a photo again repairs one whose
+    /// bytes were damaged or lost.
+    pub(super) fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
+        #[cfg(not(target_os = "linux"))]
+        for (_, file) in &files {
+            sync(file)?;
+        }
+        for (digest, file) in files {
+            self.rename(&digest, file)?;
+        }
+        self.sync_all()
+    }
+
+    fn rename(&self, digest: &Digest, file: TempPath) -> Result<(), Error> {
+        let path = self.path(digest);
+        let file = match file.persist(&path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::NotFound => error.path,
+            Err(error) => return Err(Error::disk(&path, error.error)),
+        };
+        // The first blob that begins with these two digits.
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| Error::disk(folder, source))?;
+        }
+        file.persist(&path).map_err(|error| Error::disk(&path, error.error))
+    }
+
+    /// One call for the whole batch: 500 files synced one by one take seconds on a spinning disk.
+    #[cfg(target_os = "linux")]
+    fn sync_all(&self) -> Result<(), Error> {
+        let failed = |source| Error::disk(&self.root, source);
+        let root = fs::File::open(&self.root).map_err(failed)?;
+        rustix::fs::syncfs(&root).map_err(|error| failed(error.into()))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_all(&self) -> Result<(), Error> {
+        sync(&self.root)
+    }
+
+    /// Every blob of the store with its size, in no order. Other files are passed over.
+    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        let mut blobs = Vec::new();
+        for entry in walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // It went while we looked.
+                Err(error) if error.io_error().is_some_and(is_not_found) => continue,
+                Err(error) => return Err(Error::disk(&self.root, error.into())),
+            };
+            let digest = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(digest) = digest {
+                blobs.push((digest, entry.metadata().map_or(0, |metadata| metadata.len())));
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Removes a blob; one that is gone already is no error.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(source) if !is_not_found(&source) => Err(Error::disk(&path, source)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_not_found(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(path: &Path) -> Result<(), Error> {
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| Error::disk(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Blobs) {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, tmp) = (folder.path().join("blobs"), folder.path().join("tmp"));
+        fs::create_dir_all(&root).unwrap();
+        fs::create_dir_all(&tmp).unwrap();
+        (folder, Blobs::new(root, tmp))
+    }
+
+    fn put(blobs: &Blobs, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        blobs.put(vec![(digest, blobs.write_temporary(bytes).unwrap())]).unwrap();
+        digest
+    }
+
+    #[test]
+    fn what_was_put_is_read_back_from_under_its_hash() {
+        let (folder, blobs) = store();
+        let digest = put(&blobs, b"meow");
+        assert_eq!(blobs.read(&digest).unwrap(), b"meow");
+        let name = digest.to_string();
+        assert_eq!(blobs.path(&digest), folder.path().join("blobs").join(&name[..2]).join(&name));
+        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn damage_is_noticed_and_putting_it_again_repairs_it() {
+        let (_folder, blobs) = store();
+        let digest = put(&blobs, b"meow");
+        fs::write(blobs.path(&digest), b"me0w").unwrap();
+        assert!(matches!(blobs.read(&digest), Err(Error::Damaged(found)) if found == digest));
+        put(&blobs, b"meow");
+        assert!(blobs.read(&digest).is_ok());
+        blobs.remove(&digest).unwrap();
+        assert!(matches!(blobs.read(&digest), Err(Error::Damaged(_))));
+        blobs.remove(&digest).unwrap();
+    }
+
+    #[test]
+    fn only_blobs_are_listed() {
+        let (_folder, blobs) = store();
+        let digest = put(&blobs, b"meow");
+        fs::write(blobs.path(&digest).with_file_name("notes.txt"), "x").unwrap();
+        assert_eq!(blobs.list().unwrap(), [(digest, 4)]);
+    }
+}

@@ -1,0 +1,74 @@
+//! A picture's fingerprint: 64 bits that copies of it share when their bytes differ.
+//!
+//! The difference hash of Neal Krawetz ("Kind of Like That", The Hacker Factor Blog, 2013): the
+//! picture is shrunk to 9 × 8 grey pixels, and each bit says whether a pixel is darker than its
+//! right neighbour. It survives scaling and recompression. Kept with each image, and used to
+//! find near-duplicates that stand in more than one split: photos that are learned from and then
+//! examined on.
+
+use image::RgbImage;
+
+use crate::vision::{self, ResizeError};
+
+const WIDTH: u32 = 9;
+const HEIGHT: u32 = 8;
+
+/// The fingerprint of a decoded picture.
+///
+/// # Errors
+/// A picture without pixels.
+pub fn fingerprint(image: &RgbImage) -> Result<u64, ResizeError> {
+    let small = vision::resize(image, WIDTH, HEIGHT)?;
+    let mut bits = 0;
+    for y in 0..HEIGHT {
+        for x in 0..WIDTH - 1 {
+            let darker = luma(&small, x, y) < luma(&small, x + 1, y);
+            bits = bits << 1 | u64::from(darker);
+        }
+    }
+    Ok(bits)
+}
+
+/// Rec. 601 luma, in thousandths.
+fn luma(image: &RgbImage, x: u32, y: u32) -> u32 {
+    let [red, green, blue] = image.get_pixel(x, y).0.map(u32::from);
+    299 * red + 587 * green + 114 * blue
+}
+
+/// Whether a fingerprint says enough to compare by: pictures with next to no structure, a blank
+/// wall or a plain gradient, share one of a few.
+#[must_use]
+pub fn is_telling(fingerprint: u64) -> bool {
+    (8..=56).contains(&fingerprint.count_ones())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
+            let value = 128.0 + 100.0 * (x * 11.0 + y * 5.0).sin() * (y * 7.0).cos();
+            Rgb([value as u8, (value / 2.0) as u8, 60])
+        })
+    }
+
+    #[test]
+    fn a_smaller_copy_has_the_same_fingerprint() {
+        let original = fingerprint(&picture(640, 480)).unwrap();
+        let copy = fingerprint(&picture(320, 240)).unwrap();
+        assert!((original ^ copy).count_ones() <= 1);
+        assert!(is_telling(original));
+    }
+
+    #[test]
+    fn a_blank_picture_tells_nothing() {
+        let blank = fingerprint(&RgbImage::from_pixel(50, 50, Rgb([9, 9, 9]))).unwrap();
+        assert!(!is_telling(blank));
+        let gradient = RgbImage::from_fn(90, 80, |x, _| Rgb([x as u8; 3]));
+        assert!(!is_telling(fingerprint(&gradient).unwrap()));
+    }
+}

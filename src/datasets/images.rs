@@ -1,0 +1,143 @@
+//! Single images: looked at, moved, relabelled, dropped.
+
+use image::codecs::jpeg::JpegEncoder;
+
+use super::{Datasets, Error, blocking, class};
+use crate::{
+    domain::{
+        ImageId,
+        dataset::{Image, Split},
+    },
+    storage::{self, Page},
+    vision,
+};
+
+/// JPEG quality of thumbnails.
+const QUALITY: u8 = 85;
+
+impl Datasets {
+    /// Images of a dataset, oldest first, of one split or one class where they are given.
+    ///
+    /// # Errors
+    /// There is no such dataset, or no such class in it.
+    pub async fn images(
+        &self,
+        dataset: &str,
+        split: Option<Split>,
+        label: Option<&str>,
+        after: Option<ImageId>,
+        limit: u32,
+    ) -> Result<Page<Image>, Error> {
+        let (id, classes) = self.resolve(dataset).await?;
+        let label = label.map(|label| class(&classes, label)).transpose()?;
+        let mut connection = self.storage().read().await?;
+        Ok(storage::images::page(&mut connection, id, split, label, after, limit).await?)
+    }
+
+    /// The image of that id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn image(&self, id: ImageId) -> Result<Image, Error> {
+        let mut connection = self.storage().read().await?;
+        storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
+    }
+
+    /// Gives an image of a dataset another class or split.
+    ///
+    /// # Errors
+    /// There is no such dataset, image or class.
+    pub async fn change_image(
+        &self,
+        dataset: &str,
+        id: ImageId,
+        label: Option<&str>,
+        split: Option<Split>,
+    ) -> Result<Image, Error> {
+        let (dataset, classes) = self.resolve(dataset).await?;
+        let label = label.map(|label| class(&classes, label)).transpose()?;
+        let mut transaction = self.storage().write().await?;
+        if !storage::images::change(&mut transaction, dataset, id, label, split).await? {
+            return Err(Error::NoImage(id));
+        }
+        storage::datasets::clear_version(&mut transaction, dataset).await?;
+        let image = storage::images::find(&mut transaction, id).await?.ok_or(Error::NoImage(id))?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(image)
+    }
+
+    /// Takes an image out of a dataset. Its bytes go with the next sweep.
+    ///
+    /// # Errors
+    /// There is no such dataset or image.
+    pub async fn delete_image(&self, dataset: &str, id: ImageId) -> Result<(), Error> {
+        let (dataset, _) = self.resolve(dataset).await?;
+        let mut transaction = self.storage().write().await?;
+        if !storage::images::delete(&mut transaction, dataset, id).await? {
+            return Err(Error::NoImage(id));
+        }
+        storage::datasets::clear_version(&mut transaction, dataset).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(())
+    }
+
+    /// The bytes of an image as they were uploaded.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub async fn original(&self, image: &Image) -> Result<Vec<u8>, Error> {
+        let (blobs, digest) = (self.blobs().clone(), image.sha256);
+        blocking(move || blobs.read(&digest)).await
+    }
+
+    /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than
+    /// the image itself.
+    ///
+    /// # Errors
+    /// The image's bytes are damaged.
+    pub async fn thumbnail(&self, image: &Image, size: u32) -> Result<Vec<u8>, Error> {
+        let _permit = self.0.thumbnails.acquire().await.map_err(|_| Error::ShuttingDown)?;
+        let (blobs, digest, limits) = (self.blobs().clone(), image.sha256, self.limits().image);
+        blocking(move || {
+            let bytes = blobs.read(&digest)?;
+            // A limit that was lowered since must not hide what is there.
+            let limits = vision::Limits { max_pixels: limits.max_pixels.max(1 << 26) };
+            let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
+            let (width, height) = within(picture.width(), picture.height(), size);
+            let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;
+            let mut jpeg = Vec::new();
+            JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
+                .encode_image(&small)
+                .map_err(Error::Encode)?;
+            Ok(jpeg)
+        })
+        .await
+    }
+}
+
+/// The largest size of that aspect within a square.
+fn within(width: u32, height: u32, size: u32) -> (u32, u32) {
+    let longest = width.max(height);
+    if longest <= size {
+        return (width, height);
+    }
+    let scale = |side: u32| {
+        let scaled =
+            (u64::from(side) * u64::from(size) + u64::from(longest) / 2) / u64::from(longest);
+        u32::try_from(scaled).unwrap_or(size).max(1)
+    };
+    (scale(width), scale(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbnail_keeps_the_aspect_and_never_grows() {
+        assert_eq!(within(640, 480, 160), (160, 120));
+        assert_eq!(within(480, 640, 160), (120, 160));
+        assert_eq!(within(100, 50, 160), (100, 50));
+        assert_eq!(within(10_000, 1, 160), (160, 1));
+    }
+}

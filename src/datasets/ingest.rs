@@ -1,0 +1,309 @@
+//! Files become images of a dataset: checked in parallel, entered in order.
+//!
+//! Driven by the task of one upload. Decoding and hashing happen on blocking threads, a few at a
+//! time over all uploads; what passed lies in a temporary file until its batch is entered. A
+//! batch is: blobs renamed into place and synced, then one transaction with their rows. So an
+//! upload that breaks off before that leaves nothing behind.
+
+use std::{collections::VecDeque, fs, sync::Arc};
+
+use tempfile::TempPath;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+
+use super::{
+    Datasets, Error, Limits,
+    blobs::Blobs,
+    fingerprint, naming,
+    report::{Rejection, Report},
+};
+use crate::{
+    domain::{
+        DatasetId,
+        dataset::{Classes, Digest, Split},
+    },
+    storage::{
+        self,
+        images::{Inserted, NewImage},
+    },
+    vision,
+};
+
+/// Images that are entered in one transaction.
+const BATCH: usize = 500;
+
+/// KiB of encoded images that may be in memory to be checked, over all uploads.
+const MEMORY_KIB: u32 = 32 << 10;
+
+/// What bounds the work of all uploads together.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// A permit for each check that may run.
+    workers: Arc<Semaphore>,
+    /// A permit for each KiB of [`MEMORY_KIB`].
+    memory: Arc<Semaphore>,
+}
+
+impl Throttle {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            workers: Arc::new(Semaphore::new(workers)),
+            memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
+        }
+    }
+
+    /// Waits for room for `bytes` of an image; a file larger than all the room has it to itself.
+    pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
+        self.memory.clone().acquire_many_owned(kib).await.map_err(|_| Error::ShuttingDown)
+    }
+}
+
+/// The bytes of a file that is to be checked.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// In memory, within the throttle's room.
+    Memory(Vec<u8>, OwnedSemaphorePermit),
+    /// In a temporary file of that many bytes.
+    Spooled(TempPath, u64),
+}
+
+/// Where the images of an upload go.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Placing {
+    /// The split of all of them; by path or by content where there is none.
+    pub split: Option<Split>,
+    /// The class of all of them; by path where there is none.
+    pub label: Option<usize>,
+}
+
+/// Where one image goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) label: usize,
+    split: Option<Split>,
+}
+
+impl Placing {
+    /// The place of a file by its path.
+    pub(super) fn of(self, path: &str, classes: &Classes) -> Result<Place, Rejection> {
+        if naming::is_unsafe(path) {
+            return Err(Rejection::UnsafePath);
+        }
+        let reading = naming::read(path, classes);
+        let label = self.label.map_or(reading.label, Ok)?;
+        Ok(Place { label, split: self.split.or(reading.split) })
+    }
+}
+
+/// A file that passed its check.
+#[derive(Debug)]
+struct Checked {
+    file: TempPath,
+    image: NewImage,
+}
+
+type Outcome = (String, Result<Box<Checked>, Rejection>);
+
+#[derive(Debug)]
+enum Waiting {
+    Known(Outcome),
+    Checking(JoinHandle<Result<Outcome, Error>>),
+}
+
+/// One upload under way.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    datasets: Datasets,
+    dataset: DatasetId,
+    classes: Classes,
+    /// Whether batches are entered as they fill, not only at the end.
+    eager: bool,
+    waiting: VecDeque<Waiting>,
+    outcomes: Vec<Outcome>,
+    report: Report,
+}
+
+impl Ingest {
+    pub(super) fn new(
+        datasets: Datasets,
+        dataset: DatasetId,
+        classes: Classes,
+        eager: bool,
+    ) -> Self {
+        Self {
+            datasets,
+            dataset,
+            classes,
+            eager,
+            waiting: VecDeque::new(),
+            outcomes: Vec::new(),
+            report: Report::default(),
+        }
+    }
+
+    /// Notes a file that was turned away unread.
+    pub(super) async fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Error> {
+        self.waiting.push_back(Waiting::Known((name, Err(rejection))));
+        self.settle(Self::window(&self.datasets)).await
+    }
+
+    /// Takes a file in; waits while enough of them are being checked.
+    pub(super) async fn add(
+        &mut self,
+        name: String,
+        place: Place,
+        content: Content,
+    ) -> Result<(), Error> {
+        let throttle = self.datasets.throttle();
+        let (source, room) = match content {
+            Content::Memory(bytes, room) => (Source::Memory(bytes), room),
+            Content::Spooled(file, bytes) => (Source::File(file), throttle.memory(bytes).await?),
+        };
+        let worker = throttle.workers.clone().acquire_owned().await;
+        let worker = worker.map_err(|_| Error::ShuttingDown)?;
+        let (blobs, limits) = (self.datasets.blobs().clone(), *self.datasets.limits());
+        self.waiting.push_back(Waiting::Checking(tokio::task::spawn_blocking(move || {
+            let outcome = check(source, place, &name, &blobs, &limits);
+            drop((room, worker));
+            outcome.map(|checked| (name, checked.map(Box::new)))
+        })));
+        self.settle(Self::window(&self.datasets)).await
+    }
+
+    /// Waits for all checks, enters what passed, and says what became of everything.
+    pub(super) async fn finish(mut self) -> Result<Report, Error> {
+        self.settle(0).await?;
+        while !self.outcomes.is_empty() {
+            self.enter().await?;
+        }
+        Ok(self.report)
+    }
+
+    fn window(datasets: &Datasets) -> usize {
+        datasets.limits().workers * 4
+    }
+
+    /// Takes finished checks in the order their files came, until at most `open` are left.
+    async fn settle(&mut self, open: usize) -> Result<(), Error> {
+        while self.waiting.len() > open {
+            let Some(next) = self.waiting.pop_front() else { break };
+            let outcome = match next {
+                Waiting::Known(outcome) => outcome,
+                Waiting::Checking(check) => check.await.map_err(|_| Error::WorkerDied)??,
+            };
+            self.outcomes.push(outcome);
+            if self.eager && self.outcomes.len() >= BATCH {
+                self.enter().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters the next batch.
+    async fn enter(&mut self) -> Result<(), Error> {
+        let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
+        let mut files = Vec::new();
+        let mut rows = Vec::new();
+        for (name, outcome) in batch {
+            rows.push((
+                name,
+                outcome.map(|checked| {
+                    files.push((checked.image.sha256, checked.file));
+                    checked.image
+                }),
+            ));
+        }
+        // A sweep must not come between the blobs and their rows.
+        let _gate = self.datasets.gate().read().await;
+        if !files.is_empty() {
+            let blobs = self.datasets.blobs().clone();
+            super::blocking(move || blobs.put(files)).await?;
+        }
+        let (mut added, mut duplicates) = (0, 0);
+        let mut rejections = Vec::new();
+        let mut transaction = self.datasets.storage().write().await?;
+        for (name, row) in rows {
+            let image = match row {
+                Ok(image) => image,
+                Err(rejection) => {
+                    rejections.push((name, rejection));
+                    continue;
+                }
+            };
+            match storage::images::insert(&mut transaction, self.dataset, &image).await? {
+                Inserted::New => added += 1,
+                Inserted::Known { label } if label == image.label => duplicates += 1,
+                Inserted::Known { label } => match self.classes.name(label) {
+                    Some(label) => {
+                        rejections.push((name, Rejection::LabelConflict { label: label.clone() }));
+                    }
+                    None => return Err(Error::GoneDataset),
+                },
+                Inserted::NoDataset => return Err(Error::GoneDataset),
+            }
+        }
+        if added > 0 {
+            storage::datasets::clear_version(&mut transaction, self.dataset).await?;
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.report.added += added;
+        self.report.duplicates += duplicates;
+        for (name, rejection) in rejections {
+            self.report.reject(name, &rejection);
+        }
+        Ok(())
+    }
+}
+
+enum Source {
+    Memory(Vec<u8>),
+    File(TempPath),
+}
+
+/// Bytes become a checked image in a temporary file, or a reason why not.
+fn check(
+    source: Source,
+    place: Place,
+    name: &str,
+    blobs: &Blobs,
+    limits: &Limits,
+) -> Result<Result<Checked, Rejection>, Error> {
+    let (bytes, file) = match source {
+        Source::Memory(bytes) => (bytes, None),
+        Source::File(file) => {
+            (fs::read(&file).map_err(|source| Error::disk(&file, source))?, Some(file))
+        }
+    };
+    let pixels = match vision::decode(&bytes, &limits.image) {
+        Ok(pixels) => pixels,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let (format, fingerprint) =
+        match (vision::Format::sniff(&bytes), fingerprint::fingerprint(&pixels)) {
+            (Ok(format), Ok(fingerprint)) => (format, fingerprint),
+            (Err(error), _) => return Ok(Err(error.into())),
+            (_, Err(error)) => {
+                return Ok(Err(vision::DecodeError::Corrupt(error.to_string()).into()));
+            }
+        };
+    let sha256 = Digest::of(&bytes);
+    let file = match file {
+        Some(file) => file,
+        None => blobs.write_temporary(&bytes)?,
+    };
+    let image = NewImage {
+        sha256,
+        file_name: name.to_owned(),
+        label: place.label,
+        split: place.split.unwrap_or_else(|| Split::by_content(&sha256)),
+        media_type: format.media_type(),
+        width: pixels.width(),
+        height: pixels.height(),
+        bytes: bytes.len() as u64,
+        fingerprint,
+    };
+    Ok(Ok(Checked { file, image }))
+}

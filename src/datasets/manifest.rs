@@ -1,0 +1,53 @@
+//! The images of a dataset as a job sees them: frozen when it is made.
+
+use super::{Datasets, Error};
+use crate::{
+    domain::{
+        DatasetId, Name,
+        dataset::{Classes, Digest, Sample, version_of},
+    },
+    storage,
+};
+
+/// All images of a dataset at one moment.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The dataset.
+    pub dataset_id: DatasetId,
+    /// Its name.
+    pub dataset: Name,
+    /// Its classes.
+    pub classes: Classes,
+    /// The version that these samples make.
+    pub version: Digest,
+    /// Its images, in the order of their hashes.
+    pub samples: Vec<Sample>,
+}
+
+impl Datasets {
+    /// The images of the dataset of that id or name, and the version they make.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn manifest(&self, dataset: &str) -> Result<Manifest, Error> {
+        let row = self.row(dataset).await?;
+        let samples = self.samples(row.id).await?;
+        let version = version_of(&samples);
+        Ok(Manifest {
+            dataset_id: row.id,
+            dataset: row.name,
+            classes: row.classes,
+            version,
+            samples,
+        })
+    }
+
+    /// The images of a dataset, in the order of their hashes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn samples(&self, dataset: DatasetId) -> Result<Vec<Sample>, Error> {
+        let mut connection = self.storage().read().await?;
+        Ok(storage::images::samples(&mut connection, dataset).await?)
+    }
+}

@@ -1,0 +1,226 @@
+//! Datasets and their images: uploads, archives, blobs, statistics, manifests.
+//!
+//! Called by `http` and the scheduler through [`Datasets`], a handle that is cheap to clone. Its
+//! methods are async and may be called from any task: whatever blocks (disks, decoding) runs on
+//! the blocking pool, a bounded number of checks at a time over all uploads.
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`upload`] | one upload under way, file by file |
+//! | [`archive`] | zip, tar and tar.gz, entry by entry |
+//! | [`ingest`] | files become checked images, in batches |
+//! | [`naming`] | class and split off a path |
+//! | [`blobs`] | the images' bytes on disk |
+//! | [`fingerprint`] | near-duplicates |
+//! | [`manifest`] | the images of a dataset as a job sees them |
+//! | [`sweep`] | removes bytes that nothing refers to |
+
+pub mod archive;
+pub mod blobs;
+mod error;
+pub mod fingerprint;
+mod images;
+mod ingest;
+pub mod manifest;
+pub mod naming;
+pub mod report;
+pub mod statistics;
+pub mod sweep;
+pub mod upload;
+
+use std::sync::Arc;
+
+use tokio::sync::{RwLock, Semaphore};
+
+use self::{blobs::Blobs, ingest::Throttle};
+pub use self::{error::Error, ingest::Placing, manifest::Manifest};
+use crate::{
+    config::{ServeConfig, processors},
+    data_dir::DataDir,
+    domain::{
+        DatasetId, Name,
+        dataset::{Classes, Dataset},
+    },
+    storage::{self, Page, Storage, datasets::Row},
+    vision,
+};
+
+/// What uploads may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of a decoded image.
+    pub image: vision::Limits,
+    /// Bytes of an encoded image.
+    pub max_image_bytes: u64,
+    /// Bytes of a body: an archive's, or all parts of a form together.
+    pub max_archive_bytes: u64,
+    /// Entries of an archive, or parts of a form.
+    pub max_archive_entries: u64,
+    /// Bytes that an archive unpacks to.
+    pub max_unpacked_bytes: u64,
+    /// Images that are checked at the same time.
+    pub workers: usize,
+}
+
+impl From<&ServeConfig> for Limits {
+    fn from(config: &ServeConfig) -> Self {
+        Self {
+            image: vision::Limits { max_pixels: config.max_image_pixels },
+            max_image_bytes: config.max_image_bytes,
+            max_archive_bytes: config.max_archive_bytes,
+            max_archive_entries: config.max_archive_entries,
+            max_unpacked_bytes: config.max_unpacked_bytes,
+            workers: processors().get(),
+        }
+    }
+}
+
+/// All datasets of a server.
+#[derive(Debug, Clone)]
+pub struct Datasets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    storage: Storage,
+    blobs: Blobs,
+    limits: Limits,
+    throttle: Throttle,
+    /// Thumbnails that may be made at the same time; apart from the checks, so that people can
+    /// look at their data while more comes in.
+    thumbnails: Semaphore,
+    /// Held for reading from a batch's first blob to the commit of its rows, and for writing
+    /// while a sweep removes what has no row.
+    gate: RwLock<()>,
+}
+
+impl Datasets {
+    /// The datasets in that database and data directory.
+    #[must_use]
+    pub fn new(storage: Storage, data_dir: &DataDir, limits: Limits) -> Self {
+        Self(Arc::new(Inner {
+            storage,
+            blobs: Blobs::new(data_dir.blobs(), data_dir.tmp()),
+            limits,
+            throttle: Throttle::new(limits.workers),
+            thumbnails: Semaphore::new(limits.workers),
+            gate: RwLock::new(()),
+        }))
+    }
+
+    /// The store of the images' bytes.
+    #[must_use]
+    pub fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    /// What uploads may cost.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    fn throttle(&self) -> &Throttle {
+        &self.0.throttle
+    }
+
+    fn gate(&self) -> &RwLock<()> {
+        &self.0.gate
+    }
+
+    /// Makes an empty dataset.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub async fn create(&self, name: &Name, classes: &Classes) -> Result<Dataset, Error> {
+        let mut transaction = self.storage().write().await?;
+        storage::datasets::insert(&mut transaction, name, classes).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.get(name).await
+    }
+
+    /// The dataset of that id or name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn get(&self, dataset: &str) -> Result<Dataset, Error> {
+        let row = self.row(dataset).await?;
+        self.describe(row).await
+    }
+
+    /// Datasets, oldest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list(&self, after: Option<DatasetId>, limit: u32) -> Result<Page<Dataset>, Error> {
+        let page = {
+            let mut connection = self.storage().read().await?;
+            storage::datasets::page(&mut connection, after, limit).await?
+        };
+        let mut items = Vec::with_capacity(page.items.len());
+        for row in page.items {
+            items.push(self.describe(row).await?);
+        }
+        Ok(Page { items, next_cursor: page.next_cursor })
+    }
+
+    /// Removes a dataset. The bytes of its images go with the next sweep.
+    ///
+    /// # Errors
+    /// There is none, or a job that isn't finished uses it.
+    pub async fn delete(&self, dataset: &str) -> Result<(), Error> {
+        let mut transaction = self.storage().write().await?;
+        let row = storage::datasets::find(&mut transaction, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        if let Some(job) = storage::datasets::user(&mut transaction, row.id).await? {
+            return Err(Error::InUse { dataset: row.name, job });
+        }
+        storage::datasets::delete(&mut transaction, row.id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(())
+    }
+
+    async fn row(&self, dataset: &str) -> Result<Row, Error> {
+        let mut connection = self.storage().read().await?;
+        let row = storage::datasets::find(&mut connection, dataset).await?;
+        row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))
+    }
+
+    /// Id and classes of the dataset of that id or name.
+    async fn resolve(&self, dataset: &str) -> Result<(DatasetId, Classes), Error> {
+        let row = self.row(dataset).await?;
+        Ok((row.id, row.classes))
+    }
+
+    async fn describe(&self, row: Row) -> Result<Dataset, Error> {
+        let version = match row.version {
+            Some(version) => version,
+            None => {
+                let mut transaction = self.storage().write().await?;
+                let version = storage::datasets::refresh_version(&mut transaction, row.id).await?;
+                transaction.commit().await.map_err(storage::Error::from)?;
+                version
+            }
+        };
+        let mut connection = self.storage().read().await?;
+        Ok(storage::datasets::describe(&mut connection, row, version).await?)
+    }
+}
+
+/// The index of the class of that name.
+fn class(classes: &Classes, name: &str) -> Result<usize, Error> {
+    classes.index_of(name).ok_or_else(|| Error::UnknownLabel {
+        label: name.chars().take(100).collect(),
+        classes: report::listed(classes),
+    })
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::WorkerDied)?
+}

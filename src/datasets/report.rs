@@ -1,0 +1,143 @@
+//! What became of an upload: counts, and the files that were turned away with the reason.
+
+use serde::Serialize;
+
+use crate::{
+    domain::{Name, dataset::Classes},
+    vision::DecodeError,
+};
+
+/// Rejected files that are listed; of more, only the number is said.
+const MAX_LISTED: usize = 1_000;
+
+/// What became of the files of an upload.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Images that entered the dataset.
+    pub added: u64,
+    /// Images that were in it already, under the same label.
+    pub duplicates: u64,
+    /// Files that were turned away: the first thousand.
+    pub rejected: Vec<Rejected>,
+    /// Files that were turned away in all.
+    pub rejected_total: u64,
+}
+
+impl Report {
+    /// Notes that `file` was turned away.
+    pub(super) fn reject(&mut self, file: String, rejection: &Rejection) {
+        self.rejected_total += 1;
+        if self.rejected.len() < MAX_LISTED {
+            let detail = rejection.to_string();
+            self.rejected.push(Rejected { file, code: rejection.code(), detail });
+        }
+    }
+}
+
+/// A file that was turned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// The name it came under.
+    pub file: String,
+    /// Why, for programs.
+    pub code: &'static str,
+    /// Why, for people.
+    pub detail: String,
+}
+
+/// Why a file does not enter a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// It is no image that can be used.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// It has more bytes than an image may have.
+    #[error("the file is larger than {max} bytes, the limit of one image")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// Its path names no class.
+    #[error(
+        "nothing says which class it is: put it into a folder of the class's name (`{example}/…`), name it like `{example}.0.jpg`, or say ?label="
+    )]
+    Unlabelled {
+        /// A class of the dataset.
+        example: String,
+    },
+    /// Its path names a class that the dataset hasn't.
+    #[error("`{name}` is no class of this dataset; it has {classes}")]
+    UnknownLabel {
+        /// The name.
+        name: String,
+        /// The classes there are.
+        classes: String,
+    },
+    /// The same bytes are in the dataset as another class.
+    #[error("the same image is in this dataset as `{label}`; relabel that one, or leave this out")]
+    LabelConflict {
+        /// The class they have there.
+        label: Name,
+    },
+    /// Its path leads out of the archive.
+    #[error("its path is absolute or has a `..`")]
+    UnsafePath,
+    /// An archive's entry that is no file.
+    #[error("it is a link or a device, not a file")]
+    Link,
+    /// An archive's entry that can't be read without a password.
+    #[error("it is encrypted; send the archive without a password")]
+    Encrypted,
+    /// An archive's entry in a form that isn't read.
+    #[error("it is packed by a method that is not read; use deflate, or don't compress")]
+    Packing,
+    /// An archive's entry whose bytes are not those that were packed.
+    #[error("it is damaged within the archive: {0}")]
+    Unpack(String),
+}
+
+impl Rejection {
+    /// The stable word of the API.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Decode(error) => error.code(),
+            Self::TooLarge { .. } => "too_large",
+            Self::Unlabelled { .. } => "unlabelled",
+            Self::UnknownLabel { .. } => "unknown_label",
+            Self::LabelConflict { .. } => "label_conflict",
+            Self::UnsafePath => "unsafe_path",
+            Self::Link => "link",
+            Self::Encrypted => "encrypted",
+            Self::Packing => "unsupported_type",
+            Self::Unpack(_) => "corrupt_image",
+        }
+    }
+
+    pub(super) fn unknown_label(name: &str, classes: &Classes) -> Self {
+        Self::UnknownLabel { name: name.chars().take(100).collect(), classes: listed(classes) }
+    }
+}
+
+/// The first few classes, for a message.
+pub(super) fn listed(classes: &Classes) -> String {
+    let names = classes.names();
+    let first: Vec<&str> = names.iter().take(10).map(|name| &**name).collect();
+    let more = if names.len() > first.len() { ", …" } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_rejections_ends_and_their_number_does_not() {
+        let mut report = Report::default();
+        for number in 0..1_500 {
+            report.reject(number.to_string(), &Rejection::Link);
+        }
+        assert_eq!((report.rejected.len(), report.rejected_total), (1_000, 1_500));
+        assert_eq!(report.rejected[999].file, "999");
+    }
+}

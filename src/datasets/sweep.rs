@@ -1,0 +1,71 @@
+//! Removes blobs that nothing refers to: those of deleted images, and those of uploads that
+//! broke off between their files and their rows.
+//!
+//! Called by the server now and then. Uploads go on meanwhile: the store is looked through
+//! without holding them up, and only while a handful of candidates is looked at again and
+//! removed do new rows wait.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::{Datasets, Error, blocking};
+use crate::{domain::dataset::Digest, storage};
+
+/// Candidates that are removed while uploads wait.
+const BATCH: usize = 100;
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Datasets {
+    /// Removes each blob that no image has and that is not in `kept`: what manifests of jobs
+    /// name must be there, even when it was deleted from the dataset since.
+    ///
+    /// # Errors
+    /// The disk or the database failed.
+    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<Swept, Error> {
+        let blobs = self.blobs().clone();
+        let all = blocking(move || blobs.list()).await?;
+        let used = {
+            let mut connection = self.storage().read().await?;
+            storage::images::digests(&mut connection).await?
+        };
+        let unused: Vec<_> = all
+            .into_iter()
+            .filter(|(digest, _)| !used.contains(digest) && !kept.contains(digest))
+            .collect();
+        let mut swept = Swept::default();
+        for batch in unused.chunks(BATCH) {
+            let _gate = self.gate().write().await;
+            let mut gone = Vec::with_capacity(batch.len());
+            {
+                let mut connection = self.storage().read().await?;
+                for (digest, bytes) in batch {
+                    // Its photo may have been uploaded again by now.
+                    if !storage::images::is_used(&mut connection, digest).await? {
+                        gone.push(*digest);
+                        swept.blobs += 1;
+                        swept.bytes += bytes;
+                    }
+                }
+            }
+            let blobs = self.blobs().clone();
+            blocking(move || gone.iter().try_for_each(|digest| blobs.remove(digest))).await?;
+        }
+        if swept.blobs > 0 {
+            tracing::info!(
+                blobs = swept.blobs,
+                bytes = swept.bytes,
+                "removed images that nothing refers to"
+            );
+        }
+        Ok(swept)
+    }
+}

@@ -1,0 +1,148 @@
+//! One upload under way: bodies and parts come in chunk by chunk, into temporary files that go
+//! away with their handles, so that a client that leaves midway leaves nothing.
+//!
+//! Driven by the task of one request.
+
+use std::io::{self, Write as _};
+
+use bytes::Bytes;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::{
+    Datasets, Error, blocking, class,
+    ingest::{Content, Ingest, Placing},
+    naming,
+    report::{Rejection, Report},
+};
+use crate::domain::dataset::{Classes, Split};
+
+/// Bytes that are gathered before they are written.
+const CHUNK: usize = 256 << 10;
+
+/// A temporary file that fills.
+#[derive(Debug)]
+pub struct Spool {
+    file: NamedTempFile,
+    gathered: Vec<u8>,
+    bytes: u64,
+}
+
+/// A temporary file that is complete.
+#[derive(Debug)]
+pub struct Spooled {
+    /// The file; it goes when this is dropped.
+    pub path: TempPath,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Spool {
+    /// Bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends `chunk`.
+    ///
+    /// # Errors
+    /// The disk failed or is full.
+    pub async fn push(mut self, chunk: Bytes) -> Result<Self, Error> {
+        self.bytes += chunk.len() as u64;
+        self.gathered.extend_from_slice(&chunk);
+        if self.gathered.len() < CHUNK {
+            return Ok(self);
+        }
+        blocking(move || self.flush()).await
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// The disk failed or is full.
+    pub async fn finish(self) -> Result<Spooled, Error> {
+        let spool = blocking(move || self.flush()).await?;
+        Ok(Spooled { path: spool.file.into_temp_path(), bytes: spool.bytes })
+    }
+
+    fn flush(mut self) -> Result<Self, Error> {
+        let write =
+            |file: &mut NamedTempFile, bytes: &[u8]| -> io::Result<()> { file.write_all(bytes) };
+        if let Err(source) = write(&mut self.file, &self.gathered) {
+            return Err(Error::disk(self.file.path(), source));
+        }
+        self.gathered.clear();
+        Ok(self)
+    }
+}
+
+/// Files on their way into a dataset. They enter it when all of them have come.
+#[derive(Debug)]
+pub struct Upload {
+    ingest: Ingest,
+    classes: Classes,
+    placing: Placing,
+}
+
+impl Datasets {
+    /// Begins an upload of single files to a dataset, all of one class where `label` is given.
+    ///
+    /// # Errors
+    /// There is no such dataset, or no such class in it.
+    pub async fn upload(
+        &self,
+        dataset: &str,
+        split: Option<Split>,
+        label: Option<&str>,
+    ) -> Result<Upload, Error> {
+        let (id, classes) = self.resolve(dataset).await?;
+        let label = label.map(|label| class(&classes, label)).transpose()?;
+        let ingest = Ingest::new(self.clone(), id, classes.clone(), false);
+        Ok(Upload { ingest, classes, placing: Placing { split, label } })
+    }
+
+    /// A new temporary file.
+    ///
+    /// # Errors
+    /// The disk failed or is full.
+    pub async fn spool(&self) -> Result<Spool, Error> {
+        let blobs = self.blobs().clone();
+        let file = blocking(move || blobs.temporary()).await?;
+        Ok(Spool { file, gathered: Vec::new(), bytes: 0 })
+    }
+}
+
+impl Upload {
+    /// Takes in a file that came under `name`.
+    ///
+    /// # Errors
+    /// The disk or the database failed. That a file is turned away is no error.
+    pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
+        if naming::is_noise(name) && !naming::is_unsafe(name) {
+            return Ok(());
+        }
+        let shown = naming::shown(name);
+        match self.placing.of(name, &self.classes) {
+            Ok(place) => {
+                self.ingest.add(shown, place, Content::Spooled(file.path, file.bytes)).await
+            }
+            Err(rejection) => self.ingest.reject(shown, rejection).await,
+        }
+    }
+
+    /// Turns away a file that had more than `max` bytes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn too_large(&mut self, name: &str, max: u64) -> Result<(), Error> {
+        self.ingest.reject(naming::shown(name), Rejection::TooLarge { max }).await
+    }
+
+    /// Enters what passed into the dataset.
+    ///
+    /// # Errors
+    /// The disk or the database failed.
+    pub async fn finish(self) -> Result<Report, Error> {
+        self.ingest.finish().await
+    }
+}

@@ -1,0 +1,287 @@
+//! Images of datasets: uploaded singly or in archives, listed, changed, and shown.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt as _;
+use serde::Deserialize;
+
+use super::{
+    extract::{Json, Paging, Path, Query, parse},
+    parts::{Part, Parts},
+    problem::Problem,
+    state::AppState,
+};
+use crate::{
+    datasets::{
+        Datasets, Error,
+        report::Report,
+        upload::{Spooled, Upload},
+    },
+    domain::{
+        ImageId,
+        dataset::{Image, Split},
+    },
+    storage::Page,
+};
+
+/// Where uploaded images go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    split: Option<String>,
+    label: Option<String>,
+}
+
+impl Target {
+    /// The split that was named; none for `auto`.
+    fn split(&self) -> Result<Option<Split>, Problem> {
+        match self.split.as_deref() {
+            None | Some("auto") => Ok(None),
+            named => parse(named).map_err(|_| {
+                let name = named.unwrap_or_default();
+                invalid(format!("split must be train, validation, test or auto, not `{name}`"))
+            }),
+        }
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+}
+
+/// `POST /datasets/{dataset}/images`
+///
+/// # Errors
+/// 404; 413 for a form above the limits; 415 for no form; 422 for another split or class. A file
+/// that can't be used is no error: the report lists it.
+pub async fn upload(
+    State(app): State<AppState>,
+    Path(dataset): Path<String>,
+    Query(target): Query<Target>,
+    request: Request,
+) -> Result<Json<Report>, Problem> {
+    let split = target.split()?;
+    let mut upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
+    let limits = app.datasets.limits();
+    let mut parts = Parts::of(request, limits.max_archive_bytes).await?;
+    let mut files = 0;
+    while let Some(part) = parts.next().await? {
+        files += 1;
+        if files > limits.max_archive_entries {
+            return Err(Error::TooManyFiles { max: limits.max_archive_entries }.into());
+        }
+        take(&app.datasets, &mut upload, part).await?;
+    }
+    if files == 0 {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no_files",
+            "the form has no file in it",
+        ));
+    }
+    Ok(Json(upload.finish().await?))
+}
+
+/// Spools one part. What is too large is read on to its end, but kept nowhere.
+async fn take(datasets: &Datasets, upload: &mut Upload, mut part: Part<'_>) -> Result<(), Problem> {
+    let max = datasets.limits().max_image_bytes;
+    let name = part.name();
+    let mut spool = Some(datasets.spool().await?);
+    while let Some(chunk) = part.chunk().await? {
+        spool = match spool {
+            Some(spool) if spool.bytes() + chunk.len() as u64 <= max => {
+                Some(spool.push(chunk).await?)
+            }
+            _ => None,
+        };
+    }
+    match spool {
+        Some(spool) => upload.add(&name, spool.finish().await?).await?,
+        None => upload.too_large(&name, max).await?,
+    }
+    Ok(())
+}
+
+/// `POST /datasets/{dataset}/archive`
+///
+/// # Errors
+/// 404; 413 for an archive above the limits; 415 for no archive; 422 for a damaged one. What was
+/// read before the damage stays, and the problem counts it.
+pub async fn upload_archive(
+    State(app): State<AppState>,
+    Path(dataset): Path<String>,
+    Query(target): Query<Target>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Report>, Problem> {
+    let split = target.split()?;
+    if target.label.is_some() {
+        return Err(invalid("label is for single images; in an archive, paths name the classes"));
+    }
+    // Whether there is such a dataset is said before gigabytes are sent.
+    app.datasets.get(&dataset).await?;
+    let max = app.datasets.limits().max_archive_bytes;
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > max) {
+        return Err(Error::BodyTooLarge { max }.into());
+    }
+    let archive = spool(&app.datasets, body, max).await?;
+    Ok(Json(app.datasets.import(&dataset, split, archive.path).await?))
+}
+
+async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {
+    let mut spool = datasets.spool().await?;
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                format!("the body broke off: {error}"),
+            )
+        })?;
+        if spool.bytes() + chunk.len() as u64 > max {
+            return Err(Error::BodyTooLarge { max }.into());
+        }
+        spool = spool.push(chunk).await?;
+    }
+    Ok(spool.finish().await?)
+}
+
+/// What a list of images is narrowed to. Paging stands here too: a flattened struct can't read
+/// numbers from a query.
+#[derive(Debug, Deserialize)]
+pub struct Filter {
+    split: Option<String>,
+    label: Option<String>,
+}
+
+/// `GET /datasets/{dataset}/images`
+///
+/// # Errors
+/// 404; 422 for another split or class.
+pub async fn list(
+    State(app): State<AppState>,
+    Path(dataset): Path<String>,
+    Query(filter): Query<Filter>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Image>>, Problem> {
+    let split = parse(filter.split.as_deref())?;
+    let (cursor, limit) = (paging.cursor()?, paging.limit()?);
+    Ok(Json(app.datasets.images(&dataset, split, filter.label.as_deref(), cursor, limit).await?))
+}
+
+/// Body of `PATCH /datasets/{dataset}/images/{image}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    label: Option<String>,
+    split: Option<Split>,
+}
+
+/// `PATCH /datasets/{dataset}/images/{image}`
+///
+/// # Errors
+/// 404; 422 for another split or class, or for no change at all.
+pub async fn change(
+    State(app): State<AppState>,
+    Path((dataset, image)): Path<(String, ImageId)>,
+    Json(change): Json<Change>,
+) -> Result<Json<Image>, Problem> {
+    if change.label.is_none() && change.split.is_none() {
+        return Err(invalid("say a label, a split or both"));
+    }
+    let label = change.label.as_deref();
+    Ok(Json(app.datasets.change_image(&dataset, image, label, change.split).await?))
+}
+
+/// `DELETE /datasets/{dataset}/images/{image}`
+///
+/// # Errors
+/// 404.
+pub async fn delete(
+    State(app): State<AppState>,
+    Path((dataset, image)): Path<(String, ImageId)>,
+) -> Result<StatusCode, Problem> {
+    app.datasets.delete_image(&dataset, image).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /images/{image}`
+///
+/// # Errors
+/// 404; 500 `image_damaged` where the stored bytes are not those that were uploaded.
+pub async fn original(
+    State(app): State<AppState>,
+    Path(image): Path<ImageId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let image = app.datasets.image(image).await?;
+    let tag = format!("\"{}\"", image.sha256);
+    if is_known(&headers, &tag) {
+        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+    }
+    let bytes = app.datasets.original(&image).await?;
+    cached(&tag, ([(header::CONTENT_TYPE, image.media_type)], bytes).into_response())
+}
+
+/// Parameters of a thumbnail.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThumbnailSize {
+    size: Option<u32>,
+}
+
+/// `GET /images/{image}/thumbnail`
+///
+/// # Errors
+/// As [`original`]; 422 for a size out of range.
+pub async fn thumbnail(
+    State(app): State<AppState>,
+    Path(image): Path<ImageId>,
+    Query(query): Query<ThumbnailSize>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let size = match query.size.unwrap_or(160) {
+        size @ 16..=1024 => size,
+        size => return Err(invalid(format!("size must be 16 to 1024 pixels, not {size}"))),
+    };
+    let image = app.datasets.image(image).await?;
+    let tag = format!("\"{}-{size}\"", image.sha256);
+    if is_known(&headers, &tag) {
+        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+    }
+    let bytes = app.datasets.thumbnail(&image, size).await?;
+    cached(&tag, ([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
+}
+
+/// Whether the client holds what `tag` stands for.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|known| known.trim().trim_start_matches("W/"))
+        .any(|known| known == tag || known == "*")
+}
+
+/// Bytes under an image's id never change. They came from somebody: a browser must not take them
+/// for anything but the image they were checked to be.
+fn cached(tag: &str, mut response: Response) -> Result<Response, Problem> {
+    let headers = response.headers_mut();
+    let tag = HeaderValue::from_str(tag).map_err(|error| Problem::internal(&error))?;
+    headers.insert(header::ETAG, tag);
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, max-age=31536000, immutable"),
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

@@ -1,0 +1,188 @@
+//! The parts of a multipart form, taken as they come, with bounded memory.
+//!
+//! The parser underneath gathers whatever the connection has ready before it hands anything on,
+//! and it would gather the headers of a part for ever. So the body is given to it one chunk at a
+//! time, and only as long as it hands on what it has.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::{
+        DefaultBodyLimit, FromRequest as _, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
+    http::{StatusCode, header},
+};
+use bytes::Bytes;
+use futures::Stream;
+
+use super::problem::Problem;
+
+/// Bytes that may come in before the parser makes something of them.
+const MAX_UNREAD: usize = 1 << 20;
+
+/// The parts of a form.
+#[derive(Debug)]
+pub struct Parts {
+    multipart: Multipart,
+    flow: Arc<Flow>,
+    max_bytes: u64,
+}
+
+/// One part of a form.
+#[derive(Debug)]
+pub struct Part<'a> {
+    field: Field<'a>,
+    flow: Arc<Flow>,
+    max_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    unread: AtomicUsize,
+    too_large: AtomicBool,
+}
+
+impl Parts {
+    /// The parts of a request's form of at most `max_bytes` in all.
+    ///
+    /// # Errors
+    /// 415 where the body is no form, 400 where its boundary is missing.
+    pub async fn of(request: Request, max_bytes: u64) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let is_form = content_type.is_some_and(|value| {
+            value
+                .as_bytes()
+                .get(..20)
+                .is_some_and(|head| head.eq_ignore_ascii_case(b"multipart/form-data;"))
+        });
+        if !is_form {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_multipart",
+                "send the files as multipart/form-data, as `curl -F file=@cat.0.jpg` does",
+            ));
+        }
+        let flow = Arc::new(Flow::default());
+        let (head, body) = request.into_parts();
+        let paced = Paced {
+            body: body.into_data_stream(),
+            flow: flow.clone(),
+            left: max_bytes,
+            rests: false,
+        };
+        let mut request = Request::from_parts(head, Body::from_stream(paced));
+        DefaultBodyLimit::disable().apply(&mut request);
+        let multipart = Multipart::from_request(request, &()).await.map_err(|rejection| {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed", rejection.body_text())
+        })?;
+        Ok(Self { multipart, flow, max_bytes })
+    }
+
+    /// The next part.
+    ///
+    /// # Errors
+    /// 400 for a malformed form, 413 for one that is too large.
+    pub async fn next(&mut self) -> Result<Option<Part<'_>>, Problem> {
+        let (flow, max_bytes) = (self.flow.clone(), self.max_bytes);
+        match self.multipart.next_field().await {
+            Ok(field) => {
+                flow.unread.store(0, Relaxed);
+                Ok(field.map(|field| Part { field, flow, max_bytes }))
+            }
+            Err(error) => Err(flow.problem(&error, max_bytes)),
+        }
+    }
+}
+
+impl Part<'_> {
+    /// The name of the file, or else that of the form's field.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.field.file_name().or(self.field.name()).unwrap_or("file").to_owned()
+    }
+
+    /// The next piece of the part's bytes.
+    ///
+    /// # Errors
+    /// As [`Parts::next`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
+        match self.field.chunk().await {
+            Ok(chunk) => {
+                self.flow.unread.store(0, Relaxed);
+                Ok(chunk)
+            }
+            Err(error) => Err(self.flow.problem(&error, self.max_bytes)),
+        }
+    }
+}
+
+impl Flow {
+    fn problem(&self, error: &MultipartError, max_bytes: u64) -> Problem {
+        if self.too_large.load(Relaxed) {
+            return Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("the body is larger than {max_bytes} bytes, the limit of one request"),
+            );
+        }
+        Problem::new(StatusCode::BAD_REQUEST, "malformed", error.body_text())
+    }
+}
+
+struct Paced {
+    body: BodyDataStream,
+    flow: Arc<Flow>,
+    left: u64,
+    rests: bool,
+}
+
+#[derive(Debug)]
+struct Stuck;
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a part's header has no end, or the body is larger than it may be")
+    }
+}
+
+impl Error for Stuck {}
+
+impl Stream for Paced {
+    type Item = Result<Bytes, Box<dyn Error + Send + Sync>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.rests) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.body).poll_next(context) {
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.rests = true;
+                let unread = self.flow.unread.fetch_add(chunk.len(), Relaxed);
+                let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
+                    self.flow.too_large.store(true, Relaxed);
+                    return Poll::Ready(Some(Err(Stuck.into())));
+                };
+                self.left = left;
+                if unread > MAX_UNREAD {
+                    return Poll::Ready(Some(Err(Stuck.into())));
+                }
+                Poll::Ready(Some(Ok(chunk)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Rows of datasets.
+
+use std::collections::BTreeMap;
+
+use sqlx::{SqliteConnection, types::Json};
+
+use super::{Error, Page, Result, changes, images, name_taken};
+use crate::domain::{
+    DatasetId, Name, Timestamp,
+    dataset::{Classes, Counts, Dataset, Digest, Split, version_of},
+};
+
+/// A dataset's own row.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its id.
+    pub id: DatasetId,
+    /// Its unique name.
+    pub name: Name,
+    /// Its classes.
+    pub classes: Classes,
+    /// The version of its images; absent where they changed since it was computed.
+    pub version: Option<Digest>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+struct Raw {
+    id: DatasetId,
+    name: Name,
+    classes: Json<Classes>,
+    version: Option<Digest>,
+    created_at: String,
+}
+
+impl TryFrom<Raw> for Row {
+    type Error = Error;
+
+    fn try_from(raw: Raw) -> Result<Self> {
+        Ok(Self {
+            id: raw.id,
+            name: raw.name,
+            classes: raw.classes.0,
+            version: raw.version,
+            created_at: time(&raw.created_at)?,
+        })
+    }
+}
+
+/// Reads a time as this program writes them.
+pub(super) fn time(text: &str) -> Result<Timestamp> {
+    text.parse().map_err(|_| Error::Damaged(format!("`{text}` for a time")))
+}
+
+/// Makes a dataset.
+///
+/// # Errors
+/// [`Error::NameTaken`].
+pub async fn insert(
+    connection: &mut SqliteConnection,
+    name: &Name,
+    classes: &Classes,
+) -> Result<DatasetId> {
+    let id = DatasetId::new();
+    let (classes, created_at) = (Json(classes), Timestamp::now().to_string());
+    sqlx::query!(
+        "INSERT INTO datasets (id, name, classes, created_at) VALUES (?, ?, ?, ?)",
+        id,
+        name,
+        classes,
+        created_at
+    )
+    .execute(connection)
+    .await
+    .map_err(|error| name_taken(error, name))?;
+    Ok(id)
+}
+
+/// The dataset of that id, or else of that name.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result<Option<Row>> {
+    // A name can't have the form of an id.
+    let id = id_or_name.parse::<DatasetId>().ok();
+    let name = id.is_none().then_some(id_or_name);
+    sqlx::query_as!(
+        Raw,
+        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
+                  version AS "version: _", created_at
+           FROM datasets WHERE id = ? OR name = ?"#,
+        id,
+        name
+    )
+    .fetch_optional(connection)
+    .await?
+    .map(Row::try_from)
+    .transpose()
+}
+
+/// Datasets, oldest first.
+///
+/// # Errors
+/// The database failed.
+pub async fn page(
+    connection: &mut SqliteConnection,
+    after: Option<DatasetId>,
+    limit: u32,
+) -> Result<Page<Row>> {
+    let spare = i64::from(limit) + 1;
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let rows = sqlx::query_as!(
+        Raw,
+        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
+                  version AS "version: _", created_at
+           FROM datasets WHERE id > ? ORDER BY id LIMIT ?"#,
+        after,
+        spare
+    )
+    .fetch_all(connection)
+    .await?;
+    let rows = rows.into_iter().map(Row::try_from).collect::<Result<Vec<_>>>()?;
+    Ok(Page::new(rows, limit, |row| row.id.to_string()))
+}
+
+/// Images and bytes of a dataset, by split and class; every split and class is there.
+///
+/// # Errors
+/// The database failed.
+pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Counts, u64, u64)> {
+    let groups = sqlx::query!(
+        r#"SELECT split AS "split: Split", label AS "label: u32",
+                  COUNT(*) AS "images!: u32", SUM(bytes) AS "bytes!: i64"
+           FROM images WHERE dataset_id = ? GROUP BY split, label"#,
+        row.id
+    )
+    .fetch_all(connection)
+    .await?;
+    let none: BTreeMap<Name, u64> =
+        row.classes.names().iter().map(|name| (name.clone(), 0)).collect();
+    let mut counts: Counts = Split::ALL.into_iter().map(|split| (split, none.clone())).collect();
+    let (mut images, mut bytes) = (0, 0);
+    for group in groups {
+        let name = row.classes.name(group.label as usize);
+        let count = name.and_then(|name| counts.get_mut(&group.split)?.get_mut(name));
+        *count.ok_or_else(|| Error::Damaged(format!("a label {}", group.label)))? =
+            u64::from(group.images);
+        images += u64::from(group.images);
+        bytes += u64::try_from(group.bytes).unwrap_or(0);
+    }
+    Ok((counts, images, bytes))
+}
+
+/// A dataset as the API shows it. `version` must be that of its images now.
+///
+/// # Errors
+/// The database failed.
+pub async fn describe(
+    connection: &mut SqliteConnection,
+    row: Row,
+    version: Digest,
+) -> Result<Dataset> {
+    let (counts, images, bytes) = counts(connection, &row).await?;
+    let Row { id, name, classes, created_at, .. } = row;
+    Ok(Dataset { id, name, classes, version, counts, images, bytes, created_at })
+}
+
+/// The version of a dataset's images, computed and kept where they changed since. Within a
+/// write transaction: else a change could come in between, and an outdated version be kept.
+///
+/// # Errors
+/// The database failed.
+pub async fn refresh_version(connection: &mut SqliteConnection, id: DatasetId) -> Result<Digest> {
+    let kept = sqlx::query_scalar!(
+        r#"SELECT version AS "version: Digest" FROM datasets WHERE id = ?"#,
+        id
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    .flatten();
+    if let Some(version) = kept {
+        return Ok(version);
+    }
+    let version = version_of(&images::samples(connection, id).await?);
+    sqlx::query!("UPDATE datasets SET version = ? WHERE id = ?", version, id)
+        .execute(connection)
+        .await?;
+    Ok(version)
+}
+
+/// Forgets the version: an image came, went or changed.
+///
+/// # Errors
+/// The database failed.
+pub async fn clear_version(connection: &mut SqliteConnection, id: DatasetId) -> Result<()> {
+    sqlx::query!("UPDATE datasets SET version = NULL WHERE id = ?", id).execute(connection).await?;
+    Ok(())
+}
+
+/// The name of a job that uses the dataset and isn't finished.
+///
+/// # Errors
+/// The database failed.
+pub async fn user(connection: &mut SqliteConnection, id: DatasetId) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!(
+        "SELECT name FROM jobs WHERE dataset_id = ? AND status IN ('queued', 'running') LIMIT 1",
+        id
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Removes a dataset with the rows of its images; whether there was one.
+///
+/// # Errors
+/// The database failed.
+pub async fn delete(connection: &mut SqliteConnection, id: DatasetId) -> Result<bool> {
+    sqlx::query!("DELETE FROM datasets WHERE id = ?", id).execute(&mut *connection).await?;
+    Ok(changes(connection).await? > 0)
+}

@@ -1,0 +1,280 @@
+//! Rows of images.
+
+use std::collections::HashSet;
+
+use sqlx::{SqliteConnection, types::Json};
+
+use super::{Error, Page, Result, changes, datasets::time};
+use crate::domain::{
+    DatasetId, ImageId, Timestamp,
+    dataset::{Classes, Digest, Image, Sample, Split},
+};
+
+/// An image that is to enter a dataset.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// Hash of its bytes.
+    pub sha256: Digest,
+    /// The name it came under.
+    pub file_name: String,
+    /// Index of its class.
+    pub label: usize,
+    /// Its split.
+    pub split: Split,
+    /// Media type of its bytes.
+    pub media_type: &'static str,
+    /// Pixels across, upright.
+    pub width: u32,
+    /// Pixels down, upright.
+    pub height: u32,
+    /// Number of its bytes.
+    pub bytes: u64,
+    /// Its difference hash.
+    pub fingerprint: u64,
+}
+
+/// What became of an image that was to enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is new.
+    New,
+    /// Its bytes are in the dataset already, as that class.
+    Known {
+        /// Index of the class.
+        label: usize,
+    },
+    /// The dataset is gone.
+    NoDataset,
+}
+
+/// Enters an image, unless its bytes are in the dataset.
+///
+/// # Errors
+/// The database failed.
+pub async fn insert(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    image: &NewImage,
+) -> Result<Inserted> {
+    let (id, created_at) = (ImageId::new(), Timestamp::now().to_string());
+    let label = i64::try_from(image.label).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(image.bytes).unwrap_or(i64::MAX);
+    let fingerprint = image.fingerprint.cast_signed();
+    let inserted = sqlx::query!(
+        "INSERT INTO images (id, dataset_id, sha256, file_name, label, split, media_type,
+                             width, height, bytes, fingerprint, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (dataset_id, sha256) DO NOTHING",
+        id,
+        dataset,
+        image.sha256,
+        image.file_name,
+        label,
+        image.split,
+        image.media_type,
+        image.width,
+        image.height,
+        bytes,
+        fingerprint,
+        created_at
+    )
+    .execute(&mut *connection)
+    .await;
+    match inserted {
+        Ok(done) if done.rows_affected() > 0 => return Ok(Inserted::New),
+        Ok(_) => {}
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            return Ok(Inserted::NoDataset);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let label = sqlx::query_scalar!(
+        r#"SELECT label AS "label: u32" FROM images WHERE dataset_id = ? AND sha256 = ?"#,
+        dataset,
+        image.sha256
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Inserted::Known { label: label as usize })
+}
+
+struct Raw {
+    id: ImageId,
+    dataset_id: DatasetId,
+    classes: Json<Classes>,
+    file_name: String,
+    label: u32,
+    split: Split,
+    media_type: String,
+    width: u32,
+    height: u32,
+    bytes: i64,
+    sha256: Digest,
+    created_at: String,
+}
+
+impl TryFrom<Raw> for Image {
+    type Error = Error;
+
+    fn try_from(raw: Raw) -> Result<Self> {
+        let label = raw.classes.0.name(raw.label as usize).cloned();
+        Ok(Self {
+            id: raw.id,
+            dataset_id: raw.dataset_id,
+            file_name: raw.file_name,
+            label: label.ok_or_else(|| Error::Damaged(format!("a label {}", raw.label)))?,
+            split: raw.split,
+            media_type: raw.media_type,
+            width: raw.width,
+            height: raw.height,
+            bytes: u64::try_from(raw.bytes).unwrap_or(0),
+            sha256: raw.sha256,
+            created_at: time(&raw.created_at)?,
+        })
+    }
+}
+
+/// Images of a dataset, oldest first, of one split or one class where they are given.
+///
+/// # Errors
+/// The database failed.
+pub async fn page(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    split: Option<Split>,
+    label: Option<usize>,
+    after: Option<ImageId>,
+    limit: u32,
+) -> Result<Page<Image>> {
+    let spare = i64::from(limit) + 1;
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let label = label.map(|label| i64::try_from(label).unwrap_or(i64::MAX));
+    let rows = sqlx::query_as!(
+        Raw,
+        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
+                  file_name, label AS "label: _", split AS "split: _", media_type,
+                  width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
+                  images.created_at
+           FROM images JOIN datasets ON datasets.id = dataset_id
+           WHERE dataset_id = ?1 AND images.id > ?2
+             AND (?3 IS NULL OR split = ?3) AND (?4 IS NULL OR label = ?4)
+           ORDER BY images.id LIMIT ?5"#,
+        dataset,
+        after,
+        split,
+        label,
+        spare
+    )
+    .fetch_all(connection)
+    .await?;
+    let images = rows.into_iter().map(Image::try_from).collect::<Result<Vec<_>>>()?;
+    Ok(Page::new(images, limit, |image| image.id.to_string()))
+}
+
+/// The image of that id.
+///
+/// # Errors
+/// The database failed.
+pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Option<Image>> {
+    sqlx::query_as!(
+        Raw,
+        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
+                  file_name, label AS "label: _", split AS "split: _", media_type,
+                  width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
+                  images.created_at
+           FROM images JOIN datasets ON datasets.id = dataset_id WHERE images.id = ?"#,
+        id
+    )
+    .fetch_optional(connection)
+    .await?
+    .map(Image::try_from)
+    .transpose()
+}
+
+/// Gives an image of a dataset another class or split; whether there is one.
+///
+/// # Errors
+/// The database failed.
+pub async fn change(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    id: ImageId,
+    label: Option<usize>,
+    split: Option<Split>,
+) -> Result<bool> {
+    let label = label.map(|label| i64::try_from(label).unwrap_or(i64::MAX));
+    sqlx::query!(
+        "UPDATE images SET label = COALESCE(?, label), split = COALESCE(?, split)
+         WHERE dataset_id = ? AND id = ?",
+        label,
+        split,
+        dataset,
+        id
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(changes(connection).await? > 0)
+}
+
+/// Takes an image out of a dataset; whether there was one.
+///
+/// # Errors
+/// The database failed.
+pub async fn delete(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    id: ImageId,
+) -> Result<bool> {
+    sqlx::query!("DELETE FROM images WHERE dataset_id = ? AND id = ?", dataset, id)
+        .execute(&mut *connection)
+        .await?;
+    Ok(changes(connection).await? > 0)
+}
+
+/// All images of a dataset as a job sees them, in the order of their hashes.
+///
+/// # Errors
+/// The database failed.
+pub async fn samples(connection: &mut SqliteConnection, dataset: DatasetId) -> Result<Vec<Sample>> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "image_id: ImageId", sha256 AS "sha256: Digest", label AS "label: u32",
+                  split AS "split: Split"
+           FROM images WHERE dataset_id = ? ORDER BY sha256"#,
+        dataset
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Sample {
+            image_id: row.image_id,
+            sha256: row.sha256,
+            label: row.label as usize,
+            split: row.split,
+        })
+        .collect())
+}
+
+/// The hashes of all images of all datasets.
+///
+/// # Errors
+/// The database failed.
+pub async fn digests(connection: &mut SqliteConnection) -> Result<HashSet<Digest>> {
+    let digests = sqlx::query_scalar!(r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM images"#)
+        .fetch_all(connection)
+        .await?;
+    Ok(digests.into_iter().collect())
+}
+
+/// Whether an image of any dataset has that hash.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_used(connection: &mut SqliteConnection, digest: &Digest) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM images WHERE sha256 = ?) AS "used: bool""#,
+        digest
+    )
+    .fetch_one(connection)
+    .await?)
+}

@@ -1,0 +1,102 @@
+//! What is asked about all images of a dataset at once.
+
+use std::collections::BTreeMap;
+
+use sqlx::{SqliteConnection, types::Json};
+
+use super::{Result, images};
+use crate::domain::{DatasetId, ImageId, dataset::Image};
+
+/// A side of images in pixels, and how many have it.
+pub type Sizes = Vec<(u32, u64)>;
+
+/// How many images of a dataset have which width and which height, in rising order.
+///
+/// # Errors
+/// The database failed.
+pub async fn sizes(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+) -> Result<(Sizes, Sizes)> {
+    let widths = sqlx::query!(
+        r#"SELECT width AS "pixels: u32", COUNT(*) AS "images!: u32"
+           FROM images WHERE dataset_id = ? GROUP BY width ORDER BY width"#,
+        dataset
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let heights = sqlx::query!(
+        r#"SELECT height AS "pixels: u32", COUNT(*) AS "images!: u32"
+           FROM images WHERE dataset_id = ? GROUP BY height ORDER BY height"#,
+        dataset
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok((
+        widths.into_iter().map(|row| (row.pixels, u64::from(row.images))).collect(),
+        heights.into_iter().map(|row| (row.pixels, u64::from(row.images))).collect(),
+    ))
+}
+
+/// How many images of a dataset have which media type.
+///
+/// # Errors
+/// The database failed.
+pub async fn formats(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+) -> Result<BTreeMap<String, u64>> {
+    let rows = sqlx::query!(
+        r#"SELECT media_type, COUNT(*) AS "images!: u32"
+           FROM images WHERE dataset_id = ? GROUP BY media_type"#,
+        dataset
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.media_type, u64::from(row.images))).collect())
+}
+
+/// Fingerprints of a dataset that images of more than one split share.
+///
+/// # Errors
+/// The database failed.
+pub async fn shared_fingerprints(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+) -> Result<Vec<u64>> {
+    let rows = sqlx::query_scalar!(
+        r#"SELECT fingerprint AS "fingerprint!: i64" FROM images WHERE dataset_id = ?
+           GROUP BY fingerprint HAVING COUNT(DISTINCT split) > 1 ORDER BY MIN(id)"#,
+        dataset
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(i64::cast_unsigned).collect())
+}
+
+/// Images of a dataset that have one of those fingerprints, by fingerprint.
+///
+/// # Errors
+/// The database failed.
+pub async fn with_fingerprints(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    fingerprints: &[u64],
+) -> Result<BTreeMap<u64, Vec<Image>>> {
+    let wanted = Json(fingerprints.iter().map(|bits| bits.cast_signed()).collect::<Vec<i64>>());
+    let ids = sqlx::query!(
+        r#"SELECT id AS "id: ImageId", fingerprint FROM images
+           WHERE dataset_id = ? AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY id"#,
+        dataset,
+        wanted
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut groups: BTreeMap<u64, Vec<Image>> = BTreeMap::new();
+    for row in ids {
+        if let Some(image) = images::find(connection, row.id).await? {
+            groups.entry(row.fingerprint.cast_unsigned()).or_default().push(image);
+        }
+    }
+    Ok(groups)
+}

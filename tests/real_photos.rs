@@ -1,0 +1,63 @@
+//! The 5,000 photos of the reference notebook, where they are at hand: `PAWPRINT_REAL_DATA`
+//! names the folder that holds `dogs-vs-cats/`.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+
+mod common;
+
+use std::{path::PathBuf, time::Instant};
+
+use common::Server;
+use serde_json::json;
+
+fn folder() -> Option<PathBuf> {
+    std::env::var_os("PAWPRINT_REAL_DATA").map(PathBuf::from)
+}
+
+fn tar_of(folder: &std::path::Path, name: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(name, folder).unwrap();
+    archive.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notebooks_photos_are_imported_with_the_notebooks_counts() {
+    let Some(folder) = folder() else { return };
+    let server = Server::start().await;
+    server.pets().await;
+    let archive = tar_of(&folder.join("dogs-vs-cats"), "dogs-vs-cats");
+    let started = Instant::now();
+    let report = server.post("/datasets/pets/archive", archive).await.ok();
+    println!("5,000 photos imported in {:.1?}", started.elapsed());
+    assert_eq!(
+        report,
+        json!({ "added": 5_000, "duplicates": 0, "rejected": [], "rejected_total": 0 })
+    );
+    let started = Instant::now();
+    let dataset = server.get("/datasets/pets").await.ok();
+    println!("described in {:.1?}", started.elapsed());
+    let expected = json!({
+        "train": { "cat": 1_000, "dog": 1_000 },
+        "validation": { "cat": 500, "dog": 500 },
+        "test": { "cat": 1_000, "dog": 1_000 },
+    });
+    assert_eq!(dataset["counts"], expected);
+    let started = Instant::now();
+    let statistics = server.get("/datasets/pets/statistics").await.ok();
+    println!("statistics in {:.1?}", started.elapsed());
+    assert_eq!(statistics["formats"], json!({ "image/jpeg": 5_000 }));
+    assert_eq!(statistics["width"]["min"], 200);
+    println!("{:#}", statistics["cross_split_duplicates"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_of_all_sizes_are_imported() {
+    let Some(folder) = folder() else { return };
+    let server = Server::start().await;
+    server.pets().await;
+    let archive = tar_of(&folder.join("originals"), "originals");
+    let report = server.post("/datasets/pets/archive", archive).await.ok();
+    assert_eq!(
+        report,
+        json!({ "added": 200, "duplicates": 0, "rejected": [], "rejected_total": 0 })
+    );
+}
