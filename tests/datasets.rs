@@ -8,9 +8,11 @@ use std::collections::HashSet;
 use axum::{
     body::Body,
     http::{Request, header},
+    response::IntoResponse as _,
 };
 use common::{Server, encode, form, huge_png, photo, picture};
 use image::{ImageFormat, imageops::FilterType};
+use pawprint::http::problem::Problem;
 use serde_json::{Value, json};
 
 const IMAGES: &str = "/datasets/pets/images";
@@ -224,6 +226,38 @@ async fn a_client_that_leaves_midway_leaves_nothing() {
     // Checks under way end on their own threads.
     until(|| server.leftovers() == 0).await;
     assert_eq!((server.blobs(), listed(&server, "").await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_dataset_that_is_deleted_during_an_upload_is_gone() {
+    let server = Server::start().await;
+    server.pets().await;
+    let body = form(&[("cat.0.jpg", photo(0)), ("cat.1.jpg", photo(1))]);
+    let (head, tail) = body.split_at(body.len() - 20);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
+    let request = Request::post(IMAGES)
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=XXX")
+        .body(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)))
+        .unwrap();
+    let deletion = async {
+        sender.send(Ok(head.to_vec())).await.unwrap();
+        until(|| server.leftovers() == 2).await;
+        assert_eq!(server.delete("/datasets/pets").await.status, 204);
+        sender.send(Ok(tail.to_vec())).await.unwrap();
+        drop(sender);
+    };
+    let (answer, ()) = tokio::join!(server.send(request), deletion);
+    answer.problem(404, "not_found");
+    server.app.datasets.sweep(HashSet::new()).await.unwrap();
+    assert_eq!((server.blobs(), server.leftovers()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_to_be_full() {
+    let source = std::io::ErrorKind::StorageFull.into();
+    let error = pawprint::datasets::Error::Disk { path: "blobs".into(), source };
+    let response = Problem::from(error).into_response();
+    assert_eq!(response.status(), 507);
 }
 
 async fn until(condition: impl Fn() -> bool) {

@@ -183,6 +183,14 @@ impl Datasets {
         Ok(())
     }
 
+    /// Makes sure that there is a dataset of that id or name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn require(&self, dataset: &str) -> Result<(), Error> {
+        self.row(dataset).await.map(drop)
+    }
+
     async fn row(&self, dataset: &str) -> Result<Row, Error> {
         let mut connection = self.storage().read().await?;
         let row = storage::datasets::find(&mut connection, dataset).await?;
