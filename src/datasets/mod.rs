@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`upload`] | one upload under way, file by file |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
-//! | [`ingest`] | files become checked images, in batches |
+//! | `ingest` | files become checked images, in batches |
 //! | [`naming`] | class and split off a path |
 //! | [`blobs`] | the images' bytes on disk |
 //! | [`fingerprint`] | near-duplicates |
