@@ -25,6 +25,7 @@ CREATE TABLE images (
 ) STRICT;
 
 CREATE INDEX images_by_place ON images (dataset_id, split, label, id);
+CREATE INDEX images_by_age ON images (dataset_id, id);
 CREATE INDEX images_by_content ON images (sha256);
 
 CREATE TABLE jobs (

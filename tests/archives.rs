@@ -117,6 +117,7 @@ async fn what_is_no_archive_is_named() {
         (b"Rar!\x1A\x07\x01\0".to_vec(), "a RAR archive"),
         (gzip(&photo(0)), "gzip without a tar"),
         (vec![b'x'; 2_000], "no archive"),
+        (vec![b'x'; 200_000], "no archive"),
     ] {
         let problem = server.post(ARCHIVE, body).await.problem(415, "unsupported_type");
         assert!(problem["detail"].as_str().unwrap().contains(name), "{problem}");

@@ -156,7 +156,7 @@ fn a_gif_whose_first_frame_was_cut_is_corrupt() {
 #[test]
 fn a_jpeg_that_goes_wrong_midway_is_corrupt() {
     let noise =
-        RgbImage::from_fn(256, 256, |x, y| Rgb([(x * 37 ^ y * 101) as u8, (x * y) as u8, 9]));
+        RgbImage::from_fn(256, 256, |x, y| Rgb([((x * 37) ^ (y * 101)) as u8, (x * y) as u8, 9]));
     let mut bytes = encode(noise, ImageFormat::Jpeg);
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(0xFF);

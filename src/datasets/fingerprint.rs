@@ -5,6 +5,14 @@
 //! right neighbour. It survives scaling and recompression. Kept with each image, and used to
 //! find near-duplicates that stand in more than one split: photos that are learned from and then
 //! examined on.
+//!
+//! Looked at on 19,798 photos of Dogs vs. Cats, no two of the same bytes: of the 196 million
+//! pairs nine share a fingerprint. Eight are the same photo, cropped or compressed otherwise. The
+//! ninth is a cat and a garden path, both bright in the middle from top to bottom, and its
+//! fingerprint repeats one row over and over; those of the eight have five different rows or
+//! more. Hence [`is_telling`].
+
+use std::collections::BTreeSet;
 
 use image::RgbImage;
 
@@ -36,10 +44,11 @@ fn luma(image: &RgbImage, x: u32, y: u32) -> u32 {
 }
 
 /// Whether a fingerprint says enough to compare by: pictures with next to no structure, a blank
-/// wall or a plain gradient, share one of a few.
+/// wall, a plain gradient, one thing in the middle, share one of a few.
 #[must_use]
 pub fn is_telling(fingerprint: u64) -> bool {
-    (8..=56).contains(&fingerprint.count_ones())
+    let rows: BTreeSet<u8> = fingerprint.to_be_bytes().into();
+    (8..=56).contains(&fingerprint.count_ones()) && rows.len() >= 4
 }
 
 #[cfg(test)]
@@ -70,5 +79,8 @@ mod tests {
         assert!(!is_telling(blank));
         let gradient = RgbImage::from_fn(90, 80, |x, _| Rgb([x as u8; 3]));
         assert!(!is_telling(fingerprint(&gradient).unwrap()));
+        // The cat and the garden path, and two photos of one dog.
+        assert!(!is_telling(0xf0f0_f0f0_f0e0_e0e0));
+        assert!(is_telling(0x0723_010b_2923_2307));
     }
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`upload`] | one upload under way, file by file |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
-//! | [`ingest`] | files become checked images, in batches |
+//! | `ingest` | files become checked images, in batches |
 //! | [`naming`] | class and split off a path |
 //! | [`blobs`] | the images' bytes on disk |
 //! | [`fingerprint`] | near-duplicates |
@@ -181,6 +181,14 @@ impl Datasets {
         storage::datasets::delete(&mut transaction, row.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(())
+    }
+
+    /// Makes sure that there is a dataset of that id or name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn require(&self, dataset: &str) -> Result<(), Error> {
+        self.row(dataset).await.map(drop)
     }
 
     async fn row(&self, dataset: &str) -> Result<Row, Error> {

@@ -8,9 +8,9 @@ use super::{Datasets, Error, fingerprint};
 use crate::{
     domain::{
         ImageId, Name,
-        dataset::{Counts, Image, Split},
+        dataset::{Classes, Counts, Split},
     },
-    storage,
+    storage::{self, statistics::Twin},
 };
 
 /// Bins of a histogram, at most.
@@ -64,7 +64,7 @@ pub struct CrossSplitDuplicates {
     pub groups: Vec<Group>,
 }
 
-/// Images with the same fingerprint.
+/// Images with the same fingerprint: the first ten of each split.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
     /// The fingerprint, as 16 hex digits.
@@ -86,10 +86,19 @@ pub struct Member {
     pub split: Split,
 }
 
-impl From<Image> for Member {
-    fn from(image: Image) -> Self {
-        let Image { id, file_name, label, split, .. } = image;
-        Self { id, file_name, label, split }
+impl Group {
+    fn of(fingerprint: u64, twins: &[Twin], classes: &Classes) -> Self {
+        let images =
+            twins.iter().filter(|twin| twin.fingerprint == fingerprint).filter_map(|twin| {
+                let label = classes.name(twin.label)?.clone();
+                Some(Member {
+                    id: twin.id,
+                    file_name: twin.file_name.clone(),
+                    label,
+                    split: twin.split,
+                })
+            });
+        Self { fingerprint: format!("{fingerprint:016x}"), images: images.collect() }
     }
 }
 
@@ -108,12 +117,8 @@ impl Datasets {
         shared.retain(|bits| fingerprint::is_telling(*bits));
         let count = shared.len() as u64;
         shared.truncate(MAX_GROUPS);
-        let groups =
-            storage::statistics::with_fingerprints(&mut connection, row.id, &shared).await?;
-        let groups = groups.into_iter().map(|(bits, images)| Group {
-            fingerprint: format!("{bits:016x}"),
-            images: images.into_iter().map(Member::from).collect(),
-        });
+        let twins = storage::statistics::twins(&mut connection, row.id, &shared).await?;
+        let groups = shared.into_iter().map(|bits| Group::of(bits, &twins, &row.classes));
         Ok(Statistics {
             images,
             bytes,

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     datasets::{
         Datasets, Error,
+        archive::{HEAD, recognise},
         report::Report,
         upload::{Spooled, Upload},
     },
@@ -123,7 +124,7 @@ pub async fn upload_archive(
         return Err(invalid("label is for single images; in an archive, paths name the classes"));
     }
     // Whether there is such a dataset is said before gigabytes are sent.
-    app.datasets.get(&dataset).await?;
+    app.datasets.require(&dataset).await?;
     let max = app.datasets.limits().max_archive_bytes;
     let length = headers
         .get(header::CONTENT_LENGTH)
@@ -137,6 +138,7 @@ pub async fn upload_archive(
 
 async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {
     let mut spool = datasets.spool().await?;
+    let mut head = Vec::new();
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| {
@@ -148,6 +150,14 @@ async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Pro
         })?;
         if spool.bytes() + chunk.len() as u64 > max {
             return Err(Error::BodyTooLarge { max }.into());
+        }
+        if head.len() < HEAD {
+            head.extend_from_slice(&chunk);
+            // Nobody should have to send gigabytes to hear that they are no archive.
+            if head.len() >= HEAD {
+                recognise(&head)
+                    .map_err(|error| Error::Archive { error, report: Box::default() })?;
+            }
         }
         spool = spool.push(chunk).await?;
     }

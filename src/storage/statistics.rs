@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Result, images};
-use crate::domain::{DatasetId, ImageId, dataset::Image};
+use super::Result;
+use crate::domain::{DatasetId, ImageId, dataset::Split};
 
 /// A side of images in pixels, and how many have it.
 pub type Sizes = Vec<(u32, u64)>;
@@ -74,29 +74,49 @@ pub async fn shared_fingerprints(
     Ok(rows.into_iter().map(i64::cast_unsigned).collect())
 }
 
-/// Images of a dataset that have one of those fingerprints, by fingerprint.
+/// An image that shares its fingerprint with another.
+#[derive(Debug, Clone)]
+pub struct Twin {
+    /// The fingerprint.
+    pub fingerprint: u64,
+    /// The image.
+    pub id: ImageId,
+    /// Its file's name.
+    pub file_name: String,
+    /// Index of its class.
+    pub label: usize,
+    /// Its split.
+    pub split: Split,
+}
+
+/// Images of a dataset that have one of those fingerprints: of each, the first few of each split.
 ///
 /// # Errors
 /// The database failed.
-pub async fn with_fingerprints(
+pub async fn twins(
     connection: &mut SqliteConnection,
     dataset: DatasetId,
     fingerprints: &[u64],
-) -> Result<BTreeMap<u64, Vec<Image>>> {
+) -> Result<Vec<Twin>> {
     let wanted = Json(fingerprints.iter().map(|bits| bits.cast_signed()).collect::<Vec<i64>>());
-    let ids = sqlx::query!(
-        r#"SELECT id AS "id: ImageId", fingerprint FROM images
-           WHERE dataset_id = ? AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY id"#,
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: ImageId", fingerprint AS "fingerprint: i64", file_name,
+                  label AS "label: u32", split AS "split: Split"
+           FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY fingerprint, split ORDER BY id) AS place
+                 FROM images
+                 WHERE dataset_id = ? AND fingerprint IN (SELECT value FROM json_each(?)))
+           WHERE place <= 10 ORDER BY id"#,
         dataset,
         wanted
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-    let mut groups: BTreeMap<u64, Vec<Image>> = BTreeMap::new();
-    for row in ids {
-        if let Some(image) = images::find(connection, row.id).await? {
-            groups.entry(row.fingerprint.cast_unsigned()).or_default().push(image);
-        }
-    }
-    Ok(groups)
+    let twin = rows.into_iter().map(|row| Twin {
+        fingerprint: row.fingerprint.cast_unsigned(),
+        id: row.id,
+        file_name: row.file_name,
+        label: row.label as usize,
+        split: row.split,
+    });
+    Ok(twin.collect())
 }

@@ -22,6 +22,9 @@ use pawprint::{
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+/// The images of the dataset that [`Server::pets`] makes.
+pub const IMAGES: &str = "/datasets/pets/images";
+
 /// A server in this process, with a data directory of its own.
 pub struct Server {
     pub app: AppState,
@@ -124,6 +127,17 @@ impl Server {
     /// Makes the dataset `pets` of cats and dogs.
     pub async fn pets(&self) -> Value {
         self.json("POST", "/datasets", serde_json::json!({ "name": "pets" })).await.ok()
+    }
+
+    /// The images of `pets`, oldest first; `query` narrows them down.
+    pub async fn listed(&self, query: &str) -> Vec<Value> {
+        let page = self.get(&format!("{IMAGES}?limit=500{query}")).await.ok();
+        page["items"].as_array().unwrap().clone()
+    }
+
+    /// The version of `pets`.
+    pub async fn version(&self) -> Value {
+        self.get("/datasets/pets").await.ok()["version"].clone()
     }
 
     /// Files under `tmp/`.

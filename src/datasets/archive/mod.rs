@@ -12,7 +12,7 @@ mod zip;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek as _},
+    io::{self, Read},
 };
 
 use flate2::read::MultiGzDecoder;
@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 
 use self::meter::Meter;
 use super::{
-    Datasets, Error, Limits, blocking,
+    Datasets, Error, Limits,
     ingest::{Content, Ingest, Place, Placing},
     naming,
     report::{Rejection, Report},
@@ -114,52 +114,43 @@ impl Datasets {
             Err(Stop::Abandoned) => Err(Error::ShuttingDown),
         }
     }
-
-    /// Whether the bytes that a body begins with may be those of an archive.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotAnArchive`].
-    pub async fn check_archive(&self, file: &TempPath) -> Result<(), Error> {
-        let path = file.to_path_buf();
-        let outcome = blocking(move || {
-            Ok(File::open(&path).map_err(Stop::Disk).and_then(|mut file| format_of(&mut file)))
-        })
-        .await?;
-        match outcome {
-            Err(Stop::Archive(error)) => Err(Error::Archive { error, report: Box::default() }),
-            Err(Stop::Disk(source)) => Err(Error::disk(file, source)),
-            _ => Ok(()),
-        }
-    }
 }
 
-enum Format {
+/// How an archive is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// zip.
     Zip,
+    /// tar.
     Tar,
+    /// tar, compressed with gzip.
     TarGz,
 }
 
-fn format_of(file: &mut File) -> Result<Format, Stop> {
-    let mut head = Vec::with_capacity(512);
-    file.take(512).read_to_end(&mut head).map_err(Stop::Disk)?;
-    file.rewind().map_err(Stop::Disk)?;
-    let format = if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        Format::Zip
-    } else if tar::is_header(&head) {
-        Format::Tar
-    } else if head.starts_with(b"\x1F\x8B") {
-        let mut inner = Vec::with_capacity(512);
-        let read = MultiGzDecoder::new(&*file).take(512).read_to_end(&mut inner);
-        file.rewind().map_err(Stop::Disk)?;
-        match read {
-            _ if tar::is_header(&inner) => Format::TarGz,
-            Err(error) => return Err(ArchiveError::Damaged(error.to_string()).into()),
-            Ok(_) => return Err(ArchiveError::NotAnArchive("gzip without a tar in it").into()),
-        }
-    } else {
-        return Err(ArchiveError::NotAnArchive(name_of_other(&head)).into());
-    };
-    Ok(format)
+/// Bytes of an archive's head that tell what it is.
+pub const HEAD: usize = 1 << 16;
+
+/// The format of the archive that begins with `head`: its first [`HEAD`] bytes, or all of it.
+///
+/// # Errors
+/// It is no archive, or a damaged one.
+pub fn recognise(head: &[u8]) -> Result<Format, ArchiveError> {
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        return Ok(Format::Zip);
+    }
+    if tar::is_header(head) {
+        return Ok(Format::Tar);
+    }
+    if !head.starts_with(b"\x1F\x8B") {
+        return Err(ArchiveError::NotAnArchive(name_of_other(head)));
+    }
+    let mut inner = Vec::with_capacity(512);
+    let read = MultiGzDecoder::new(head).take(512).read_to_end(&mut inner);
+    match read {
+        _ if tar::is_header(&inner) => Ok(Format::TarGz),
+        Err(error) => Err(ArchiveError::Damaged(error.to_string())),
+        Ok(_) => Err(ArchiveError::NotAnArchive("gzip without a tar in it")),
+    }
 }
 
 fn name_of_other(head: &[u8]) -> &'static str {
@@ -180,12 +171,14 @@ fn name_of_other(head: &[u8]) -> &'static str {
 }
 
 fn read(path: &TempPath, mut sink: Sink) -> Result<(), Stop> {
-    let mut file = File::open(path).map_err(Stop::Disk)?;
-    match format_of(&mut file)? {
-        Format::Zip => zip::read(file, File::open(path).map_err(Stop::Disk)?, &mut sink),
-        Format::Tar => tar::read(io::BufReader::with_capacity(1 << 16, file), &mut sink),
+    let open = || File::open(path).map_err(Stop::Disk);
+    let mut head = Vec::new();
+    open()?.take(HEAD as u64).read_to_end(&mut head).map_err(Stop::Disk)?;
+    match recognise(&head)? {
+        Format::Zip => zip::read(open()?, open()?, &mut sink),
+        Format::Tar => tar::read(io::BufReader::with_capacity(1 << 16, open()?), &mut sink),
         Format::TarGz => {
-            let file = io::BufReader::with_capacity(1 << 16, file);
+            let file = io::BufReader::with_capacity(1 << 16, open()?);
             tar::read(MultiGzDecoder::new(file), &mut sink)
         }
     }
