@@ -26,6 +26,16 @@ use crate::{
 /// killed.
 const CANCEL_WITHIN: Duration = Duration::from_secs(20);
 
+/// Settings of glibc's allocator; others pass them over. By default each of the network's feature
+/// maps, over 100 MB in a batch of 32, is mapped, zeroed page by page and unmapped at every step:
+/// kept instead, and in huge pages, a step takes 0.7 of the time (README, "Speed").
+const MALLOC: [(&str, &str); 4] = [
+    ("MALLOC_MMAP_MAX_", "0"),
+    ("MALLOC_TRIM_THRESHOLD_", "68719476736"),
+    ("MALLOC_TOP_PAD_", "67108864"),
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+];
+
 impl Scheduler {
     /// Runs one trainer for the job to its end, and settles what becomes of the job.
     pub(super) async fn execute(&self, id: JobId, commands: mpsc::UnboundedReceiver<Command>) {
@@ -51,6 +61,7 @@ impl Scheduler {
             .arg("trainer")
             .arg(&folder)
             .env_remove("PAWPRINT_API_TOKEN")
+            .envs(MALLOC)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
