@@ -233,7 +233,7 @@ async fn a_loss_that_is_no_number_any_more_fails_the_job_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
     server.pets(TRAIN).await;
-    let id = server.job(json!({ "epochs": 20, "batch_size": 4, "learning_rate": 10.0 })).await;
+    let id = server.job(json!({ "epochs": 20, "batch_size": 4, "learning_rate": 10_000 })).await;
     let job = server.ended(&id).await;
     assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("nan_loss")), "{job}");
     assert!(job["error"]["detail"].as_str().unwrap().contains("learning rate"), "{job}");

@@ -123,7 +123,7 @@ pub struct Params {
     pub epochs: u32,
     /// Images per optimizer step: 1 to 1,024.
     pub batch_size: u32,
-    /// Step size of RMSprop: above 0, at most 10.
+    /// Step size of RMSprop: above 0, at most 10,000.
     pub learning_rate: f64,
     /// Where every random draw of the job comes from.
     pub seed: u64,
@@ -194,8 +194,8 @@ impl ParamOverrides {
             ("batch_size", "1 to 1024", (1..=1_024).contains(&params.batch_size), params.batch_size.to_string()),
             (
                 "learning_rate",
-                "above 0 and at most 10",
-                params.learning_rate > 0.0 && params.learning_rate <= 10.0,
+                "above 0 and at most 10000",
+                params.learning_rate > 0.0 && params.learning_rate <= 10_000.0,
                 params.learning_rate.to_string(),
             ),
             ("seed", "0 to 9007199254740991", params.seed <= MAX_SEED, params.seed.to_string()),
@@ -234,7 +234,7 @@ mod tests {
         let none = ParamOverrides::default;
         assert_eq!(field(ParamOverrides { epochs: Some(0), ..none() }), Some("epochs"));
         assert_eq!(field(ParamOverrides { batch_size: Some(1025), ..none() }), Some("batch_size"));
-        for rate in [0.0, -1.0, 11.0, f64::NAN, f64::INFINITY] {
+        for rate in [0.0, -1.0, 10_001.0, f64::NAN, f64::INFINITY] {
             assert_eq!(field(ParamOverrides { learning_rate: Some(rate), ..none() }), Some("learning_rate"));
         }
         assert_eq!(field(ParamOverrides { seed: Some(u64::MAX), ..none() }), Some("seed"));

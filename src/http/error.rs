@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{extract::multipart::MultipartError, http::StatusCode};
+use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::{
@@ -72,22 +72,6 @@ impl From<EngineError> for Problem {
             .retry_after(Duration::from_secs(1)),
             EngineError::Failed(_) | EngineError::Gone => Self::internal(&error),
         }
-    }
-}
-
-impl From<MultipartError> for Problem {
-    fn from(error: MultipartError) -> Self {
-        let (status, code) = match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            _ => (StatusCode::BAD_REQUEST, "malformed"),
-        };
-        Self::new(status, code, error.body_text())
-    }
-}
-
-impl From<axum::extract::multipart::MultipartRejection> for Problem {
-    fn from(rejection: axum::extract::multipart::MultipartRejection) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", rejection.body_text())
     }
 }
 

@@ -42,24 +42,23 @@ pub struct ListQuery {
     status: Option<String>,
     recipe: Option<String>,
     dataset: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
 }
 
 /// `GET /jobs`
 pub async fn list(
     State(state): State<AppState>,
     Query(query): Query<ListQuery>,
+    Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Job>>, Problem> {
     let filter = jobs::Filter {
         status: parse(query.status.as_deref())?,
         recipe: parse(query.recipe.as_deref())?,
         dataset: query.dataset,
         job: None,
-        before: query.paging.cursor()?,
+        before: paging.cursor()?,
     };
     let mut connection = state.storage.read().await?;
-    Ok(Json(jobs::list(&mut connection, &filter, query.paging.limit()?).await?))
+    Ok(Json(jobs::list(&mut connection, &filter, paging.limit()?).await?))
 }
 
 /// `GET /jobs/{job}`

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest as _, Multipart, Request, State},
+    extract::{Request, State},
     http::{StatusCode, header},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -15,6 +15,7 @@ use super::{
     body,
     error::unreadable,
     extract::{Json, Query},
+    parts::Parts,
     problem::Problem,
     state::{App, AppState},
 };
@@ -123,17 +124,19 @@ impl<'a> Decoding<'a> {
     }
 
     async fn multipart(&mut self, request: Request) -> Result<(), Problem> {
-        let mut form = Multipart::from_request(request, &()).await.map_err(Problem::from)?;
-        while let Some(mut field) = form.next_field().await.map_err(Problem::from)? {
-            let name = field.file_name().map(str::to_owned);
+        let config = &self.state.config;
+        let most = config.max_image_bytes.saturating_mul(config.max_predict_images.get() as u64);
+        let mut form = Parts::of(request, most).await?;
+        while let Some(mut part) = form.next().await? {
+            let name = part.name();
             let mut bytes = Vec::new();
-            while let Some(chunk) = field.chunk().await.map_err(Problem::from)? {
+            while let Some(chunk) = part.chunk().await? {
                 bytes.extend_from_slice(&chunk);
-                if bytes.len() as u64 > self.state.config.max_image_bytes {
-                    return Err(body::too_large(self.state.config.max_image_bytes));
+                if bytes.len() as u64 > config.max_image_bytes {
+                    return Err(body::too_large(config.max_image_bytes));
                 }
             }
-            self.push(name, bytes.into()).await?;
+            self.push(Some(name), bytes.into()).await?;
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use std::any::Any;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{HeaderName, Request, StatusCode},
     middleware,
     response::{IntoResponse as _, Response},
@@ -61,8 +60,6 @@ pub fn router(state: AppState) -> Router {
         .merge(jobs)
         .merge(models)
         .fallback(no_such_route)
-        // What is large is streamed, and limited where it is read.
-        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
     open.merge(guarded)

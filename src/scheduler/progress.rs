@@ -57,20 +57,35 @@ impl Scheduler {
 
     /// Settles what becomes of a job whose trainer has ended.
     pub(super) async fn settle(&self, id: JobId, ending: Ending, asked: Asked) {
-        let (ending, model) = match ending {
+        let ending = match ending {
             Ending::Finished => match self.take_over_model(id).await {
-                Ok(model) => (Ending::Finished, Some(model)),
-                Err(error) => (Ending::Failed(error), None),
+                Ok((card, bytes)) => {
+                    self.register(id, &card, bytes).await;
+                    Ending::Finished
+                }
+                Err(error) => Ending::Failed(error),
             },
-            other => (other, None),
+            other => other,
         };
-        self.insist(id, || self.close(id, ending.clone(), model.as_ref(), asked)).await;
+        self.insist(id, || self.close(id, ending.clone(), asked)).await;
         self.0.changed.send_replace(());
-        if model.is_some() {
-            if let Err(error) = self.0.registry.refresh().await {
-                tracing::warn!(job.id = %id, error = crate::telemetry::chain(&error), "the best model can't serve");
-            }
+        if ending == Ending::Finished {
             self.remove_checkpoints(id).await;
+        }
+    }
+
+    /// Notes a new model and puts the best one in service: a job that is seen to have succeeded
+    /// answers already, if it is the best.
+    async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) {
+        self.insist(id, || async move {
+            let mut transaction = self.0.storage.write().await?;
+            models::insert(&mut transaction, card, bytes).await?;
+            job_events::model(&mut transaction, id, card.id).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await;
+        if let Err(error) = self.0.registry.refresh().await {
+            tracing::warn!(job.id = %id, error = crate::telemetry::chain(&error), "the best model can't serve");
         }
     }
 
@@ -78,16 +93,11 @@ impl Scheduler {
         &self,
         id: JobId,
         ending: Ending,
-        model: Option<&(ModelCard, u64)>,
         asked: Asked,
     ) -> Result<(), storage::Error> {
         let mut transaction = self.0.storage.write().await?;
         let connection = &mut *transaction;
         let attempts = jobs::get(connection, id).await?.map_or(0, |job| job.attempts);
-        if let Some((card, bytes)) = model {
-            models::insert(connection, card, *bytes).await?;
-            job_events::model(connection, id, card.id).await?;
-        }
         let running = JobStatus::Running;
         match verdict(ending, attempts, asked) {
             Verdict::Over(status, error) => {

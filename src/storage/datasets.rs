@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Error, Page, Result, changes, images, name_taken};
+use super::{Error, Page, Result, images, name_taken, types::Time};
 use crate::domain::{
     DatasetId, Name, Timestamp,
     dataset::{Classes, Counts, Dataset, Digest, Split, version_of},
@@ -30,7 +30,7 @@ struct Raw {
     name: Name,
     classes: Json<Classes>,
     version: Option<Digest>,
-    created_at: String,
+    created_at: Time,
 }
 
 impl TryFrom<Raw> for Row {
@@ -42,14 +42,9 @@ impl TryFrom<Raw> for Row {
             name: raw.name,
             classes: raw.classes.0,
             version: raw.version,
-            created_at: time(&raw.created_at)?,
+            created_at: raw.created_at.0,
         })
     }
-}
-
-/// Reads a time as this program writes them.
-pub(super) fn time(text: &str) -> Result<Timestamp> {
-    text.parse().map_err(|_| Error::Damaged(format!("`{text}` for a time")))
 }
 
 /// Makes a dataset.
@@ -62,7 +57,7 @@ pub async fn insert(
     classes: &Classes,
 ) -> Result<DatasetId> {
     let id = DatasetId::new();
-    let (classes, created_at) = (Json(classes), Timestamp::now().to_string());
+    let (classes, created_at) = (Json(classes), Time(Timestamp::now()));
     sqlx::query!(
         "INSERT INTO datasets (id, name, classes, created_at) VALUES (?, ?, ?, ?)",
         id,
@@ -87,7 +82,7 @@ pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result
     sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
-                  version AS "version: _", created_at
+                  version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id = ? OR name = ?"#,
         id,
         name
@@ -112,7 +107,7 @@ pub async fn page(
     let rows = sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
-                  version AS "version: _", created_at
+                  version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id > ? ORDER BY id LIMIT ?"#,
         after,
         spare
@@ -215,6 +210,6 @@ pub async fn user(connection: &mut SqliteConnection, id: DatasetId) -> Result<Op
 /// # Errors
 /// The database failed.
 pub async fn delete(connection: &mut SqliteConnection, id: DatasetId) -> Result<bool> {
-    sqlx::query!("DELETE FROM datasets WHERE id = ?", id).execute(&mut *connection).await?;
-    Ok(changes(connection).await? > 0)
+    let done = sqlx::query!("DELETE FROM datasets WHERE id = ?", id).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Error, Page, Result, changes, datasets::time};
+use super::{Error, Page, Result, types::Time};
 use crate::domain::{
     DatasetId, ImageId, Timestamp,
     dataset::{Classes, Digest, Image, Sample, Split},
@@ -56,7 +56,7 @@ pub async fn insert(
     dataset: DatasetId,
     image: &NewImage,
 ) -> Result<Inserted> {
-    let (id, created_at) = (ImageId::new(), Timestamp::now().to_string());
+    let (id, created_at) = (ImageId::new(), Time(Timestamp::now()));
     let label = i64::try_from(image.label).unwrap_or(i64::MAX);
     let bytes = i64::try_from(image.bytes).unwrap_or(i64::MAX);
     let fingerprint = image.fingerprint.cast_signed();
@@ -110,7 +110,7 @@ struct Raw {
     height: u32,
     bytes: i64,
     sha256: Digest,
-    created_at: String,
+    created_at: Time,
 }
 
 impl TryFrom<Raw> for Image {
@@ -129,7 +129,7 @@ impl TryFrom<Raw> for Image {
             height: raw.height,
             bytes: u64::try_from(raw.bytes).unwrap_or(0),
             sha256: raw.sha256,
-            created_at: time(&raw.created_at)?,
+            created_at: raw.created_at.0,
         })
     }
 }
@@ -154,7 +154,7 @@ pub async fn page(
         r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
                   file_name, label AS "label: _", split AS "split: _", media_type,
                   width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
-                  images.created_at
+                  images.created_at AS "created_at: Time"
            FROM images JOIN datasets ON datasets.id = dataset_id
            WHERE dataset_id = ?1 AND images.id > ?2
              AND (?3 IS NULL OR split = ?3) AND (?4 IS NULL OR label = ?4)
@@ -181,7 +181,7 @@ pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Opti
         r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
                   file_name, label AS "label: _", split AS "split: _", media_type,
                   width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
-                  images.created_at
+                  images.created_at AS "created_at: Time"
            FROM images JOIN datasets ON datasets.id = dataset_id WHERE images.id = ?"#,
         id
     )
@@ -203,7 +203,7 @@ pub async fn change(
     split: Option<Split>,
 ) -> Result<bool> {
     let label = label.map(|label| i64::try_from(label).unwrap_or(i64::MAX));
-    sqlx::query!(
+    let done = sqlx::query!(
         "UPDATE images SET label = COALESCE(?, label), split = COALESCE(?, split)
          WHERE dataset_id = ? AND id = ?",
         label,
@@ -211,9 +211,9 @@ pub async fn change(
         dataset,
         id
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    Ok(changes(connection).await? > 0)
+    Ok(done.rows_affected() == 1)
 }
 
 /// Takes an image out of a dataset; whether there was one.
@@ -225,10 +225,10 @@ pub async fn delete(
     dataset: DatasetId,
     id: ImageId,
 ) -> Result<bool> {
-    sqlx::query!("DELETE FROM images WHERE dataset_id = ? AND id = ?", dataset, id)
-        .execute(&mut *connection)
+    let done = sqlx::query!("DELETE FROM images WHERE dataset_id = ? AND id = ?", dataset, id)
+        .execute(connection)
         .await?;
-    Ok(changes(connection).await? > 0)
+    Ok(done.rows_affected() == 1)
 }
 
 /// All images of a dataset as a job sees them, in the order of their hashes.

@@ -15,7 +15,7 @@ mod types;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Sqlite, SqlitePool, Transaction,
     migrate::MigrateError,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -152,9 +152,4 @@ fn name_taken(error: sqlx::Error, name: &str) -> Error {
         }
         _ => error.into(),
     }
-}
-
-/// Rows that the last statement on `connection` changed.
-async fn changes(connection: &mut SqliteConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar!(r#"SELECT changes() AS "changes!: i64""#).fetch_one(connection).await?)
 }

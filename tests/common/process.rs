@@ -145,7 +145,10 @@ impl Process {
         let path = format!("/models/{}/download", job["model_id"].as_str().unwrap());
         let bytes = self.request(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect()
+        let tensors = file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec()));
+        let mut weights: Vec<_> = tensors.collect();
+        weights.sort();
+        weights
     }
 
     /// Processes that train `job`.
