@@ -33,9 +33,9 @@ use crate::{
 pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     telemetry::init(config.log_format);
     config.validate()?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("can't listen on {} (--listen, PAWPRINT_LISTEN)", config.listen))?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("can't listen on {} (--listen, PAWPRINT_LISTEN)", config.listen)
+    })?;
     let stop = stop_signal()?;
     run(config, listener, stop).await
 }
@@ -63,7 +63,18 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         tracing::error!(error = telemetry::chain(&error), "the model that should serve can't");
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
-    Ok(Arc::new(App { config, data_dir, storage, datasets, scheduler, registry, decoders, shutdown }))
+    let admitted = Arc::new(Semaphore::new(config.queue_capacity.get()));
+    Ok(Arc::new(App {
+        config,
+        data_dir,
+        storage,
+        datasets,
+        scheduler,
+        registry,
+        decoders,
+        admitted,
+        shutdown,
+    }))
 }
 
 /// Runs a server on `listener` until `stop` is done, then lets requests and trainers end.
@@ -80,17 +91,19 @@ pub async fn run(
     tokio::spawn(housekeeping::run(Arc::clone(&app)));
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
-    let server = axum::serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(async move {
-        stop.await;
-        tracing::info!("shutting down: requests and trainers end");
-        shutdown.cancel();
-    });
+    let server =
+        axum::serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(async move {
+            stop.await;
+            tracing::info!("shutting down: requests and trainers end");
+            shutdown.cancel();
+        });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
-        ended = &mut server => ended??,
+        // Without connections the server ends as soon as it is asked to; trainers come first.
+        biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
-            let all = async { tokio::join!(server, jobs) };
+            let all = async { tokio::join!(&mut server, jobs) };
             match timeout(Duration::from_secs(seconds), all).await {
                 Ok((server, jobs)) => {
                     server??;
@@ -100,6 +113,7 @@ pub async fn run(
                 Err(_) => tracing::warn!(seconds, "not everything ended in time"),
             }
         }
+        ended = &mut server => ended??,
     }
     app.storage.close().await;
     tracing::info!("stopped");

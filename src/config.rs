@@ -38,7 +38,13 @@ pub struct ServeConfig {
     pub allow_anonymous: bool,
 
     /// How the log is written
-    #[arg(long, env = "PAWPRINT_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "PAWPRINT_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
 
     /// Jobs that train at the same time; the others wait
@@ -58,7 +64,12 @@ pub struct ServeConfig {
     pub queue_capacity: NonZeroUsize,
 
     /// Largest image, in bytes
-    #[arg(long, env = "PAWPRINT_MAX_IMAGE_BYTES", default_value = "33554432", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "PAWPRINT_MAX_IMAGE_BYTES",
+        default_value = "33554432",
+        value_name = "BYTES"
+    )]
     pub max_image_bytes: u64,
 
     /// Largest image, in pixels
@@ -66,7 +77,12 @@ pub struct ServeConfig {
     pub max_image_pixels: u64,
 
     /// Largest archive, in bytes as it is sent
-    #[arg(long, env = "PAWPRINT_MAX_ARCHIVE_BYTES", default_value = "17179869184", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "PAWPRINT_MAX_ARCHIVE_BYTES",
+        default_value = "17179869184",
+        value_name = "BYTES"
+    )]
     pub max_archive_bytes: u64,
 
     /// Most entries of an archive
@@ -74,7 +90,12 @@ pub struct ServeConfig {
     pub max_archive_entries: u64,
 
     /// Most bytes that an archive may unpack to
-    #[arg(long, env = "PAWPRINT_MAX_UNPACKED_BYTES", default_value = "68719476736", value_name = "BYTES")]
+    #[arg(
+        long,
+        env = "PAWPRINT_MAX_UNPACKED_BYTES",
+        default_value = "68719476736",
+        value_name = "BYTES"
+    )]
     pub max_unpacked_bytes: u64,
 
     /// Most images of one prediction request
@@ -113,7 +134,9 @@ impl ServeConfig {
             None if !self.listen.ip().is_loopback() && !self.allow_anonymous => {
                 Err(ConfigError::Anonymous(self.listen))
             }
-            Some(token) if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Some(token)
+                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
                 Err(ConfigError::Token)
             }
             _ => Ok(()),

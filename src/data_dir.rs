@@ -70,7 +70,8 @@ impl DataDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&tmp)(error)),
             _ => {}
         }
-        for folder in [tmp, data_dir.blobs(), data_dir.cache(), data_dir.jobs(), data_dir.models()] {
+        for folder in [tmp, data_dir.blobs(), data_dir.cache(), data_dir.jobs(), data_dir.models()]
+        {
             fs::create_dir_all(&folder).map_err(at(&folder))?;
         }
         Ok(data_dir)

@@ -105,7 +105,9 @@ where
         let path = entry?.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
         let Some(id) = id else { continue };
-        if !known.contains(&id) && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > EVERY) {
+        if !known.contains(&id)
+            && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > EVERY)
+        {
             unknown.push(path);
         }
     }

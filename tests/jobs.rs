@@ -1,5 +1,9 @@
 //! Jobs, with the faults that they must survive: real servers, real trainers, real signals.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on may stop there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on may stop there"
+)]
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -71,7 +75,8 @@ async fn a_job_trains_a_model_that_is_put_in_service_and_tells_photos_apart() {
     assert_eq!(server.get("/models/current").await["mode"], "best");
     assert_eq!(server.get("/readyz").await["status"], "ready");
 
-    let csv = server.request(Method::GET, &format!("/jobs/{id}/metrics")).header("accept", "text/csv");
+    let csv =
+        server.request(Method::GET, &format!("/jobs/{id}/metrics")).header("accept", "text/csv");
     let csv = csv.send().await.unwrap().text().await.unwrap();
     assert_eq!(csv.lines().count(), 1 + 8);
     assert!(csv.starts_with("epoch,train_loss,train_accuracy,val_loss"), "{csv}");
@@ -81,7 +86,9 @@ async fn a_job_trains_a_model_that_is_put_in_service_and_tells_photos_apart() {
     assert_eq!(server.ask(Method::DELETE, &format!("/jobs/{id}"), None).await.0, 204);
     assert!(!server.folder(&id).exists());
     assert_eq!(server.get("/models/current").await["id"], model["id"]);
-    let (status, problem) = server.ask(Method::DELETE, &format!("/models/{}", model["id"].as_str().unwrap()), None).await;
+    let (status, problem) = server
+        .ask(Method::DELETE, &format!("/models/{}", model["id"].as_str().unwrap()), None)
+        .await;
     assert_eq!((status, &problem["code"]), (409, &json!("in_service")));
 }
 
@@ -97,7 +104,9 @@ async fn a_killed_trainer_resumes_bit_for_bit() {
     kill(trainers[0], Signal::KILL);
     // It says so before it is taken up again by itself.
     let interrupted = server
-        .event(&id, |kind, data| (kind == "status" && data["status"] == "interrupted").then(|| data.clone()))
+        .event(&id, |kind, data| {
+            (kind == "status" && data["status"] == "interrupted").then(|| data.clone())
+        })
         .await;
     assert_eq!(interrupted["error"]["code"], "trainer_killed");
     let job = server.ended(&id).await;
@@ -114,7 +123,8 @@ async fn a_trainer_that_dies_three_times_leaves_the_job_interrupted_until_it_is_
     for attempt in 1..=3 {
         server
             .event(&id, |kind, data| {
-                (kind == "status" && data["attempts"] == attempt && !data["device"].is_null()).then_some(())
+                (kind == "status" && data["attempts"] == attempt && !data["device"].is_null())
+                    .then_some(())
             })
             .await;
         let trainer = wait_for(|| Process::trainers(&id).first().copied());
@@ -153,6 +163,11 @@ async fn a_server_that_is_asked_to_stop_saves_its_job_in_the_middle_of_an_epoch(
     server.epoch(&id, 1).await;
     assert!(server.end(Signal::TERM), "a server that was asked to stop ends well");
     assert!(Process::trainers(&id).is_empty());
+    let checkpoints = fs::read_dir(server.folder(&id).join("checkpoints")).unwrap();
+    let names: Vec<_> =
+        checkpoints.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    // Named by epochs completed, and steps done of the next.
+    assert!(names.iter().any(|name| !name.ends_with("-000000000.safetensors")), "{names:?}");
 
     let server = Process::start(folder.path());
     let job = server.ended(&id).await;
@@ -235,7 +250,11 @@ async fn a_loss_that_is_no_number_any_more_fails_the_job_with_advice() {
     server.pets(TRAIN).await;
     let id = server.job(json!({ "epochs": 20, "batch_size": 4, "learning_rate": 10_000 })).await;
     let job = server.ended(&id).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("nan_loss")), "{job}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("nan_loss")),
+        "{job}"
+    );
     assert!(job["error"]["detail"].as_str().unwrap().contains("learning rate"), "{job}");
 }
 
@@ -253,10 +272,18 @@ async fn a_photo_that_the_disk_has_damaged_fails_the_job_until_it_is_uploaded_ag
 
     let id = server.job(params()).await;
     let job = server.ended(&id).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("bad_dataset")), "{job}");
-    assert!(job["error"]["detail"].as_str().unwrap().contains(image["id"].as_str().unwrap()), "{job}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("bad_dataset")),
+        "{job}"
+    );
+    assert!(
+        job["error"]["detail"].as_str().unwrap().contains(image["id"].as_str().unwrap()),
+        "{job}"
+    );
 
-    let path = format!("/datasets/pets/images?split=train&label={}", image["label"].as_str().unwrap());
+    let path =
+        format!("/datasets/pets/images?split=train&label={}", image["label"].as_str().unwrap());
     let form = reqwest::multipart::Form::new()
         .part("file", reqwest::multipart::Part::bytes(whole).file_name("again.png"));
     let answer = server.request(Method::POST, &path).multipart(form).send().await.unwrap();
@@ -272,7 +299,14 @@ async fn a_full_disk_fails_the_job_and_the_service_goes_on() {
     let script = r#"mount -t tmpfs -o size=14m tmpfs "$0" && exec "$@""#;
     let arguments = ["--mount", "--map-root-user", "sh", "-c"];
     let mut probe = Command::new("unshare");
-    if !probe.args(arguments).args([script]).arg(folder.path()).arg("true").status().is_ok_and(|status| status.success()) {
+    if !probe
+        .args(arguments)
+        .args([script])
+        .arg(folder.path())
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("skipped: this system lets no test mount a disk of its own");
         return;
     }
@@ -282,7 +316,11 @@ async fn a_full_disk_fails_the_job_and_the_service_goes_on() {
     server.pets(TRAIN).await;
     let id = server.job(params()).await;
     let job = server.ended(&id).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("disk_full")), "{job}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("disk_full")),
+        "{job}"
+    );
     assert_eq!(server.get("/healthz").await["status"], "ok");
     assert_eq!(server.get("/datasets/pets").await["images"], TRAIN * 4);
 }
@@ -294,9 +332,14 @@ async fn what_can_not_be_trained_is_refused_with_the_reason() {
     server.post("/datasets", json!({ "name": "empty" })).await;
     let refused = async |body: Value| {
         let (status, problem) = server.post("/jobs", body).await;
-        (status, problem["code"].as_str().unwrap_or_default().to_owned(), problem["detail"].to_string())
+        (
+            status,
+            problem["code"].as_str().unwrap_or_default().to_owned(),
+            problem["detail"].to_string(),
+        )
     };
-    let (status, code, detail) = refused(json!({ "recipe": "scratch_cnn", "dataset": "empty" })).await;
+    let (status, code, detail) =
+        refused(json!({ "recipe": "scratch_cnn", "dataset": "empty" })).await;
     assert_eq!((status, &*code), (422, "dataset_not_trainable"), "{detail}");
     let (status, code, _) = refused(json!({ "recipe": "scratch_cnn", "dataset": "none" })).await;
     assert_eq!((status, &*code), (404, "not_found"));

@@ -42,12 +42,12 @@ impl Cnn {
     #[must_use]
     pub fn random(seed: u64, device: Device) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let mut affine = |_: &str, shape: &[i64]| -> Result<Affine, String> {
+        let affine = |_: &str, shape: &[i64]| {
             let weight = glorot_uniform(shape, &mut generator);
             let bias = Tensor::zeros(&shape[..1], (Kind::Float, Device::Cpu));
             Ok(Affine::new(&weight, &bias, device))
         };
-        match Self::build(&mut affine) {
+        match Self::build(affine) {
             Ok(network) => network,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -58,7 +58,7 @@ impl Cnn {
     /// # Errors
     /// A sentence that names the tensor that is missing or of another shape.
     pub fn from_tensors(mut tensors: Tensors, device: Device) -> Result<Self, String> {
-        let network = Self::build(&mut |name, shape| {
+        let network = Self::build(|name, shape| {
             let weight = tensors::take(&mut tensors, &format!("{name}.weight"), shape)?;
             let bias = tensors::take(&mut tensors, &format!("{name}.bias"), &shape[..1])?;
             Ok(Affine::new(&weight, &bias, device))
@@ -69,8 +69,9 @@ impl Cnn {
         }
     }
 
+    /// The layers, each affine part made by `affine` from its name and the shape of its kernel.
     fn build(
-        affine: &mut dyn FnMut(&str, &[i64]) -> Result<Affine, String>,
+        mut affine: impl FnMut(&str, &[i64]) -> Result<Affine, String>,
     ) -> Result<Self, String> {
         let mut channels = 3;
         let mut convolutions = Vec::new();
@@ -84,7 +85,6 @@ impl Cnn {
 
     /// Logits `[n]` for images `[n, 3, 180, 180]` in 0 to 1, which may be fp32 or bf16: the
     /// convolutions compute in that kind, the dense layer in fp32.
-    #[must_use]
     pub fn forward(&self, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
         for Convolution { affine, pooled } in &self.convolutions {

@@ -302,9 +302,8 @@ mod tests {
 
     #[test]
     fn classes_must_be_told_apart() {
-        let classes = |names: &[&str]| {
-            Classes::new(names.iter().map(|name| name.parse().unwrap()).collect())
-        };
+        let classes =
+            |names: &[&str]| Classes::new(names.iter().map(|name| name.parse().unwrap()).collect());
         assert_eq!(classes(&["cat"]), Err(InvalidClasses::TooFew));
         assert!(matches!(classes(&["cat", "Cat"]), Err(InvalidClasses::Duplicate(_))));
         assert!(matches!(classes(&["cat", "Train"]), Err(InvalidClasses::NamedLikeSplit(_))));

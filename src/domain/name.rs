@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// At most this many characters in a name.
 pub const MAX_LENGTH: usize = 100;
 
+/// The API's words for the model in service, the best one and the one in the binary.
+const RESERVED: [&str; 3] = ["best", "current", "default"];
+
 /// 1 to 100 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, and not
 /// in the form of an id: it can stand in a URL and in a file name as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ pub enum InvalidName {
         "`{0}` is not a name: use 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"
     )]
     Form(String),
+    /// A word that the API gives a meaning of its own.
+    #[error("`{0}` means something of its own here; choose another name")]
+    Reserved(String),
     /// It reads as an id, and would be taken for one.
     #[error("`{0}` has the form of an id; choose another name")]
     LooksLikeId(String),
@@ -37,6 +43,9 @@ impl FromStr for Name {
             && text.chars().all(allowed);
         if !well_formed {
             return Err(InvalidName::Form(text.chars().take(MAX_LENGTH).collect()));
+        }
+        if RESERVED.contains(&text) {
+            return Err(InvalidName::Reserved(text.to_owned()));
         }
         if Uuid::try_parse(text).is_ok() {
             return Err(InvalidName::LooksLikeId(text.to_owned()));
@@ -89,6 +98,7 @@ mod tests {
         for text in ["", ".", "..", "-x", "a/b", "a b", "ä", "a\n", &"a".repeat(101)] {
             assert!(matches!(text.parse::<Name>(), Err(InvalidName::Form(_))), "{text:?}");
         }
+        assert!(matches!("best".parse::<Name>(), Err(InvalidName::Reserved(_))));
         let id = crate::domain::JobId::new().to_string();
         assert!(matches!(id.parse::<Name>(), Err(InvalidName::LooksLikeId(_))));
     }

@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn the_label_is_the_likelier_class_and_the_probabilities_sum_to_one() {
-        for (logit, label) in [(-3.0, "cat"), (0.0, "dog"), (3.0, "dog"), (800.0, "dog"), (-800.0, "cat")] {
+        for (logit, label) in
+            [(-3.0, "cat"), (0.0, "dog"), (3.0, "dog"), (800.0, "dog"), (-800.0, "cat")]
+        {
             let prediction = Prediction::from_logit(None, &Classes::default(), logit).unwrap();
             assert_eq!(&*prediction.label, label);
             assert!(prediction.probability >= 0.5);

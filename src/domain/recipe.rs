@@ -28,7 +28,9 @@ impl Recipe {
     #[must_use]
     pub const fn summary(self) -> &'static str {
         match self {
-            Self::ScratchCnn => "A small convolutional network, trained from random weights on your photos alone.",
+            Self::ScratchCnn => {
+                "A small convolutional network, trained from random weights on your photos alone."
+            }
         }
     }
 
@@ -190,8 +192,18 @@ impl ParamOverrides {
             device: self.device.unwrap_or(defaults.device),
         };
         let checks = [
-            ("epochs", "1 to 10000", (1..=10_000).contains(&params.epochs), params.epochs.to_string()),
-            ("batch_size", "1 to 1024", (1..=1_024).contains(&params.batch_size), params.batch_size.to_string()),
+            (
+                "epochs",
+                "1 to 10000",
+                (1..=10_000).contains(&params.epochs),
+                params.epochs.to_string(),
+            ),
+            (
+                "batch_size",
+                "1 to 1024",
+                (1..=1_024).contains(&params.batch_size),
+                params.batch_size.to_string(),
+            ),
             (
                 "learning_rate",
                 "above 0 and at most 10000",
@@ -202,7 +214,9 @@ impl ParamOverrides {
             (
                 "early_stopping_patience",
                 "1 to 10000",
-                params.early_stopping_patience.is_none_or(|patience| (1..=10_000).contains(&patience)),
+                params
+                    .early_stopping_patience
+                    .is_none_or(|patience| (1..=10_000).contains(&patience)),
                 params.early_stopping_patience.unwrap_or_default().to_string(),
             ),
         ];
@@ -235,7 +249,10 @@ mod tests {
         assert_eq!(field(ParamOverrides { epochs: Some(0), ..none() }), Some("epochs"));
         assert_eq!(field(ParamOverrides { batch_size: Some(1025), ..none() }), Some("batch_size"));
         for rate in [0.0, -1.0, 10_001.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(field(ParamOverrides { learning_rate: Some(rate), ..none() }), Some("learning_rate"));
+            assert_eq!(
+                field(ParamOverrides { learning_rate: Some(rate), ..none() }),
+                Some("learning_rate")
+            );
         }
         assert_eq!(field(ParamOverrides { seed: Some(u64::MAX), ..none() }), Some("seed"));
         assert_eq!(

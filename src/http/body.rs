@@ -14,13 +14,20 @@ use super::problem::Problem;
 /// # Errors
 /// 413 over `limit` bytes, 400 where it ends early.
 pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
-    to_bytes(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(|error| {
-        let over = std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>());
-        if over {
-            return too_large(limit);
-        }
-        Problem::new(StatusCode::BAD_REQUEST, "malformed", format!("the body ended early: {error}"))
-    })
+    to_bytes(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(
+        |error| {
+            let over = std::error::Error::source(&error)
+                .is_some_and(|source| source.is::<LengthLimitError>());
+            if over {
+                return too_large(limit);
+            }
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                format!("the body ended early: {error}"),
+            )
+        },
+    )
 }
 
 /// 413: more bytes than `limit`.

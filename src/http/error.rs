@@ -37,7 +37,9 @@ impl From<scheduler::Error> for Problem {
                     .with("field", format!("params.{}", invalid.field))
             }
             Error::Status { .. } => Self::new(StatusCode::CONFLICT, "wrong_status", detail),
-            Error::Folder(source) if source.kind() == std::io::ErrorKind::StorageFull => disk_full(),
+            Error::Folder(source) if source.kind() == std::io::ErrorKind::StorageFull => {
+                disk_full()
+            }
             Error::Folder(source) => Self::internal(&source),
             Error::Datasets(error) => error.into(),
             Error::Storage(error) => error.into(),
@@ -77,7 +79,8 @@ impl From<EngineError> for Problem {
 
 /// An image of a request that can't be judged: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
-    let which = name.map_or_else(|| format!("image {index}"), |name| format!("image {index} (`{name}`)"));
+    let which =
+        name.map_or_else(|| format!("image {index}"), |name| format!("image {index} (`{name}`)"));
     let status = match error.code() {
         "unsupported_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "too_many_pixels" => StatusCode::PAYLOAD_TOO_LARGE,

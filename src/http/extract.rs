@@ -1,7 +1,10 @@
 //! What handlers take from a request; each refusal is a [`Problem`].
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, rejection::{JsonRejection, PathRejection, QueryRejection}},
+    extract::{
+        FromRequest, FromRequestParts,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{IntoResponse, Response},
 };

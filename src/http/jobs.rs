@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
 
 use super::{
+    detached::to_its_end,
     extract::{Json, Paging, Path, Query, parse},
     problem::Problem,
     state::AppState,
@@ -62,7 +63,10 @@ pub async fn list(
 }
 
 /// `GET /jobs/{job}`
-pub async fn show(State(state): State<AppState>, Path(job): Path<String>) -> Result<Json<Job>, Problem> {
+pub async fn show(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Json<Job>, Problem> {
     Ok(Json(find(&state, &job).await?))
 }
 
@@ -109,30 +113,44 @@ fn csv_of(epochs: &[EpochMetrics]) -> Result<Vec<u8>, csv::Error> {
 }
 
 /// `GET /jobs/{job}/log`
-pub async fn log(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+pub async fn log(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
     let job = find(&state, &job).await?;
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     let path = state.data_dir.job(job.id).join("log.txt");
     match tokio::fs::File::open(path).await {
         Ok(file) => Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response()),
         // No trainer has started yet.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((headers, "").into_response()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((headers, "").into_response())
+        }
         Err(error) => Err(Problem::internal(&error)),
     }
 }
 
 /// `POST /jobs/{job}/cancel`
-pub async fn cancel(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
-    Ok(accepted(state.scheduler.cancel(&job).await?))
+pub async fn cancel(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(accepted(to_its_end(async move { state.scheduler.cancel(&job).await }).await?))
 }
 
 /// `POST /jobs/{job}/stop`
-pub async fn stop(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
-    Ok(accepted(state.scheduler.stop(&job).await?))
+pub async fn stop(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(accepted(to_its_end(async move { state.scheduler.stop(&job).await }).await?))
 }
 
 /// `POST /jobs/{job}/resume`
-pub async fn resume(State(state): State<AppState>, Path(job): Path<String>) -> Result<Response, Problem> {
+pub async fn resume(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
     Ok(accepted(state.scheduler.resume(&job).await?))
 }
 
@@ -142,7 +160,10 @@ fn accepted(job: Job) -> Response {
 }
 
 /// `DELETE /jobs/{job}`
-pub async fn delete(State(state): State<AppState>, Path(job): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(state): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<StatusCode, Problem> {
     state.scheduler.delete(&job).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -222,13 +243,16 @@ impl Watcher {
         let mut events: Vec<Event> = Vec::with_capacity(stored.len() + 1);
         for event in stored {
             self.last = event.id;
-            events.push(Event::default().id(event.id.to_string()).event(event.kind).data(event.data));
+            events
+                .push(Event::default().id(event.id.to_string()).event(event.kind).data(event.data));
         }
         let progress = job.filter(|job| !job.status.is_final()).and_then(|job| job.progress);
         if progress != self.progress {
             self.progress = progress;
             events.extend(
-                progress.and_then(|progress| Event::default().event("progress").json_data(progress).ok()),
+                progress.and_then(|progress| {
+                    Event::default().event("progress").json_data(progress).ok()
+                }),
             );
         }
         Ok((events, over))

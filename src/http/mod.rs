@@ -6,13 +6,14 @@
 pub mod auth;
 pub mod body;
 pub mod datasets;
+pub mod detached;
 pub mod error;
 pub mod extract;
 pub mod images;
 pub mod jobs;
 pub mod models;
-pub mod predict;
 pub mod parts;
+pub mod predict;
 pub mod problem;
 pub mod router;
 pub mod state;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
 
 use super::{
+    detached::to_its_end,
     extract::{Json, Paging, Path, Query},
     problem::Problem,
     state::AppState,
@@ -32,12 +33,18 @@ pub async fn list(
 }
 
 /// `GET /models/{model}`
-pub async fn show(State(state): State<AppState>, Path(model): Path<String>) -> Result<Json<Model>, Problem> {
+pub async fn show(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+) -> Result<Json<Model>, Problem> {
     Ok(Json(state.registry.find(&model).await?))
 }
 
 /// `GET /models/{model}/download`
-pub async fn download(State(state): State<AppState>, Path(model): Path<String>) -> Result<Response, Problem> {
+pub async fn download(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+) -> Result<Response, Problem> {
     let model = state.registry.find(&model).await?;
     let file = tokio::fs::File::open(state.data_dir.model(model.id))
         .await
@@ -79,16 +86,22 @@ pub async fn choose(
     State(state): State<AppState>,
     Json(choice): Json<Choice>,
 ) -> Result<Json<Current>, Problem> {
-    if choice.model == "best" {
-        state.registry.follow_best().await?;
-    } else {
-        state.registry.pin(&choice.model).await?;
-    }
+    let registry = state.registry.clone();
+    to_its_end(async move {
+        if choice.model == "best" {
+            return registry.follow_best().await;
+        }
+        registry.pin(&choice.model).await.map(drop)
+    })
+    .await?;
     current(State(state)).await
 }
 
 /// `DELETE /models/{model}`
-pub async fn delete(State(state): State<AppState>, Path(model): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+) -> Result<StatusCode, Problem> {
     state.registry.delete(&model).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -24,6 +24,7 @@ use crate::{
         model::Preprocessing,
         prediction::{ModelRef, PredictResponse, Prediction, Timing},
     },
+    inference::EngineError,
     vision,
 };
 
@@ -40,13 +41,15 @@ pub async fn predict(
     request: Request,
 ) -> Result<Json<PredictResponse>, Problem> {
     let begun = Instant::now();
+    let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(query.model.as_deref()).await?;
     let card = engine.card();
     let photos = Photos::read(&state, card.preprocessing, request).await?;
     let answer = engine.ask(photos.pixels).await?;
     let predictions = photos.names.into_iter().zip(answer.logits).map(|(name, logit)| {
-        Prediction::from_logit(name, &card.classes, logit)
-            .ok_or_else(|| Problem::internal(&std::io::Error::other("a model of other than two classes")))
+        Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
+            Problem::internal(&std::io::Error::other("a model of other than two classes"))
+        })
     });
     Ok(Json(PredictResponse {
         predictions: predictions.collect::<Result<_, _>>()?,
@@ -78,16 +81,21 @@ struct Instance {
 }
 
 impl Photos {
-    async fn read(state: &App, preprocessing: Preprocessing, request: Request) -> Result<Self, Problem> {
+    async fn read(
+        state: &App,
+        preprocessing: Preprocessing,
+        request: Request,
+    ) -> Result<Self, Problem> {
         let content_type = request
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse::<mime::Mime>().ok());
         let mut decoding = Decoding::new(state, preprocessing);
-        let (kind, subtype) = content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
-            (mime.type_().as_str(), mime.subtype().as_str())
-        });
+        let (kind, subtype) =
+            content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
+                (mime.type_().as_str(), mime.subtype().as_str())
+            });
         match (kind, subtype) {
             ("multipart", "form-data") => decoding.multipart(request).await?,
             ("application", "json") => decoding.json(request).await?,
@@ -120,7 +128,13 @@ struct Decoding<'a> {
 
 impl<'a> Decoding<'a> {
     fn new(state: &'a App, preprocessing: Preprocessing) -> Self {
-        Self { state, preprocessing, begun: Instant::now(), running: FuturesOrdered::new(), count: 0 }
+        Self {
+            state,
+            preprocessing,
+            begun: Instant::now(),
+            running: FuturesOrdered::new(),
+            count: 0,
+        }
     }
 
     async fn multipart(&mut self, request: Request) -> Result<(), Problem> {
@@ -203,7 +217,8 @@ impl<'a> Decoding<'a> {
                 "the request has no image",
             ));
         }
-        let (mut names, mut pixels) = (Vec::with_capacity(self.count), Vec::with_capacity(self.count));
+        let (mut names, mut pixels) =
+            (Vec::with_capacity(self.count), Vec::with_capacity(self.count));
         while let Some(photo) = self.running.next().await {
             let (name, photo) = photo?;
             names.push(name);

@@ -16,17 +16,17 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use super::{auth, datasets, images, jobs, models, predict, problem::Problem, state::AppState, system};
+use super::{
+    auth, datasets, images, jobs, models, predict, problem::Problem, state::AppState, system,
+};
 
 /// The whole API.
 pub fn router(state: AppState) -> Router {
-    let open = Router::new()
-        .route("/healthz", get(system::health))
-        .route("/readyz", get(system::ready));
+    let open =
+        Router::new().route("/healthz", get(system::health)).route("/readyz", get(system::ready));
 
-    let about = Router::new()
-        .route("/system", get(system::system))
-        .route("/recipes", get(system::recipes));
+    let about =
+        Router::new().route("/system", get(system::system)).route("/recipes", get(system::recipes));
 
     let datasets = Router::new()
         .route("/datasets", get(datasets::list).post(datasets::create))

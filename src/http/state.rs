@@ -27,6 +27,8 @@ pub struct App {
     pub registry: Registry,
     /// A place for each photo that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
+    /// A place for each prediction that may be under way; more are refused before they are read.
+    pub admitted: Arc<Semaphore>,
     /// Cancelled when the server begins to shut down: streams end, nothing new starts.
     pub shutdown: CancellationToken,
 }

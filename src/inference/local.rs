@@ -21,8 +21,9 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> 
     let model = Loaded::open(model, Compute::cpu()).with_context(|| model.display().to_string())?;
     let judge = |path: &PathBuf| -> Result<Prediction, String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
-        let pixels = vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
-            .map_err(|error| error.to_string())?;
+        let pixels =
+            vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
+                .map_err(|error| error.to_string())?;
         let logits = model.logits(&[pixels]).map_err(|error| error.to_string())?;
         let logit = logits.first().copied().ok_or("the model gave no answer")?;
         Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)

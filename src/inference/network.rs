@@ -40,7 +40,7 @@ impl Loaded {
             return Err(Unusable("it has more than two classes".to_owned()));
         };
         let network = Cnn::from_tensors(weights, compute.device).map_err(Unusable)?;
-        let now = canary::logits(&network, &card.preprocessing, compute).map_err(Unusable)?;
+        let now = canary::logits(&network, &card.preprocessing).map_err(Unusable)?;
         canary::compare(&card.canaries, &now).map_err(Unusable)?;
         Ok(Self { card, network, compute })
     }

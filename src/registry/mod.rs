@@ -95,7 +95,13 @@ impl Registry {
             (models::pinned(&mut connection).await?, models::best_first(&mut connection).await?)
         };
         if let Some(id) = pinned {
-            return self.put_in_service(id).await;
+            match self.put_in_service(id).await {
+                // Better another model than none.
+                Err(Error::Unusable(error)) if self.in_service().is_none() => {
+                    tracing::error!(model.id = %id, %error, "the pinned model can't serve; the best one does");
+                }
+                other => return other,
+            }
         }
         for id in best_first {
             match self.put_in_service(id).await {
@@ -153,7 +159,11 @@ impl Registry {
     pub async fn current(&self) -> Result<(Model, Mode), Error> {
         let id = self.in_service().ok_or(Error::NoModel)?;
         let mut connection = self.0.storage.read().await?;
-        let mode = if models::pinned(&mut connection).await?.is_some() { Mode::Pinned } else { Mode::Best };
+        let mode = if models::pinned(&mut connection).await?.is_some() {
+            Mode::Pinned
+        } else {
+            Mode::Best
+        };
         drop(connection);
         Ok((self.find(&id.to_string()).await?, mode))
     }
@@ -194,7 +204,8 @@ impl Registry {
             return self.engine_in_service().ok_or(Error::NoModel);
         };
         let model = self.find(reference).await?;
-        if let Some(engine) = self.engine_in_service().filter(|engine| engine.card().id == model.id) {
+        if let Some(engine) = self.engine_in_service().filter(|engine| engine.card().id == model.id)
+        {
             return Ok(engine);
         }
         let mut others = self.0.others.lock().await;

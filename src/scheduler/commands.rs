@@ -111,10 +111,15 @@ impl Scheduler {
     pub async fn cancel(&self, reference: &str) -> Result<Job, Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
-        if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None).await? {
+        if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None)
+            .await?
+        {
             self.announce(&mut transaction, job.id).await?;
         } else if !jobs::request(&mut transaction, job.id, Request::Cancel).await? {
-            return Err(Error::Status { status: job.status, rule: "only a queued or running job can be cancelled" });
+            return Err(Error::Status {
+                status: job.status,
+                rule: "only a queued or running job can be cancelled",
+            });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.tell(job.id, Command::Cancel);
@@ -129,7 +134,10 @@ impl Scheduler {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
         if !jobs::request(&mut transaction, job.id, Request::Stop).await? {
-            return Err(Error::Status { status: job.status, rule: "only a running job can be stopped" });
+            return Err(Error::Status {
+                status: job.status,
+                rule: "only a running job can be stopped",
+            });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.tell(job.id, Command::Stop);
@@ -167,7 +175,10 @@ impl Scheduler {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
         if !jobs::delete(&mut transaction, job.id).await? {
-            return Err(Error::Status { status: job.status, rule: "must end before it can be deleted: cancel it first" });
+            return Err(Error::Status {
+                status: job.status,
+                rule: "must end before it can be deleted: cancel it first",
+            });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.remove_folder(job.id).await;
@@ -179,7 +190,7 @@ impl Scheduler {
     /// succeeded. While the guard is held, no job freezes others.
     ///
     /// # Errors
-    /// The database's own, or a manifest that can't be read.
+    /// The database's own.
     pub async fn frozen_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
         let guard = self.0.freezing.lock().await;
         let mut connection = self.0.storage.read().await?;
@@ -191,7 +202,13 @@ impl Scheduler {
         let digests = blocking(move || {
             let mut digests = HashSet::new();
             for folder in folders {
-                digests.extend(spec::read_manifest(&folder)?.into_iter().map(|sample| sample.sha256));
+                match spec::read_manifest(&folder) {
+                    Ok(samples) => digests.extend(samples.into_iter().map(|sample| sample.sha256)),
+                    // Deleted meanwhile, or of a job that can't be resumed in any case.
+                    Err(error) => {
+                        tracing::warn!(path = %folder.display(), %error, "a manifest can't be read");
+                    }
+                }
             }
             Ok(digests)
         });

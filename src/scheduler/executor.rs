@@ -22,9 +22,9 @@ use crate::{
     training::{control::Command, events::Event},
 };
 
-/// A trainer looks for commands once a batch; one that has not ended so long after a cancel is
-/// killed.
-const CANCEL_WITHIN: Duration = Duration::from_secs(20);
+/// A trainer looks for commands once a batch; one that has not ended so long after a cancel, or
+/// after its own last word, is killed.
+const END_WITHIN: Duration = Duration::from_secs(20);
 
 /// Settings of glibc's allocator; others pass them over. By default each of the network's feature
 /// maps, over 100 MB in a batch of 32, is mapped, zeroed page by page and unmapped at every step:
@@ -46,10 +46,13 @@ impl Scheduler {
                 tracing::error!(job.id = %id, %error, "a trainer can't be started");
                 Ending::Failed(JobError {
                     code: "trainer_not_started".to_owned(),
-                    detail: "the trainer could not be started; the server's log says why".to_owned(),
+                    detail: "the trainer could not be started; the server's log says why"
+                        .to_owned(),
                 })
             }
         };
+        // Before the books: once they say `queued`, another trainer may stand here.
+        self.running().remove(&id);
         self.settle(id, ending, asked).await;
     }
 
@@ -91,13 +94,14 @@ impl Scheduler {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are piped");
         };
+        let mut deadline = None;
         // A person may have asked before this trainer was there to be told.
         if let Some(request) = self.requested(id).await {
             tell(&mut stdin, request).await;
             note(asked, request);
+            deadline = (request == Command::Cancel).then(|| Instant::now() + END_WITHIN);
         }
         let mut lines = BufReader::new(stdout).lines();
-        let mut deadline = None;
         let mut last = None;
         loop {
             tokio::select! {
@@ -106,6 +110,7 @@ impl Scheduler {
                         Ok(event) => {
                             if let Some(ending) = self.take(id, event).await {
                                 last = Some(ending);
+                                deadline = Some(Instant::now() + END_WITHIN);
                             }
                         }
                         Err(_) => tracing::warn!(job.id = %id, line, "not an event"),
@@ -117,7 +122,7 @@ impl Scheduler {
                     tell(&mut stdin, command).await;
                     note(asked, command);
                     if command == Command::Cancel {
-                        deadline = Some(Instant::now() + CANCEL_WITHIN);
+                        deadline = Some(Instant::now() + END_WITHIN);
                     }
                 }
                 () = self.0.shutdown.cancelled(), if *asked != Asked::Suspend => {
@@ -135,7 +140,10 @@ impl Scheduler {
         let status = child.wait().await;
         last.unwrap_or_else(|| match status {
             Ok(status) => Ending::Died(death(status)),
-            Err(error) => Ending::Died(JobError { code: "trainer_killed".to_owned(), detail: error.to_string() }),
+            Err(error) => Ending::Died(JobError {
+                code: "trainer_killed".to_owned(),
+                detail: error.to_string(),
+            }),
         })
     }
 

@@ -134,7 +134,10 @@ impl Scheduler {
                 Ok(Tick::Started) => continue,
                 Ok(Tick::Idle) => POLL_EVERY,
                 Err(error) => {
-                    tracing::error!(error = crate::telemetry::chain(&error), "the queue can't be read");
+                    tracing::error!(
+                        error = crate::telemetry::chain(&error),
+                        "the queue can't be read"
+                    );
                     Duration::from_secs(1)
                 }
             };
@@ -148,8 +151,9 @@ impl Scheduler {
         self.0.executors.wait().await;
     }
 
-    /// Takes the jobs up again that were running when the last server ended, by whatever end. No
-    /// attempt is counted: the trainer had not failed.
+    /// Takes the jobs up again that were running when the last server ended, by whatever end.
+    /// The attempt counts: where it was the job that took the whole machine down, it must not do
+    /// so for ever.
     ///
     /// # Errors
     /// The database's own.
@@ -158,10 +162,14 @@ impl Scheduler {
         for id in jobs::with_status(&mut transaction, JobStatus::Running).await? {
             let Some(job) = jobs::get(&mut transaction, id).await? else { continue };
             if jobs::requested(&mut transaction, id).await? == Some(Request::Cancel) {
-                jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None).await?;
+                jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None)
+                    .await?;
+            } else if job.attempts >= outcome::MAX_ATTEMPTS {
+                let error = outcome::server_died();
+                let (from, to) = (JobStatus::Running, JobStatus::Interrupted);
+                jobs::finish(&mut transaction, id, from, to, Some(&error)).await?;
             } else {
-                let attempts = job.attempts.saturating_sub(1);
-                jobs::requeue(&mut transaction, id, JobStatus::Running, attempts).await?;
+                jobs::requeue(&mut transaction, id, JobStatus::Running, job.attempts).await?;
                 tracing::info!(job.id = %id, "a job goes on that the last server left running");
             }
             self.announce(&mut transaction, id).await?;
@@ -190,7 +198,6 @@ impl Scheduler {
         let scheduler = self.clone();
         self.0.executors.spawn(async move {
             scheduler.execute(id, receiver).await;
-            scheduler.running().remove(&id);
             scheduler.0.wake.notify_one();
         });
         Ok(Tick::Started)

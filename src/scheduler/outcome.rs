@@ -67,7 +67,20 @@ pub(super) fn death(status: ExitStatus) -> JobError {
         Some(signal) => format!("was ended by signal {signal}"),
         None => format!("ended with {status} and gave no reason"),
     };
-    JobError { code: "trainer_killed".to_owned(), detail: format!("the trainer {how}; the job's log may have more") }
+    JobError {
+        code: "trainer_killed".to_owned(),
+        detail: format!("the trainer {how}; the job's log may have more"),
+    }
+}
+
+/// Says that a job's trainers went down with the server once too often.
+pub(super) fn server_died() -> JobError {
+    JobError {
+        code: "server_killed".to_owned(),
+        detail: format!(
+            "the server ended abruptly {MAX_ATTEMPTS} times while the job ran; where memory ran out, try a smaller batch_size"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ impl Scheduler {
             Event::Finished => return Some(Ending::Finished),
             Event::Cancelled => return Some(Ending::Cancelled),
             Event::Suspended => return Some(Ending::Suspended),
-            Event::Failed { code, detail } => return Some(Ending::Failed(JobError { code, detail })),
+            Event::Failed { code, detail } => {
+                return Some(Ending::Failed(JobError { code, detail }));
+            }
             // The next one is a second away.
             Event::Progress(_) => drop(self.write_down(id, &event).await),
             _ => self.insist(id, || self.write_down(id, &event)).await,
@@ -48,7 +50,9 @@ impl Scheduler {
                 self.announce(connection, id).await?;
             }
             Event::Progress(progress) => job_events::progress(connection, id, *progress).await?,
-            Event::Epoch { metrics, best } => job_events::epoch(connection, id, metrics, *best).await?,
+            Event::Epoch { metrics, best } => {
+                job_events::epoch(connection, id, metrics, *best).await?
+            }
             Event::Evaluation(score) => job_events::evaluation(connection, id, score).await?,
             Event::Finished | Event::Cancelled | Event::Suspended | Event::Failed { .. } => {}
         }
@@ -89,12 +93,7 @@ impl Scheduler {
         }
     }
 
-    async fn close(
-        &self,
-        id: JobId,
-        ending: Ending,
-        asked: Asked,
-    ) -> Result<(), storage::Error> {
+    async fn close(&self, id: JobId, ending: Ending, asked: Asked) -> Result<(), storage::Error> {
         let mut transaction = self.0.storage.write().await?;
         let connection = &mut *transaction;
         let attempts = jobs::get(connection, id).await?.map_or(0, |job| job.attempts);

@@ -63,9 +63,15 @@ pub async fn started(
 ///
 /// # Errors
 /// The database's own.
-pub async fn progress(connection: &mut SqliteConnection, id: JobId, progress: Progress) -> Result<()> {
+pub async fn progress(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    progress: Progress,
+) -> Result<()> {
     let progress = Json(progress);
-    sqlx::query!("UPDATE jobs SET progress = ? WHERE id = ?", progress, id).execute(connection).await?;
+    sqlx::query!("UPDATE jobs SET progress = ? WHERE id = ?", progress, id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -98,6 +104,16 @@ pub async fn epoch(
     if best {
         let EpochMetrics { epoch, val_loss, val_accuracy, .. } = *metrics;
         set_best(connection, id, Best { epoch, val_loss, val_accuracy }).await?;
+    }
+    let said = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM job_events WHERE job_id = ? AND epoch = ?) AS "said!: bool""#,
+        id,
+        metrics.epoch
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if said {
+        return Ok(());
     }
     append(connection, id, "epoch", Some(metrics.epoch), metrics).await
 }
@@ -136,7 +152,9 @@ pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> 
 /// # Errors
 /// The database's own.
 pub async fn model(connection: &mut SqliteConnection, id: JobId, model: ModelId) -> Result<()> {
-    sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id).execute(connection).await?;
+    sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -147,8 +165,9 @@ async fn append(
     epoch: Option<u32>,
     data: &(impl Serialize + Sync),
 ) -> Result<()> {
-    let data = serde_json::to_string(data)
-        .map_err(|error| super::Error::Damaged(format!("an event that can't be written: {error}")))?;
+    let data = serde_json::to_string(data).map_err(|error| {
+        super::Error::Damaged(format!("an event that can't be written: {error}"))
+    })?;
     sqlx::query!(
         "INSERT INTO job_events (job_id, kind, epoch, data) VALUES (?, ?, ?, ?)",
         id,
@@ -165,7 +184,11 @@ async fn append(
 ///
 /// # Errors
 /// The database's own.
-pub async fn after(connection: &mut SqliteConnection, id: JobId, last: i64) -> Result<Vec<StoredEvent>> {
+pub async fn after(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    last: i64,
+) -> Result<Vec<StoredEvent>> {
     Ok(sqlx::query_as!(
         StoredEvent,
         "SELECT id, kind, data FROM job_events WHERE job_id = ? AND id > ? ORDER BY id LIMIT 1000",

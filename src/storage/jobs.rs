@@ -187,7 +187,10 @@ pub async fn get(connection: &mut SqliteConnection, id: JobId) -> Result<Option<
 ///
 /// # Errors
 /// The database's own.
-pub async fn with_status(connection: &mut SqliteConnection, status: JobStatus) -> Result<Vec<JobId>> {
+pub async fn with_status(
+    connection: &mut SqliteConnection,
+    status: JobStatus,
+) -> Result<Vec<JobId>> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: JobId" FROM jobs WHERE status = ? ORDER BY id"#,
         status
@@ -274,7 +277,11 @@ pub async fn requeue(
 ///
 /// # Errors
 /// The database's own.
-pub async fn request(connection: &mut SqliteConnection, id: JobId, request: Request) -> Result<bool> {
+pub async fn request(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    request: Request,
+) -> Result<bool> {
     let word = match request {
         Request::Cancel => "cancel",
         Request::Stop => "stop",
@@ -312,11 +319,9 @@ pub async fn requested(connection: &mut SqliteConnection, id: JobId) -> Result<O
 /// # Errors
 /// The database's own.
 pub async fn delete(connection: &mut SqliteConnection, id: JobId) -> Result<bool> {
-    let done = sqlx::query!(
-        "DELETE FROM jobs WHERE id = ? AND status NOT IN ('queued', 'running')",
-        id
-    )
-    .execute(connection)
-    .await?;
+    let done =
+        sqlx::query!("DELETE FROM jobs WHERE id = ? AND status NOT IN ('queued', 'running')", id)
+            .execute(connection)
+            .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -5,8 +5,8 @@
 //! caller owns the transaction; a transaction never spans more than one step of a job.
 
 pub mod datasets;
-pub mod job_events;
 pub mod images;
+pub mod job_events;
 pub mod jobs;
 pub mod models;
 pub mod statistics;
@@ -127,15 +127,14 @@ impl Storage {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Whether the database takes writes: begins a write and takes it back.
+    /// Whether the database takes writes: makes one that changes nothing.
     ///
     /// # Errors
     /// It does not.
     pub async fn check(&self) -> Result<()> {
         let mut transaction = self.write().await?;
         sqlx::query!("UPDATE serving SET id = 1").execute(&mut *transaction).await?;
-        transaction.rollback().await?;
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     /// Ends all connections, and with the last one the write-ahead log.

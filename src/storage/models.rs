@@ -10,7 +10,7 @@ use crate::domain::{
     recipe::Recipe,
 };
 
-/// Notes a model whose file lies in its place. Once more does nothing.
+/// Notes a model whose file lies in its place; the same model written again takes its place.
 ///
 /// # Errors
 /// Its name is taken.
@@ -23,7 +23,8 @@ pub async fn insert(connection: &mut SqliteConnection, card: &ModelCard, bytes: 
         "INSERT INTO models (id, name, recipe, architecture, classes, job_id, dataset, dataset_version,
                              val_loss, val_accuracy, test_accuracy, parameters, bytes, created_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO NOTHING",
+         ON CONFLICT (id) DO UPDATE SET test_accuracy = excluded.test_accuracy, bytes = excluded.bytes,
+                                         created_at = excluded.created_at",
         card.id,
         card.name,
         card.recipe,

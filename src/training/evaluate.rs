@@ -57,20 +57,17 @@ impl Tally {
 }
 
 /// Binary cross-entropy of each image, `[n]`, for logits and labels `[n]`.
-#[must_use]
 pub fn losses(logits: &Tensor, labels: &Tensor) -> Tensor {
     logits.binary_cross_entropy_with_logits::<Tensor>(labels, None, None, Reduction::None)
 }
 
 /// The labels of `samples` as a network's targets: 0 or 1, `[n]`.
-#[must_use]
 pub fn targets(samples: &[Sample], compute: Compute) -> Tensor {
     let labels: Vec<f32> = samples.iter().map(|sample| sample.label as f32).collect();
     Tensor::from_slice(&labels).to_device(compute.device)
 }
 
 /// The images of `samples` as a network takes them, `[n, 3, height, width]`, channels last.
-#[must_use]
 pub fn inputs(pixels: &Pixels, samples: &[Sample], compute: Compute) -> Tensor {
     unit_range(&pixels.gather(samples).to_device(compute.device), compute.kind())
 }

@@ -74,7 +74,10 @@ impl Failure {
                 format!("there is not enough memory; try a smaller batch_size ({first_line})"),
             );
         }
-        Self::new("internal", format!("the trainer met an error of its own; its log has more ({first_line})"))
+        Self::new(
+            "internal",
+            format!("the trainer met an error of its own; its log has more ({first_line})"),
+        )
     }
 }
 
@@ -100,9 +103,14 @@ mod tests {
     #[test]
     fn running_out_of_memory_is_told_from_other_panics() {
         let code = |message: &str| Failure::from_panic(&message.to_owned()).code;
-        assert_eq!(code("Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"), "out_of_memory");
         assert_eq!(
-            code("[enforce fail at alloc_cpu.cpp:116] . DefaultCPUAllocator: can't allocate memory: you tried"),
+            code("Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB\")"),
+            "out_of_memory"
+        );
+        assert_eq!(
+            code(
+                "[enforce fail at alloc_cpu.cpp:116] . DefaultCPUAllocator: can't allocate memory: you tried"
+            ),
             "out_of_memory"
         );
         assert_eq!(code("index out of bounds"), "internal");

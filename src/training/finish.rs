@@ -40,8 +40,7 @@ pub fn finish(
         .map_err(|reason| Failure::new("bad_job", format!("the best epoch's weights: {reason}")))?;
     let test = if test.is_empty() { None } else { Some(judge(&task, &network, test, best.epoch)?) };
     report(&task, Phase::Saving, best.epoch, 0, 1);
-    // As it will be asked, alone and on the CPU, through the whole of the preprocessing.
-    let canaries = canary::logits(&network, &preprocessing, task.compute)
+    let canaries = canary::logits(&network, &preprocessing)
         .map_err(|reason| Failure::new("internal", format!("the canary images: {reason}")))?;
     let spec = &job.spec;
     let card = ModelCard {
@@ -68,6 +67,7 @@ pub fn finish(
         created_at: Timestamp::now(),
         canaries,
     };
+    task.control.check_unless_stopped()?;
     model_file::save(&job.folder.join(MODEL), &card, &network.tensors())?;
     Ok(())
 }
@@ -86,5 +86,12 @@ fn judge(task: &Task<'_>, network: &Cnn, test: &[Sample], epoch: u32) -> Result<
 
 fn report(task: &Task<'_>, phase: Phase, epoch: u32, step: u64, steps: u64) {
     let epochs = task.params.epochs;
-    task.events.send(&Event::Progress(Progress { phase, epoch, epochs, step, steps, eta_seconds: None }));
+    task.events.send(&Event::Progress(Progress {
+        phase,
+        epoch,
+        epochs,
+        step,
+        steps,
+        eta_seconds: None,
+    }));
 }

@@ -90,8 +90,12 @@ impl<'a> Learner<'a> {
         };
         if let Some(checkpoint) = checkpoint {
             learner.restore(checkpoint).map_err(|reason| {
-                Failure::new("bad_job", format!("the job's checkpoint does not fit its network: {reason}"))
+                Failure::new(
+                    "bad_job",
+                    format!("the job's checkpoint does not fit its network: {reason}"),
+                )
             })?;
+            learner.say_last_epoch();
         }
         Ok(learner)
     }
@@ -128,7 +132,12 @@ impl<'a> Learner<'a> {
 
     fn is_over(&self) -> bool {
         let Params { epochs, early_stopping_patience, .. } = *self.task.params;
-        policy::is_over(self.position.epoch, epochs, self.position.best.as_ref(), early_stopping_patience)
+        policy::is_over(
+            self.position.epoch,
+            epochs,
+            self.position.best.as_ref(),
+            early_stopping_patience,
+        )
     }
 
     /// One epoch, or what was left of it.
@@ -214,6 +223,7 @@ impl<'a> Learner<'a> {
             step: 0,
             partial: Partial::default(),
             best: self.position.best,
+            last: Some(metrics),
             seconds_per_epoch: Some(mean + (seconds - mean) / f64::from(epoch)),
         };
         self.save()?;
@@ -227,8 +237,15 @@ impl<'a> Learner<'a> {
             best,
             "epoch complete"
         );
-        self.task.events.send(&Event::Epoch { metrics, best });
+        self.say_last_epoch();
         Ok(())
+    }
+
+    fn say_last_epoch(&self) {
+        if let Some(metrics) = self.position.last {
+            let best = self.position.best.is_some_and(|best| best.epoch == metrics.epoch);
+            self.task.events.send(&Event::Epoch { metrics, best });
+        }
     }
 
     fn save(&self) -> Result<(), End> {
@@ -236,7 +253,11 @@ impl<'a> Learner<'a> {
             position: self.position.clone(),
             weights: self.network.tensors(),
             optimizer: self.optimizer.state(),
-            best_weights: self.best_weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+            best_weights: self
+                .best_weights
+                .iter()
+                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+                .collect(),
         })?)
     }
 
@@ -275,7 +296,14 @@ impl<'a> Learner<'a> {
             epochs_left: epochs.saturating_sub(epoch),
         };
         let eta_seconds = policy::eta_seconds(pace);
-        self.task.events.send(&Event::Progress(Progress { phase, epoch, epochs, step, steps, eta_seconds }));
+        self.task.events.send(&Event::Progress(Progress {
+            phase,
+            epoch,
+            epochs,
+            step,
+            steps,
+            eta_seconds,
+        }));
     }
 }
 

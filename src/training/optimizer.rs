@@ -22,8 +22,10 @@ impl RmsProp {
     /// An optimizer of `weights`, whose memory it changes, with velocities of zero.
     #[must_use]
     pub fn new(weights: Tensors, learning_rate: f64) -> Self {
-        let velocities =
-            weights.iter().map(|(name, weight)| (name.clone(), weight.zeros_like().detach())).collect();
+        let velocities = weights
+            .iter()
+            .map(|(name, weight)| (name.clone(), weight.zeros_like().detach()))
+            .collect();
         Self { learning_rate, weights, velocities }
     }
 
@@ -36,7 +38,8 @@ impl RmsProp {
             let slots = self.weights.values_mut().zip(self.velocities.values_mut());
             for ((weight, velocity), gradient) in slots.zip(&gradients) {
                 let _ = velocity.lerp_(&gradient.square(), 1.0 - RHO);
-                let _ = weight.subtract_(&(gradient * learning_rate / (&*velocity + EPSILON).sqrt_()));
+                let _ =
+                    weight.subtract_(&(gradient * learning_rate / (&*velocity + EPSILON).sqrt_()));
             }
         });
     }
@@ -44,7 +47,10 @@ impl RmsProp {
     /// The velocities by the names of the weights. They share the optimizer's memory.
     #[must_use]
     pub fn state(&self) -> Tensors {
-        self.velocities.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+        self.velocities
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect()
     }
 
     /// Takes up the state of another optimizer of the same weights.

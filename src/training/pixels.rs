@@ -5,10 +5,12 @@
 //! Only trainers use it, several at a time; one fills it while the others wait.
 //!
 //! ```text
-//! cache/180x180.rgb     slot i is bytes i·97,200 to (i+1)·97,200
-//! cache/180x180.index   SHA-256 of the image in slot i, 32 bytes each
-//! cache/180x180.lock    held while filling
+//! cache/180x180-v1.rgb     slot i is bytes i·97,200 to (i+1)·97,200
+//! cache/180x180-v1.index   SHA-256 of the image in slot i, 32 bytes each
+//! cache/180x180-v1.lock    held while filling
 //! ```
+//!
+//! `v1` is [`vision::VERSION`]: pixels of a program that decoded otherwise are never mixed in.
 //!
 //! Bytes are synced before their hash is written, so that a hash never points at half an image.
 
@@ -29,7 +31,10 @@ use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
 use super::failure::{End, Failure};
-use crate::domain::dataset::{Digest, Sample};
+use crate::{
+    domain::dataset::{Digest, Sample},
+    vision,
+};
 
 /// Images decoded between two syncs: what a crash costs.
 const SYNC_EVERY: usize = 256;
@@ -81,19 +86,18 @@ impl Pixels {
     ) -> Result<Self, End> {
         let paths = Paths::new(folder, size);
         let _lock = paths.lock(&mut || progress(0))?;
-        let mut filling = Filling::open(&paths, size).map_err(|error| Failure::io(&paths.pixels, &error))?;
+        let mut filling =
+            Filling::open(&paths, size).map_err(|error| Failure::io(&paths.pixels, &error))?;
         let missing: Vec<&Sample> =
             samples.iter().filter(|sample| !filling.slots.contains_key(&sample.sha256)).collect();
         let ready = samples.len() - missing.len();
         progress(ready)?;
-        let result = decode_all(&missing, size, threads, &decode, |done, digest, image| {
+        // What is not synced when this breaks off is cut away by the next trainer.
+        let damaged = decode_all(&missing, size, threads, &decode, |done, digest, image| {
             filling.push(digest, image).map_err(|error| Failure::io(&paths.pixels, &error))?;
             progress(ready + done)
-        });
-        // What was decoded stays, whatever became of the rest.
-        let synced = filling.sync().map_err(|error| Failure::io(&paths.pixels, &error));
-        let damaged = result?;
-        synced?;
+        })?;
+        filling.sync().map_err(|error| Failure::io(&paths.pixels, &error))?;
         if !damaged.is_empty() {
             return Err(bad_images(&damaged).into());
         }
@@ -104,7 +108,6 @@ impl Pixels {
     ///
     /// # Panics
     /// Never for samples that [`Pixels::prepare`] was given.
-    #[must_use]
     pub fn gather(&self, samples: &[Sample]) -> Tensor {
         let slots: Vec<i64> = samples.iter().map(|sample| self.slots[&sample.sha256]).collect();
         self.images.index_select(0, &Tensor::from_slice(&slots))
@@ -160,7 +163,8 @@ struct Paths {
 
 impl Paths {
     fn new(folder: &Path, Size { width, height }: Size) -> Self {
-        let path = |extension| folder.join(format!("{width}x{height}.{extension}"));
+        let version = vision::VERSION;
+        let path = |extension| folder.join(format!("{width}x{height}-v{version}.{extension}"));
         Self { pixels: path("rgb"), index: path("index"), lock: path("lock") }
     }
 
@@ -187,6 +191,8 @@ struct Filling {
     pixels: File,
     index: File,
     slots: HashMap<Digest, i64>,
+    /// Slots that the index names; a hash may stand there twice.
+    count: i64,
     /// Written to `pixels` since the last sync, in the order of their slots.
     unsynced: Vec<Digest>,
 }
@@ -202,7 +208,7 @@ impl Filling {
         pixels.set_len((whole * size.bytes()) as u64)?;
         let (hashes, _) = hashes.as_chunks::<DIGEST>();
         let slots = hashes.iter().take(whole).map(|hash| Digest(*hash)).zip(0..).collect();
-        Ok(Self { pixels, index, slots, unsynced: Vec::new() })
+        Ok(Self { pixels, index, slots, count: whole as i64, unsynced: Vec::new() })
     }
 
     fn push(&mut self, digest: Digest, image: &[u8]) -> io::Result<()> {
@@ -214,9 +220,14 @@ impl Filling {
     fn sync(&mut self) -> io::Result<()> {
         self.pixels.sync_data()?;
         let hashes: Vec<u8> = self.unsynced.iter().flat_map(|digest| digest.0).collect();
-        self.index.write_all(&hashes)?;
-        let next = self.slots.len() as i64;
-        self.slots.extend(self.unsynced.drain(..).zip(next..));
+        if let Err(error) = self.index.write_all(&hashes).and_then(|()| self.index.sync_data()) {
+            // Half a write names slots that are not there.
+            self.index.set_len(self.count as u64 * DIGEST as u64)?;
+            return Err(error);
+        }
+        let added = self.unsynced.len() as i64;
+        self.slots.extend(self.unsynced.drain(..).zip(self.count..));
+        self.count += added;
         Ok(())
     }
 
@@ -225,7 +236,7 @@ impl Filling {
         // and cut off nothing but what no index names.
         let map = unsafe { Mmap::map(&self.pixels) }?;
         let (height, width) = (i64::from(size.height), i64::from(size.width));
-        let shape = [self.slots.len() as i64, height, width, 3];
+        let shape = [self.count, height, width, 3];
         let strides = [height * width * 3, width * 3, 3, 1];
         // SAFETY: the map covers every slot, and lives as long as the tensor beside it, which
         // nothing else keeps: `gather` copies.

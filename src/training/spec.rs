@@ -87,8 +87,7 @@ impl Job {
         };
         let spec = fs::read(folder.join(SPEC)).map_err(|error| bad(SPEC, &error))?;
         let spec: Spec = serde_json::from_slice(&spec).map_err(|error| bad(SPEC, &error))?;
-        let samples =
-            read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
+        let samples = read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
         if version_of(&samples) != spec.dataset_version {
             return Err(Failure::new(
                 "bad_dataset",

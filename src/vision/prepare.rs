@@ -29,7 +29,11 @@ impl PrepareError {
 ///
 /// # Errors
 /// It can't be decoded within `limits`.
-pub fn prepare(bytes: &[u8], limits: &Limits, preprocessing: &Preprocessing) -> Result<Vec<u8>, PrepareError> {
+pub fn prepare(
+    bytes: &[u8],
+    limits: &Limits,
+    preprocessing: &Preprocessing,
+) -> Result<Vec<u8>, PrepareError> {
     let mut pixels = vec![0; preprocessing.bytes()];
     prepare_into(bytes, limits, preprocessing, &mut pixels)?;
     Ok(pixels)

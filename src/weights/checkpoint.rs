@@ -15,7 +15,7 @@ use super::{
     Error,
     tensors::{self, Tensors},
 };
-use crate::domain::job::Best;
+use crate::domain::{job::Best, metrics::EpochMetrics};
 
 /// Where training stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Position {
     pub partial: Partial,
     /// The best epoch so far.
     pub best: Option<Best>,
+    /// What was measured of the last completed epoch: said again by a trainer that goes on from
+    /// here, since the one before it may have died between saving and saying it.
+    pub last: Option<EpochMetrics>,
     /// Mean seconds of the epochs so far, to estimate the rest.
     pub seconds_per_epoch: Option<f64>,
 }
@@ -86,12 +89,15 @@ impl Checkpoints {
     /// It could not be written; the older ones are all still there.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let position = &checkpoint.position;
-        let path = self.folder.join(format!("{:05}-{:09}.safetensors", position.epoch, position.step));
+        let path =
+            self.folder.join(format!("{:05}-{:09}.safetensors", position.epoch, position.step));
         let text = serde_json::to_string(position)
             .map_err(|error| Error::Content { path: path.clone(), reason: error.to_string() })?;
         let parts = [&checkpoint.weights, &checkpoint.optimizer, &checkpoint.best_weights];
         let named = PARTS.iter().zip(parts).flat_map(|(prefix, tensors)| {
-            tensors.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
+            tensors
+                .iter()
+                .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
         });
         tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
         for old in self.newest_first().into_iter().skip(KEPT) {
@@ -134,10 +140,9 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
     let position = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     let mut parts = [Tensors::new(), Tensors::new(), Tensors::new()];
     for (name, tensor) in tensors {
-        let part = PARTS
-            .iter()
-            .zip(&mut parts)
-            .find_map(|(prefix, part)| name.strip_prefix(prefix).map(|name| (part, name.to_owned())));
+        let part = PARTS.iter().zip(&mut parts).find_map(|(prefix, part)| {
+            name.strip_prefix(prefix).map(|name| (part, name.to_owned()))
+        });
         match part {
             Some((part, name)) => part.insert(name, tensor),
             None => return Err(content(format!("tensor `{name}` is of no part"))),

@@ -41,14 +41,16 @@ pub fn load_card(path: &Path) -> Result<ModelCard, Error> {
 
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {
     let content = |reason| Error::Content { path: path.to_owned(), reason };
-    let text = metadata
-        .get(METADATA_KEY)
-        .ok_or_else(|| content("its header has no model card: it was not made by pawprint".to_owned()))?;
+    let text = metadata.get(METADATA_KEY).ok_or_else(|| {
+        content("its header has no model card: it was not made by pawprint".to_owned())
+    })?;
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| content(format!("its model card: {error}")))?;
     // Looked at first: the card of a newer form need not read as ours.
     if let Some(format) = value["format"].as_u64().filter(|&format| format > u64::from(FORMAT)) {
-        return Err(content(format!("its model card has form {format}, and this pawprint reads up to {FORMAT}")));
+        return Err(content(format!(
+            "its model card has form {format}, and this pawprint reads up to {FORMAT}"
+        )));
     }
     serde_json::from_value(value).map_err(|error| content(format!("its model card: {error}")))
 }

@@ -23,7 +23,11 @@ pub type Tensors = BTreeMap<String, Tensor>;
 ///
 /// # Errors
 /// The file system refused; nothing is left behind then but what was at `path` before.
-pub fn save(path: &Path, metadata: HashMap<String, String>, tensors: &Tensors) -> Result<(), Error> {
+pub fn save(
+    path: &Path,
+    metadata: HashMap<String, String>,
+    tensors: &Tensors,
+) -> Result<(), Error> {
     let io_error = |source| Error::Io { path: path.to_owned(), source };
     let views = tensors.iter().map(|(name, tensor)| (name, Stored::new(tensor)));
     let bytes = safetensors::serialize(views, Some(metadata))
@@ -192,7 +196,8 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         save(&path, HashMap::new(), &some_tensors()).unwrap();
         // Every write to this device fails as on a full disk.
-        std::os::unix::fs::symlink("/dev/full", folder.path().join("x.safetensors.partial")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("x.safetensors.partial"))
+            .unwrap();
         let error = save(&path, HashMap::new(), &some_tensors()).unwrap_err();
         if cfg!(target_os = "linux") {
             assert!(error.is_disk_full(), "{error:?}");

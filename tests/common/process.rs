@@ -1,4 +1,5 @@
 //! A server as a user starts it: the built binary, in a process of its own that can be killed.
+#![allow(clippy::panic, clippy::expect_used, reason = "a test that can't go on may stop there")]
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -91,14 +92,21 @@ impl Process {
     }
 
     /// Reads a job's events until `wanted` gives something.
-    pub async fn event<T>(&self, job: &str, mut wanted: impl FnMut(&str, &Value) -> Option<T>) -> T {
+    pub async fn event<T>(
+        &self,
+        job: &str,
+        mut wanted: impl FnMut(&str, &Value) -> Option<T>,
+    ) -> T {
         let read = async {
-            let mut response = self.request(Method::GET, &format!("/jobs/{job}/events")).send().await.unwrap();
+            let mut response =
+                self.request(Method::GET, &format!("/jobs/{job}/events")).send().await.unwrap();
             let mut text = String::new();
             while let Some(chunk) = response.chunk().await.unwrap() {
                 text.push_str(std::str::from_utf8(&chunk).unwrap());
                 while let Some((event, rest)) = text.split_once("\n\n") {
-                    let field = |name| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                    let field = |name| {
+                        event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+                    };
                     let found = field("event:").zip(field("data:")).and_then(|(kind, data)| {
                         wanted(kind, &serde_json::from_str(data).unwrap())
                     });
@@ -115,7 +123,8 @@ impl Process {
 
     /// Waits until that epoch is complete.
     pub async fn epoch(&self, job: &str, number: u64) {
-        self.event(job, |kind, data| (kind == "epoch" && data["epoch"] == number).then_some(())).await;
+        self.event(job, |kind, data| (kind == "epoch" && data["epoch"] == number).then_some(()))
+            .await;
     }
 
     /// Waits until the job is over, and gives it.
@@ -124,8 +133,10 @@ impl Process {
         let begun = Instant::now();
         loop {
             // The events end when the job is over.
-            let events = self.request(Method::GET, &format!("/jobs/{job}/events")).send().await.unwrap();
-            let _ = tokio::time::timeout(PATIENCE, events.bytes()).await.expect("the job never ends");
+            let events =
+                self.request(Method::GET, &format!("/jobs/{job}/events")).send().await.unwrap();
+            let _ =
+                tokio::time::timeout(PATIENCE, events.bytes()).await.expect("the job never ends");
             let job = self.get(&format!("/jobs/{job}")).await;
             if over.iter().any(|status| job["status"] == *status) {
                 return job;
@@ -137,7 +148,12 @@ impl Process {
     /// The numbers of the epochs in a job's metrics.
     pub async fn epochs(&self, job: &str) -> Vec<u64> {
         let metrics = self.get(&format!("/jobs/{job}/metrics")).await;
-        metrics["epochs"].as_array().unwrap().iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect()
+        metrics["epochs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|epoch| epoch["epoch"].as_u64().unwrap())
+            .collect()
     }
 
     /// The weights of a finished job's model, by name.
@@ -145,7 +161,8 @@ impl Process {
         let path = format!("/models/{}/download", job["model_id"].as_str().unwrap());
         let bytes = self.request(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec()));
+        let tensors =
+            file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec()));
         let mut weights: Vec<_> = tensors.collect();
         weights.sort();
         weights

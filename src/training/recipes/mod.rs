@@ -98,8 +98,10 @@ fn decode(
         &job.samples,
         spec.threads,
         |sample, image| {
-            let bytes = blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
-            vision::prepare_into(&bytes, &limits, preprocessing, image).map_err(|error| error.to_string())
+            let bytes =
+                blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
+            vision::prepare_into(&bytes, &limits, preprocessing, image)
+                .map_err(|error| error.to_string())
         },
         |ready| {
             control.check_unless_stopped()?;
