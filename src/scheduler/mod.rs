@@ -1,8 +1,8 @@
 //! The queue of jobs: takes them in, runs a few at a time, each in a child process, and writes
 //! down what becomes of them.
 //!
-//! One task ticks (here), one task watches each running trainer ([`executor`]); what trainers
-//! report goes into rows through [`progress`]. Called by `http::jobs`; owned by `app`.
+//! One task ticks (here), one task watches each running trainer (`executor`); what trainers
+//! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
 
 mod commands;
 mod executor;

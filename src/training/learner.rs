@@ -121,6 +121,8 @@ impl<'a> Learner<'a> {
                 Err(End::Stopped) => break,
                 Err(End::Suspended) => {
                     self.save()?;
+                    let Position { epoch, step, .. } = self.position;
+                    tracing::info!(epoch, step, "suspended, its state saved");
                     return Err(End::Suspended);
                 }
                 Err(end) => return Err(end),
