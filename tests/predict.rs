@@ -4,7 +4,12 @@
 
 mod common;
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use common::{encode, huge_png, photo, picture, process::Process};
@@ -178,6 +183,25 @@ async fn a_model_file_answers_without_a_server_and_one_that_drifted_is_refused()
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("canary image"), "{said}");
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let body = vec![0; 32 << 20];
+    for path in ["/datasets/nothing/archive", "/nothing"] {
+        let mut connection = TcpStream::connect(server.address()).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        connection.write_all(&body).unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404", "{path}");
+    }
 }
 
 #[tokio::test]

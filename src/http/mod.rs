@@ -7,6 +7,7 @@ pub mod auth;
 pub mod body;
 pub mod datasets;
 pub mod detached;
+pub mod drain;
 pub mod error;
 pub mod extract;
 pub mod images;

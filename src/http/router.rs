@@ -17,7 +17,7 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, images, jobs, models, predict, problem::Problem, state::AppState, system,
+    auth, datasets, drain, images, jobs, models, predict, problem::Problem, state::AppState, system,
 };
 
 /// The whole API.
@@ -64,6 +64,7 @@ pub fn router(state: AppState) -> Router {
 
     open.merge(guarded)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

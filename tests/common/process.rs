@@ -53,6 +53,11 @@ impl Process {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
+    /// Its address, as `host:port`.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Sends a request and gives its status and JSON.
     pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = self.request(method, path);
