@@ -20,6 +20,7 @@ use crate::{
         router::router,
         state::{App, AppState},
     },
+    pretrained::Pretrained,
     registry::Registry,
     scheduler::Scheduler,
     storage::Storage,
@@ -50,11 +51,13 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let shutdown = CancellationToken::new();
     let datasets = Datasets::new(storage.clone(), &data_dir, datasets::Limits::from(&config));
     let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
+    let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
     let scheduler = Scheduler::new(
         config.clone(),
         Arc::clone(&data_dir),
         storage.clone(),
         datasets.clone(),
+        pretrained.clone(),
         registry.clone(),
         shutdown.clone(),
     );
@@ -69,6 +72,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         data_dir,
         storage,
         datasets,
+        pretrained,
         scheduler,
         registry,
         decoders,

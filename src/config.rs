@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread};
 
 use clap::{Args, ValueEnum};
 
-use crate::vision;
+use crate::{pretrained::Sources, vision};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,6 +105,10 @@ pub struct ServeConfig {
     /// Seconds that requests and trainers get to end when the server is asked to stop
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
+
+    /// Where VGG16 weights are downloaded from (tests name a server of their own)
+    #[arg(skip)]
+    pub weights: Sources,
 
     /// The program that trains; this one where it is left out (tests name the built binary)
     #[arg(skip)]

@@ -7,6 +7,7 @@
 //! cache/                    decoded images; may be deleted while no server runs
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
+//! weights/                  VGG16 weights, see `pretrained`
 //! tmp/                      uploads under way; emptied at start
 //! ```
 
@@ -123,6 +124,12 @@ impl DataDir {
     #[must_use]
     pub fn model(&self, id: ModelId) -> PathBuf {
         self.models().join(format!("{id}.safetensors"))
+    }
+
+    /// Weights that others trained.
+    #[must_use]
+    pub fn weights(&self) -> PathBuf {
+        self.root.join("weights")
     }
 
     /// Files that are not yet what they are to be, on the same file system.

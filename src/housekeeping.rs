@@ -21,7 +21,7 @@ use crate::{
     scheduler, storage,
     storage::{jobs, models},
     telemetry::chain,
-    training::pixels,
+    training::cache,
 };
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -91,7 +91,7 @@ fn remove_unknown(
         fs::remove_file(path)?;
     }
     let images = walkdir::WalkDir::new(data_dir.blobs()).min_depth(2).into_iter().count();
-    pixels::discard_outgrown(&data_dir.cache(), images)
+    cache::discard_useless(&data_dir.cache(), images)
 }
 
 /// What lies in `folder` under an id that is not `known`. An id is younger than its row's

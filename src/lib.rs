@@ -10,10 +10,11 @@
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
+//! | [`pretrained`] | the VGG16 weights: taken in, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
 //! | [`datasets`] | uploads, archives, blobs, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
-//! | [`weights`] | model files and checkpoints | server and trainer |
+//! | [`weights`] | model files, checkpoints, readers of others' weights | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
 //! | [`storage`] | the only SQL | server |
@@ -33,6 +34,7 @@ pub mod domain;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod pretrained;
 pub mod registry;
 pub mod scheduler;
 pub mod storage;

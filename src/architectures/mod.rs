@@ -3,10 +3,67 @@
 //! Used by the trainer, and by the thread that owns a model in the server.
 
 pub mod cnn;
+mod layers;
+pub mod vgg16;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub use cnn::Cnn;
+pub use vgg16::Vgg16;
+
+use crate::{
+    domain::model::{Architecture, Normalise},
+    weights::tensors::Tensors,
+};
+
+/// A network of one of the architectures, for those who only ask it.
+#[derive(Debug)]
+pub enum Network {
+    /// The small network.
+    Cnn(Cnn),
+    /// VGG16 under the notebook's head.
+    Vgg16(Vgg16),
+}
+
+impl Network {
+    /// The network of that architecture with these weights.
+    ///
+    /// # Errors
+    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    pub fn from_tensors(
+        architecture: Architecture,
+        tensors: Tensors,
+        device: Device,
+    ) -> Result<Self, String> {
+        Ok(match architecture {
+            Architecture::Cnn => Self::Cnn(Cnn::from_tensors(tensors, device)?),
+            Architecture::Vgg16 => Self::Vgg16(Vgg16::from_tensors(tensors, device)?),
+        })
+    }
+
+    /// Logits `[n]` for normalised images `[n, 3, 180, 180]`, fp32 or bf16.
+    pub fn forward(&self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Cnn(network) => network.forward(images),
+            Self::Vgg16(network) => network.forward(images),
+        }
+    }
+
+    /// The weights by name. They share the network's memory.
+    #[must_use]
+    pub fn tensors(&self) -> Tensors {
+        match self {
+            Self::Cnn(network) => network.tensors(),
+            Self::Vgg16(network) => network.tensors(),
+        }
+    }
+}
+
+/// Numbers in all of `tensors`.
+#[must_use]
+pub fn parameters(tensors: &Tensors) -> u64 {
+    tensors.values().map(|tensor| tensor.numel() as u64).sum()
+}
 
 /// `tensor`, of four dimensions, with the same values laid out channels last: what convolutions
 /// on the CPU and on CUDA's matrix units read without reordering.
@@ -14,8 +71,28 @@ pub fn channels_last(tensor: &Tensor) -> Tensor {
     tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
-/// RGB bytes as a network takes them: `[n, height, width, 3]` in, `[n, 3, height, width]` of
-/// `kind` in 0 to 1 out, channels last.
-pub fn unit_range(pixels: &Tensor, kind: Kind) -> Tensor {
-    pixels.permute([0, 3, 1, 2]).to_kind(kind) * (1.0 / 255.0)
+/// Pixels in 0 to 255 as a network takes them: `[n, height, width, 3]` RGB, bytes or numbers, in;
+/// `[n, 3, height, width]` of `kind` out, channels last.
+pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
+    // Filled where they are needed: a copy to the GPU would wait for it.
+    let constants = |values: [f64; 3]| {
+        Tensor::cat(
+            &values.map(|value| Tensor::full([1], value, (Kind::Float, pixels.device()))),
+            0,
+        )
+    };
+    let normalised = match normalise {
+        // In one pass where the kind allows it.
+        Normalise::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
+        Normalise::Caffe => {
+            pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])
+        }
+        Normalise::Torch => {
+            let mean = constants([0.485, 0.456, 0.406].map(|mean| mean * 255.0));
+            let scale =
+                constants([0.229, 0.224, 0.225].map(|deviation: f64| (deviation * 255.0).recip()));
+            (pixels.to_kind(Kind::Float) - mean) * scale
+        }
+    };
+    normalised.to_kind(kind).permute([0, 3, 1, 2])
 }

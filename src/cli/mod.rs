@@ -26,6 +26,7 @@ mod serve;
 mod source;
 mod train;
 mod watch;
+mod weights;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -82,6 +83,8 @@ enum Command {
     Predict(predict::Predict),
     /// List models, and which one is in service
     Models(models::Models),
+    /// The VGG16 weights that two of the recipes begin with
+    Weights(weights::Weights),
     /// Ask the server on this machine whether it lives
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -134,6 +137,7 @@ pub fn run(cli: Cli) -> ExitCode {
             None => ask(&predict.client, async |s| predict.run(s).await),
         },
         Command::Models(models) => ask(&models.client, async |s| models.run(s).await),
+        Command::Weights(weights) => ask(weights.client(), async |s| weights.run(s).await),
         Command::Healthcheck(check) => check.run().into(),
     }
 }

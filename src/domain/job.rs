@@ -108,8 +108,14 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Downloading the weights to begin with.
+    Downloading,
     /// Reading and decoding images.
     Preparing,
+    /// Computing what the frozen part of the network makes of each image.
+    Extracting,
+    /// Training the head alone, before fine-tuning.
+    TrainingHead,
     /// Optimizer steps.
     Training,
     /// Judging the epoch on the validation split.
@@ -129,7 +135,8 @@ pub struct Progress {
     pub epoch: u32,
     /// Epochs in all, where nothing stops it earlier.
     pub epochs: u32,
-    /// Steps done in this phase: images while preparing, else batches.
+    /// Steps done in this phase: bytes while downloading, images while preparing and
+    /// extracting, else batches.
     pub step: u64,
     /// Steps of this phase in all.
     pub steps: u64,
@@ -140,7 +147,7 @@ pub struct Progress {
 /// The best epoch so far: the one of the lowest validation loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Its number, from 1.
+    /// Its number, from 1; 0 where fine-tuning has not beaten what it began with.
     pub epoch: u32,
     /// Its loss on the validation split.
     pub val_loss: f64,

@@ -5,6 +5,7 @@
 //! valid learning rate is) is tested without a server.
 
 pub mod dataset;
+pub mod evaluation;
 pub mod ids;
 pub mod job;
 pub mod metrics;

@@ -15,6 +15,8 @@ use super::{
 pub enum Architecture {
     /// Five convolutions and a dense layer, `architectures::cnn`.
     Cnn,
+    /// VGG16 under two dense layers, `architectures::vgg16`.
+    Vgg16,
 }
 
 impl Architecture {
@@ -23,6 +25,7 @@ impl Architecture {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cnn => "cnn",
+            Self::Vgg16 => "vgg16",
         }
     }
 }
@@ -42,12 +45,13 @@ pub struct Preprocessing {
 
 impl Preprocessing {
     /// RGB in 0 to 1 at 180×180: what the small network takes.
-    pub const UNIT_180: Self = Self {
-        width: 180,
-        height: 180,
-        resize: Resize::BilinearAntialiased,
-        normalise: Normalise::UnitRange,
-    };
+    pub const UNIT_180: Self = Self::at_180(Normalise::UnitRange);
+
+    /// 180×180, the size of the reference notebook.
+    #[must_use]
+    pub const fn at_180(normalise: Normalise) -> Self {
+        Self { width: 180, height: 180, resize: Resize::BilinearAntialiased, normalise }
+    }
 
     /// Bytes of one image that is ready.
     #[must_use]
@@ -71,6 +75,20 @@ pub enum Resize {
 pub enum Normalise {
     /// RGB, divided by 255.
     UnitRange,
+    /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' VGG16.
+    Caffe,
+    /// RGB divided by 255, minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225:
+    /// torchvision's VGG16.
+    Torch,
+}
+
+/// Weights that others trained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pretrained {
+    /// Whose they are.
+    pub origin: String,
+    /// SHA-256 of the file that they came in.
+    pub sha256: Digest,
 }
 
 /// The card of a model, in the header of its file: where it comes from and how to ask it.
@@ -94,6 +112,9 @@ pub struct ModelCard {
     pub recipe: Recipe,
     /// With which parameters.
     pub params: Params,
+    /// The weights it began with, where they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<Pretrained>,
     /// On which dataset.
     pub dataset: Name,
     /// On which version of it.

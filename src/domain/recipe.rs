@@ -4,23 +4,35 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::JobId;
+
 /// One way to train a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
     /// A small convolutional network from random weights.
     ScratchCnn,
+    /// The same network, its photos flipped, turned and zoomed anew in each epoch.
+    AugmentedCnn,
+    /// A new head over the features of a VGG16 that others trained.
+    Vgg16Features,
+    /// The same, and then the last block of the VGG16 trained as well.
+    Vgg16Finetune,
 }
 
 impl Recipe {
     /// Every recipe, simplest first.
-    pub const ALL: [Self; 1] = [Self::ScratchCnn];
+    pub const ALL: [Self; 4] =
+        [Self::ScratchCnn, Self::AugmentedCnn, Self::Vgg16Features, Self::Vgg16Finetune];
 
     /// The word of the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ScratchCnn => "scratch_cnn",
+            Self::AugmentedCnn => "augmented_cnn",
+            Self::Vgg16Features => "vgg16_features",
+            Self::Vgg16Finetune => "vgg16_finetune",
         }
     }
 
@@ -31,22 +43,43 @@ impl Recipe {
             Self::ScratchCnn => {
                 "A small convolutional network, trained from random weights on your photos alone."
             }
+            Self::AugmentedCnn => {
+                "The same network, which sees each photo flipped, turned and zoomed anew in each epoch, and so learns less by heart."
+            }
+            Self::Vgg16Features => {
+                "VGG16 as others trained it sees each photo once; only a small classifier over what it saw is trained."
+            }
+            Self::Vgg16Finetune => {
+                "First as vgg16_features, then the last block of VGG16 is trained as well, in small steps, on augmented photos."
+            }
         }
+    }
+
+    /// Whether it begins with the weights of a VGG16 that others trained.
+    #[must_use]
+    pub const fn needs_vgg16(self) -> bool {
+        matches!(self, Self::Vgg16Features | Self::Vgg16Finetune)
     }
 
     /// The parameters a job gets where it names none.
     #[must_use]
     pub const fn defaults(self) -> Params {
+        let common = Params {
+            epochs: 30,
+            batch_size: 32,
+            learning_rate: 1e-3,
+            seed: 0,
+            early_stopping_patience: None,
+            precision: PrecisionChoice::Auto,
+            device: DeviceChoice::Auto,
+            head_epochs: None,
+            head_from: None,
+        };
         match self {
-            Self::ScratchCnn => Params {
-                epochs: 30,
-                batch_size: 32,
-                learning_rate: 1e-3,
-                seed: 0,
-                early_stopping_patience: None,
-                precision: PrecisionChoice::Auto,
-                device: DeviceChoice::Auto,
-            },
+            Self::ScratchCnn => common,
+            Self::AugmentedCnn => Params { epochs: 50, ..common },
+            Self::Vgg16Features => Params { epochs: 20, ..common },
+            Self::Vgg16Finetune => Params { learning_rate: 1e-5, head_epochs: Some(20), ..common },
         }
     }
 }
@@ -135,6 +168,13 @@ pub struct Params {
     pub precision: PrecisionChoice,
     /// The device asked for.
     pub device: DeviceChoice,
+    /// Fine-tuning: passes that train the head alone before, with the learning rate and batches
+    /// of `vgg16_features`, 1 to 10,000; absent where the head comes from another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_epochs: Option<u32>,
+    /// Fine-tuning: the `vgg16_features` job whose head is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_from: Option<JobId>,
 }
 
 /// What a request says of the parameters; the rest are the recipe's defaults.
@@ -156,6 +196,11 @@ pub struct ParamOverrides {
     pub precision: Option<PrecisionChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_epochs: Option<u32>,
+    /// Name or id of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_from: Option<String>,
 }
 
 /// A parameter outside its range.
@@ -174,58 +219,70 @@ pub struct InvalidParam {
 const MAX_SEED: u64 = (1 << 53) - 1;
 
 impl ParamOverrides {
-    /// The overrides over the recipe's defaults.
+    /// The overrides over the recipe's defaults. `head_from` is left for the scheduler to find.
     ///
     /// # Errors
-    /// The first parameter outside its range.
+    /// The first parameter that is outside its range or that the recipe does not have.
     pub fn resolve(&self, recipe: Recipe) -> Result<Params, InvalidParam> {
+        self.check(recipe)?;
         let defaults = recipe.defaults();
-        let params = Params {
+        Ok(Params {
             epochs: self.epochs.unwrap_or(defaults.epochs),
             batch_size: self.batch_size.unwrap_or(defaults.batch_size),
             learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
             seed: self.seed.unwrap_or(defaults.seed),
-            early_stopping_patience: self
-                .early_stopping_patience
-                .or(defaults.early_stopping_patience),
+            early_stopping_patience: self.early_stopping_patience,
             precision: self.precision.unwrap_or(defaults.precision),
             device: self.device.unwrap_or(defaults.device),
-        };
-        let checks = [
-            (
-                "epochs",
-                "1 to 10000",
-                (1..=10_000).contains(&params.epochs),
-                params.epochs.to_string(),
-            ),
-            (
-                "batch_size",
-                "1 to 1024",
-                (1..=1_024).contains(&params.batch_size),
-                params.batch_size.to_string(),
-            ),
-            (
-                "learning_rate",
-                "above 0 and at most 10000",
-                params.learning_rate > 0.0 && params.learning_rate <= 10_000.0,
-                params.learning_rate.to_string(),
-            ),
-            ("seed", "0 to 9007199254740991", params.seed <= MAX_SEED, params.seed.to_string()),
-            (
-                "early_stopping_patience",
-                "1 to 10000",
-                params
-                    .early_stopping_patience
-                    .is_none_or(|patience| (1..=10_000).contains(&patience)),
-                params.early_stopping_patience.unwrap_or_default().to_string(),
-            ),
-        ];
-        for (field, expected, holds, actual) in checks {
-            if !holds {
-                return Err(InvalidParam { field, expected, actual });
-            }
+            head_epochs: match self.head_from {
+                Some(_) => None,
+                None => self.head_epochs.or(defaults.head_epochs),
+            },
+            head_from: None,
+        })
+    }
+
+    fn check(&self, recipe: Recipe) -> Result<(), InvalidParam> {
+        for (field, epochs) in [
+            ("epochs", self.epochs),
+            ("early_stopping_patience", self.early_stopping_patience),
+            ("head_epochs", self.head_epochs),
+        ] {
+            check(field, epochs, "1 to 10000", |epochs| (1..=10_000).contains(epochs))?;
         }
-        Ok(params)
+        check("batch_size", self.batch_size, "1 to 1024", |size| (1..=1_024).contains(size))?;
+        check("learning_rate", self.learning_rate, "above 0 and at most 10000", |rate| {
+            *rate > 0.0 && *rate <= 10_000.0
+        })?;
+        check("seed", self.seed, "0 to 9007199254740991", |seed| *seed <= MAX_SEED)?;
+        let finetune = recipe == Recipe::Vgg16Finetune;
+        check("head_epochs", self.head_epochs, "left out: only vgg16_finetune has it", |_| {
+            finetune
+        })?;
+        check(
+            "head_from",
+            self.head_from.as_deref(),
+            "left out: only vgg16_finetune has it",
+            |_| finetune,
+        )?;
+        check("head_epochs", self.head_epochs, "left out where head_from is given", |_| {
+            self.head_from.is_none()
+        })
+    }
+}
+
+/// Checks a parameter, if it is given.
+fn check<T: fmt::Display>(
+    field: &'static str,
+    value: Option<T>,
+    expected: &'static str,
+    holds: impl Fn(&T) -> bool,
+) -> Result<(), InvalidParam> {
+    match value {
+        Some(value) if !holds(&value) => {
+            Err(InvalidParam { field, expected, actual: value.to_string() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -260,5 +317,20 @@ mod tests {
             Some("early_stopping_patience")
         );
         assert_eq!(field(none()), None);
+    }
+
+    #[test]
+    fn what_belongs_to_fine_tuning_is_refused_elsewhere_and_a_head_comes_from_one_place() {
+        let field = |overrides: &ParamOverrides, recipe| {
+            overrides.resolve(recipe).err().map(|invalid| invalid.field)
+        };
+        let epochs = ParamOverrides { head_epochs: Some(3), ..ParamOverrides::default() };
+        let from = ParamOverrides { head_from: Some("x".into()), ..ParamOverrides::default() };
+        assert_eq!(field(&epochs, Recipe::Vgg16Features), Some("head_epochs"));
+        assert_eq!(field(&from, Recipe::ScratchCnn), Some("head_from"));
+        assert_eq!(epochs.resolve(Recipe::Vgg16Finetune).unwrap().head_epochs, Some(3));
+        assert_eq!(from.resolve(Recipe::Vgg16Finetune).unwrap().head_epochs, None);
+        let both = ParamOverrides { head_epochs: Some(3), ..from };
+        assert_eq!(field(&both, Recipe::Vgg16Finetune), Some("head_epochs"));
     }
 }

@@ -8,7 +8,8 @@ use super::problem::Problem;
 use crate::{
     datasets::{self, archive::ArchiveError, report::Report},
     inference::EngineError,
-    registry, scheduler, storage, vision,
+    pretrained, registry, scheduler, storage, vision,
+    weights::vgg16::ConvertError,
 };
 
 impl From<storage::Error> for Problem {
@@ -36,6 +37,8 @@ impl From<scheduler::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
                     .with("field", format!("params.{}", invalid.field))
             }
+            Error::Head(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+                .with("field", "params.head_from"),
             Error::Status { .. } => Self::new(StatusCode::CONFLICT, "wrong_status", detail),
             Error::Folder(source) if source.kind() == std::io::ErrorKind::StorageFull => {
                 disk_full()
@@ -59,6 +62,24 @@ impl From<registry::Error> for Problem {
             }
             Error::InService(_) => Self::new(StatusCode::CONFLICT, "in_service", detail),
             Error::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<pretrained::Error> for Problem {
+    fn from(error: pretrained::Error) -> Self {
+        use pretrained::Error;
+        let detail = error.to_string();
+        match error {
+            Error::Convert(error) if error.is_disk_full() => disk_full(),
+            Error::Convert(ConvertError::Io { .. }) | Error::Io { .. } => Self::internal(&error),
+            Error::Convert(ConvertError::TooLarge { .. }) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+            }
+            Error::Convert(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "weights_unusable", detail)
+            }
+            Error::Downloading => Self::new(StatusCode::CONFLICT, "downloading", detail),
         }
     }
 }

@@ -19,3 +19,4 @@ pub mod problem;
 pub mod router;
 pub mod state;
 pub mod system;
+pub mod weights;

@@ -17,7 +17,8 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, drain, images, jobs, models, predict, problem::Problem, state::AppState, system,
+    auth, datasets, drain, images, jobs, models, predict, problem::Problem, state::AppState,
+    system, weights,
 };
 
 /// The whole API.
@@ -55,10 +56,15 @@ pub fn router(state: AppState) -> Router {
         .route("/models/{model}/download", get(models::download))
         .route("/predict", post(predict::predict));
 
+    let weights = Router::new()
+        .route("/weights/vgg16", get(weights::show).put(weights::put))
+        .route("/weights/vgg16/download", post(weights::download));
+
     let guarded = about
         .merge(datasets)
         .merge(jobs)
         .merge(models)
+        .merge(weights)
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::ServeConfig, data_dir::DataDir, datasets::Datasets, registry::Registry,
-    scheduler::Scheduler, storage::Storage,
+    config::ServeConfig, data_dir::DataDir, datasets::Datasets, pretrained::Pretrained,
+    registry::Registry, scheduler::Scheduler, storage::Storage,
 };
 
 /// The rooms of a running server.
@@ -21,6 +21,8 @@ pub struct App {
     pub storage: Storage,
     /// Its datasets.
     pub datasets: Datasets,
+    /// Its VGG16 weights.
+    pub pretrained: Pretrained,
     /// Its jobs.
     pub scheduler: Scheduler,
     /// Its models.

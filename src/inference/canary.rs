@@ -4,12 +4,11 @@
 //! the network. A model whose answers have drifted (other preprocessing, other decoder, other
 //! weights) is refused when it is loaded instead of answering quietly worse.
 
-use tch::{Device, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{
-    architectures::{Cnn, unit_range},
-    domain::{model::Preprocessing, recipe::Precision},
-    training::device::Compute,
+    architectures::{Network, normalise},
+    domain::model::Preprocessing,
     vision,
 };
 
@@ -26,16 +25,13 @@ fn tolerance(logit: f32) -> f32 {
     0.01 * (1.0 + logit.abs())
 }
 
-/// Where canaries are always judged, whatever the model was trained and serves on: so that what
-/// is compared differs in nothing else.
-const COMPUTE: Compute = Compute { device: Device::Cpu, precision: Precision::Fp32 };
-
-/// The network's logits for the canary images, one image at a time.
+/// The logits for the canary images of `network`, which must be on the CPU, one image at a time,
+/// in fp32: always judged alike, whatever the model was trained and serves on, so that what is
+/// compared differs in nothing else.
 ///
 /// # Errors
 /// A sentence: a canary image can't be decoded.
-pub fn logits(network: &Cnn, preprocessing: &Preprocessing) -> Result<Vec<f32>, String> {
-    let network = Cnn::from_tensors(network.tensors(), COMPUTE.device)?;
+pub fn logits(network: &Network, preprocessing: &Preprocessing) -> Result<Vec<f32>, String> {
     let limits = vision::Limits { max_pixels: 1 << 20 };
     let (width, height) = (preprocessing.width, preprocessing.height);
     let _no_grad = tch::no_grad_guard();
@@ -46,7 +42,8 @@ pub fn logits(network: &Cnn, preprocessing: &Preprocessing) -> Result<Vec<f32>, 
                 .map_err(|error| error.to_string())?;
             let pixels =
                 Tensor::from_slice(&pixels).reshape([1, i64::from(height), i64::from(width), 3]);
-            let logit = network.forward(&unit_range(&pixels, COMPUTE.kind()));
+            let input = normalise(&pixels, preprocessing.normalise, Kind::Float);
+            let logit = network.forward(&input);
             Ok(logit.double_value(&[0]) as f32)
         })
         .collect()
@@ -75,12 +72,15 @@ pub fn compare(recorded: &[f32], now: &[f32]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
+    use crate::architectures::Cnn;
 
     #[test]
     fn a_network_agrees_with_itself_and_not_with_another() {
         let preprocessing = Preprocessing::UNIT_180;
-        let network = Cnn::random(0, Device::Cpu);
+        let network = Network::Cnn(Cnn::random(0, Device::Cpu));
         let first = logits(&network, &preprocessing).unwrap();
         assert_eq!(first.len(), IMAGES.len());
         assert!(compare(&first, &logits(&network, &preprocessing).unwrap()).is_ok());

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::canary;
 use crate::{
-    architectures::{Cnn, unit_range},
+    architectures::{Network, normalise},
     domain::model::ModelCard,
     telemetry::chain,
     training::device::Compute,
-    weights::model_file,
+    weights::{model_file, tensors},
 };
 
 /// Images of one forward pass: a batch of a few stays in the processor's cache.
@@ -20,7 +20,7 @@ const BATCH: usize = 8;
 #[derive(Debug)]
 pub struct Loaded {
     card: ModelCard,
-    network: Cnn,
+    network: Network,
     compute: Compute,
 }
 
@@ -39,9 +39,14 @@ impl Loaded {
         let [_, _] = card.classes.names() else {
             return Err(Unusable("it has more than two classes".to_owned()));
         };
-        let network = Cnn::from_tensors(weights, compute.device).map_err(Unusable)?;
-        let now = canary::logits(&network, &card.preprocessing).map_err(Unusable)?;
+        let network = |weights, device| {
+            Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
+        };
+        let judge = network(tensors::share(&weights), Device::Cpu)?;
+        let now = canary::logits(&judge, &card.preprocessing).map_err(Unusable)?;
         canary::compare(&card.canaries, &now).map_err(Unusable)?;
+        let network =
+            if compute.device == Device::Cpu { judge } else { network(weights, compute.device)? };
         Ok(Self { card, network, compute })
     }
 
@@ -66,7 +71,11 @@ impl Loaded {
                 .map(|image| Tensor::f_from_data_size(image, &[height, width, 3], tch::Kind::Uint8))
                 .collect::<Result<Vec<_>, _>>()?;
             let images = Tensor::f_stack(&images, 0)?.f_to_device(self.compute.device)?;
-            let batch = self.network.forward(&unit_range(&images, self.compute.kind()));
+            let batch = self.network.forward(&normalise(
+                &images,
+                self.card.preprocessing.normalise,
+                self.compute.kind(),
+            ));
             logits.extend(Vec::<f64>::try_from(batch.to_kind(tch::Kind::Double))?);
         }
         Ok(logits)

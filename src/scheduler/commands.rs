@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
 
-use super::{Error, Scheduler};
+use super::{Error, Scheduler, weights::link};
 use crate::{
     domain::{
         JobId, ModelId, Name,
@@ -44,7 +44,7 @@ impl Scheduler {
     /// # Errors
     /// No such dataset, one that can't be trained on, a parameter out of its range, a taken name.
     pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
-        let params = new.params.resolve(new.recipe)?;
+        let mut params = new.params.resolve(new.recipe)?;
         let id = JobId::new();
         let name = match new.name {
             Some(name) => name,
@@ -54,6 +54,14 @@ impl Scheduler {
         let _frozen = self.0.freezing.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         check_trainable(&manifest.classes, &manifest.samples)?;
+        let given = match &new.params.head_from {
+            Some(reference) => {
+                let head = self.head_of(reference, &manifest.version).await?;
+                params.head_from = Some(head.job);
+                head.files
+            }
+            None => Vec::new(),
+        };
         let spec = Spec {
             job_id: id,
             model_id: ModelId::new(),
@@ -70,7 +78,11 @@ impl Scheduler {
         };
         let folder = self.0.data_dir.job(id);
         let samples = manifest.samples;
-        let created = blocking(move || spec::Job::create(&folder, &spec, &samples)).await;
+        let created = blocking(move || {
+            spec::Job::create(&folder, &spec, &samples)?;
+            given.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
+        })
+        .await;
         let row = jobs::NewJob {
             id,
             name,

@@ -39,10 +39,25 @@ const MALLOC: [(&str, &str); 4] = [
 
 impl Scheduler {
     /// Runs one trainer for the job to its end, and settles what becomes of the job.
-    pub(super) async fn execute(&self, id: JobId, commands: mpsc::UnboundedReceiver<Command>) {
+    pub(super) async fn execute(&self, id: JobId, mut commands: mpsc::UnboundedReceiver<Command>) {
         let mut asked = Asked::Nothing;
-        let ending = match self.start(id) {
-            Ok(child) => self.attend(id, child, commands, &mut asked).await,
+        let ending = match self.provide(id, &mut commands, &mut asked).await {
+            Err(ending) => ending,
+            Ok(()) => self.train(id, commands, &mut asked).await,
+        };
+        // Before the books: once they say `queued`, another trainer may stand here.
+        self.running().remove(&id);
+        self.settle(id, ending, asked).await;
+    }
+
+    async fn train(
+        &self,
+        id: JobId,
+        commands: mpsc::UnboundedReceiver<Command>,
+        asked: &mut Asked,
+    ) -> Ending {
+        match self.start(id) {
+            Ok(child) => self.attend(id, child, commands, asked).await,
             Err(error) => {
                 tracing::error!(job.id = %id, %error, "a trainer can't be started");
                 Ending::Failed(JobError {
@@ -51,10 +66,7 @@ impl Scheduler {
                         .to_owned(),
                 })
             }
-        };
-        // Before the books: once they say `queued`, another trainer may stand here.
-        self.running().remove(&id);
-        self.settle(id, ending, asked).await;
+        }
     }
 
     fn start(&self, id: JobId) -> io::Result<Child> {
@@ -153,7 +165,7 @@ impl Scheduler {
         Duration::from_secs(self.0.config.shutdown_seconds).mul_f64(0.8)
     }
 
-    async fn requested(&self, id: JobId) -> Option<Command> {
+    pub(super) async fn requested(&self, id: JobId) -> Option<Command> {
         let mut connection = self.0.storage.read().await.ok()?;
         match jobs::requested(&mut connection, id).await.ok()?? {
             Request::Cancel => Some(Command::Cancel),
@@ -168,7 +180,7 @@ async fn tell(stdin: &mut ChildStdin, command: Command) {
     let _ = stdin.flush().await;
 }
 
-fn note(asked: &mut Asked, command: Command) {
+pub(super) fn note(asked: &mut Asked, command: Command) {
     match command {
         Command::Cancel => *asked = Asked::Cancel,
         Command::Suspend => *asked = Asked::Suspend,

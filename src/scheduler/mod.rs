@@ -8,6 +8,7 @@ mod commands;
 mod executor;
 mod outcome;
 mod progress;
+mod weights;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ use crate::{
         job::{JobStatus, Request},
         recipe::InvalidParam,
     },
+    pretrained::Pretrained,
     registry::Registry,
     storage::{self, Storage, job_events, jobs},
     training::control::Command,
@@ -52,6 +54,9 @@ pub enum Error {
     /// A parameter is out of its range.
     #[error(transparent)]
     Param(#[from] InvalidParam),
+    /// The job whose head is to be taken won't do.
+    #[error("params.head_from: {0}")]
+    Head(String),
     /// The job's status does not allow it.
     #[error("the job is {status}, and {rule}")]
     Status {
@@ -81,6 +86,7 @@ struct Inner {
     data_dir: Arc<DataDir>,
     storage: Storage,
     datasets: Datasets,
+    pretrained: Pretrained,
     registry: Registry,
     shutdown: CancellationToken,
     wake: Notify,
@@ -109,6 +115,7 @@ impl Scheduler {
         data_dir: Arc<DataDir>,
         storage: Storage,
         datasets: Datasets,
+        pretrained: Pretrained,
         registry: Registry,
         shutdown: CancellationToken,
     ) -> Self {
@@ -117,6 +124,7 @@ impl Scheduler {
             data_dir,
             storage,
             datasets,
+            pretrained,
             registry,
             shutdown,
             wake: Notify::new(),

@@ -12,11 +12,15 @@ use super::{
 use crate::{
     domain::{
         JobId,
+        evaluation::Evaluation,
         job::{JobError, JobStatus},
         model::ModelCard,
     },
-    storage::{self, job_events, jobs, models},
-    training::{events::Event, finish::MODEL},
+    storage::{self, evaluations, job_events, jobs, models},
+    training::{
+        events::Event,
+        finish::{EVALUATION, MODEL},
+    },
     weights::model_file,
 };
 
@@ -53,10 +57,26 @@ impl Scheduler {
             Event::Epoch { metrics, best } => {
                 job_events::epoch(connection, id, metrics, *best).await?
             }
-            Event::Evaluation(score) => job_events::evaluation(connection, id, score).await?,
+            Event::Baseline(best) => job_events::set_best(connection, id, *best).await?,
+            Event::Evaluation(score) => {
+                if let Some(evaluation) = self.read_evaluation(id).await {
+                    evaluations::put(connection, id, &evaluation).await?;
+                }
+                job_events::evaluation(connection, id, score).await?;
+            }
             Event::Finished | Event::Cancelled | Event::Suspended | Event::Failed { .. } => {}
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// The evaluation that a trainer has just told of; it lies in the job's folder.
+    async fn read_evaluation(&self, id: JobId) -> Option<Evaluation> {
+        let path = self.0.data_dir.job(id).join(EVALUATION);
+        let read = blocking(move || Ok(serde_json::from_slice(&fs::read(path)?)?)).await;
+        read.inspect_err(|error| {
+            tracing::error!(job.id = %id, %error, "a job's evaluation can't be read");
+        })
+        .ok()
     }
 
     /// Settles what becomes of a job whose trainer has ended.

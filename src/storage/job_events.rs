@@ -118,7 +118,11 @@ pub async fn epoch(
     append(connection, id, "epoch", Some(metrics.epoch), metrics).await
 }
 
-async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) -> Result<()> {
+/// Notes the best epoch so far.
+///
+/// # Errors
+/// The database's own.
+pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) -> Result<()> {
     sqlx::query!(
         "UPDATE jobs SET best_epoch = ?, best_val_loss = ?, best_val_accuracy = ? WHERE id = ?",
         best.epoch,

@@ -5,6 +5,7 @@
 //! caller owns the transaction; a transaction never spans more than one step of a job.
 
 pub mod datasets;
+pub mod evaluations;
 pub mod images;
 pub mod job_events;
 pub mod jobs;

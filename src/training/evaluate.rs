@@ -1,14 +1,15 @@
-//! Judging a network on one split, predictions and labels together in one pass.
+//! Judging what is trained, predictions and labels together in one pass.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
-use super::{device::Compute, failure::End, pixels::Pixels};
-use crate::{
-    architectures::{Cnn, unit_range},
-    domain::{dataset::Sample, metrics::Score},
+use super::{
+    device::Compute,
+    failure::{End, Failure},
+    learner::Learnable,
 };
+use crate::domain::{dataset::Sample, evaluation::Judged, metrics::Score};
 
-/// What sums up over the images of an epoch or a split.
+/// What sums up over the images of an epoch.
 #[derive(Debug)]
 pub struct Tally {
     loss: Tensor,
@@ -64,34 +65,44 @@ pub fn losses(logits: &Tensor, labels: &Tensor) -> Tensor {
 /// The labels of `samples` as a network's targets: 0 or 1, `[n]`.
 pub fn targets(samples: &[Sample], compute: Compute) -> Tensor {
     let labels: Vec<f32> = samples.iter().map(|sample| sample.label as f32).collect();
-    Tensor::from_slice(&labels).to_device(compute.device)
+    // A few hundred bytes, not waited for.
+    Tensor::from_slice(&labels).to_device_(compute.device, Kind::Float, true, false)
 }
 
-/// The images of `samples` as a network takes them, `[n, 3, height, width]`, channels last.
-pub fn inputs(pixels: &Pixels, samples: &[Sample], compute: Compute) -> Tensor {
-    unit_range(&pixels.gather(samples).to_device(compute.device), compute.kind())
+/// Images of one pass: a batch of a few stays in the processor's cache, a GPU wants many.
+fn batch_size(compute: Compute) -> usize {
+    if compute.device == Device::Cpu { 8 } else { 128 }
 }
 
-/// Loss and accuracy of `network` over `samples`; `progress` is called with the batches done
-/// and may end it.
+/// Logits of `samples`, in their order; `progress` is called with the batches done and all of
+/// them, and may end it.
 ///
 /// # Errors
 /// What `progress` says.
-pub fn score(
-    network: &Cnn,
-    pixels: &Pixels,
+pub fn logits(
+    learnable: &dyn Learnable,
     samples: &[Sample],
-    batch_size: usize,
     compute: Compute,
-    mut progress: impl FnMut(u64) -> Result<(), End>,
-) -> Result<Score, End> {
+    mut progress: impl FnMut(u64, u64) -> Result<(), End>,
+) -> Result<Vec<f64>, End> {
     let _no_grad = tch::no_grad_guard();
-    let mut tally = Tally::new(compute);
-    for (done, batch) in (0..).zip(samples.chunks(batch_size)) {
-        progress(done)?;
-        let logits = network.forward(&inputs(pixels, batch, compute));
-        let labels = targets(batch, compute);
-        tally.add(&losses(&logits, &labels), &logits, &labels);
+    let batches = samples.chunks(batch_size(compute));
+    let all = batches.len() as u64;
+    let mut logits = Vec::with_capacity(batches.len());
+    for (done, batch) in (0..).zip(batches) {
+        progress(done, all)?;
+        logits.push(learnable.judge(batch));
     }
-    Ok(tally.score())
+    let logits = Tensor::cat(&logits, 0).to_kind(Kind::Double).to_device(Device::Cpu);
+    Vec::try_from(logits)
+        .map_err(|error: tch::TchError| Failure::new("internal", error.to_string()).into())
+}
+
+/// What was said of each of `samples`.
+#[must_use]
+pub fn judged(samples: &[Sample], logits: &[f64]) -> Vec<Judged> {
+    let pairs = samples.iter().zip(logits);
+    pairs
+        .map(|(sample, &logit)| Judged { image_id: sample.image_id, label: sample.label, logit })
+        .collect()
 }

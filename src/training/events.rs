@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    job::Progress,
+    job::{Best, Progress},
     metrics::{EpochMetrics, Score},
     recipe::Precision,
 };
@@ -25,6 +25,8 @@ pub enum Event {
     },
     /// How far it has come: at each change of phase, and at most once a second between.
     Progress(Progress),
+    /// What there is to beat was judged before the first epoch.
+    Baseline(Best),
     /// An epoch is complete and its checkpoint written.
     Epoch {
         /// What was measured.

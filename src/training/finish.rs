@@ -1,47 +1,90 @@
 //! What follows training: judging the best epoch on the test split, and writing the model.
 
+use std::{fs, path::Path};
+
 use super::{
     evaluate,
     events::Event,
     failure::{End, Failure},
-    learner::{Task, Trained},
+    learner::{Learnable, Task},
     spec::Job,
 };
 use crate::{
-    architectures::Cnn,
+    architectures::{Cnn, Network, parameters},
     domain::{
         Timestamp,
-        dataset::Sample,
-        job::{Phase, Progress},
+        dataset::{Sample, Split},
+        evaluation::{self, Evaluation},
+        job::{Best, Phase, Progress},
         metrics::Score,
-        model::{Architecture, ModelCard, Preprocessing},
+        model::{Architecture, ModelCard, Preprocessing, Pretrained},
     },
     inference::canary,
-    weights::model_file,
+    weights::{
+        model_file,
+        tensors::{self, Tensors},
+    },
 };
 
 /// File of the model in the job's folder.
 pub const MODEL: &str = "model.safetensors";
+/// File of the evaluation in the job's folder.
+pub const EVALUATION: &str = "evaluation.json";
 
-/// Judges `trained` on `test` and writes the model into the job's folder.
+/// The network that a recipe made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its layers.
+    pub architecture: Architecture,
+    /// All its weights, by name.
+    pub tensors: Tensors,
+    /// How it is asked.
+    pub preprocessing: Preprocessing,
+    /// The weights it began with, where they were not drawn.
+    pub pretrained: Option<Pretrained>,
+}
+
+impl Made {
+    /// A small network from random weights.
+    #[must_use]
+    pub fn cnn(network: &Cnn, preprocessing: Preprocessing) -> Self {
+        Self {
+            architecture: Architecture::Cnn,
+            tensors: network.tensors(),
+            preprocessing,
+            pretrained: None,
+        }
+    }
+}
+
+/// Judges `learnable`, which holds its `best` epoch, on `test`, and writes the evaluation and the
+/// model into the job's folder.
 ///
 /// # Errors
 /// Cancelled, suspended, or failed with `disk_full`.
 pub fn finish(
     job: &Job,
     task: Task<'_>,
+    learnable: &dyn Learnable,
+    best: Best,
     test: &[Sample],
-    architecture: Architecture,
-    preprocessing: Preprocessing,
-    trained: Trained,
+    made: Made,
 ) -> Result<(), End> {
-    let Trained { weights, best } = trained;
-    let network = Cnn::from_tensors(weights, task.compute.device)
-        .map_err(|reason| Failure::new("bad_job", format!("the best epoch's weights: {reason}")))?;
-    let test = if test.is_empty() { None } else { Some(judge(&task, &network, test, best.epoch)?) };
+    let test = if test.is_empty() {
+        None
+    } else {
+        let evaluation = judge(job, &task, learnable, best, test)?;
+        let score = evaluation.score();
+        save(&job.folder.join(EVALUATION), &evaluation)?;
+        task.events.send(&Event::Evaluation(score));
+        Some(score)
+    };
     report(&task, Phase::Saving, best.epoch, 0, 1);
-    let canaries = canary::logits(&network, &preprocessing)
-        .map_err(|reason| Failure::new("internal", format!("the canary images: {reason}")))?;
+    let Made { architecture, tensors, preprocessing, pretrained } = made;
+    let internal = |reason| Failure::new("internal", reason);
+    let network = Network::from_tensors(architecture, tensors::share(&tensors), tch::Device::Cpu)
+        .map_err(internal)?;
+    let canaries = canary::logits(&network, &preprocessing).map_err(internal)?;
     let spec = &job.spec;
     let card = ModelCard {
         format: model_file::FORMAT,
@@ -53,6 +96,7 @@ pub fn finish(
         preprocessing,
         recipe: spec.recipe,
         params: spec.params.clone(),
+        pretrained,
         dataset: spec.dataset.clone(),
         dataset_version: spec.dataset_version,
         job_id: spec.job_id,
@@ -63,25 +107,48 @@ pub fn finish(
             accuracy: best.val_accuracy,
         },
         test,
-        parameters: network.parameters(),
+        parameters: parameters(&tensors),
         created_at: Timestamp::now(),
         canaries,
     };
     task.control.check_unless_stopped()?;
-    model_file::save(&job.folder.join(MODEL), &card, &network.tensors())?;
+    model_file::save(&job.folder.join(MODEL), &card, &tensors)?;
     Ok(())
 }
 
-fn judge(task: &Task<'_>, network: &Cnn, test: &[Sample], epoch: u32) -> Result<Score, End> {
-    let batch_size = task.params.batch_size as usize;
-    let batches = test.len().div_ceil(batch_size) as u64;
-    report(task, Phase::Evaluating, epoch, 0, batches);
-    let score = evaluate::score(network, task.pixels, test, batch_size, task.compute, |_| {
-        task.control.check_unless_stopped()
-    })?;
-    tracing::info!(epoch, loss = score.loss, accuracy = score.accuracy, "judged on the test split");
-    task.events.send(&Event::Evaluation(score));
-    Ok(score)
+/// Judges on the test split; the threshold that it also tells of is chosen on the validation split.
+fn judge(
+    job: &Job,
+    task: &Task<'_>,
+    learnable: &dyn Learnable,
+    best: Best,
+    test: &[Sample],
+) -> Result<Evaluation, End> {
+    let judged = |samples: &[Sample]| {
+        let logits = evaluate::logits(learnable, samples, task.compute, |done, batches| {
+            if done == 0 {
+                report(task, Phase::Evaluating, best.epoch, done, batches);
+            }
+            task.control.check_unless_stopped()
+        })?;
+        Ok::<_, End>(evaluate::judged(samples, &logits))
+    };
+    let (validation, test) = (judged(task.validation)?, judged(test)?);
+    let evaluation = evaluation::evaluate(Split::Test, &job.spec.classes, &test, &validation);
+    tracing::info!(
+        epoch = best.epoch,
+        loss = evaluation.loss,
+        accuracy = evaluation.accuracy,
+        "judged on the test split"
+    );
+    Ok(evaluation)
+}
+
+fn save(path: &Path, evaluation: &Evaluation) -> Result<(), End> {
+    let json = serde_json::to_vec(evaluation)
+        .map_err(|error| Failure::new("internal", error.to_string()))?;
+    // Not renamed into place: it is read after the event that tells of it, and not otherwise.
+    Ok(fs::write(path, json).map_err(|error| Failure::io(path, &error))?)
 }
 
 fn report(task: &Task<'_>, phase: Phase, epoch: u32, step: u64, steps: u64) {

@@ -5,43 +5,69 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
 use super::{
-    batches,
     control::Control,
     device::Compute,
+    draws,
     evaluate::{self, Tally},
     events::{Event, Events},
     failure::{End, Failure},
     optimizer::RmsProp,
-    pixels::Pixels,
     policy::{self, Pace},
 };
 use crate::{
-    architectures::Cnn,
     domain::{
         dataset::Sample,
+        evaluation,
         job::{Best, Phase, Progress},
         metrics::{EpochMetrics, Score},
         recipe::Params,
     },
     weights::{
         checkpoint::{Checkpoint, Checkpoints, Partial, Position},
-        tensors::Tensors,
+        tensors::{self, Tensors},
     },
 };
 
 /// Progress is told, and a loss that is no number noticed, so often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// What a recipe trains: something that turns photos into logits.
+pub trait Learnable {
+    /// The weights that training changes, by name; they share memory with what computes.
+    fn weights(&self) -> Tensors;
+
+    /// Logits `[n]` of a batch to learn from, part of the autograd graph. What is random in it
+    /// is drawn from `generator`, or by libtorch's own.
+    fn train(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
+
+    /// Logits `[n]` of a batch to be judged on; nothing in it is random.
+    fn judge(&self, batch: &[Sample]) -> Tensor;
+}
+
+/// Which part of a job it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Training the head alone, before fine-tuning. Its epochs go to the log, not to the metrics.
+    Head,
+    /// The training that the job is about.
+    Main,
+    /// The same, over weights that are trained already: they stay where no epoch beats them.
+    FineTuning,
+}
+
 /// What a recipe gives the learner.
 #[derive(Debug, Clone, Copy)]
 pub struct Task<'a> {
-    /// The parameters of the job.
+    /// Which part of the job it is.
+    pub stage: Stage,
+    /// The parameters of this part.
     pub params: &'a Params,
     /// Where and how precisely to compute.
     pub compute: Compute,
-    /// The decoded images of both splits.
-    pub pixels: &'a Pixels,
     /// The training split.
     pub train: &'a [Sample],
     /// The validation split.
@@ -54,82 +80,95 @@ pub struct Task<'a> {
     pub events: &'a Events,
 }
 
-/// A network in training.
-#[derive(Debug)]
+/// Something in training.
 pub struct Learner<'a> {
     task: Task<'a>,
-    network: Cnn,
+    learnable: &'a dyn Learnable,
     optimizer: RmsProp,
     position: Position,
     best_weights: Tensors,
     reported: Cell<Instant>,
 }
 
-/// What training leaves.
-#[derive(Debug)]
-pub struct Trained {
-    /// The weights of the best epoch.
-    pub weights: Tensors,
-    /// That epoch.
-    pub best: Best,
-}
-
 impl<'a> Learner<'a> {
-    /// A learner of `network` that goes on from `checkpoint`, if there is one.
+    /// A learner that trains `learnable`, going on from `checkpoint` if there is one.
     ///
     /// # Errors
     /// `bad_job`: the checkpoint is of another network.
-    pub fn new(task: Task<'a>, network: Cnn, checkpoint: Option<Checkpoint>) -> Result<Self, End> {
+    pub fn new(
+        task: Task<'a>,
+        learnable: &'a dyn Learnable,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Self, End> {
         let mut learner = Self {
-            optimizer: RmsProp::new(network.tensors(), task.params.learning_rate),
+            optimizer: RmsProp::new(learnable.weights(), task.params.learning_rate),
             task,
-            network,
+            learnable,
             position: Position::default(),
             best_weights: Tensors::new(),
             reported: Cell::new(Instant::now()),
         };
         if let Some(checkpoint) = checkpoint {
-            learner.restore(checkpoint).map_err(|reason| {
-                Failure::new(
-                    "bad_job",
-                    format!("the job's checkpoint does not fit its network: {reason}"),
-                )
-            })?;
+            learner.restore(checkpoint).map_err(misfit)?;
+            learner.say_baseline();
             learner.say_last_epoch();
         }
         Ok(learner)
     }
 
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), String> {
-        self.network = Cnn::from_tensors(checkpoint.weights, self.task.compute.device)?;
-        self.optimizer = RmsProp::new(self.network.tensors(), self.task.params.learning_rate);
+        tensors::copy_into(&self.learnable.weights(), checkpoint.weights)?;
         self.optimizer.restore(checkpoint.optimizer)?;
         self.position = checkpoint.position;
         self.best_weights = checkpoint.best_weights;
         Ok(())
     }
 
-    /// Trains until the last epoch, until patience runs out, or until a person stops it.
+    /// Trains until the last epoch, until patience runs out, or until a person stops it; leaves
+    /// the weights of the best epoch in what it trained.
     ///
     /// # Errors
     /// Cancelled, suspended, or failed with `nan_loss`, `disk_full` or `nothing_to_keep`.
-    pub fn fit(mut self) -> Result<Trained, End> {
-        while !self.is_over() {
-            match self.epoch() {
-                Ok(()) => {}
-                // The epoch under way does not count.
-                Err(End::Stopped) => break,
-                Err(End::Suspended) => {
-                    self.save()?;
-                    let Position { epoch, step, .. } = self.position;
-                    tracing::info!(epoch, step, "suspended, its state saved");
-                    return Err(End::Suspended);
-                }
-                Err(end) => return Err(end),
+    pub fn fit(mut self) -> Result<Best, End> {
+        match self.epochs() {
+            // The epoch under way does not count.
+            Ok(()) | Err(End::Stopped) => {}
+            Err(End::Suspended) => {
+                self.save()?;
+                let Position { epoch, step, .. } = self.position;
+                tracing::info!(epoch, step, "suspended, its state saved");
+                return Err(End::Suspended);
             }
+            Err(end) => return Err(end),
         }
         let best = self.position.best.ok_or_else(Failure::nothing_to_keep)?;
-        Ok(Trained { weights: self.best_weights, best })
+        tensors::copy_into(&self.learnable.weights(), self.best_weights).map_err(misfit)?;
+        Ok(best)
+    }
+
+    fn epochs(&mut self) -> Result<(), End> {
+        if self.task.stage == Stage::FineTuning && self.position.best.is_none() {
+            self.judge_baseline()?;
+        }
+        while !self.is_over() {
+            self.epoch()?;
+        }
+        Ok(())
+    }
+
+    /// Judges the weights that training begins with: the first to beat.
+    fn judge_baseline(&mut self) -> Result<(), End> {
+        let score = self.validate(Clock { before: 0.0, started: Instant::now() })?;
+        self.best_weights = copy(&self.learnable.weights());
+        self.position.best =
+            Some(Best { epoch: 0, val_loss: score.loss, val_accuracy: score.accuracy });
+        tracing::info!(
+            val_loss = score.loss,
+            val_accuracy = score.accuracy,
+            "judged as it is before the first epoch"
+        );
+        self.say_baseline();
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
@@ -175,13 +214,15 @@ impl<'a> Learner<'a> {
 
     fn steps(&mut self, tally: &mut Tally, clock: Clock) -> Result<(), End> {
         let Task { params, compute, .. } = self.task;
-        let order = batches::shuffled(self.task.train, params.seed, self.position.epoch + 1);
+        let epoch = self.position.epoch + 1;
+        let order = draws::shuffled(self.task.train, params.seed, epoch);
         let steps = self.train_steps();
         self.report(Phase::Training, self.position.step, steps, clock);
         for batch in order.chunks(params.batch_size as usize).skip(self.position.step as usize) {
             self.task.control.check()?;
+            let mut generator = draws::of_step(params.seed, epoch, self.position.step);
             let labels = evaluate::targets(batch, compute);
-            let logits = self.network.forward(&evaluate::inputs(self.task.pixels, batch, compute));
+            let logits = self.learnable.train(batch, &mut generator);
             let losses = evaluate::losses(&logits, &labels);
             self.optimizer.step(&losses.mean(None));
             tally.add(&losses, &logits, &labels);
@@ -196,17 +237,14 @@ impl<'a> Learner<'a> {
 
     /// Judges the epoch on the validation split.
     fn validate(&self, clock: Clock) -> Result<Score, End> {
-        let Task { params, compute, pixels, validation, .. } = self.task;
-        let batch_size = params.batch_size as usize;
-        let batches = validation.len().div_ceil(batch_size) as u64;
-        self.report(Phase::Validating, 0, batches, clock);
-        let score =
-            evaluate::score(&self.network, pixels, validation, batch_size, compute, |done| {
-                if self.report_is_due() {
-                    self.report(Phase::Validating, done, batches, clock);
-                }
-                self.task.control.check()
-            })?;
+        let Task { validation, compute, .. } = self.task;
+        let logits = evaluate::logits(self.learnable, validation, compute, |done, batches| {
+            if done == 0 || self.report_is_due() {
+                self.report(Phase::Validating, done, batches, clock);
+            }
+            self.task.control.check()
+        })?;
+        let score = evaluation::score(&evaluate::judged(validation, &logits));
         self.check_loss(score.loss)?;
         Ok(score)
     }
@@ -216,7 +254,7 @@ impl<'a> Learner<'a> {
         let EpochMetrics { epoch, val_loss, val_accuracy, seconds, .. } = metrics;
         let best = policy::is_better(&metrics, self.position.best.as_ref());
         if best {
-            self.best_weights = copy(&self.network.tensors());
+            self.best_weights = copy(&self.learnable.weights());
             self.position.best = Some(Best { epoch, val_loss, val_accuracy });
         }
         let mean = self.position.seconds_per_epoch.unwrap_or(seconds);
@@ -243,7 +281,17 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
+    /// Says what there was to beat before the first epoch.
+    fn say_baseline(&self) {
+        if let Some(best) = self.position.best.filter(|best| best.epoch == 0) {
+            self.task.events.send(&Event::Baseline(best));
+        }
+    }
+
     fn say_last_epoch(&self) {
+        if self.task.stage == Stage::Head {
+            return;
+        }
         if let Some(metrics) = self.position.last {
             let best = self.position.best.is_some_and(|best| best.epoch == metrics.epoch);
             self.task.events.send(&Event::Epoch { metrics, best });
@@ -253,13 +301,9 @@ impl<'a> Learner<'a> {
     fn save(&self) -> Result<(), End> {
         Ok(self.task.checkpoints.save(&Checkpoint {
             position: self.position.clone(),
-            weights: self.network.tensors(),
+            weights: self.learnable.weights(),
             optimizer: self.optimizer.state(),
-            best_weights: self
-                .best_weights
-                .iter()
-                .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-                .collect(),
+            best_weights: tensors::share(&self.best_weights),
         })?)
     }
 
@@ -288,6 +332,7 @@ impl<'a> Learner<'a> {
     }
 
     fn report(&self, phase: Phase, step: u64, steps: u64, clock: Clock) {
+        let phase = if self.task.stage == Stage::Head { Phase::TrainingHead } else { phase };
         self.reported.set(Instant::now());
         let epochs = self.task.params.epochs;
         let epoch = self.position.epoch + 1;
@@ -320,6 +365,10 @@ impl Clock {
     fn seconds(self) -> f64 {
         self.before + self.started.elapsed().as_secs_f64()
     }
+}
+
+fn misfit(reason: String) -> Failure {
+    Failure::new("bad_job", format!("the job's checkpoint does not fit its network: {reason}"))
 }
 
 /// Tensors with memory of their own: the optimizer goes on changing the network's.

@@ -5,26 +5,34 @@
 //! ```text
 //! spec.json           what to train, and where the images lie       in, see `spec`
 //! manifest.jsonl      the frozen images, labels and splits          in
+//! vgg16.safetensors   the weights to begin with, for some recipes   in
+//! head.safetensors    the model whose head to begin with, for some  in
 //! standard input      `cancel`, `stop`, `suspend`; its end is ours  in, see `control`
 //! standard output     events, a JSON line each                      out, see `events`
 //! standard error      the log                                       out
 //! checkpoints/        the state after the last two saves            out
+//! evaluation.json     how the best epoch does on the test split     out
 //! model.safetensors   the model                                     out
 //! ```
 
-pub mod batches;
+pub mod augment;
+pub mod cache;
 pub mod control;
 pub mod device;
+pub mod draws;
 pub mod evaluate;
 pub mod events;
 pub mod failure;
+pub mod features;
 pub mod finish;
 pub mod learner;
 pub mod optimizer;
+pub mod photos;
 pub mod pixels;
 pub mod policy;
 pub mod recipes;
 pub mod spec;
+pub mod store;
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::weights::tensors::Tensors;
+use crate::weights::tensors::{self, Tensors};
 
 /// Decay of the running mean of squared gradients.
 const RHO: f64 = 0.9;
@@ -47,22 +47,15 @@ impl RmsProp {
     /// The velocities by the names of the weights. They share the optimizer's memory.
     #[must_use]
     pub fn state(&self) -> Tensors {
-        self.velocities
-            .iter()
-            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-            .collect()
+        tensors::share(&self.velocities)
     }
 
     /// Takes up the state of another optimizer of the same weights.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing or of another shape.
-    pub fn restore(&mut self, mut state: Tensors) -> Result<(), String> {
-        for (name, velocity) in &mut self.velocities {
-            let saved = crate::weights::tensors::take(&mut state, name, &velocity.size())?;
-            tch::no_grad(|| velocity.copy_(&saved));
-        }
-        Ok(())
+    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    pub fn restore(&mut self, state: Tensors) -> Result<(), String> {
+        tensors::copy_into(&self.velocities, state)
     }
 }
 

@@ -55,6 +55,11 @@ pub struct Job {
     pub samples: Vec<Sample>,
 }
 
+/// File of the VGG16 weights that the job begins with, in its folder.
+pub const BASE: &str = "vgg16.safetensors";
+/// File of the model whose head the job begins with, in its folder.
+pub const HEAD: &str = "head.safetensors";
+
 const SPEC: &str = "spec.json";
 const MANIFEST: &str = "manifest.jsonl";
 

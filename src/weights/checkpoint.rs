@@ -61,7 +61,7 @@ pub struct Checkpoint {
     pub best_weights: Tensors,
 }
 
-/// The folder `checkpoints/` of a job.
+/// A folder of checkpoints.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
@@ -73,14 +73,13 @@ const METADATA_KEY: &str = "position";
 const PARTS: [&str; 3] = ["weights.", "optimizer.", "best."];
 
 impl Checkpoints {
-    /// The checkpoints of the job in `job_folder`, made if it is missing.
+    /// The checkpoints in `folder`, made if it is missing.
     ///
     /// # Errors
     /// The folder can't be made.
-    pub fn open(job_folder: &Path) -> io::Result<Self> {
-        let folder = job_folder.join("checkpoints");
-        fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// Writes a checkpoint, then removes those that two newer ones make useless.

@@ -1,11 +1,15 @@
-//! Weights on disk: models and checkpoints, each one safetensors file.
+//! Weights on disk: models and checkpoints, each one safetensors file, and the files that others
+//! publish.
 //!
 //! Written by the trainer, read by the trainer, the server and `predict --model`. A file appears
 //! under its name whole or not at all: it is written beside it, synced and renamed.
 
 pub mod checkpoint;
+pub mod download;
+mod files;
 pub mod model_file;
 pub mod tensors;
+pub mod vgg16;
 
 use std::{io, path::PathBuf};
 

@@ -4,14 +4,13 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io::{self, BufWriter, Write as _},
     path::Path,
 };
 
 use safetensors::{Dtype, SafeTensors, tensor::View};
 use tch::{Device, Kind, Tensor};
 
-use super::Error;
+use super::{Error, files};
 
 /// Tensors by name, in the order of their names.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -32,26 +31,7 @@ pub fn save(
     let views = tensors.iter().map(|(name, tensor)| (name, Stored::new(tensor)));
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
-    let partial = path.with_added_extension("partial");
-    let written = write_synced(&partial, &bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .and_then(|()| sync_folder_of(path));
-    if written.is_err() {
-        // Leaves room on a full disk; what was at `path` is untouched.
-        let _ = fs::remove_file(&partial);
-    }
-    written.map_err(io_error)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut writer = BufWriter::new(File::create(path)?);
-    writer.write_all(bytes)?;
-    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-}
-
-/// Makes a rename in the folder of `path` outlive a power cut.
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    files::write(path, &bytes).map_err(io_error)
 }
 
 /// Reads the metadata and the tensors of the file at `path`, onto the CPU.
@@ -100,6 +80,27 @@ pub fn take(tensors: &mut Tensors, name: &str, shape: &[i64]) -> Result<Tensor, 
         return Err(format!("tensor `{name}` has shape {:?}, not {shape:?}", tensor.size()));
     }
     Ok(tensor)
+}
+
+/// Copies the numbers of `source` into the memory of `target`, which must have the same names.
+///
+/// # Errors
+/// A sentence that names the tensor that is missing, superfluous or of another shape.
+pub fn copy_into(target: &Tensors, mut source: Tensors) -> Result<(), String> {
+    for (name, tensor) in target {
+        let numbers = take(&mut source, name, &tensor.size())?;
+        tch::no_grad(|| tensor.shallow_clone().copy_(&numbers));
+    }
+    match source.into_keys().next() {
+        Some(name) => Err(format!("tensor `{name}` is not of this network")),
+        None => Ok(()),
+    }
+}
+
+/// The same tensors again; they share memory.
+#[must_use]
+pub fn share(tensors: &Tensors) -> Tensors {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }
 
 /// A tensor as the writer wants to see it.

@@ -1,33 +1,47 @@
 //! `scratch_cnn`: the small network, from random weights, on the photos alone.
 
-use super::prepare;
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::Prepared;
 use crate::{
     architectures::Cnn,
-    domain::model::{Architecture, Preprocessing},
+    domain::{dataset::Sample, model::Normalise},
     training::{
         control::Control,
         events::Events,
         failure::End,
-        finish,
-        learner::{Learner, Task},
+        finish::Made,
+        learner::{Learnable, Stage},
+        photos::Photos,
         spec::Job,
     },
+    weights::tensors::Tensors,
 };
 
+struct ScratchCnn<'a> {
+    network: &'a Cnn,
+    photos: &'a Photos,
+}
+
+impl Learnable for ScratchCnn<'_> {
+    fn weights(&self) -> Tensors {
+        self.network.tensors()
+    }
+
+    fn train(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
+        self.judge(batch)
+    }
+
+    fn judge(&self, batch: &[Sample]) -> Tensor {
+        self.network.forward(&self.photos.plain(batch))
+    }
+}
+
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), End> {
-    let preprocessing = Preprocessing::UNIT_180;
-    let prepared = prepare(job, &preprocessing, control, events)?;
+    let prepared = Prepared::new(job, Normalise::UnitRange, control, events)?;
     let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
-    let task = Task {
-        params: &job.spec.params,
-        compute: prepared.compute,
-        pixels: &prepared.pixels,
-        train: &prepared.train,
-        validation: &prepared.validation,
-        checkpoints: &prepared.checkpoints,
-        control,
-        events,
-    };
-    let trained = Learner::new(task, network, prepared.checkpoint)?.fit()?;
-    finish::finish(job, task, &prepared.test, Architecture::Cnn, preprocessing, trained)
+    let recipe = ScratchCnn { network: &network, photos: &prepared.photos };
+    let best = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(&recipe, best, Made::cnn(&network, prepared.preprocessing))
 }

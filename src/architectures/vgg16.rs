@@ -1,0 +1,214 @@
+//! VGG16 (Simonyan and Zisserman, 2015, configuration D) without its top, under the head of the
+//! reference notebook: 17,992,001 parameters at 180×180.
+
+use std::ops::RangeInclusive;
+
+use tch::{Device, Kind, Tensor};
+
+use super::layers::{Affine, Source, flatten, pool_and_rectify};
+use crate::weights::tensors::Tensors;
+
+/// Convolutions of each block and their output channels; a 2×2 max-pooling ends a block.
+const BLOCKS: [(usize, i64); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
+
+/// Features that the base leaves of a 180×180 image: 5×5×512.
+pub const FEATURES: i64 = 5 * 5 * 512;
+
+/// Shape of what block 4 leaves of a 180×180 image, in the order of memory: height, width, channels.
+pub const BLOCK_4: [i64; 3] = [11, 11, 512];
+
+/// Units of the head's hidden layer.
+const HIDDEN: i64 = 256;
+
+/// The convolutional base: 14,714,688 parameters.
+///
+/// Weights are fixed unless [`Base::unfreeze_block_5`] makes those of block 5 trainable.
+#[derive(Debug)]
+pub struct Base {
+    blocks: [Vec<Affine>; 5],
+}
+
+impl Base {
+    /// The base of these tensors: `block1_conv1.weight` `[64, 3, 3, 3]`, `block1_conv1.bias`
+    /// `[64]`, … `block5_conv3.bias`. Others are left in `tensors`.
+    ///
+    /// # Errors
+    /// A sentence that names the tensor that is missing or of another shape.
+    pub fn take_from(tensors: &mut Tensors, device: Device) -> Result<Self, String> {
+        let mut source = Source::Given(std::mem::take(tensors), device);
+        let mut blocks = [const { Vec::new() }; 5];
+        let mut channels = 3;
+        for (block, (number, (convolutions, filters))) in blocks.iter_mut().zip((1..).zip(BLOCKS)) {
+            for convolution in 1..=convolutions {
+                let layer = layer(number, convolution);
+                block.push(source.affine(&layer, &[filters, channels, 3, 3])?);
+                channels = filters;
+            }
+        }
+        if let Source::Given(rest, _) = source {
+            *tensors = rest;
+        }
+        Ok(Self { blocks })
+    }
+
+    /// Makes the weights of block 5 leaves of the autograd graph, and gives them in `kind`
+    /// to the others: what is never changed need be cast only once.
+    #[must_use]
+    pub fn unfreeze_block_5(self, kind: Kind) -> Self {
+        let [one, two, three, four, five] = self.blocks;
+        let fixed = |block: Vec<Affine>| block.iter().map(|affine| affine.to_kind(kind)).collect();
+        let five = five.into_iter().map(Affine::trainable).collect();
+        Self { blocks: [fixed(one), fixed(two), fixed(three), fixed(four), five] }
+    }
+
+    /// The same base with all its weights in `kind`.
+    #[must_use]
+    pub fn fixed(&self, kind: Kind) -> Self {
+        Self {
+            blocks: self
+                .blocks
+                .each_ref()
+                .map(|block| block.iter().map(|affine| affine.to_kind(kind)).collect()),
+        }
+    }
+
+    /// Feature maps that blocks 1 to 4 leave of preprocessed images: `[n, 3, 180, 180]` in,
+    /// `[n, 512, 11, 11]` of the same kind out.
+    pub fn blocks_1_to_4(&self, images: &Tensor) -> Tensor {
+        self.forward(images, 0..=3)
+    }
+
+    /// Features `[n, 12800]`, fp32, of what block 4 left.
+    pub fn block_5(&self, maps: &Tensor) -> Tensor {
+        flatten(&self.forward(maps, 4..=4))
+    }
+
+    /// Features `[n, 12800]`, fp32, of preprocessed images `[n, 3, 180, 180]`, fp32 or bf16.
+    pub fn features(&self, images: &Tensor) -> Tensor {
+        self.block_5(&self.blocks_1_to_4(images))
+    }
+
+    fn forward(&self, x: &Tensor, blocks: RangeInclusive<usize>) -> Tensor {
+        let mut x = x.shallow_clone();
+        for block in &self.blocks[blocks] {
+            let (last, others) = match block.split_last() {
+                Some(parts) => parts,
+                None => continue,
+            };
+            for convolution in others {
+                x = convolution.convolve(&x, 1).relu_();
+            }
+            x = pool_and_rectify(&last.convolve(&x, 1));
+        }
+        x
+    }
+
+    /// Adds the weights of the base to `tensors`, by the names that it takes; they share memory.
+    fn name_in(&self, tensors: &mut Tensors) {
+        for (number, block) in (1..).zip(&self.blocks) {
+            for (convolution, affine) in (1..).zip(block) {
+                affine.name_in(tensors, &layer(number, convolution));
+            }
+        }
+    }
+
+    /// The weights of block 5 by name; they share the network's memory.
+    #[must_use]
+    pub fn block_5_tensors(&self) -> Tensors {
+        let mut tensors = Tensors::new();
+        for (convolution, affine) in (1..).zip(&self.blocks[4]) {
+            affine.name_in(&mut tensors, &layer(5, convolution));
+        }
+        tensors
+    }
+}
+
+/// Keras' name for a convolution: `block1_conv1`.
+fn layer(block: usize, convolution: usize) -> String {
+    format!("block{block}_conv{convolution}")
+}
+
+/// The notebook's classifier over the base's features: dense 256 (linear), dropout, dense 1;
+/// 3,277,313 parameters, fp32 leaves of the autograd graph.
+#[derive(Debug)]
+pub struct Head {
+    hidden: Affine,
+    output: Affine,
+}
+
+impl Head {
+    /// A head of random weights, as Keras draws them, from a generator that `seed` sets.
+    #[must_use]
+    pub fn random(seed: u64, device: Device) -> Self {
+        match Self::build(&mut Source::random(seed, device)) {
+            Ok(head) => head,
+            Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
+        }
+    }
+
+    /// The head of these tensors, by the names that [`Head::tensors`] gives them.
+    ///
+    /// # Errors
+    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
+        let mut source = Source::Given(tensors, device);
+        let head = Self::build(&mut source)?;
+        source.exhausted()?;
+        Ok(head)
+    }
+
+    fn build(source: &mut Source) -> Result<Self, String> {
+        Ok(Self {
+            hidden: source.affine("hidden", &[HIDDEN, FEATURES])?.trainable(),
+            output: source.affine("output", &[1, HIDDEN])?.trainable(),
+        })
+    }
+
+    /// Logits `[n]` for features `[n, 12800]`; `dropout` of the hidden values are dropped.
+    pub fn forward(&self, features: &Tensor, dropout: f64) -> Tensor {
+        let hidden = self.hidden.linear(features);
+        let hidden = if dropout > 0.0 { hidden.dropout(dropout, true) } else { hidden };
+        self.output.linear(&hidden).squeeze_dim(1)
+    }
+
+    /// The weights by name: `hidden.weight` `[256, 12800]`, `hidden.bias` `[256]`,
+    /// `output.weight` `[1, 256]`, `output.bias` `[1]`. They share the head's memory.
+    #[must_use]
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::new();
+        self.hidden.name_in(&mut tensors, "hidden");
+        self.output.name_in(&mut tensors, "output");
+        tensors
+    }
+}
+
+/// The whole network: base and head.
+#[derive(Debug)]
+pub struct Vgg16 {
+    base: Base,
+    head: Head,
+}
+
+impl Vgg16 {
+    /// The network of these tensors, by the names that [`Vgg16::tensors`] gives them.
+    ///
+    /// # Errors
+    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    pub fn from_tensors(mut tensors: Tensors, device: Device) -> Result<Self, String> {
+        let base = Base::take_from(&mut tensors, device)?;
+        Ok(Self { base, head: Head::from_tensors(tensors, device)? })
+    }
+
+    /// Logits `[n]` for preprocessed images `[n, 3, 180, 180]`, fp32 or bf16.
+    pub fn forward(&self, images: &Tensor) -> Tensor {
+        self.head.forward(&self.base.features(images), 0.0)
+    }
+
+    /// The weights of base and head by name. They share the network's memory.
+    #[must_use]
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = self.head.tensors();
+        self.base.name_in(&mut tensors);
+        tensors
+    }
+}

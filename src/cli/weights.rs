@@ -1,0 +1,181 @@
+//! `pawprint weights`: the VGG16 weights of a server, shown, supplied or downloaded.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use futures::TryStreamExt as _;
+use reqwest::{Body, Method, header::CONTENT_LENGTH};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::io::ReaderStream;
+
+use super::{Ending, Session, args::ClientArgs, client, progress::Transfer};
+use crate::{
+    domain::job::JobError,
+    pretrained::{Origin, State},
+};
+
+const PATH: [&str; 2] = ["weights", "vgg16"];
+const CHUNK: usize = 128 * 1024;
+/// Between two looks at a download.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Options of `pawprint weights`.
+#[derive(Debug, Args)]
+pub(super) struct Weights {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say which weights the server has
+    Show(Show),
+    /// Supply a file: Keras' .h5, torchvision's .pth, or safetensors
+    Import(Import),
+    /// Let the server download them
+    Fetch(Fetch),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct Import {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct Fetch {
+    /// Who publishes them; Keras' file is a tenth as large
+    #[arg(long, value_enum, default_value = "keras")]
+    source: Origin,
+
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// The server's answer, as far as it is looked at.
+#[derive(Debug, Deserialize)]
+struct Status {
+    state: State,
+    source: Option<String>,
+    sha256: Option<String>,
+    preprocessing: Option<String>,
+    downloaded_bytes: Option<u64>,
+    total_bytes: Option<u64>,
+    error: Option<JobError>,
+}
+
+impl Weights {
+    pub(super) const fn client(&self) -> &ClientArgs {
+        match &self.action {
+            Action::Show(show) => &show.client,
+            Action::Import(import) => &import.client,
+            Action::Fetch(fetch) => &fetch.client,
+        }
+    }
+
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        let answer = match &self.action {
+            Action::Show(_) => status(session).await?,
+            Action::Import(import) => import.run(session).await?,
+            Action::Fetch(fetch) => fetch.run(session).await?,
+        };
+        show(session, &answer)?;
+        Ok(Ending::Success)
+    }
+}
+
+impl Import {
+    async fn run(&self, session: &Session) -> anyhow::Result<Value> {
+        let path = self.file.display();
+        let file = tokio::fs::File::open(&self.file)
+            .await
+            .with_context(|| format!("can't open {path}"))?;
+        let metadata = file.metadata().await.with_context(|| format!("can't read {path}"))?;
+        if !metadata.is_file() {
+            bail!("{path} is not a file");
+        }
+        let transfer = Arc::new(Transfer::new(session.out, metadata.len()));
+        let counter = Arc::clone(&transfer);
+        let chunks = ReaderStream::with_capacity(file, CHUNK)
+            .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
+        let request = session
+            .client
+            .unhurried(Method::PUT, &PATH)
+            .header(CONTENT_LENGTH, metadata.len())
+            .body(Body::wrap_stream(chunks));
+        let answer = session.client.json(request).await;
+        transfer.clear();
+        Ok(answer?)
+    }
+}
+
+impl Fetch {
+    async fn run(&self, session: &Session) -> anyhow::Result<Value> {
+        let request = session
+            .client
+            .request(Method::POST, &[&PATH[..], &["download"]].concat())
+            .json(&json!({ "source": self.source }));
+        let _: Value = session.client.json(request).await?;
+        let mut transfer = None;
+        let mut come = 0;
+        loop {
+            let answer = status(session).await?;
+            let status: Status = client::read(&answer)?;
+            match (status.state, status.error) {
+                (State::Downloading, _) => {
+                    let total = status.total_bytes.unwrap_or(0);
+                    let transfer =
+                        transfer.get_or_insert_with(|| Transfer::new(session.out, total));
+                    let bytes = status.downloaded_bytes.unwrap_or(0);
+                    transfer.advance(bytes.saturating_sub(come));
+                    come = come.max(bytes);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                (_, Some(error)) => bail!("{}", error.detail),
+                (_, None) => return Ok(answer),
+            }
+        }
+    }
+}
+
+async fn status(session: &Session) -> anyhow::Result<Value> {
+    Ok(session.client.json(session.client.request(Method::GET, &PATH)).await?)
+}
+
+fn show(session: &Session, answer: &Value) -> anyhow::Result<()> {
+    let out = session.out;
+    if out.is_json() {
+        return out.document(answer);
+    }
+    let status: Status = client::read(answer)?;
+    let (source, preprocessing, sha256) = (
+        status.source.unwrap_or_default(),
+        status.preprocessing.unwrap_or_default(),
+        status.sha256.unwrap_or_default(),
+    );
+    match status.state {
+        State::Ready => out.line(format_args!(
+            "vgg16: ready, from {source}, preprocessing {preprocessing}, sha256 {sha256}"
+        ))?,
+        State::Downloading => out.line(format_args!("vgg16: downloading from {source}"))?,
+        State::Absent => out.line(
+            "vgg16: absent; `pawprint weights fetch` downloads them, `pawprint weights import FILE` takes a file",
+        )?,
+    }
+    if let Some(error) = status.error {
+        out.note(format_args!("the last download failed: {}", error.detail));
+    }
+    Ok(())
+}

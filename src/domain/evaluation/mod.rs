@@ -1,0 +1,208 @@
+//! How well a model does on a split: everything follows from one list of what it said of each
+//! image, so that no number can contradict another.
+//!
+//! The trainer makes an [`Evaluation`] when training ends; the server keeps and shows it. Numbers
+//! agree with scikit-learn's, see `tests/evaluation.rs`.
+
+mod calibration;
+mod curves;
+mod report;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ImageId,
+    dataset::{Classes, Split},
+    metrics::Score,
+};
+
+pub use self::{
+    calibration::{Bin, Calibration, Interval},
+    curves::{PrCurve, RocCurve},
+    report::{ClassScore, ConfusionMatrix, Report},
+};
+
+/// Above which probability of the second class an image is told to be of it.
+pub const THRESHOLD: f64 = 0.5;
+
+/// What a model said of one image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its true class: 0 or 1.
+    pub label: usize,
+    /// The logit of the second class.
+    pub logit: f64,
+}
+
+impl Judged {
+    /// Probability of the second class, 0 to 1.
+    #[must_use]
+    pub fn probability(&self) -> f64 {
+        // The form whose exponential can't overflow.
+        let small = (-self.logit.abs()).exp();
+        if self.logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
+    }
+
+    /// Binary cross-entropy, from the logit: exact where the probability has rounded to 0 or 1.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        let towards_the_other = if self.label == 1 { -self.logit } else { self.logit };
+        towards_the_other.max(0.0) + (-towards_the_other.abs()).exp().ln_1p()
+    }
+
+    fn predicted(&self, threshold: f64) -> usize {
+        usize::from(self.probability() >= threshold)
+    }
+
+    fn is_right(&self, threshold: f64) -> bool {
+        self.predicted(threshold) == self.label
+    }
+}
+
+/// Mean loss, and accuracy at [`THRESHOLD`].
+#[must_use]
+pub fn score(judged: &[Judged]) -> Score {
+    let images = judged.len().max(1) as f64;
+    Score {
+        count: judged.len() as u64,
+        loss: judged.iter().map(Judged::loss).sum::<f64>() / images,
+        accuracy: accuracy(judged, THRESHOLD),
+    }
+}
+
+fn accuracy(judged: &[Judged], threshold: f64) -> f64 {
+    let right = judged.iter().filter(|judged| judged.is_right(threshold)).count();
+    right as f64 / judged.len().max(1) as f64
+}
+
+/// How well a model does on a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The split.
+    pub split: Split,
+    /// Its images.
+    pub count: u64,
+    /// Mean binary cross-entropy.
+    pub loss: f64,
+    /// Share told right at `threshold`.
+    pub accuracy: f64,
+    /// Where the accuracy of all such images would lie, with 95 % confidence.
+    pub accuracy_interval: Interval,
+    /// [`THRESHOLD`].
+    pub threshold: f64,
+    /// Which class was told for which.
+    pub confusion_matrix: ConfusionMatrix,
+    /// Precision, recall and F1 of each class, and their means.
+    pub report: Report,
+    /// Precision against recall of the second class, over all thresholds.
+    pub pr_curve: PrCurve,
+    /// True against false positives of the second class, over all thresholds.
+    pub roc_curve: RocCurve,
+    /// How far probabilities can be taken at their word.
+    pub calibration: Calibration,
+    /// What another threshold, chosen on the validation split, would give.
+    pub best_threshold: Option<BestThreshold>,
+    /// What was told wrong, the surest first.
+    pub misclassified: Vec<Misclassified>,
+}
+
+/// The threshold of the highest F1 of the second class on the validation split, and what it gives
+/// on the split that is evaluated. The loss knows no threshold: it is the evaluation's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BestThreshold {
+    /// The threshold: a probability that the model gave on the validation split.
+    pub threshold: f64,
+    /// F1 there, on the validation split.
+    pub validation_f1: f64,
+    /// Mean binary cross-entropy on the evaluated split.
+    pub loss: f64,
+    /// Accuracy at the threshold on the evaluated split.
+    pub accuracy: f64,
+}
+
+/// An image that was told wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Misclassified {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name, while it is still in the dataset; the server adds it.
+    #[serde(default)]
+    pub file_name: Option<String>,
+    /// Its class.
+    pub label: String,
+    /// The class it was told to be of.
+    pub predicted: String,
+    /// Probability of the class it was told to be of.
+    pub probability: f64,
+}
+
+impl Evaluation {
+    /// Count, loss and accuracy.
+    #[must_use]
+    pub const fn score(&self) -> Score {
+        Score { count: self.count, loss: self.loss, accuracy: self.accuracy }
+    }
+
+    /// The classification report as people know it from scikit-learn.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        self.report.as_text(&self.confusion_matrix.labels, self.accuracy)
+    }
+}
+
+/// Evaluates what a model said of the images of `split`, of two classes; the threshold it may
+/// serve better at is chosen on what it said of the validation split.
+#[must_use]
+pub fn evaluate(
+    split: Split,
+    classes: &Classes,
+    judged: &[Judged],
+    validation: &[Judged],
+) -> Evaluation {
+    let Score { count, loss, accuracy } = score(judged);
+    let labels: Vec<String> = classes.names().iter().map(ToString::to_string).collect();
+    let confusion_matrix = ConfusionMatrix::new(labels, judged);
+    Evaluation {
+        split,
+        count,
+        loss,
+        accuracy,
+        accuracy_interval: Interval::wilson(confusion_matrix.correct(), count),
+        threshold: THRESHOLD,
+        report: Report::new(&confusion_matrix),
+        pr_curve: PrCurve::new(judged),
+        roc_curve: RocCurve::new(judged),
+        calibration: Calibration::new(judged),
+        best_threshold: best_threshold(validation, judged),
+        misclassified: misclassified(&confusion_matrix.labels, judged),
+        confusion_matrix,
+    }
+}
+
+fn best_threshold(validation: &[Judged], judged: &[Judged]) -> Option<BestThreshold> {
+    let (threshold, validation_f1) = PrCurve::new(validation).best_f1()?;
+    Some(BestThreshold {
+        threshold,
+        validation_f1,
+        loss: score(judged).loss,
+        accuracy: accuracy(judged, threshold),
+    })
+}
+
+fn misclassified(labels: &[String], judged: &[Judged]) -> Vec<Misclassified> {
+    let name = |class: usize| labels.get(class).cloned().unwrap_or_default();
+    let wrong = judged.iter().filter(|judged| !judged.is_right(THRESHOLD));
+    let mut wrong: Vec<Misclassified> = wrong
+        .map(|judged| Misclassified {
+            image_id: judged.image_id,
+            file_name: None,
+            label: name(judged.label),
+            predicted: name(judged.predicted(THRESHOLD)),
+            probability: judged.probability().max(1.0 - judged.probability()),
+        })
+        .collect();
+    wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    wrong
+}

@@ -1,0 +1,149 @@
+//! The confusion matrix, and what scikit-learn's `classification_report` makes of it. A share of
+//! nothing is 0 (`zero_division=0`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Judged, THRESHOLD};
+
+/// Which class was told for which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfusionMatrix {
+    /// The classes, in the order of their indices.
+    pub labels: Vec<String>,
+    /// `matrix[i][j]` images of class `i` were told to be of class `j`.
+    pub matrix: Vec<Vec<u64>>,
+}
+
+impl ConfusionMatrix {
+    pub(super) fn new(labels: Vec<String>, judged: &[Judged]) -> Self {
+        let mut matrix = vec![vec![0; labels.len()]; labels.len()];
+        for judged in judged {
+            let row = matrix.get_mut(judged.label);
+            if let Some(count) = row.and_then(|row| row.get_mut(judged.predicted(THRESHOLD))) {
+                *count += 1;
+            }
+        }
+        Self { labels, matrix }
+    }
+
+    /// Images told right.
+    #[must_use]
+    pub fn correct(&self) -> u64 {
+        self.matrix.iter().enumerate().map(|(class, row)| row[class]).sum()
+    }
+
+    /// Images of class `class`.
+    fn support(&self, class: usize) -> u64 {
+        self.matrix[class].iter().sum()
+    }
+
+    /// Images told to be of class `class`.
+    fn told(&self, class: usize) -> u64 {
+        self.matrix.iter().map(|row| row[class]).sum()
+    }
+}
+
+/// Precision, recall and F1 of each class, and their means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Each class by its name; one that is named like a mean is `<name> (class)`.
+    #[serde(flatten)]
+    pub classes: BTreeMap<String, ClassScore>,
+    /// The mean over classes.
+    pub macro_avg: ClassScore,
+    /// The mean over classes, weighted by their images.
+    pub weighted_avg: ClassScore,
+}
+
+/// How well a class is told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassScore {
+    /// Share of those told to be of the class that are.
+    pub precision: f64,
+    /// Share of the class that is told to be of it.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Images of the class.
+    pub support: u64,
+}
+
+impl ClassScore {
+    fn of(matrix: &ConfusionMatrix, class: usize) -> Self {
+        let share =
+            |of: u64| if of == 0 { 0.0 } else { matrix.matrix[class][class] as f64 / of as f64 };
+        let (told, support) = (matrix.told(class), matrix.support(class));
+        let (precision, recall) = (share(told), share(support));
+        // 2pr / (p + r), from whole numbers.
+        let f1 = 2.0 * share(told + support);
+        Self { precision, recall, f1, support }
+    }
+
+    fn mean(scores: &[Self], weight: impl Fn(&Self) -> f64) -> Self {
+        let weights: f64 = scores.iter().map(&weight).sum();
+        let mean = |value: fn(&Self) -> f64| {
+            let sum: f64 = scores.iter().map(|score| weight(score) * value(score)).sum();
+            if weights > 0.0 { sum / weights } else { 0.0 }
+        };
+        Self {
+            precision: mean(|score| score.precision),
+            recall: mean(|score| score.recall),
+            f1: mean(|score| score.f1),
+            support: scores.iter().map(|score| score.support).sum(),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(matrix: &ConfusionMatrix) -> Self {
+        let scores: Vec<ClassScore> =
+            (0..matrix.labels.len()).map(|class| ClassScore::of(matrix, class)).collect();
+        Self {
+            macro_avg: ClassScore::mean(&scores, |_| 1.0),
+            weighted_avg: ClassScore::mean(&scores, |score| score.support as f64),
+            classes: matrix.labels.iter().map(|name| key(name)).zip(scores).collect(),
+        }
+    }
+
+    pub(super) fn as_text(&self, labels: &[String], accuracy: f64) -> String {
+        let keys: Vec<String> = labels.iter().map(|name| key(name)).collect();
+        let names = keys.iter().map(String::as_str).chain(["weighted avg"]);
+        let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "{:width$}  {:>9}  {:>9}  {:>9}  {:>9}\n",
+            "", "precision", "recall", "f1-score", "support"
+        );
+        let mut row = |name: &str, score: &ClassScore| {
+            let ClassScore { precision, recall, f1, support } = score;
+            let _ = writeln!(
+                text,
+                "{name:>width$}  {precision:>9.4}  {recall:>9.4}  {f1:>9.4}  {support:>9}"
+            );
+        };
+        for (name, score) in keys.iter().filter_map(|key| self.classes.get_key_value(key)) {
+            row(name, score);
+        }
+        row("macro avg", &self.macro_avg);
+        row("weighted avg", &self.weighted_avg);
+        let support = self.macro_avg.support;
+        let _ = writeln!(
+            text,
+            "{:>width$}  {:>9}  {:>9}  {accuracy:>9.4}  {support:>9}",
+            "accuracy", "", ""
+        );
+        text
+    }
+}
+
+fn key(name: &str) -> String {
+    match name {
+        "macro_avg" | "weighted_avg" => format!("{name} (class)"),
+        _ => name.to_owned(),
+    }
+}

@@ -1,0 +1,122 @@
+//! Where weights are downloaded from, and how.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Pretrained, State};
+use crate::weights::{
+    download::{self, DownloadError, Source, download},
+    vgg16::{self, ConvertError, Info},
+};
+
+/// The status is renewed whenever so much more has come.
+const REPORT_EVERY: u64 = 1 << 20;
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who publishes weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Keras: 59 MB.
+    Keras,
+    /// torchvision: 553 MB, most of it layers that are not needed.
+    Torchvision,
+}
+
+impl Origin {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keras => "keras",
+            Self::Torchvision => "torchvision",
+        }
+    }
+}
+
+/// Where each publisher's file lies. Tests have a server of their own.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Keras' file.
+    pub keras: Source,
+    /// torchvision's file.
+    pub torchvision: Source,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { keras: download::keras(), torchvision: download::torchvision() }
+    }
+}
+
+/// Why a download came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    #[error("what was downloaded can't be used")]
+    Convert(#[from] ConvertError),
+    #[error("no HTTP client can be made")]
+    Client(#[from] reqwest::Error),
+    #[error("the conversion broke off")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl FetchError {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Download(error) if error.is_disk_full() => "disk_full",
+            Self::Convert(error) if error.is_disk_full() => "disk_full",
+            Self::Download(_) | Self::Client(_) => "download_failed",
+            Self::Convert(_) | Self::Task(_) => "weights_unusable",
+        }
+    }
+}
+
+impl Pretrained {
+    /// Downloads the file of that origin, going on where an earlier download broke off, and
+    /// takes it in.
+    pub(super) async fn fetch(&self, origin: Origin) -> Result<Info, FetchError> {
+        let source = match origin {
+            Origin::Keras => &self.0.sources.keras,
+            Origin::Torchvision => &self.0.sources.torchvision,
+        };
+        let partial = self.partial(origin);
+        let mut told = 0;
+        download(&client()?, source, &partial, |bytes, total| {
+            if bytes < told || bytes >= told + REPORT_EVERY || Some(bytes) == total {
+                told = bytes;
+                self.0.status.send_modify(|status| {
+                    if status.state == State::Downloading {
+                        status.downloaded_bytes = Some(bytes);
+                        status.total_bytes = total;
+                    }
+                });
+            }
+        })
+        .await?;
+        let target = self.file();
+        tokio::task::spawn_blocking(move || {
+            let converted = vgg16::convert(&partial, &target);
+            // Whole and verified: of no use any more, or of none at all.
+            let _ = fs::remove_file(&partial);
+            converted
+        })
+        .await?
+        .map_err(FetchError::from)
+    }
+
+    fn partial(&self, origin: Origin) -> PathBuf {
+        self.0.folder.join(format!("{}.partial", origin.as_str()))
+    }
+}
+
+fn client() -> Result<reqwest::Client, reqwest::Error> {
+    // An error only says that a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_PATIENCE)
+        .build()
+}

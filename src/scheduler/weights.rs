@@ -1,0 +1,184 @@
+//! What a job needs of other jobs and of others' weights, laid into its folder before its trainer
+//! starts: a job freezes what it begins with.
+
+use std::{fs, io, path::Path, path::PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::{
+    Error, Scheduler,
+    commands::blocking,
+    executor::note,
+    outcome::{Asked, Ending},
+};
+use crate::{
+    domain::{
+        JobId,
+        dataset::Digest,
+        job::{JobError, Phase, Progress},
+        recipe::Recipe,
+    },
+    pretrained::State,
+    storage::{self, job_events, jobs},
+    training::{
+        control::Command,
+        failure::Failure,
+        spec::{BASE, HEAD},
+    },
+};
+
+/// The job whose head is taken, and what to lay into the folder of the one that takes it.
+pub(super) struct GivenHead {
+    pub(super) job: JobId,
+    pub(super) files: Vec<(PathBuf, &'static str)>,
+}
+
+impl Scheduler {
+    /// Makes sure that a job that begins with VGG16 weights has them, downloading them where the
+    /// server has none.
+    pub(super) async fn provide(
+        &self,
+        id: JobId,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        asked: &mut Asked,
+    ) -> Result<(), Ending> {
+        let place = self.0.data_dir.job(id).join(BASE);
+        if !self.needs_weights(id).await || place.exists() {
+            return Ok(());
+        }
+        if let Some(command) = self.requested(id).await {
+            end(command, asked)?;
+        }
+        tokio::select! {
+            available = self.available(id) => {
+                available.map_err(|why| Ending::Failed(unavailable(why)))?;
+            }
+            command = next_end(commands, asked) => return Err(command),
+            () = self.0.shutdown.cancelled() => {
+                *asked = Asked::Suspend;
+                return Err(Ending::Suspended);
+            }
+        }
+        let weights = self.0.pretrained.file();
+        blocking(move || link(&weights, &place)).await.map_err(|error| {
+            let Failure { code, detail } = Failure::io(&self.0.data_dir.job(id), &error);
+            Ending::Failed(JobError { code: code.to_owned(), detail })
+        })
+    }
+
+    async fn needs_weights(&self, id: JobId) -> bool {
+        let Ok(mut connection) = self.0.storage.read().await else { return true };
+        let job = jobs::get(&mut connection, id).await;
+        job.is_ok_and(|job| job.is_some_and(|job| job.recipe.needs_vgg16()))
+    }
+
+    /// Waits until the server has the weights, or can't have them; then says why.
+    async fn available(&self, id: JobId) -> Result<(), Option<JobError>> {
+        let mut changes = self.0.pretrained.request();
+        loop {
+            let status = changes.borrow_and_update().clone();
+            match status.state {
+                State::Ready => return Ok(()),
+                State::Absent => return Err(status.error),
+                State::Downloading => {
+                    let bytes = status.downloaded_bytes.unwrap_or(0);
+                    self.downloading(id, bytes, status.total_bytes).await;
+                }
+            }
+            if changes.changed().await.is_err() {
+                return Err(None);
+            }
+        }
+    }
+
+    async fn downloading(&self, id: JobId, bytes: u64, total: Option<u64>) {
+        let write = async {
+            let mut transaction = self.0.storage.write().await?;
+            let Some(job) = jobs::get(&mut transaction, id).await? else { return Ok(()) };
+            let progress = Progress {
+                phase: Phase::Downloading,
+                epoch: 0,
+                epochs: job.params.epochs,
+                step: bytes,
+                steps: total.unwrap_or(bytes),
+                eta_seconds: None,
+            };
+            job_events::progress(&mut transaction, id, progress).await?;
+            Ok::<_, storage::Error>(transaction.commit().await?)
+        };
+        // The next one is not far.
+        drop(write.await);
+        self.0.changed.send_replace(());
+    }
+
+    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of
+    /// a dataset may begin with it. The weights below it come from that job as well.
+    ///
+    /// # Errors
+    /// No such job; or it is of another recipe or dataset, has not succeeded, or has lost its
+    /// model.
+    pub(super) async fn head_of(
+        &self,
+        reference: &str,
+        version: &Digest,
+    ) -> Result<GivenHead, Error> {
+        let mut connection = self.0.storage.read().await?;
+        let job = jobs::find(&mut connection, reference).await?;
+        let job = job.ok_or_else(|| Error::Head(format!("there is no job `{reference}`")))?;
+        let refuse = |why: &str| Err(Error::Head(format!("job `{}` {why}", job.name)));
+        if job.recipe != Recipe::Vgg16Features {
+            return refuse("is not of the recipe vgg16_features");
+        }
+        if job.dataset_version != *version {
+            return refuse(
+                "was trained on another version of the dataset: its head may have learned from what is validation here",
+            );
+        }
+        let Some(model) = job.model_id else { return refuse("has not made a model") };
+        let model = self.0.data_dir.model(model);
+        let base = self.0.data_dir.job(job.id).join(BASE);
+        if !model.exists() || !base.exists() {
+            return refuse("has lost its model");
+        }
+        Ok(GivenHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
+    }
+}
+
+/// The end that a job comes to before its trainer has started.
+fn end(command: Command, asked: &mut Asked) -> Result<(), Ending> {
+    note(asked, command);
+    match command {
+        Command::Cancel => Err(Ending::Cancelled),
+        Command::Suspend => Err(Ending::Suspended),
+        Command::Stop => {
+            let Failure { code, detail } = Failure::nothing_to_keep();
+            Err(Ending::Failed(JobError { code: code.to_owned(), detail }))
+        }
+    }
+}
+
+async fn next_end(commands: &mut mpsc::UnboundedReceiver<Command>, asked: &mut Asked) -> Ending {
+    match commands.recv().await.map(|command| end(command, asked)) {
+        Some(Err(ending)) => ending,
+        _ => std::future::pending().await,
+    }
+}
+
+fn unavailable(why: Option<JobError>) -> JobError {
+    let error = why.map_or_else(|| "the download broke off".to_owned(), |why| why.detail);
+    JobError {
+        code: "weights_unavailable".to_owned(),
+        detail: format!(
+            "the VGG16 weights are not here and could not be downloaded ({error}); supply a file with `pawprint weights import FILE` (PUT /weights/vgg16), or let the server try again with `pawprint weights fetch`, then resume the job"
+        ),
+    }
+}
+
+/// Gives the file `from` another name, `to`, without a copy where the file system can.
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => fs::copy(from, to).map(drop),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! The augmentation of the recipes: each photo flipped, turned and zoomed at random, in one
+//! resampling. Used by the trainer, and by the server to show people what it does.
+
+use std::f64::consts::TAU;
+
+use rand::{Rng, RngExt as _};
+use tch::{Device, Kind, Tensor};
+
+/// Turns are up to this share of a full one, either way (Keras' `RandomRotation(0.1)`).
+const ROTATION: f64 = 0.1;
+/// Zooms are up to this share, in or out (Keras' `RandomZoom(0.2)`).
+const ZOOM: f64 = 0.2;
+
+/// What becomes of one photo.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transform {
+    /// Whether left and right change places.
+    pub flip: bool,
+    /// Turn about the middle, in radians.
+    pub angle: f64,
+    /// Side of the window that is seen, relative to the photo's: above 1 it shrinks.
+    pub zoom: f64,
+}
+
+impl Transform {
+    /// Leaves a photo as it is.
+    pub const IDENTITY: Self = Self { flip: false, angle: 0.0, zoom: 1.0 };
+
+    /// Draws a transform, each of its parts uniformly.
+    pub fn random(generator: &mut impl Rng) -> Self {
+        Self {
+            flip: generator.random_bool(0.5),
+            angle: generator.random_range(-ROTATION..=ROTATION) * TAU,
+            zoom: 1.0 + generator.random_range(-ZOOM..=ZOOM),
+        }
+    }
+
+    /// The matrix `[a, b, c, d]` that takes a place in the result to the place it is sampled at,
+    /// `(a·x + b·y, c·x + d·y)`, both from the middle and in halves of the photo's sides;
+    /// `aspect` is its height over its width.
+    #[must_use]
+    pub fn matrix(&self, aspect: f64) -> [f32; 4] {
+        let (sin, cos) = self.angle.sin_cos();
+        let mirror = if self.flip { -1.0 } else { 1.0 };
+        [
+            mirror * self.zoom * cos,
+            -mirror * self.zoom * sin * aspect,
+            self.zoom * sin / aspect,
+            self.zoom * cos,
+        ]
+        .map(|number| number as f32)
+    }
+}
+
+/// Transforms photos `[n, height, width, 3]`, bytes or numbers, one by each of `transforms`:
+/// bilinear, what lies outside being the photo's reflection about its edge. Gives fp32 in the
+/// range of what came, `[n, height, width, 3]` in shape and channels first in memory.
+pub fn augment(photos: &Tensor, transforms: &[Transform]) -> Tensor {
+    let (_, height, width, _) = match photos.size()[..] {
+        [n, height, width, channels] => (n, height, width, channels),
+        ref other => unreachable!("photos have four dimensions, not {other:?}"),
+    };
+    let grid = grid(transforms, height, width, photos.device());
+    let planes = photos.permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float);
+    // Bilinear (0), reflected (2) about the outer edge of the outermost pixels.
+    planes.grid_sampler(&grid, 0, 2, false).permute([0, 2, 3, 1])
+}
+
+/// Where each pixel of the result is sampled: `[n, height, width, 2]`, x and y in -1 to 1.
+fn grid(transforms: &[Transform], height: i64, width: i64, device: Device) -> Tensor {
+    let aspect = height as f64 / width as f64;
+    let matrices: Vec<f32> =
+        transforms.iter().flat_map(|transform| transform.matrix(aspect)).collect();
+    // A few hundred bytes, not waited for.
+    let matrices = Tensor::from_slice(&matrices)
+        .to_device_(device, Kind::Float, true, false)
+        .reshape([-1, 4, 1, 1]);
+    let centres = |pixels: i64| {
+        let pixel = Tensor::arange(pixels, (Kind::Float, device));
+        (pixel * 2.0 + 1.0) / pixels as f64 - 1.0
+    };
+    let (x, y) = (centres(width).reshape([1, 1, width]), centres(height).reshape([1, height, 1]));
+    let row = |first: i64| matrices.select(1, first) * &x + matrices.select(1, first + 1) * &y;
+    Tensor::stack(&[row(0), row(2)], -1)
+}

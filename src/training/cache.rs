@@ -1,0 +1,234 @@
+//! What is computed once for each image, for every epoch of every job: records of one size each,
+//! found by the image's hash.
+//!
+//! All records of a kind lie in one file under the data directory and are read through a memory
+//! map: what doesn't fit into memory is the system's to page. Only trainers use it, several at a
+//! time; one fills it while the others wait.
+//!
+//! ```text
+//! cache/180x180-v1.records   slot i is bytes i·97,200 to (i+1)·97,200
+//! cache/180x180-v1.index     SHA-256 of the image in slot i, 32 bytes each
+//! cache/180x180-v1.lock      held while filling
+//! ```
+//!
+//! Records are synced before their hash is written, so that a hash never points at half a record.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use memmap2::Mmap;
+use tch::{Device, Kind, Tensor};
+
+use super::failure::{End, Failure};
+use crate::domain::dataset::{Digest, Sample};
+
+/// Records written between two syncs: what a crash costs.
+const SYNC_EVERY: usize = 256;
+const DIGEST: usize = size_of::<Digest>();
+/// A cache that no trainer has opened for so long is removed.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What a record is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the cache's files: says everything that the records depend on but the image.
+    pub name: String,
+    /// Dimensions of a record.
+    pub shape: Vec<i64>,
+    /// Its kind of number.
+    pub kind: Kind,
+}
+
+impl Layout {
+    /// Bytes of one record.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.shape.iter().product::<i64>() as usize * self.kind.elt_size_in_bytes()
+    }
+}
+
+/// The records of a job's images.
+#[derive(Debug)]
+pub struct Records {
+    /// All slots of the file, `[slots, …shape]`; points into `_map`.
+    records: Tensor,
+    slots: HashMap<Digest, i64>,
+    _map: Mmap,
+}
+
+impl Records {
+    /// Whether all of `samples` have a record.
+    #[must_use]
+    pub fn holds(&self, samples: &[Sample]) -> bool {
+        samples.iter().all(|sample| self.slots.contains_key(&sample.sha256))
+    }
+
+    /// The records of `samples`, `[n, …shape]`, gathered into one tensor on the CPU.
+    ///
+    /// # Panics
+    /// Never for samples that the cache was filled with.
+    pub fn gather(&self, samples: &[Sample]) -> Tensor {
+        let slots: Vec<i64> = samples.iter().map(|sample| self.slots[&sample.sha256]).collect();
+        self.records.index_select(0, &Tensor::from_slice(&slots))
+    }
+}
+
+/// Removes each cache in `folder` that has outgrown the `images` there are, more than half of it
+/// being of photos that are gone, and each that no trainer has opened for a month. Trainers that
+/// read it go on reading; the next ones fill it anew.
+///
+/// # Errors
+/// The file system refused.
+pub fn discard_useless(folder: &Path, images: usize) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let index = entry?.path();
+        if index.extension().is_none_or(|extension| extension != "index") {
+            continue;
+        }
+        let lock_path = index.with_extension("lock");
+        let opened = fs::metadata(&lock_path).and_then(|metadata| metadata.modified());
+        let unused = opened.is_ok_and(|opened| {
+            SystemTime::now().duration_since(opened).is_ok_and(|since| since > UNUSED)
+        });
+        let outgrown = fs::metadata(&index)?.len() as usize / DIGEST > 2 * images + SYNC_EVERY;
+        let lock = OpenOptions::new().append(true).create(true).open(&lock_path)?;
+        if (outgrown || unused) && lock.try_lock().is_ok() {
+            tracing::info!(path = %index.display(), outgrown, unused, "discarding a cache");
+            // The index first: slots without hashes are cut off, hashes without slots are not.
+            fs::remove_file(&index)?;
+            fs::remove_file(index.with_extension("records"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A cache while this process holds its lock.
+#[derive(Debug)]
+pub struct Filling {
+    layout: Layout,
+    path: PathBuf,
+    records: File,
+    index: File,
+    _lock: File,
+    slots: HashMap<Digest, i64>,
+    /// Slots that the index names; a hash may stand there twice.
+    count: i64,
+    /// Written to `records` since the last sync, in the order of their slots.
+    unsynced: Vec<Digest>,
+}
+
+impl Filling {
+    /// Opens the cache in `folder`, waiting for its lock; `waiting` may end the wait. Cuts off
+    /// what a crash left half-written.
+    ///
+    /// # Errors
+    /// `disk_full`, `io_error`, or what `waiting` says.
+    pub fn open(
+        folder: &Path,
+        layout: Layout,
+        waiting: impl FnMut() -> Result<(), End>,
+    ) -> Result<Self, End> {
+        let path = |extension| folder.join(format!("{}.{extension}", layout.name));
+        let (lock_path, path, index_path) = (path("lock"), path("records"), path("index"));
+        let lock = lock(&lock_path, waiting)?;
+        let open = || {
+            let open = |path| OpenOptions::new().read(true).append(true).create(true).open(path);
+            let (records, index) = (open(&path)?, open(&index_path)?);
+            let hashes = fs::read(&index_path)?;
+            let held = records.metadata()?.len() as usize / layout.bytes();
+            let whole = (hashes.len() / DIGEST).min(held);
+            index.set_len((whole * DIGEST) as u64)?;
+            records.set_len((whole * layout.bytes()) as u64)?;
+            let (hashes, _) = hashes.as_chunks::<DIGEST>();
+            let slots = hashes.iter().take(whole).map(|hash| Digest(*hash)).zip(0..).collect();
+            Ok((records, index, slots, whole as i64))
+        };
+        let (records, index, slots, count) =
+            open().map_err(|error: io::Error| Failure::io(&path, &error))?;
+        Ok(Self { layout, path, records, index, _lock: lock, slots, count, unsynced: Vec::new() })
+    }
+
+    /// Those of `samples` that have no record yet.
+    #[must_use]
+    pub fn missing(&self, samples: &[Sample]) -> Vec<Sample> {
+        let missing = samples.iter().filter(|sample| !self.slots.contains_key(&sample.sha256));
+        missing.copied().collect()
+    }
+
+    /// Adds the record of an image.
+    ///
+    /// # Errors
+    /// `disk_full` or `io_error`. Records that are not synced when the work breaks off are cut
+    /// away by the next trainer.
+    pub fn push(&mut self, digest: Digest, record: &[u8]) -> Result<(), End> {
+        debug_assert_eq!(record.len(), self.layout.bytes());
+        self.records.write_all(record).map_err(|error| Failure::io(&self.path, &error))?;
+        self.unsynced.push(digest);
+        if self.unsynced.len() == SYNC_EVERY { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<(), End> {
+        self.write_index().map_err(|error| Failure::io(&self.path, &error).into())
+    }
+
+    fn write_index(&mut self) -> io::Result<()> {
+        self.records.sync_data()?;
+        let hashes: Vec<u8> = self.unsynced.iter().flat_map(|digest| digest.0).collect();
+        if let Err(error) = self.index.write_all(&hashes).and_then(|()| self.index.sync_data()) {
+            // Half a write names slots that are not there.
+            self.index.set_len(self.count as u64 * DIGEST as u64)?;
+            return Err(error);
+        }
+        let added = self.unsynced.len() as i64;
+        self.slots.extend(self.unsynced.drain(..).zip(self.count..));
+        self.count += added;
+        Ok(())
+    }
+
+    /// Syncs what was added, lets the lock go, and maps the records.
+    ///
+    /// # Errors
+    /// `disk_full` or `io_error`.
+    pub fn finish(mut self) -> Result<Records, End> {
+        self.sync()?;
+        // SAFETY: slots that the index names are never written again; other trainers only append,
+        // and cut off nothing but what no index names.
+        let map =
+            unsafe { Mmap::map(&self.records) }.map_err(|error| Failure::io(&self.path, &error))?;
+        let shape: Vec<i64> = [self.count].iter().chain(&self.layout.shape).copied().collect();
+        let mut strides = vec![1; shape.len()];
+        for dimension in (1..shape.len()).rev() {
+            strides[dimension - 1] = strides[dimension] * shape[dimension];
+        }
+        // SAFETY: the map covers every slot, and lives as long as the tensor beside it, which
+        // nothing else keeps: `gather` copies.
+        let records = unsafe {
+            Tensor::from_blob(map.as_ptr(), &shape, &strides, self.layout.kind, Device::Cpu)
+        };
+        Ok(Records { records, slots: self.slots, _map: map })
+    }
+}
+
+/// Waits for the lock; `waiting` may end the wait.
+fn lock(path: &Path, mut waiting: impl FnMut() -> Result<(), End>) -> Result<File, End> {
+    let io_error = |error: &io::Error| Failure::io(path, error);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| io_error(&error))?;
+    }
+    // Truncating it notes the time: that is when the cache was last used.
+    let file = File::create(path).map_err(|error| io_error(&error))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => waiting()?,
+            Err(TryLockError::Error(error)) => return Err(io_error(&error).into()),
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}

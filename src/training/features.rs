@@ -1,0 +1,76 @@
+//! What a frozen part of a network makes of each image, computed once and cached on disk.
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    cache::{Filling, Layout, Records},
+    device::Compute,
+    failure::End,
+};
+use crate::domain::{
+    dataset::{Digest, Sample},
+    model::Preprocessing,
+};
+
+/// Images of one pass.
+const BATCH: usize = 32;
+
+/// How features lie in the cache: vectors in the kind of number that the job computes in, named
+/// after all that they depend on: the weights, the layer, the size and the precision.
+#[must_use]
+pub fn layout(
+    weights: &Digest,
+    layer: &str,
+    shape: &[i64],
+    preprocessing: &Preprocessing,
+    compute: Compute,
+) -> Layout {
+    let Preprocessing { width, height, .. } = preprocessing;
+    let weights = &weights.to_string()[..16];
+    let (precision, version) = (compute.precision.as_str(), crate::vision::VERSION);
+    Layout {
+        name: format!("vgg16-{weights}-{layer}-{width}x{height}-v{version}-{precision}"),
+        shape: shape.to_vec(),
+        kind: compute.kind(),
+    }
+}
+
+/// Makes sure that all of `samples` have their features in the cache in `folder`, computing
+/// those that have not with `forward`, `[n, …shape]` for `n` samples.
+///
+/// `progress` is called with the number of images that are ready; it may end the work.
+///
+/// # Errors
+/// `disk_full`, or what `progress` says.
+pub fn prepare(
+    folder: &Path,
+    layout: Layout,
+    samples: &[Sample],
+    forward: impl Fn(&[Sample]) -> Tensor,
+    mut progress: impl FnMut(usize) -> Result<(), End>,
+) -> Result<Records, End> {
+    let (kind, bytes) = (layout.kind, layout.bytes());
+    let mut filling = Filling::open(folder, layout, || progress(0))?;
+    let missing = filling.missing(samples);
+    let mut ready = samples.len() - missing.len();
+    progress(ready)?;
+    let _no_grad = tch::no_grad_guard();
+    for batch in missing.chunks(BATCH) {
+        let records = to_bytes(&forward(batch), kind);
+        for (sample, record) in batch.iter().zip(records.chunks_exact(bytes)) {
+            filling.push(sample.sha256, record)?;
+        }
+        ready += batch.len();
+        progress(ready)?;
+    }
+    filling.finish()
+}
+
+fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {
+    let features = features.to_kind(kind).to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; features.numel() * kind.elt_size_in_bytes()];
+    features.copy_data_u8(&mut bytes, features.numel());
+    bytes
+}

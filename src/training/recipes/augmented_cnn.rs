@@ -1,0 +1,52 @@
+//! `augmented_cnn`: the small network on photos that are flipped, turned and zoomed anew in each
+//! epoch, with dropout before its dense layer.
+
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::Prepared;
+use crate::{
+    architectures::Cnn,
+    domain::{dataset::Sample, model::Normalise},
+    training::{
+        control::Control,
+        events::Events,
+        failure::End,
+        finish::Made,
+        learner::{Learnable, Stage},
+        photos::Photos,
+        spec::Job,
+    },
+    weights::tensors::Tensors,
+};
+
+/// Share of the features that training drops.
+const DROPOUT: f64 = 0.5;
+
+struct AugmentedCnn<'a> {
+    network: &'a Cnn,
+    photos: &'a Photos,
+}
+
+impl Learnable for AugmentedCnn<'_> {
+    fn weights(&self) -> Tensors {
+        self.network.tensors()
+    }
+
+    fn train(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
+        let features = self.network.features(&self.photos.augmented(batch, generator));
+        self.network.classify(&features.dropout(DROPOUT, true))
+    }
+
+    fn judge(&self, batch: &[Sample]) -> Tensor {
+        self.network.forward(&self.photos.plain(batch))
+    }
+}
+
+pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), End> {
+    let prepared = Prepared::new(job, Normalise::UnitRange, control, events)?;
+    let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
+    let recipe = AugmentedCnn { network: &network, photos: &prepared.photos };
+    let best = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(&recipe, best, Made::cnn(&network, prepared.preprocessing))
+}

@@ -1,0 +1,225 @@
+//! What every recipe begins with (the device, the job's splits decoded, its state where it left
+//! off) and ends with.
+
+use std::{cell::Cell, time::Instant};
+
+use crate::{
+    datasets::blobs,
+    domain::{
+        dataset::{Sample, Split},
+        job::{Best, Phase, Progress},
+        model::{Normalise, Preprocessing},
+        recipe::Params,
+    },
+    training::{
+        cache::{Layout, Records},
+        control::Control,
+        device::Compute,
+        events::{Event, Events},
+        failure::{End, Failure},
+        features,
+        finish::{Made, finish},
+        learner::{Learnable, Learner, Stage, Task},
+        photos::Photos,
+        pixels,
+        spec::Job,
+        store::Store,
+    },
+    vision,
+    weights::checkpoint::{Checkpoint, Checkpoints},
+};
+
+/// A job ready to train.
+pub(super) struct Prepared<'a> {
+    pub(super) job: &'a Job,
+    pub(super) compute: Compute,
+    pub(super) preprocessing: Preprocessing,
+    pub(super) photos: Photos,
+    pub(super) train: Vec<Sample>,
+    pub(super) validation: Vec<Sample>,
+    /// Where training left off, if it had begun; taken up by [`Prepared::fit`].
+    checkpoint: Cell<Option<Checkpoint>>,
+    test: Vec<Sample>,
+    checkpoints: Checkpoints,
+    reports: Reports<'a>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Chooses the device, reads the checkpoint, and decodes what the cache lacks.
+    pub(super) fn new(
+        job: &'a Job,
+        normalise: Normalise,
+        control: &'a Control,
+        events: &'a Events,
+    ) -> Result<Self, End> {
+        let compute = Compute::choose(&job.spec.params)?;
+        let preprocessing = Preprocessing::at_180(normalise);
+        let (checkpoints, checkpoint) = open_checkpoints(job, "checkpoints")?;
+        let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position.epoch);
+        events.send(&Event::Started {
+            device: compute.device_name().to_owned(),
+            precision: compute.precision,
+            completed_epochs: epoch,
+        });
+        let reports = Reports { job, epoch, has_begun: checkpoint.is_some(), control, events };
+        let [train, validation, test] = Split::ALL.map(|split| job.split(split));
+        let pixels = decode(job, &preprocessing, reports)?;
+        let pixels = Store::new(pixels, &job.samples, compute);
+        tracing::info!(
+            recipe = %job.spec.recipe,
+            device = compute.device_name(),
+            precision = compute.precision.as_str(),
+            threads = job.spec.threads,
+            train = train.len(),
+            validation = validation.len(),
+            test = test.len(),
+            completed_epochs = epoch,
+            "the photos are ready"
+        );
+        Ok(Self {
+            job,
+            compute,
+            preprocessing,
+            photos: Photos { pixels, normalise, compute },
+            train,
+            validation,
+            checkpoint: Cell::new(checkpoint),
+            test,
+            checkpoints,
+            reports,
+        })
+    }
+
+    /// The records of `samples` that `forward` computes, as far as the cache lacks them.
+    pub(super) fn extract(
+        &self,
+        layout: Layout,
+        samples: &[Sample],
+        forward: impl Fn(&[Sample]) -> tch::Tensor,
+    ) -> Result<Store, End> {
+        let report = self.reports.of(Phase::Extracting, samples.len());
+        let cache = &self.job.spec.cache;
+        let records = features::prepare(cache, layout, samples, forward, report)?;
+        Ok(Store::new(records, samples, self.compute))
+    }
+
+    /// Trains `learnable` as the job's parameters say, from its checkpoint.
+    pub(super) fn fit(&self, stage: Stage, learnable: &dyn Learnable) -> Result<Best, End> {
+        let task = self.task(stage, &self.job.spec.params, &self.checkpoints);
+        Learner::new(task, learnable, self.checkpoint.take())?.fit()
+    }
+
+    /// Whether an earlier trainer has begun to train.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.reports.has_begun
+    }
+
+    /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
+    pub(super) fn fit_head(&self, params: &Params, head: &dyn Learnable) -> Result<Best, End> {
+        let (checkpoints, checkpoint) = open_checkpoints(self.job, "checkpoints/head")?;
+        let task = self.task(Stage::Head, params, &checkpoints);
+        Learner::new(task, head, checkpoint)?.fit()
+    }
+
+    /// Judges what was trained on the test split and writes the model.
+    pub(super) fn finish(
+        &self,
+        learnable: &dyn Learnable,
+        best: Best,
+        made: Made,
+    ) -> Result<(), End> {
+        let task = self.task(Stage::Main, &self.job.spec.params, &self.checkpoints);
+        finish(self.job, task, learnable, best, &self.test, made)
+    }
+
+    fn task<'t>(
+        &'t self,
+        stage: Stage,
+        params: &'t Params,
+        checkpoints: &'t Checkpoints,
+    ) -> Task<'t> {
+        Task {
+            stage,
+            params,
+            compute: self.compute,
+            train: &self.train,
+            validation: &self.validation,
+            checkpoints,
+            control: self.reports.control,
+            events: self.reports.events,
+        }
+    }
+}
+
+/// What work before the first epoch reports, and where it looks whether it is to end.
+#[derive(Clone, Copy)]
+struct Reports<'a> {
+    job: &'a Job,
+    epoch: u32,
+    has_begun: bool,
+    control: &'a Control,
+    events: &'a Events,
+}
+
+impl<'a> Reports<'a> {
+    /// To be called with the number of `images` that are ready: tells of it once a second, and
+    /// ends the work where the server wants it to.
+    fn of(self, phase: Phase, images: usize) -> impl FnMut(usize) -> Result<(), End> + use<'a> {
+        let mut reported: Option<(Instant, usize)> = None;
+        move |ready| {
+            // A job that is stopped after it has begun still has something to keep.
+            if self.has_begun {
+                self.control.check_unless_stopped()?;
+            } else {
+                self.control.check()?;
+            }
+            let due = reported.is_none_or(|(at, last)| {
+                at.elapsed().as_secs() >= 1 || (ready == images && last != images)
+            });
+            if due {
+                reported = Some((Instant::now(), ready));
+                self.events.send(&Event::Progress(Progress {
+                    phase,
+                    epoch: self.epoch,
+                    epochs: self.job.spec.params.epochs,
+                    step: ready as u64,
+                    steps: images as u64,
+                    eta_seconds: None,
+                }));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn decode(job: &Job, preprocessing: &Preprocessing, reports: Reports<'_>) -> Result<Records, End> {
+    let spec = &job.spec;
+    let limits = vision::Limits { max_pixels: spec.max_image_pixels };
+    pixels::prepare(
+        &spec.cache,
+        preprocessing,
+        &job.samples,
+        spec.threads,
+        |sample, image| {
+            let bytes =
+                blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
+            vision::prepare_into(&bytes, &limits, preprocessing, image)
+                .map_err(|error| error.to_string())
+        },
+        reports.of(Phase::Preparing, job.samples.len()),
+    )
+}
+
+/// The checkpoints in a folder of the job's, and the newest that can be read.
+fn open_checkpoints(job: &Job, folder: &str) -> Result<(Checkpoints, Option<Checkpoint>), End> {
+    let folder = job.folder.join(folder);
+    let checkpoints = Checkpoints::open(&folder).map_err(|error| Failure::io(&folder, &error))?;
+    let checkpoint = checkpoints.load(|path, error| {
+        tracing::warn!(
+            path = %path.display(),
+            error = crate::telemetry::chain(error),
+            "a checkpoint can't be read; using the one before it"
+        );
+    });
+    Ok((checkpoints, checkpoint))
+}

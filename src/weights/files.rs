@@ -1,0 +1,57 @@
+//! Files as a whole: written so that nobody sees a half of one, and hashed.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Read as _, Write as _},
+    path::Path,
+};
+
+use sha2::{
+    Digest,
+    digest::{Output, OutputSizeUser},
+};
+
+/// Writes `bytes` to `path` so that whoever opens it sees the old file or the new one.
+///
+/// # Errors
+/// The file system refused; what was at `path` is untouched.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_added_extension("partial");
+    let written = write_synced(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .and_then(|()| sync_folder_of(path));
+    if written.is_err() {
+        // Leaves room on a full disk.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut writer = BufWriter::new(File::create(path)?);
+    writer.write_all(bytes)?;
+    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// Makes a rename in the folder of `path` outlive a power cut.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// The hash of the file at `path` under `H`.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
+    let mut file = File::open(path)?;
+    let mut hasher = H::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize()),
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! VGG16's convolutional base as others publish it, turned into one safetensors file of ours.
+//!
+//! The server calls [`convert`] on what was uploaded or downloaded, off its async threads; the
+//! trainer and the API ask [`info`] what lies there. A source is told by its content: safetensors,
+//! a `.pth` of PyTorch ([`torch`]) or an `.h5` of Keras ([`keras`]). Each reader looks at shape and
+//! kind of a tensor before it reads it, and skips what is not of the base, so that a classifier of
+//! 480 MB costs nothing and a hostile file can't ask for memory.
+//!
+//! The target holds 26 tensors, 14,714,688 parameters: `block1_conv1.weight` `[64, 3, 3, 3]`
+//! (out, in, height, width), `block1_conv1.bias` `[64]`, … `block5_conv3.bias` `[512]`. Numbers stay
+//! as they came: f32, f16 or bf16, in memory's own order of bytes, which is little-endian wherever
+//! this program runs.
+
+mod error;
+mod file;
+mod keras;
+mod kind;
+mod layers;
+mod safetensors;
+mod tensor;
+mod torch;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+pub use self::error::ConvertError;
+use self::{kind::Kind, tensor::Tensor};
+use super::files;
+use crate::domain::{dataset::Digest, model::Normalise};
+
+/// Largest source: twice the largest that is published.
+pub const MAX_SOURCE_BYTES: u64 = 1 << 30;
+
+/// The form of header that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// How images must be prepared for weights: it follows from how they were trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preprocessing {
+    /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' weights.
+    Caffe,
+    /// RGB divided by 255, minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225:
+    /// torchvision's weights.
+    Torch,
+}
+
+impl From<Preprocessing> for Normalise {
+    fn from(preprocessing: Preprocessing) -> Self {
+        match preprocessing {
+            Preprocessing::Caffe => Self::Caffe,
+            Preprocessing::Torch => Self::Torch,
+        }
+    }
+}
+
+/// What a converted file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// Version of this form of header.
+    pub format: u32,
+    /// Whose weights they are: `keras`, `torchvision`, or what a safetensors file says itself, on
+    /// one line of at most 200 characters.
+    pub origin: String,
+    /// How images must be prepared for them.
+    pub preprocessing: Preprocessing,
+    /// SHA-256 of the file as it was supplied.
+    pub source_sha256: Digest,
+}
+
+/// The base as a reader gives it.
+struct Base {
+    tensors: Vec<(String, Tensor)>,
+    origin: String,
+    preprocessing: Preprocessing,
+}
+
+/// Turns the file of weights at `source`, of any supported kind, into one of ours at `target`,
+/// which appears whole or not at all. Only one call at a time may write the same target.
+///
+/// Blocks for the time it takes to read the source twice, seconds at most, and needs the memory of
+/// two copies of the base: 120 MB in f32.
+///
+/// # Errors
+/// The source is of no kind we read, is damaged, is not VGG16, holds numbers that are none, or does
+/// not say how to prepare images for it; or the file system refused.
+pub fn convert(source: &Path, target: &Path) -> Result<Info, ConvertError> {
+    let base = match Kind::of(source)? {
+        Kind::Safetensors => safetensors::read(source),
+        Kind::TorchZip => torch::read_zip(source),
+        Kind::TorchLegacy => torch::read_legacy(source),
+        Kind::Hdf5 => keras::read(source),
+    }?;
+    let sha256 = files::hash::<Sha256>(source).map_err(ConvertError::io(source))?;
+    let info = Info {
+        format: FORMAT,
+        origin: base.origin,
+        preprocessing: base.preprocessing,
+        source_sha256: Digest(sha256.into()),
+    };
+    file::write(target, &info, base.tensors)?;
+    Ok(info)
+}
+
+/// What the converted file at `path` says of itself; its tensors are not looked at.
+///
+/// # Errors
+/// It is missing, cut short, not written by [`convert`], or of a newer form than we read.
+pub fn info(path: &Path) -> Result<Info, ConvertError> {
+    file::read_info(path)
+}
