@@ -8,6 +8,7 @@
 //! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
 //! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
+//! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | the VGG16 weights: taken in, downloaded | server, tokio tasks |
@@ -26,6 +27,7 @@
 
 pub mod app;
 pub mod architectures;
+pub mod charts;
 pub mod cli;
 pub mod config;
 pub mod data_dir;

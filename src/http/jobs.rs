@@ -70,7 +70,7 @@ pub async fn show(
     Ok(Json(find(&state, &job).await?))
 }
 
-async fn find(state: &AppState, reference: &str) -> Result<Job, Problem> {
+pub(super) async fn find(state: &AppState, reference: &str) -> Result<Job, Problem> {
     let mut connection = state.storage.read().await?;
     let job = jobs::find(&mut connection, reference).await?;
     job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()).into())

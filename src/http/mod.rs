@@ -9,6 +9,7 @@ pub mod datasets;
 pub mod detached;
 pub mod drain;
 pub mod error;
+pub mod evaluations;
 pub mod extract;
 pub mod images;
 pub mod jobs;

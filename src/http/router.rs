@@ -17,8 +17,8 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, drain, images, jobs, models, predict, problem::Problem, state::AppState,
-    system, weights,
+    auth, datasets, drain, evaluations, images, jobs, models, predict, problem::Problem,
+    state::AppState, system, weights,
 };
 
 /// The whole API.
@@ -36,6 +36,8 @@ pub fn router(state: AppState) -> Router {
         .route("/datasets/{dataset}/archive", post(images::upload_archive))
         .route("/datasets/{dataset}/images/{image}", patch(images::change).delete(images::delete))
         .route("/datasets/{dataset}/statistics", get(datasets::statistics))
+        .route("/datasets/{dataset}/charts/{chart}", get(datasets::chart))
+        .route("/datasets/{dataset}/augmentations", get(datasets::augmentations))
         .route("/images/{image}", get(images::original))
         .route("/images/{image}/thumbnail", get(images::thumbnail));
 
@@ -45,6 +47,8 @@ pub fn router(state: AppState) -> Router {
         .route("/jobs/{job}/metrics", get(jobs::metrics))
         .route("/jobs/{job}/events", get(jobs::events))
         .route("/jobs/{job}/log", get(jobs::log))
+        .route("/jobs/{job}/evaluation", get(evaluations::evaluation))
+        .route("/jobs/{job}/charts/{chart}", get(evaluations::chart))
         .route("/jobs/{job}/cancel", post(jobs::cancel))
         .route("/jobs/{job}/stop", post(jobs::stop))
         .route("/jobs/{job}/resume", post(jobs::resume));

@@ -3,13 +3,17 @@
 
 use std::f64::consts::TAU;
 
-use rand::{Rng, RngExt as _};
+use image::{ImageError, ImageFormat, Rgb, RgbImage};
+use rand::{Rng, RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 /// Turns are up to this share of a full one, either way (Keras' `RandomRotation(0.1)`).
 const ROTATION: f64 = 0.1;
 /// Zooms are up to this share, in or out (Keras' `RandomZoom(0.2)`).
 const ZOOM: f64 = 0.2;
+/// Pixels between the photos of a contact sheet.
+const GAP: u32 = 4;
 
 /// What becomes of one photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,4 +86,47 @@ fn grid(transforms: &[Transform], height: i64, width: i64, device: Device) -> Te
     let (x, y) = (centres(width).reshape([1, 1, width]), centres(height).reshape([1, height, 1]));
     let row = |first: i64| matrices.select(1, first) * &x + matrices.select(1, first + 1) * &y;
     Tensor::stack(&[row(0), row(2)], -1)
+}
+
+/// A PNG of `count` versions of one photo, RGB bytes of `(height, width)`, in rows and columns as
+/// near to a square as may be. Where libtorch fails, it panics.
+///
+/// # Errors
+/// The picture can't be encoded.
+pub fn contact_sheet(
+    photo: &[u8],
+    (height, width): (u32, u32),
+    count: usize,
+    seed: u64,
+) -> Result<Vec<u8>, ImageError> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let transforms: Vec<Transform> =
+        (0..count).map(|_| Transform::random(&mut generator)).collect();
+    let copies = Tensor::from_slice(photo).reshape([1, height.into(), width.into(), 3]).repeat([
+        count as i64,
+        1,
+        1,
+        1,
+    ]);
+    let versions = augment(&copies, &transforms).round().to_kind(Kind::Uint8).contiguous();
+    let mut bytes = vec![0; versions.numel()];
+    versions.copy_data_u8(&mut bytes, versions.numel());
+    let columns = (1..=count).find(|columns| columns * columns >= count).unwrap_or(1) as u32;
+    let rows = (count as u32).div_ceil(columns);
+    let mut sheet = RgbImage::from_pixel(
+        columns * (width + GAP) - GAP,
+        rows * (height + GAP) - GAP,
+        Rgb([255; 3]),
+    );
+    let photos = bytes.chunks_exact((width * height * 3) as usize);
+    for (number, version) in (0..).zip(photos) {
+        if let Some(version) = RgbImage::from_raw(width, height, version.to_vec()) {
+            let (column, row) = (number % columns, number / columns);
+            let (x, y) = (column * (width + GAP), row * (height + GAP));
+            image::imageops::replace(&mut sheet, &version, x.into(), y.into());
+        }
+    }
+    let mut png = Vec::new();
+    sheet.write_to(&mut std::io::Cursor::new(&mut png), ImageFormat::Png)?;
+    Ok(png)
 }

@@ -1,0 +1,115 @@
+//! Charts of what is in a dataset.
+
+use std::collections::BTreeMap;
+
+use plotters::prelude::{ChartBuilder, Rectangle};
+use plotters::style::{
+    Color as _,
+    text_anchor::{HPos, Pos, VPos},
+};
+
+use super::{
+    Result,
+    canvas::{FAINT, FIRST, INK, draw, text},
+};
+use crate::domain::dataset::Counts;
+
+/// A bar: what it is of, and how long it is.
+struct Bar {
+    name: String,
+    value: u64,
+}
+
+/// Images of each class in each split.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn classes(counts: &Counts) -> Result {
+    let bars = counts.iter().flat_map(|(split, classes)| {
+        classes
+            .iter()
+            .map(move |(class, images)| Bar { name: format!("{split} {class}"), value: *images })
+    });
+    bars_of("Images by split and class", &bars.collect::<Vec<_>>())
+}
+
+/// Images of each media type.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn formats(formats: &BTreeMap<String, u64>) -> Result {
+    let bars = formats.iter().map(|(name, images)| Bar { name: name.clone(), value: *images });
+    bars_of("Images by format", &bars.collect::<Vec<_>>())
+}
+
+/// Horizontal bars, each with its name before and its value behind it.
+fn bars_of(title: &str, bars: &[Bar]) -> Result {
+    let most = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
+    // More would be too thin to read.
+    let bars = &bars[..bars.len().min(24)];
+    draw(title, |area, tips| {
+        let heading = text(18).pos(Pos::new(HPos::Center, VPos::Center));
+        area.draw_text(title, &heading, (320, 24))?;
+        if bars.is_empty() {
+            return Ok(area.draw_text("there is no image yet", &text(14), (250, 190))?);
+        }
+        let (left, top, right, bottom) = (190, 48, 570, 385);
+        let step = ((bottom - top) / bars.len() as i32).min(52);
+        for (row, bar) in (0..).zip(bars) {
+            let y = top + row * step;
+            let (from, thickness) = (y + step / 8, (step * 3 / 4).max(4));
+            let length = (f64::from(right - left) * bar.value as f64 / most as f64) as i32;
+            let corners = [(left, from), (left + length.max(1), from + thickness)];
+            area.draw(&Rectangle::new(corners, FIRST.filled()))?;
+            let middle = from + thickness / 2;
+            let name: String = bar.name.chars().take(26).collect();
+            let before = text(13).pos(Pos::new(HPos::Right, VPos::Center));
+            area.draw_text(&name, &before, (left - 8, middle))?;
+            let behind = text(13).pos(Pos::new(HPos::Left, VPos::Center));
+            area.draw_text(&bar.value.to_string(), &behind, (left + length + 6, middle))?;
+            tips.field((0, from), (640, from + thickness), &format!("{}: {}", bar.name, bar.value));
+        }
+        Ok(())
+    })
+}
+
+/// How many images have how many pixels on one `side`: bin `i` holds what is at least `edges[i]`
+/// and less than `edges[i + 1]`.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
+    let title = format!("Images by {side}");
+    let range = f64::from(edges.first().copied().unwrap_or(0))
+        ..f64::from(edges.last().copied().unwrap_or(1));
+    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    draw(&title, |area, tips| {
+        let mut chart = ChartBuilder::on(area)
+            .caption(&title, text(18))
+            .margin(12)
+            .margin_right(24)
+            .x_label_area_size(44)
+            .y_label_area_size(62)
+            .build_cartesian_2d(range, 0.0..most * 1.05)?;
+        chart
+            .configure_mesh()
+            .light_line_style(FAINT.mix(0.0))
+            .bold_line_style(FAINT)
+            .axis_style(INK)
+            .label_style(text(13))
+            .axis_desc_style(text(13))
+            .x_desc(format!("{side}, pixels"))
+            .y_desc("images")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
+            .draw()?;
+        for (bin, count) in edges.windows(2).zip(counts) {
+            let corners = [(f64::from(bin[0]), 0.0), (f64::from(bin[1]), *count as f64)];
+            chart.draw_series([Rectangle::new(corners, FIRST.mix(0.8).filled())])?;
+            let corners = corners.map(|corner| chart.backend_coord(&corner));
+            let tip = format!("{} to {} pixels: {count} images", bin[0], bin[1] - 1);
+            tips.field(corners[0], corners[1], &tip);
+        }
+        Ok(())
+    })
+}

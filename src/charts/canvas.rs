@@ -1,0 +1,120 @@
+//! What every chart is drawn on.
+
+use std::fmt::Write as _;
+
+use plotters::{
+    coord::Shift,
+    prelude::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _, RGBColor, SVGBackend},
+    style::{IntoFont as _, TextStyle},
+};
+
+use super::{Error, Result};
+
+/// Pixels across and down; the picture scales.
+pub(super) const SIZE: (u32, u32) = (640, 400);
+
+/// Text, axes.
+pub(super) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
+/// Grid lines, and what is not about the data.
+pub(super) const FAINT: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
+/// The first of two series.
+pub(super) const FIRST: RGBColor = RGBColor(0x09, 0x69, 0xda);
+/// The second of two series.
+pub(super) const SECOND: RGBColor = RGBColor(0xbc, 0x4c, 0x00);
+
+/// What each colour is for readers who like it dark.
+const DARK: [(RGBColor, &str); 4] =
+    [(INK, "#e6edf3"), (FAINT, "#3d444d"), (FIRST, "#58a6ff"), (SECOND, "#f0883e")];
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Error {
+    fn from(error: DrawingAreaErrorKind<E>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Places that say a value when they are pointed at.
+#[derive(Debug, Default)]
+pub(super) struct Tips(String);
+
+impl Tips {
+    /// A spot of so many pixels around a place.
+    pub(super) fn spot(&mut self, (x, y): (i32, i32), radius: u32, text: &str) {
+        let text = escape(text);
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            self.0,
+            r#"<circle cx="{x}" cy="{y}" r="{radius}" fill="transparent"><title>{text}</title></circle>"#
+        );
+    }
+
+    /// A rectangle between two corners.
+    pub(super) fn field(&mut self, (x1, y1): (i32, i32), (x2, y2): (i32, i32), text: &str) {
+        let (x, y, text) = (x1.min(x2), y1.min(y2), escape(text));
+        let (width, height) = (x1.abs_diff(x2), y1.abs_diff(y2));
+        let _ = writeln!(
+            self.0,
+            r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="transparent"><title>{text}</title></rect>"#
+        );
+    }
+}
+
+/// Draws a chart of that title with `draw`.
+pub(super) fn draw(title: &str, draw: impl FnOnce(&Area<'_>, &mut Tips) -> Result<()>) -> Result {
+    let mut drawn = String::new();
+    let mut tips = Tips::default();
+    {
+        let area = SVGBackend::with_string(&mut drawn, SIZE).into_drawing_area();
+        draw(&area, &mut tips)?;
+        area.present()?;
+    }
+    // Between plotters' own opening and closing tag.
+    let start = drawn.find('>').map_or(0, |end| end + 1);
+    let end = drawn.rfind("</svg>").unwrap_or(drawn.len());
+    let body = drawn.get(start..end).unwrap_or_default();
+    let ((width, height), title, style, tips) = (SIZE, escape(title), style(), tips.0);
+    Ok(format!(
+        r#"<svg class="pawprint-chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{title}">
+<title>{title}</title>
+<style>{style}</style>
+{body}{tips}</svg>
+"#
+    ))
+}
+
+/// Presentation attributes give way to rules: dark readers get the other colours.
+fn style() -> String {
+    let mut style = String::from(
+        ".pawprint-chart text{font-family:system-ui,sans-serif}@media(prefers-color-scheme:dark){",
+    );
+    for (RGBColor(red, green, blue), dark) in DARK {
+        let light = format!("#{red:02X}{green:02X}{blue:02X}");
+        for attribute in ["fill", "stroke"] {
+            let _ =
+                write!(style, r#".pawprint-chart [{attribute}="{light}"]{{{attribute}:{dark}}}"#);
+        }
+    }
+    style.push('}');
+    style
+}
+
+/// Text of that size in pixels.
+pub(super) fn text(size: u32) -> TextStyle<'static> {
+    TextStyle::from(("sans-serif", size).into_font()).color(&INK)
+}
+
+pub(super) fn escape(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, character| {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // XML knows no other control characters.
+            character if character.is_control() => escaped.push(' '),
+            character => escaped.push(character),
+        }
+        escaped
+    })
+}

@@ -1,0 +1,186 @@
+//! Charts of an evaluation.
+
+use plotters::prelude::{ChartBuilder, Circle, LineSeries, PathElement, Rectangle, Text};
+use plotters::style::{
+    Color as _,
+    text_anchor::{HPos, Pos, VPos},
+};
+
+use super::{
+    Result,
+    canvas::{Area, FAINT, FIRST, INK, SECOND, SIZE, Tips, draw, text},
+};
+use crate::domain::evaluation::Evaluation;
+
+/// Points of a curve that say their values.
+const TIPS: usize = 200;
+
+/// The confusion matrix as a heat map: counts, and shares of each true class.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn confusion(evaluation: &Evaluation) -> Result {
+    let matrix = &evaluation.confusion_matrix;
+    draw("Confusion matrix", |area, tips| {
+        let centred = |size| text(size).pos(Pos::new(HPos::Center, VPos::Center));
+        area.draw_text("Confusion matrix", &centred(18), (SIZE.0 as i32 / 2, 24))?;
+        let (left, top, right, bottom) = (150, 50, SIZE.0 as i32 - 40, SIZE.1 as i32 - 62);
+        let classes = matrix.labels.len() as i32;
+        let (width, height) = ((right - left) / classes, (bottom - top) / classes);
+        for (row, (true_class, counts)) in (0..).zip(matrix.labels.iter().zip(&matrix.matrix)) {
+            let of_class = counts.iter().sum::<u64>().max(1) as f64;
+            let y = top + row * height;
+            let right_aligned = text(14).pos(Pos::new(HPos::Right, VPos::Center));
+            area.draw_text(&shortened(true_class), &right_aligned, (left - 10, y + height / 2))?;
+            for (column, (predicted, count)) in (0..).zip(matrix.labels.iter().zip(counts)) {
+                let share = *count as f64 / of_class;
+                let x = left + column * width;
+                let (from, to) = ((x + 1, y + 1), (x + width - 1, y + height - 1));
+                // Strong enough to see, weak enough to read on.
+                area.draw(&Rectangle::new([from, to], FIRST.mix(0.05 + 0.5 * share).filled()))?;
+                let middle = (x + width / 2, y + height / 2);
+                area.draw_text(&count.to_string(), &centred(22), (middle.0, middle.1 - 10))?;
+                area.draw_text(
+                    &format!("{:.1} %", 100.0 * share),
+                    &centred(14),
+                    (middle.0, middle.1 + 14),
+                )?;
+                tips.field(from, to, &format!("{true_class}, told to be {predicted}: {count}"));
+                if row == 0 {
+                    area.draw_text(&shortened(predicted), &centred(14), (middle.0, bottom + 16))?;
+                }
+            }
+        }
+        area.draw_text("predicted class", &centred(13), ((left + right) / 2, bottom + 42))?;
+        let turned = centred(13).transform(plotters::style::FontTransform::Rotate270);
+        Ok(area.draw_text("true class", &turned, (24, (top + bottom) / 2))?)
+    })
+}
+
+/// Precision against recall.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn pr(evaluation: &Evaluation) -> Result {
+    let curve = &evaluation.pr_curve;
+    let title = format!(
+        "Precision and recall of {}: area {:.4}, average precision {:.4}",
+        positive(evaluation),
+        curve.auc,
+        curve.average_precision
+    );
+    let points: Vec<_> =
+        curve.recall.iter().copied().zip(curve.precision.iter().copied()).collect();
+    unit_square(&title, "recall", "precision", &points, None, &|index, (recall, precision)| {
+        let values = format!("recall {recall:.4}, precision {precision:.4}");
+        match curve.thresholds.get(index) {
+            Some(threshold) => format!("from probability {threshold:.4}: {values}"),
+            None => values,
+        }
+    })
+}
+
+/// True against false positives.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn roc(evaluation: &Evaluation) -> Result {
+    let curve = &evaluation.roc_curve;
+    let class = positive(evaluation);
+    let title = match curve.auc {
+        Some(auc) => format!("ROC of {class}: area {auc:.4}"),
+        None => format!("ROC of {class}: there are images of one class only"),
+    };
+    let points: Vec<_> = curve.fpr.iter().copied().zip(curve.tpr.iter().copied()).collect();
+    let chance = Some("chance");
+    unit_square(&title, "false positive rate", "true positive rate", &points, chance, &|_,
+                                                                                        (
+        fpr,
+        tpr,
+    )| {
+        format!("false positives {fpr:.4}, true positives {tpr:.4}")
+    })
+}
+
+/// What was said against what was so, in bins of probability.
+///
+/// # Errors
+/// None that its input could cause.
+pub fn reliability(evaluation: &Evaluation) -> Result {
+    let calibration = &evaluation.calibration;
+    let title = format!(
+        "Reliability: expected calibration error {:.4}",
+        calibration.expected_calibration_error
+    );
+    let bins: Vec<_> = calibration
+        .bins
+        .iter()
+        .filter_map(|bin| Some((bin.probability?, bin.share?, bin.count)))
+        .collect();
+    let points: Vec<_> = bins.iter().map(|(said, so, _)| (*said, *so)).collect();
+    let class = positive(evaluation);
+    let (x, y) = (format!("mean probability of {class}"), format!("share of {class}"));
+    unit_square(&title, &x, &y, &points, Some("perfect"), &|index, (said, so)| {
+        let count = bins.get(index).map_or(0, |(_, _, count)| *count);
+        format!("{count} images: said {said:.4}, so {so:.4}")
+    })
+}
+
+fn positive(evaluation: &Evaluation) -> String {
+    shortened(evaluation.confusion_matrix.labels.last().map_or("", String::as_str))
+}
+
+/// A name that fits beside a chart.
+fn shortened(name: &str) -> String {
+    let mut characters = name.chars();
+    let start: String = characters.by_ref().take(14).collect();
+    if characters.next().is_some() { format!("{start}…") } else { start }
+}
+
+/// A line through points of the unit square; `diagonal` names the line that rises with it.
+fn unit_square(
+    title: &str,
+    x_desc: &str,
+    y_desc: &str,
+    points: &[(f64, f64)],
+    diagonal: Option<&str>,
+    tip: &dyn Fn(usize, (f64, f64)) -> String,
+) -> Result {
+    draw(title, |area: &Area<'_>, tips: &mut Tips| {
+        let mut chart = ChartBuilder::on(area)
+            .caption(title, text(16))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(62)
+            .build_cartesian_2d(0.0..1.0, 0.0..1.02)?;
+        chart
+            .configure_mesh()
+            .light_line_style(FAINT.mix(0.0))
+            .bold_line_style(FAINT)
+            .axis_style(INK)
+            .label_style(text(13))
+            .axis_desc_style(text(13))
+            .x_desc(x_desc)
+            .y_desc(y_desc)
+            .x_label_formatter(&|x| format!("{x:.1}"))
+            .y_label_formatter(&|y| format!("{y:.1}"))
+            .draw()?;
+        if let Some(name) = diagonal {
+            chart.draw_series([PathElement::new(
+                [(0.0, 0.0), (1.0, 1.0)],
+                SECOND.stroke_width(1),
+            )])?;
+            chart.draw_series([Text::new(name.to_owned(), (0.86, 0.80), text(12))])?;
+        }
+        chart.draw_series(LineSeries::new(points.iter().copied(), FIRST.stroke_width(2)))?;
+        let stride = points.len().div_ceil(TIPS).max(1);
+        let few = points.len() <= 20;
+        for (index, point) in points.iter().enumerate().step_by(stride) {
+            if few {
+                chart.draw_series([Circle::new(*point, 3, FIRST.filled())])?;
+            }
+            tips.spot(chart.backend_coord(point), 6, &tip(index, *point));
+        }
+        Ok(())
+    })
+}

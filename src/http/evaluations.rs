@@ -1,0 +1,96 @@
+//! How well a job's best epoch does: numbers and charts.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    extract::{Json, Path},
+    jobs::find,
+    problem::Problem,
+    state::AppState,
+};
+use crate::{
+    charts,
+    domain::{JobId, evaluation::Evaluation},
+    storage::{evaluations, job_events},
+};
+
+/// `GET /jobs/{job}/evaluation`
+///
+/// # Errors
+/// 404 until the job has judged its best epoch, and where it has no test images.
+pub async fn evaluation(
+    State(app): State<AppState>,
+    Path(job): Path<String>,
+) -> Result<Json<Evaluation>, Problem> {
+    let job = find(&app, &job).await?;
+    let mut evaluation = read(&app, job.id).await?;
+    let images: Vec<_> = evaluation.misclassified.iter().map(|wrong| wrong.image_id).collect();
+    let mut connection = app.storage.read().await?;
+    let mut names = evaluations::file_names(&mut connection, &images).await?;
+    for wrong in &mut evaluation.misclassified {
+        wrong.file_name = names.remove(&wrong.image_id);
+    }
+    Ok(Json(evaluation))
+}
+
+async fn read(app: &AppState, job: JobId) -> Result<Evaluation, Problem> {
+    let mut connection = app.storage.read().await?;
+    evaluations::get(&mut connection, job).await?.ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_evaluation",
+            "the job has no evaluation: it has not come so far, or its dataset has no test images",
+        )
+    })
+}
+
+/// `GET /jobs/{job}/charts/{accuracy|loss|confusion|pr|roc|reliability}.svg`
+///
+/// # Errors
+/// 404 for another chart, or while there is nothing to draw it from.
+pub async fn chart(
+    State(app): State<AppState>,
+    Path((job, chart)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let job = find(&app, &job).await?;
+    let drawn = match chart.as_str() {
+        "accuracy.svg" | "loss.svg" => {
+            let mut connection = app.storage.read().await?;
+            let epochs = job_events::epochs(&mut connection, job.id).await?;
+            let best = job.best.map(|best| best.epoch);
+            if chart == "loss.svg" {
+                charts::loss(&epochs, best)
+            } else {
+                charts::accuracy(&epochs, best)
+            }
+        }
+        "confusion.svg" => charts::confusion(&read(&app, job.id).await?),
+        "pr.svg" => charts::pr(&read(&app, job.id).await?),
+        "roc.svg" => charts::roc(&read(&app, job.id).await?),
+        "reliability.svg" => charts::reliability(&read(&app, job.id).await?),
+        _ => {
+            return Err(no_such_chart("accuracy, loss, confusion, pr, roc and reliability"));
+        }
+    };
+    svg(drawn)
+}
+
+/// 404: no chart of that name.
+pub(super) fn no_such_chart(names: &str) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        format!("there is no such chart; there are {names}, each with .svg"),
+    )
+}
+
+/// A chart as a response. It changes as epochs arrive.
+pub(super) fn svg(drawn: Result<String, charts::Error>) -> Result<Response, Problem> {
+    let drawn = drawn.map_err(|error| Problem::internal(&error))?;
+    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, drawn).into_response())
+}
