@@ -1,4 +1,5 @@
 //! What a reader of the charts sees.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
 use pawprint::{
     charts,
@@ -62,7 +63,8 @@ fn all() -> Vec<(&'static str, String)> {
 fn every_chart_has_a_title_tooltips_and_colours_for_the_dark() {
     for (name, svg) in all() {
         if let Some(folder) = std::env::var_os("PAWPRINT_SHOW_CHARTS") {
-            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.svg")), &svg).unwrap();
+            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.svg")), &svg)
+                .unwrap();
         }
         assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{name}");
         assert!(svg.contains(r#"role="img" aria-label=""#), "{name}");

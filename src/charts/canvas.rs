@@ -101,7 +101,7 @@ fn style() -> String {
 
 /// Text of that size in pixels.
 pub(super) fn text(size: u32) -> TextStyle<'static> {
-    TextStyle::from(("sans-serif", size).into_font()).color(&INK)
+    TextStyle::from(("sans-serif", size * 5 / 4).into_font()).color(&INK)
 }
 
 pub(super) fn escape(text: &str) -> String {

@@ -80,9 +80,11 @@ fn curves(
         if let Some((epoch, _, val)) = drawn.iter().find(|(epoch, ..)| best == Some(*epoch)) {
             let mark = [(at(*epoch), bottom), (at(*epoch), top)];
             chart
-                .draw_series([PathElement::new(mark, FAINT.stroke_width(2))])?
+                .draw_series([PathElement::new(mark, INK.mix(0.45).stroke_width(2))])?
                 .label(format!("best epoch ({epoch})"))
-                .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], FAINT.stroke_width(2)));
+                .legend(|(x, y)| {
+                    PathElement::new([(x, y), (x + 14, y)], INK.mix(0.45).stroke_width(2))
+                });
             chart.draw_series([Circle::new((at(*epoch), *val), 5, SECOND.filled())])?;
         }
         chart

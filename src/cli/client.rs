@@ -5,6 +5,7 @@
 use std::{error::Error as _, time::Duration};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER},
@@ -153,6 +154,12 @@ impl Client {
         let url = shown(response.url());
         let body = response.bytes().await.map_err(|error| Error::transport(&self.base, &error))?;
         serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url, source })
+    }
+
+    /// Sends a request and reads the answer as it is.
+    pub(super) async fn bytes(&self, request: RequestBuilder) -> Result<Bytes, Error> {
+        let response = self.send(request).await?;
+        response.bytes().await.map_err(|error| Error::transport(&self.base, &error))
     }
 
     /// The first `limit` items of a list, over as many pages as that takes.

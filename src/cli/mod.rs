@@ -12,6 +12,7 @@ mod answers;
 mod args;
 mod client;
 mod control;
+mod evaluate;
 mod events;
 mod healthcheck;
 mod images;
@@ -22,6 +23,7 @@ mod output;
 mod pack;
 mod predict;
 mod progress;
+mod report;
 mod serve;
 mod source;
 mod train;
@@ -79,6 +81,10 @@ enum Command {
     Stop(control::Control),
     /// Go on with a cancelled, failed or interrupted job from its last completed epoch
     Resume(control::Control),
+    /// Print how well a job's best epoch does on the test photos
+    Evaluate(evaluate::Evaluate),
+    /// Write all that is known of a job into one page
+    Report(report::Report),
     /// Label photos
     Predict(predict::Predict),
     /// List models, and which one is in service
@@ -128,6 +134,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Cancel(control) => ask(&control.client, async |s| control.run(Cancel, s).await),
         Command::Stop(control) => ask(&control.client, async |s| control.run(Stop, s).await),
         Command::Resume(control) => ask(&control.client, async |s| control.run(Resume, s).await),
+        Command::Evaluate(evaluate) => ask(&evaluate.client, async |s| evaluate.run(s).await),
+        Command::Report(report) => ask(&report.client, async |s| report.run(s).await),
         Command::Predict(predict) => match predict.model_file() {
             Some(model) => {
                 let out = Output::new(predict.client.json);

@@ -84,6 +84,16 @@ struct Params {
     #[arg(long, value_parser = PossibleValuesParser::new(["auto", "cpu", "cuda"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
+
+    /// vgg16_finetune: passes that train the head alone before
+    #[arg(long, value_name = "N", conflicts_with = "head_from")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_epochs: Option<u32>,
+
+    /// vgg16_finetune: the vgg16_features job whose head to begin with
+    #[arg(long, value_name = "JOB", value_parser = reference)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_from: Option<String>,
 }
 
 impl Train {

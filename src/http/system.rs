@@ -14,7 +14,7 @@ use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
     domain::recipe::{Params, Precision, Recipe},
-    training::device::Compute,
+    training::device::{Compute, cuda_is_available},
 };
 
 /// `GET /healthz`
@@ -79,14 +79,13 @@ struct DataDirUse {
 /// `GET /system`
 pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Problem> {
     let data_dir = Arc::clone(&state.data_dir);
-    let used = tokio::task::spawn_blocking(move || measure(&data_dir))
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let measured = tokio::task::spawn_blocking(move || (measure(&data_dir), cuda_is_available()));
+    let (used, cuda) = measured.await.map_err(|error| Problem::internal(&error))?;
+    let used = used.map_err(|error| Problem::internal(&error))?;
     Ok(Json(System {
         version: env!("CARGO_PKG_VERSION"),
         libtorch_version: env!("LIBTORCH_VERSION"),
-        devices: if tch::Cuda::is_available() { vec!["cpu", "cuda"] } else { vec!["cpu"] },
+        devices: if cuda { vec!["cpu", "cuda"] } else { vec!["cpu"] },
         precisions: vec![Precision::Fp32, Precision::Bf16],
         default_precision: Compute::cpu().precision,
         threads: Threads {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pretrained, State};
 use crate::weights::{
-    download::{self, DownloadError, Source, download},
+    download::{DownloadError, Source, download},
     vgg16::{self, ConvertError, Info},
 };
 
@@ -46,7 +46,7 @@ pub struct Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { keras: download::keras(), torchvision: download::torchvision() }
+        Self { keras: Source::KERAS, torchvision: Source::TORCHVISION }
     }
 }
 

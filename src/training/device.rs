@@ -1,5 +1,8 @@
 //! Where and how precisely a job computes.
 
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device, Kind};
 
 use super::failure::Failure;
@@ -22,8 +25,9 @@ impl Compute {
     pub fn choose(params: &Params) -> Result<Self, Failure> {
         let device = match params.device {
             DeviceChoice::Cpu => Device::Cpu,
-            DeviceChoice::Auto => Device::cuda_if_available(),
-            DeviceChoice::Cuda if Cuda::is_available() => Device::Cuda(0),
+            DeviceChoice::Auto if cuda_is_available() => Device::Cuda(0),
+            DeviceChoice::Auto => Device::Cpu,
+            DeviceChoice::Cuda if cuda_is_available() => Device::Cuda(0),
             DeviceChoice::Cuda => {
                 return Err(Failure::new(
                     "device_unavailable",
@@ -62,6 +66,29 @@ impl Compute {
             _ => "cpu",
         }
     }
+}
+
+/// Whether there is a CUDA device. The first call opens libtorch's CUDA half, where it is
+/// installed, which registers CUDA with the half that this program links; that may take seconds.
+#[must_use]
+pub fn cuda_is_available() -> bool {
+    static OPENED: OnceLock<bool> = OnceLock::new();
+    let opened = OPENED.get_or_init(|| {
+        // SAFETY: what runs as it is loaded is libtorch's own, of the version we link; nothing
+        // has asked libtorch about CUDA before.
+        match unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
+            Ok(library) => {
+                // For as long as the process lives.
+                std::mem::forget(library);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no CUDA: libtorch_cuda.so can't be opened");
+                false
+            }
+        }
+    });
+    *opened && Cuda::is_available()
 }
 
 /// bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32.

@@ -6,7 +6,7 @@ use super::{
     evaluate,
     events::Event,
     failure::{End, Failure},
-    learner::{Learnable, Task},
+    learner::{Learnable, Task, Trained},
     spec::Job,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         Timestamp,
         dataset::{Sample, Split},
         evaluation::{self, Evaluation},
-        job::{Best, Phase, Progress},
+        job::{Phase, Progress},
         metrics::Score,
         model::{Architecture, ModelCard, Preprocessing, Pretrained},
     },
@@ -57,7 +57,7 @@ impl Made {
     }
 }
 
-/// Judges `learnable`, which holds its `best` epoch, on `test`, and writes the evaluation and the
+/// Judges `learnable`, which holds its best epoch, on `test`, and writes the evaluation and the
 /// model into the job's folder.
 ///
 /// # Errors
@@ -66,20 +66,21 @@ pub fn finish(
     job: &Job,
     task: Task<'_>,
     learnable: &dyn Learnable,
-    best: Best,
+    trained: Trained,
     test: &[Sample],
     made: Made,
 ) -> Result<(), End> {
+    let Trained { best, epochs } = trained;
     let test = if test.is_empty() {
         None
     } else {
-        let evaluation = judge(job, &task, learnable, best, test)?;
+        let evaluation = judge(job, &task, learnable, trained, test)?;
         let score = evaluation.score();
         save(&job.folder.join(EVALUATION), &evaluation)?;
         task.events.send(&Event::Evaluation(score));
         Some(score)
     };
-    report(&task, Phase::Saving, best.epoch, 0, 1);
+    report(&task, Phase::Saving, epochs, 0, 1);
     let Made { architecture, tensors, preprocessing, pretrained } = made;
     let internal = |reason| Failure::new("internal", reason);
     let network = Network::from_tensors(architecture, tensors::share(&tensors), tch::Device::Cpu)
@@ -121,13 +122,13 @@ fn judge(
     job: &Job,
     task: &Task<'_>,
     learnable: &dyn Learnable,
-    best: Best,
+    trained: Trained,
     test: &[Sample],
 ) -> Result<Evaluation, End> {
     let judged = |samples: &[Sample]| {
         let logits = evaluate::logits(learnable, samples, task.compute, |done, batches| {
             if done == 0 {
-                report(task, Phase::Evaluating, best.epoch, done, batches);
+                report(task, Phase::Evaluating, trained.epochs, done, batches);
             }
             task.control.check_unless_stopped()
         })?;
@@ -136,7 +137,7 @@ fn judge(
     let (validation, test) = (judged(task.validation)?, judged(test)?);
     let evaluation = evaluation::evaluate(Split::Test, &job.spec.classes, &test, &validation);
     tracing::info!(
-        epoch = best.epoch,
+        epoch = trained.best.epoch,
         loss = evaluation.loss,
         accuracy = evaluation.accuracy,
         "judged on the test split"

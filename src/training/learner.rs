@@ -90,6 +90,15 @@ pub struct Learner<'a> {
     reported: Cell<Instant>,
 }
 
+/// What training came to; the weights of the best epoch are in what was trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trained {
+    /// The best epoch.
+    pub best: Best,
+    /// Epochs completed.
+    pub epochs: u32,
+}
+
 impl<'a> Learner<'a> {
     /// A learner that trains `learnable`, going on from `checkpoint` if there is one.
     ///
@@ -129,7 +138,7 @@ impl<'a> Learner<'a> {
     ///
     /// # Errors
     /// Cancelled, suspended, or failed with `nan_loss`, `disk_full` or `nothing_to_keep`.
-    pub fn fit(mut self) -> Result<Best, End> {
+    pub fn fit(mut self) -> Result<Trained, End> {
         match self.epochs() {
             // The epoch under way does not count.
             Ok(()) | Err(End::Stopped) => {}
@@ -143,7 +152,7 @@ impl<'a> Learner<'a> {
         }
         let best = self.position.best.ok_or_else(Failure::nothing_to_keep)?;
         tensors::copy_into(&self.learnable.weights(), self.best_weights).map_err(misfit)?;
-        Ok(best)
+        Ok(Trained { best, epochs: self.position.epoch })
     }
 
     fn epochs(&mut self) -> Result<(), End> {

@@ -7,7 +7,7 @@ use crate::{
     datasets::blobs,
     domain::{
         dataset::{Sample, Split},
-        job::{Best, Phase, Progress},
+        job::{Phase, Progress},
         model::{Normalise, Preprocessing},
         recipe::Params,
     },
@@ -19,7 +19,7 @@ use crate::{
         failure::{End, Failure},
         features,
         finish::{Made, finish},
-        learner::{Learnable, Learner, Stage, Task},
+        learner::{Learnable, Learner, Stage, Task, Trained},
         photos::Photos,
         pixels,
         spec::Job,
@@ -104,7 +104,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Trains `learnable` as the job's parameters say, from its checkpoint.
-    pub(super) fn fit(&self, stage: Stage, learnable: &dyn Learnable) -> Result<Best, End> {
+    pub(super) fn fit(&self, stage: Stage, learnable: &dyn Learnable) -> Result<Trained, End> {
         let task = self.task(stage, &self.job.spec.params, &self.checkpoints);
         Learner::new(task, learnable, self.checkpoint.take())?.fit()
     }
@@ -115,7 +115,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
-    pub(super) fn fit_head(&self, params: &Params, head: &dyn Learnable) -> Result<Best, End> {
+    pub(super) fn fit_head(&self, params: &Params, head: &dyn Learnable) -> Result<Trained, End> {
         let (checkpoints, checkpoint) = open_checkpoints(self.job, "checkpoints/head")?;
         let task = self.task(Stage::Head, params, &checkpoints);
         Learner::new(task, head, checkpoint)?.fit()
@@ -125,11 +125,11 @@ impl<'a> Prepared<'a> {
     pub(super) fn finish(
         &self,
         learnable: &dyn Learnable,
-        best: Best,
+        trained: Trained,
         made: Made,
     ) -> Result<(), End> {
         let task = self.task(Stage::Main, &self.job.spec.params, &self.checkpoints);
-        finish(self.job, task, learnable, best, &self.test, made)
+        finish(self.job, task, learnable, trained, &self.test, made)
     }
 
     fn task<'t>(

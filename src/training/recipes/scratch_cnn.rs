@@ -42,6 +42,6 @@ pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(),
     let prepared = Prepared::new(job, Normalise::UnitRange, control, events)?;
     let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
     let recipe = ScratchCnn { network: &network, photos: &prepared.photos };
-    let best = prepared.fit(Stage::Main, &recipe)?;
-    prepared.finish(&recipe, best, Made::cnn(&network, prepared.preprocessing))
+    let trained = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(&recipe, trained, Made::cnn(&network, prepared.preprocessing))
 }

@@ -16,6 +16,6 @@ pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(),
     let features = given.features(&prepared, &base, &job.samples)?;
     let head = Head::random(job.spec.params.seed, prepared.compute.device);
     let recipe = OverFeatures { head: &head, features: &features };
-    let best = prepared.fit(Stage::Main, &recipe)?;
-    prepared.finish(&recipe, best, given.made(head.tensors(), prepared.preprocessing))
+    let trained = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(&recipe, trained, given.made(head.tensors(), prepared.preprocessing))
 }

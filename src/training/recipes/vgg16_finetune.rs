@@ -18,7 +18,7 @@ use crate::{
         control::Control,
         events::Events,
         failure::{End, Failure},
-        learner::{Learnable, Stage},
+        learner::{Learnable, Stage, Trained},
         photos::Photos,
         spec::{HEAD, Job},
         store::Store,
@@ -69,8 +69,8 @@ pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(),
     })?;
     let recipe =
         FineTuning { base: &base, head: &head, photos: &prepared.photos, validation: &validation };
-    let best = prepared.fit(Stage::FineTuning, &recipe)?;
-    prepared.finish(&recipe, best, given.made(recipe.weights(), prepared.preprocessing))
+    let trained = prepared.fit(Stage::FineTuning, &recipe)?;
+    prepared.finish(&recipe, trained, given.made(recipe.weights(), prepared.preprocessing))
 }
 
 /// The head that fine-tuning begins with: of another job, or trained here.
@@ -88,7 +88,8 @@ fn head(given: &Given, prepared: &Prepared<'_>) -> Result<Head, End> {
     let features = given.features(prepared, &base, &samples)?;
     let params = Params { epochs: head_epochs, ..params.clone() };
     let params = Params { learning_rate: Recipe::Vgg16Features.defaults().learning_rate, ..params };
-    let best = prepared.fit_head(&params, &OverFeatures { head: &head, features: &features })?;
+    let Trained { best, .. } =
+        prepared.fit_head(&params, &OverFeatures { head: &head, features: &features })?;
     tracing::info!(best.epoch, best.val_loss, best.val_accuracy, "the head is trained");
     Ok(head)
 }

@@ -11,12 +11,12 @@ use super::MAX_SOURCE_BYTES;
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The file system refused.
-    #[error("can't read or write {path}: {source}")]
+    #[error("can't read or write {path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nothing was supplied.
     #[error("the file is empty")]
@@ -53,7 +53,7 @@ pub enum ConvertError {
     Shape {
         /// The tensor, as the file calls it.
         tensor: String,
-        /// Its shape.
+        /// Its shape, the first few sizes at least.
         found: Vec<usize>,
         /// VGG16's, in the order of this kind of file.
         expected: Vec<usize>,
@@ -99,12 +99,12 @@ impl ConvertError {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::StorageFull)
     }
 
     /// For `map_err`: what the system said of `path`.
     pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |reason| Self::Io { path: path.to_owned(), reason }
     }
 
     /// For `map_err`: what a reader said of a file that begins as `kind`. Readers quote what they

@@ -1,8 +1,8 @@
-//! Keras' `.h5` files: HDF5 in one of four layouts, kernels `[height, width, in, out]`.
+//! Keras' `.h5` files: HDF5 in one of several layouts, kernels `[height, width, in, out]`.
 
 use std::path::Path;
 
-use hdf5_reader::{Dataset, Hdf5File, OpenOptions, error::Error};
+use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, error::Error};
 use safetensors::Dtype;
 
 use super::{
@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
         ..OpenOptions::default()
     };
     let file = Hdf5File::open_with_options(path, options).map_err(ConvertError::damaged(KIND))?;
-    // A cut behind the last tensor loses nothing, but nothing says that nothing else is wrong.
+    // As libhdf5 does, also where the cut is behind the last tensor.
     if file.storage().len() < file.superblock().eof_address {
         return Err(ConvertError::damaged(KIND)("it is shorter than it says"));
     }
@@ -116,7 +116,7 @@ fn tensor(dataset: &Dataset, name: &str, layer: Layer, part: Part) -> Result<Ten
     let expected = layer.shape_in_keras(part);
     let shape: Vec<usize> = dataset.shape().iter().map(|&size| size as usize).collect();
     let dtype = dtype(&dataset.raw_datatype().map_err(damaged)?);
-    let dtype = check(name, (&shape, &expected), dtype, dataset.dtype())?;
+    let dtype = check(name, (&shape, &expected), dtype, &in_words(dataset.dtype()))?;
     let bytes = dataset.read_raw_bytes().map_err(damaged)?;
     Ok(Tensor::new(name, dtype, shape, bytes)?.outputs_first())
 }
@@ -139,5 +139,38 @@ fn dtype(message: &[u8]) -> Option<Dtype> {
         [0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0] => Some(Dtype::F16),
         [0, 0, 16, 0, 7, 8, 0, 7, 127, 0, 0, 0] => Some(Dtype::BF16),
         _ => None,
+    }
+}
+
+fn in_words(datatype: &Datatype) -> String {
+    match datatype {
+        Datatype::FloatingPoint { size, byte_order: ByteOrder::BigEndian } => {
+            format!("big-endian floats of {size} bytes")
+        }
+        Datatype::FloatingPoint { size, .. } => format!("floats of {size} bytes"),
+        Datatype::FixedPoint { size, .. } => format!("integers of {size} bytes"),
+        _ => "something else than numbers".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_numbers_are_told_by_their_bits() {
+        let f16 = [0x11, 32, 15, 0, 2, 0, 0, 0, 0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0];
+        let f32 = [0x11, 32, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0];
+        let f64 = [0x11, 32, 63, 0, 8, 0, 0, 0, 0, 0, 64, 0, 52, 11, 0, 52, 255, 3, 0, 0];
+        assert_eq!(dtype(&f16), Some(Dtype::F16));
+        assert_eq!(dtype(&f32), Some(Dtype::F32));
+        assert_eq!(dtype(&f64), None);
+        let mut bf16 = f16;
+        bf16[12..17].copy_from_slice(&[7, 8, 0, 7, 127]);
+        assert_eq!(dtype(&bf16), Some(Dtype::BF16));
+        let mut big_endian = f32;
+        big_endian[1] |= 1;
+        assert_eq!(dtype(&big_endian), None);
+        assert_eq!(dtype(&f32[..19]), None);
     }
 }

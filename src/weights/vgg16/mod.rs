@@ -2,14 +2,14 @@
 //!
 //! The server calls [`convert`] on what was uploaded or downloaded, off its async threads; the
 //! trainer and the API ask [`info`] what lies there. A source is told by its content: safetensors,
-//! a `.pth` of PyTorch ([`torch`]) or an `.h5` of Keras ([`keras`]). Each reader looks at shape and
-//! kind of a tensor before it reads it, and skips what is not of the base, so that a classifier of
-//! 480 MB costs nothing and a hostile file can't ask for memory.
+//! a `.pth` of PyTorch or an `.h5` of Keras. Each reader looks at the shape and the kind of numbers
+//! of a tensor before it reads it, and skips what is not of the base: a classifier of 480 MB costs
+//! nothing, and a hostile file can't ask for more memory than it has bytes itself.
 //!
 //! The target holds 26 tensors, 14,714,688 parameters: `block1_conv1.weight` `[64, 3, 3, 3]`
-//! (out, in, height, width), `block1_conv1.bias` `[64]`, … `block5_conv3.bias` `[512]`. Numbers stay
-//! as they came: f32, f16 or bf16, in memory's own order of bytes, which is little-endian wherever
-//! this program runs.
+//! (out, in, height, width), `block1_conv1.bias` `[64]`, … `block5_conv3.bias` `[512]`. Numbers
+//! stay as they came, f32, f16 or bf16; the order of their bytes is taken to be this machine's,
+//! little-endian.
 
 mod error;
 mod file;
@@ -81,7 +81,7 @@ struct Base {
 /// which appears whole or not at all. Only one call at a time may write the same target.
 ///
 /// Blocks for the time it takes to read the source twice, seconds at most, and needs the memory of
-/// two copies of the base: 120 MB in f32.
+/// two copies of the base: 130 MB in f32.
 ///
 /// # Errors
 /// The source is of no kind we read, is damaged, is not VGG16, holds numbers that are none, or does

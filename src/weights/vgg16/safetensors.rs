@@ -72,7 +72,7 @@ fn tensor(
     let shape = layer.shape(part);
     let dtype =
         Some(info.dtype).filter(|dtype| matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16));
-    let dtype = check(name, (&info.shape, &shape), dtype, &info.dtype)?;
+    let dtype = check(name, (&info.shape, &shape), dtype, &format!("{:?}", info.dtype))?;
     let (start, end) = info.data_offsets;
     let mut read = || -> io::Result<_> {
         file.seek(SeekFrom::Start(header.data + start as u64))?;

@@ -44,7 +44,12 @@ fn tensor(file: &PytorchReader, layer: Layer, part: Part) -> Result<Tensor, Conv
     let name = layer.in_torchvision(part);
     let tensor = file.get(&name).ok_or_else(|| ConvertError::Missing { tensor: name.clone() })?;
     let shape = layer.shape(part);
-    let dtype = check(&name, (tensor.shape(), &shape), dtype(tensor.dtype()), &tensor.dtype())?;
+    let dtype = check(
+        &name,
+        (tensor.shape(), &shape),
+        dtype(tensor.dtype()),
+        &format!("{:?}", tensor.dtype()),
+    )?;
     let bytes = tensor.read().map_err(ConvertError::damaged(KIND))?;
     Tensor::new(&name, dtype, shape, bytes)
 }

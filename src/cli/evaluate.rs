@@ -1,0 +1,63 @@
+//! `pawprint evaluate`: the classification report of a job.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{
+    Ending, Session,
+    args::{ClientArgs, reference},
+    client,
+};
+use crate::domain::evaluation::Evaluation;
+
+/// Options of `pawprint evaluate`.
+#[derive(Debug, Args)]
+pub(super) struct Evaluate {
+    /// Name or id of the job
+    #[arg(value_parser = reference)]
+    job: String,
+
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+impl Evaluate {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        let request = session.client.request(Method::GET, &["jobs", &self.job, "evaluation"]);
+        let answer: Value = session.client.json(request).await?;
+        if session.out.is_json() {
+            session.out.document(&answer)?;
+        } else {
+            session.out.line(text(&client::read(&answer)?))?;
+        }
+        Ok(Ending::Success)
+    }
+}
+
+/// What a person wants to know, in lines.
+pub(super) fn text(evaluation: &Evaluation) -> String {
+    let Evaluation { split, count, loss, accuracy, accuracy_interval: interval, .. } = evaluation;
+    let mut text = format!(
+        "{count} images of the {split} split, each judged once\n\n{}\naccuracy {accuracy:.4}, with {:.0} % confidence between {:.4} and {:.4}; loss {loss:.4}\n",
+        evaluation.as_text(),
+        interval.confidence * 100.0,
+        interval.low,
+        interval.high,
+    );
+    let auc = evaluation.roc_curve.auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
+    text += &format!(
+        "area under ROC {auc}, under precision and recall {:.4}; average precision {:.4}; expected calibration error {:.4}\n",
+        evaluation.pr_curve.auc,
+        evaluation.pr_curve.average_precision,
+        evaluation.calibration.expected_calibration_error,
+    );
+    if let Some(best) = &evaluation.best_threshold {
+        text += &format!(
+            "at threshold {:.4}, of the highest F1 on the validation split ({:.4}): accuracy {:.4}\n",
+            best.threshold, best.validation_f1, best.accuracy
+        );
+    }
+    text.pop();
+    text
+}

@@ -1,0 +1,120 @@
+//! Downloads of published weights: resumed after a cut, verified at the end.
+//!
+//! The server calls [`download`] as the first phase of a job that needs weights nobody supplied.
+//! What has arrived lies in a partial file, so that neither a broken connection nor a killed
+//! process costs more than the bytes under way; beside it, under the same name with `.origin`,
+//! stands which version of which file it is a part of.
+
+mod error;
+mod partial;
+mod source;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::{io, path::Path, time::Duration};
+
+use tokio::{task, time};
+
+pub use self::{
+    error::DownloadError,
+    source::{Checksum, Source},
+};
+use self::{partial::Partial, transfer::Transfer};
+use super::vgg16::MAX_SOURCE_BYTES;
+
+/// What is borne before giving up.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Attempts in a row that bring nothing worth mentioning.
+    attempts: u32,
+    /// The pause after the first of them; each further one is twice as long.
+    first_pause: Duration,
+    /// Time for a server to answer, and to go on sending.
+    silence: Duration,
+    /// Bytes that an attempt must bring for the next failure to count as the first again.
+    worthwhile: u64,
+    /// Largest file.
+    max_bytes: u64,
+}
+
+const PATIENCE: Patience = Patience {
+    attempts: 5,
+    first_pause: Duration::from_secs(1),
+    silence: Duration::from_secs(30),
+    worthwhile: 1 << 20,
+    max_bytes: MAX_SOURCE_BYTES,
+};
+
+/// Downloads `source` to `partial`, going on from what an earlier call left there, and verifies it.
+///
+/// `client` follows redirects and has no time limit for a whole request. `progress` is told the
+/// bytes that have arrived and, where it is known, how many there are in all. Dropping the future
+/// is safe at any time: the next call goes on. Only one call at a time may write the same file.
+///
+/// # Errors
+/// The server can't be reached, refuses, or breaks off again and again (what has arrived stays); it
+/// sends too much or another file (`partial` is removed); or the file system refuses.
+pub async fn download(
+    client: &reqwest::Client,
+    source: &Source,
+    partial: &Path,
+    progress: impl FnMut(u64, Option<u64>),
+) -> Result<(), DownloadError> {
+    download_with(PATIENCE, client, source, partial, progress).await
+}
+
+async fn download_with(
+    patience: Patience,
+    client: &reqwest::Client,
+    source: &Source,
+    partial: &Path,
+    mut progress: impl FnMut(u64, Option<u64>),
+) -> Result<(), DownloadError> {
+    let partial = Partial::new(partial);
+    let transfer = Transfer { client, source, partial: &partial, patience };
+    // A process that was killed before it could use the whole file.
+    if source.bytes.is_some() && partial.length() == source.bytes {
+        if verify(source, &partial).await.is_ok() {
+            return Ok(());
+        }
+        partial.discard();
+    }
+    let mut failures = 0;
+    let mut farthest = partial.length().unwrap_or(0);
+    while let Err(error) = transfer.attempt(&mut progress).await {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        // Measured from the farthest point: a server that always starts anew gets nowhere.
+        let length = partial.length().unwrap_or(0);
+        if length >= farthest + patience.worthwhile {
+            farthest = length;
+            failures = 0;
+        }
+        failures += 1;
+        if failures == patience.attempts {
+            return Err(error);
+        }
+        time::sleep(patience.first_pause * 2_u32.pow(failures - 1)).await;
+    }
+    verify(source, &partial).await
+}
+
+/// Compares the file with its checksum; another one is removed.
+async fn verify(source: &Source, partial: &Partial) -> Result<(), DownloadError> {
+    let path = partial.path().to_owned();
+    let checksum = source.checksum;
+    let found = task::spawn_blocking(move || checksum.of(&path))
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(partial.io())?;
+    if !checksum.is(&found) {
+        partial.discard();
+        let url = source.url.to_string();
+        return Err(DownloadError::Checksum { url, expected: checksum, found: hex::encode(found) });
+    }
+    partial.complete();
+    Ok(())
+}

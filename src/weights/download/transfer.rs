@@ -1,0 +1,156 @@
+//! One attempt to get the rest of a file.
+
+use std::{fs::File, io::Write as _};
+
+use reqwest::{
+    Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE},
+};
+use tokio::time;
+
+use super::{
+    DownloadError, Patience, Source,
+    partial::{Partial, Position},
+};
+
+/// What every attempt needs.
+pub(super) struct Transfer<'a> {
+    pub(super) client: &'a reqwest::Client,
+    pub(super) source: &'a Source,
+    pub(super) partial: &'a Partial,
+    pub(super) patience: Patience,
+}
+
+/// A body to be written to the end of a file.
+struct Body {
+    response: Response,
+    file: File,
+    /// Bytes that are in the file.
+    length: u64,
+    /// Bytes of the whole file, where the server says it.
+    total: Option<u64>,
+}
+
+impl Transfer<'_> {
+    /// Gets what is missing of the file.
+    pub(super) async fn attempt(
+        &self,
+        progress: &mut impl FnMut(u64, Option<u64>),
+    ) -> Result<(), DownloadError> {
+        let position = self.partial.position(&self.source.url);
+        let response = self.ask(position.as_ref()).await?;
+        match self.body(response, position)? {
+            Some(body) => self.receive(body, progress).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for the file, or for what follows `position` if it is still that version.
+    async fn ask(&self, position: Option<&Position>) -> Result<Response, DownloadError> {
+        // Packed, it would be other bytes than those that have a checksum.
+        let mut request =
+            self.client.get(self.source.url.as_ref()).header(ACCEPT_ENCODING, "identity");
+        if let Some(Position { length, version }) = position {
+            request = request.header(RANGE, format!("bytes={length}-")).header(IF_RANGE, version);
+        }
+        self.within_patience(request.send()).await
+    }
+
+    /// What is to be written where; nothing if the whole file is there.
+    fn body(
+        &self,
+        response: Response,
+        position: Option<Position>,
+    ) -> Result<Option<Body>, DownloadError> {
+        let length = position.map_or(0, |position| position.length);
+        let status = response.status();
+        let (length, file) = match status {
+            // The whole file: nothing was asked of it, or it changed, or ranges are not served.
+            StatusCode::OK => {
+                let version = header(&response, &ETAG).filter(|tag| !tag.starts_with("W/"));
+                (0, self.partial.begin(&self.source.url, version))
+            }
+            StatusCode::PARTIAL_CONTENT if length > 0 && range_start(&response) == Some(length) => {
+                (length, self.partial.go_on())
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if length > 0 && total(&response) == Some(length) => {
+                return Ok(None);
+            }
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                // The next attempt asks for all of it.
+                self.partial.discard();
+                return Err(self.interrupted("the server sends another part than asked for"));
+            }
+            _ => return Err(DownloadError::Status { url: self.url(), status }),
+        };
+        let total = response.content_length().map(|rest| length.saturating_add(rest));
+        if total.is_some_and(|total| total > self.patience.max_bytes) {
+            return Err(self.too_large());
+        }
+        Ok(Some(Body { response, file: file.map_err(self.partial.io())?, length, total }))
+    }
+
+    async fn receive(
+        &self,
+        mut body: Body,
+        progress: &mut impl FnMut(u64, Option<u64>),
+    ) -> Result<(), DownloadError> {
+        let total = body.total.or(self.source.bytes);
+        progress(body.length, total);
+        while let Some(chunk) = self.within_patience(body.response.chunk()).await? {
+            body.length += chunk.len() as u64;
+            if body.length > self.patience.max_bytes {
+                return Err(self.too_large());
+            }
+            // Not handed to another thread: that one would go on writing after this future was
+            // dropped, while the next call already reads how far the file is.
+            body.file.write_all(&chunk).map_err(self.partial.io())?;
+            progress(body.length, total);
+        }
+        match body.total {
+            Some(total) if body.length < total => Err(self.interrupted("its end is missing")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the network, but not for ever.
+    async fn within_patience<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, reqwest::Error>>,
+    ) -> Result<T, DownloadError> {
+        let silence = self.patience.silence;
+        match time::timeout(silence, waiting).await {
+            Ok(Ok(came)) => Ok(came),
+            Ok(Err(error)) => Err(DownloadError::transport(&self.source.url, &error)),
+            Err(_) => Err(DownloadError::Stalled { url: self.url(), silence }),
+        }
+    }
+
+    fn url(&self) -> String {
+        self.source.url.to_string()
+    }
+
+    fn interrupted(&self, reason: &str) -> DownloadError {
+        DownloadError::Interrupted { url: self.url(), reason: reason.to_owned() }
+    }
+
+    fn too_large(&self) -> DownloadError {
+        self.partial.discard();
+        DownloadError::TooLarge { url: self.url(), max_bytes: self.patience.max_bytes }
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// The first byte of `Content-Range: bytes 5-9/10`.
+fn range_start(response: &Response) -> Option<u64> {
+    let (start, _) = header(response, &CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('-')?;
+    start.parse().ok()
+}
+
+/// The size of the whole in `Content-Range: bytes */10`.
+fn total(response: &Response) -> Option<u64> {
+    header(response, &CONTENT_RANGE)?.strip_prefix("bytes */")?.parse().ok()
+}
