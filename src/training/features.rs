@@ -1,6 +1,6 @@
 //! What a frozen part of a network makes of each image, computed once and cached on disk.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use tch::{Device, Kind, Tensor};
 
@@ -56,6 +56,7 @@ pub fn prepare(
     let missing = filling.missing(samples);
     let mut ready = samples.len() - missing.len();
     progress(ready)?;
+    let started = Instant::now();
     let _no_grad = tch::no_grad_guard();
     for batch in missing.chunks(BATCH) {
         let records = to_bytes(&forward(batch), kind);
@@ -65,6 +66,11 @@ pub fn prepare(
         ready += batch.len();
         progress(ready)?;
     }
+    tracing::info!(
+        computed = missing.len(),
+        seconds = started.elapsed().as_secs_f64(),
+        "the features are ready"
+    );
     filling.finish()
 }
 

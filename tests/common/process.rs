@@ -88,9 +88,14 @@ impl Process {
         assert_eq!((status, &body["added"]), (200, &json!(train * 4)), "{body}");
     }
 
-    /// Starts a job and gives its id.
+    /// Starts a job of `scratch_cnn` and gives its id.
     pub async fn job(&self, params: Value) -> String {
-        let body = json!({ "recipe": "scratch_cnn", "dataset": "pets", "params": params });
+        self.job_of("scratch_cnn", params).await
+    }
+
+    /// Starts a job of that recipe and gives its id.
+    pub async fn job_of(&self, recipe: &str, params: Value) -> String {
+        let body = json!({ "recipe": recipe, "dataset": "pets", "params": params });
         let (status, body) = self.post("/jobs", body).await;
         assert_eq!(status, 202, "{body}");
         body["id"].as_str().unwrap().to_owned()
@@ -230,7 +235,7 @@ async fn answer(response: Response) -> (u16, Value) {
 }
 
 /// Photos that a network can tell apart: cats are striped across, dogs down.
-fn photos(train: u32) -> Vec<(&'static str, Vec<u8>)> {
+pub fn photos(train: u32) -> Vec<(&'static str, Vec<u8>)> {
     let mut photos = Vec::new();
     let mut number = 0;
     for (split, count) in [("train", train), ("validation", train / 2), ("test", train / 2)] {

@@ -114,7 +114,7 @@ async fn a_server_that_falls_silent_is_asked_again() {
         Reply::Send(part("\"1\"", &content, 1000, 400_000)),
     ];
     let mut scene = Scene::new(&content, replies).await;
-    scene.patience.silence = Duration::from_millis(300);
+    scene.patience.silence = Duration::from_secs(1);
     scene.download().await.unwrap();
     scene.assert_arrived(&content);
     assert_eq!(scene.server.ranges(), [None, None, from(1000, "\"1\"")]);

@@ -30,8 +30,7 @@ pub(super) fn check(
             expected: expected.to_vec(),
         });
     }
-    dtype
-        .ok_or_else(|| ConvertError::Dtype { tensor: name.to_owned(), found: format!("{found:?}") })
+    dtype.ok_or_else(|| ConvertError::Dtype { tensor: name.to_owned(), found: found.to_owned() })
 }
 
 impl Tensor {

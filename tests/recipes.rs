@@ -1,0 +1,327 @@
+//! The recipes beyond the first, with real trainers: what they make, how they survive, and where
+//! their weights come from.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::{fs::File, io::Read as _, time::Duration};
+
+use common::{
+    Server,
+    process::{Process, kill},
+};
+use flate2::read::GzDecoder;
+use pawprint::{
+    domain::dataset::Digest,
+    pretrained::Sources,
+    weights::download::{Checksum, Source},
+};
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const TRAIN: u32 = 8;
+
+fn params(more: Value) -> Value {
+    let mut params =
+        json!({ "epochs": 2, "batch_size": 8, "precision": "fp32", "device": "cpu", "seed": 7 });
+    params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    params
+}
+
+/// A file of VGG16 weights as torchvision or Keras stores them.
+fn weights(fixture: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/vgg16/{fixture}.gz.gz", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = Vec::new();
+    GzDecoder::new(GzDecoder::new(File::open(path).unwrap())).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+async fn supply_weights(server: &Process) {
+    let request = server.request(Method::PUT, "/weights/vgg16");
+    let response = request.body(weights("torchvision_zip.pth")).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+}
+
+/// Trains twice, undisturbed and killed after the first epoch, and wants the same weights.
+async fn assert_survives(server: &Process, recipe: &str, params: &Value) {
+    let undisturbed = server.job_of(recipe, params.clone()).await;
+    let undisturbed = server.ended(&undisturbed).await;
+    assert_eq!(undisturbed["status"], "succeeded", "{undisturbed}");
+    let id = server.job_of(recipe, params.clone()).await;
+    server.epoch(&id, 1).await;
+    kill(Process::trainers(&id)[0], Signal::KILL);
+    let killed = server.ended(&id).await;
+    assert_eq!((&killed["status"], &killed["attempts"]), (&json!("succeeded"), &json!(2)));
+    assert_eq!(server.epochs(&id).await, [1, 2]);
+    let (ours, theirs) = (server.weights(&killed).await, server.weights(&undisturbed).await);
+    assert!(ours == theirs, "{recipe}: the weights differ");
+}
+
+#[tokio::test]
+async fn augmentation_and_dropout_are_drawn_the_same_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    assert_survives(&server, "augmented_cnn", &params(json!({}))).await;
+}
+
+#[tokio::test]
+async fn vgg16_is_trained_on_its_features_and_fine_tuned_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    supply_weights(&server).await;
+
+    let features = server.job_of("vgg16_features", params(json!({}))).await;
+    let features = server.ended(&features).await;
+    assert_eq!(features["status"], "succeeded", "{features}");
+    let model = server.get(&format!("/models/{}", features["model_id"].as_str().unwrap())).await;
+    assert_eq!(
+        (&model["architecture"], &model["parameters"]),
+        (&json!("vgg16"), &json!(17_992_001))
+    );
+    // The base is the one that was supplied, to the bit.
+    let base = |weights: &[(String, Vec<u8>)], name: &str| {
+        weights.iter().find(|(other, _)| other == name).unwrap().1.clone()
+    };
+    let of_features = server.weights(&features).await;
+
+    let name = features["name"].as_str().unwrap();
+    let tuned = params(json!({ "head_from": name, "learning_rate": 1e-5 }));
+    assert_survives(&server, "vgg16_finetune", &tuned).await;
+    let jobs = server.get("/jobs?recipe=vgg16_finetune").await;
+    let job = &jobs["items"][0];
+    assert_eq!(job["params"]["head_from"], features["id"]);
+    // It begins with the head, so it can't be worse.
+    let loss = |job: &Value| job["best"]["val_loss"].as_f64().unwrap();
+    assert!(loss(job) <= loss(&features) + 1e-6, "{job} after {features}");
+    let of_tuned = server.weights(job).await;
+    for layer in ["block1_conv1.weight", "block4_conv3.bias"] {
+        assert!(base(&of_features, layer) == base(&of_tuned, layer), "{layer} was to stay frozen");
+    }
+    if job["best"]["epoch"] != 0 {
+        let layer = "block5_conv3.weight";
+        assert!(base(&of_features, layer) != base(&of_tuned, layer), "{layer} was to be trained");
+    }
+
+    // A model of this architecture answers like any other.
+    let photo = common::photo(1);
+    let request = server.request(Method::POST, &format!("/predict?model={name}"));
+    let response = request.header("content-type", "image/png").body(photo).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_head_of_its_own_is_trained_first_and_survives_with_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    supply_weights(&server).await;
+    assert_survives(&server, "vgg16_finetune", &params(json!({ "head_epochs": 2 }))).await;
+}
+
+#[tokio::test]
+async fn a_head_is_only_taken_from_a_job_that_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    supply_weights(&server).await;
+    let scratch = server.job(params(json!({ "epochs": 1 }))).await;
+    server.ended(&scratch).await;
+    for (head_from, words) in [("nobody", "there is no job"), (&*scratch, "not of the recipe")] {
+        let body = json!({ "recipe": "vgg16_finetune", "dataset": "pets", "params": { "head_from": head_from } });
+        let (status, problem) = server.post("/jobs", body).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("invalid_value")), "{problem}");
+        assert_eq!(problem["field"], "params.head_from");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
+    }
+    let body =
+        json!({ "recipe": "scratch_cnn", "dataset": "pets", "params": { "head_epochs": 3 } });
+    let (status, problem) = server.post("/jobs", body).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("params.head_epochs")));
+}
+
+#[tokio::test]
+async fn an_evaluation_agrees_with_itself_and_has_its_charts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    let id = server.job(params(json!({}))).await;
+    let job = server.ended(&id).await;
+    let evaluation = server.get(&format!("/jobs/{id}/evaluation")).await;
+    let model = server.get(&format!("/models/{}", job["model_id"].as_str().unwrap())).await;
+    assert_eq!(evaluation["accuracy"], model["test_accuracy"]);
+    assert_eq!((&evaluation["split"], &evaluation["count"]), (&json!("test"), &json!(TRAIN)));
+    let matrix: Vec<Vec<u64>> =
+        serde_json::from_value(evaluation["confusion_matrix"]["matrix"].clone()).unwrap();
+    let right = (matrix[0][0] + matrix[1][1]) as f64 / f64::from(TRAIN);
+    assert_eq!(evaluation["accuracy"].as_f64().unwrap(), right);
+    for wrong in evaluation["misclassified"].as_array().unwrap() {
+        assert!(wrong["file_name"].as_str().unwrap().contains(".png"), "{wrong}");
+    }
+    for field in ["report", "pr_curve", "roc_curve", "calibration", "accuracy_interval"] {
+        assert!(evaluation[field].is_object(), "{field}");
+    }
+    for chart in ["accuracy", "loss", "confusion", "pr", "roc", "reliability"] {
+        let request = server.request(Method::GET, &format!("/jobs/{id}/charts/{chart}.svg"));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "image/svg+xml", "{chart}");
+        assert!(response.text().await.unwrap().starts_with("<svg "), "{chart}");
+    }
+    let (status, _) = server.ask(Method::GET, &format!("/jobs/{id}/charts/cake.svg"), None).await;
+    assert_eq!(status, 404);
+
+    let report = folder.path().join("report.html");
+    let pawprint = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"))
+            .args(arguments)
+            .env("PAWPRINT_SERVER", format!("http://{}", server.address()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(pawprint(&["evaluate", &id]).contains("f1-score"));
+    pawprint(&["report", &id, "--out", report.to_str().unwrap()]);
+    let page = std::fs::read_to_string(report).unwrap();
+    assert_eq!(
+        page.matches("<svg ").count(),
+        10,
+        "four of the dataset, two curves, four of the evaluation"
+    );
+    assert!(!page.contains("src=\"http"), "the page needs nothing else");
+}
+
+#[tokio::test]
+async fn a_job_is_not_evaluated_before_it_has_come_so_far() {
+    let server = Server::start().await;
+    server.get("/jobs/nobody/evaluation").await.problem(404, "not_found");
+}
+
+/// A server of weights: `bytes` under any path.
+async fn mirror(bytes: Vec<u8>) -> String {
+    let router = axum::Router::new().fallback(move || {
+        let bytes = bytes.clone();
+        async move { bytes }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/weights", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+/// A server that downloads from `url`, where a file that begins with that hash is to be.
+async fn downloading(url: String, checksum: [u8; 4]) -> Server {
+    let source =
+        Source { url: url.into(), checksum: Checksum::Sha256Prefix(checksum), bytes: None };
+    let server = Server::with(|config| {
+        config.weights = Sources { keras: source.clone(), torchvision: source };
+        config.trainer_program = Some(env!("CARGO_BIN_EXE_pawprint").into());
+    })
+    .await;
+    tokio::spawn(server.app.scheduler.clone().run());
+    server
+}
+
+async fn finished(server: &Server, job: &str) -> Value {
+    let mut changes = server.app.scheduler.changes();
+    let wait = async {
+        loop {
+            let job = server.get(&format!("/jobs/{job}")).await.ok();
+            if job["finished_at"] != Value::Null {
+                return job;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(240), wait).await.unwrap()
+}
+
+async fn vgg16_job(server: &Server) -> Value {
+    server.pets().await;
+    server.post("/datasets/pets/archive", common::tar(&common::process::photos(4))).await.ok();
+    let body = json!({ "recipe": "vgg16_features", "dataset": "pets", "params": { "epochs": 1, "batch_size": 4 } });
+    let job = server.json("POST", "/jobs", body).await.ok();
+    finished(server, job["id"].as_str().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_downloads_the_weights_it_needs() {
+    let bytes = weights("keras_published.h5");
+    let hash = Digest::of(&bytes);
+    let prefix = *hash.0.first_chunk().unwrap();
+    let server = downloading(mirror(bytes).await, prefix).await;
+    assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "absent");
+    let job = vgg16_job(&server).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+    let status = server.get("/weights/vgg16").await.ok();
+    assert_eq!((&status["state"], &status["preprocessing"]), (&json!("ready"), &json!("caffe")));
+    assert_eq!(status["sha256"], hash.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_weights_cannot_be_had_says_how_to_supply_them() {
+    let server = downloading(mirror(b"something else".to_vec()).await, [0; 4]).await;
+    let job = vgg16_job(&server).await;
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("weights_unavailable"))
+    );
+    let detail = job["error"]["detail"].as_str().unwrap();
+    for way in
+        ["pawprint weights import", "pawprint weights fetch", "not the file that was published"]
+    {
+        assert!(detail.contains(way), "{detail}");
+    }
+    let status = server.get("/weights/vgg16").await.ok();
+    assert_eq!(
+        (&status["state"], &status["error"]["code"]),
+        (&json!("absent"), &json!("download_failed"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_that_are_none_change_nothing() {
+    let server = Server::start().await;
+    let put = async |body: Vec<u8>| {
+        let request = axum::http::Request::put("/weights/vgg16");
+        server.send(request.body(body.into()).unwrap()).await
+    };
+    put(Vec::new()).await.problem(422, "weights_unusable");
+    put(b"not weights".to_vec()).await.problem(422, "weights_unusable");
+    let whole = weights("torchvision_zip.pth");
+    put(whole[..whole.len() / 2].to_vec()).await.problem(422, "weights_unusable");
+    assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "absent");
+    assert_eq!(put(whole).await.ok()["state"], "ready");
+    put(b"not weights".to_vec()).await.problem(422, "weights_unusable");
+    assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_sheet_shows_the_augmentation() {
+    let server = Server::start().await;
+    server.pets().await;
+    server.get("/datasets/pets/augmentations").await.problem(422, "invalid_value");
+    server.post("/datasets/pets/archive", common::tar(&common::process::photos(2))).await.ok();
+    let sheet = async |query: &str| {
+        let answer = server.get(&format!("/datasets/pets/augmentations{query}")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        image::load_from_memory(&answer.body).unwrap().to_rgb8()
+    };
+    let nine = sheet("").await;
+    assert_eq!((nine.width(), nine.height()), (548, 548));
+    assert_eq!(nine, sheet("?count=9&seed=0").await);
+    assert_ne!(nine, sheet("?seed=1").await);
+    assert_eq!(sheet("?count=2").await.dimensions(), (364, 180));
+    for query in ["?count=0", "?count=101"] {
+        let answer = server.get(&format!("/datasets/pets/augmentations{query}")).await;
+        answer.problem(422, "invalid_value");
+    }
+    for chart in ["classes", "width", "height", "formats"] {
+        let answer = server.get(&format!("/datasets/pets/charts/{chart}.svg")).await;
+        assert_eq!(answer.headers["content-type"], "image/svg+xml");
+    }
+    server.get("/datasets/pets/charts/cake.svg").await.problem(404, "not_found");
+}
