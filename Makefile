@@ -8,11 +8,13 @@ ARGS ?=
 # Where `make dist` lays the tree that /opt/pawprint is in the image.
 DIST ?= dist
 IMAGE ?= pawprint
+# The photos that `make reproduce` trains on.
+DATA ?= $(PAWPRINT_REAL_DATA)
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image clean distclean
+.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +68,9 @@ dist: build ## lay the binary and the libraries it needs down in dist, to be mov
 
 image: ## build the container image
 	docker build --build-arg CUDA=$(or $(CUDA),0) --tag $(IMAGE) .
+
+reproduce: build ## train the four recipes on DATA and print the table of README.md (hours)
+	scripts/reproduce $(RELEASE)/pawprint $(DATA) $(ARGS)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -123,6 +123,26 @@ async fn a_head_of_its_own_is_trained_first_and_survives_with_the_rest() {
 }
 
 #[tokio::test]
+async fn fine_tuning_that_is_stopped_while_its_head_is_trained_keeps_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    supply_weights(&server).await;
+    let params = params(json!({ "head_epochs": 10_000 }));
+    let id = server.job_of("vgg16_finetune", params).await;
+    server
+        .event(&id, |kind, data| {
+            let training = kind == "progress" && data["phase"] == "training_head";
+            (training && data["epoch"].as_u64() > Some(2)).then_some(())
+        })
+        .await;
+    assert_eq!(server.post(&format!("/jobs/{id}/stop"), Value::Null).await.0, 202);
+    let job = server.ended(&id).await;
+    assert_eq!((&job["status"], &job["best"]["epoch"]), (&json!("succeeded"), &json!(0)), "{job}");
+    assert!(server.epochs(&id).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_head_is_only_taken_from_a_job_that_fits() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());

@@ -241,7 +241,7 @@ fn doing(now: &Progress) -> String {
     let left = eta_seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .map_or_else(String::new, |eta| format!(", {} left", span(eta.as_secs())));
-    format!("{epoch}{phase} {step}/{steps}{left}")
+    format!("{epoch}{} {step}/{steps}{left}", phase.replace('_', " "))
 }
 
 #[cfg(test)]

@@ -140,7 +140,8 @@ pub struct Progress {
     pub step: u64,
     /// Steps of this phase in all.
     pub steps: u64,
-    /// Seconds until the job is done, as far as one can tell.
+    /// Seconds until the job is done, as far as one can tell; before the first epoch, until this
+    /// phase is.
     pub eta_seconds: Option<f64>,
 }
 

@@ -167,7 +167,9 @@ impl<'a> Learner<'a> {
 
     /// Judges the weights that training begins with: the first to beat.
     fn judge_baseline(&mut self) -> Result<(), End> {
-        let score = self.validate(Clock { before: 0.0, started: Instant::now() })?;
+        let clock = Clock { before: 0.0, started: Instant::now() };
+        // A job that is stopped now keeps what it begins with.
+        let score = self.validate(clock, Control::check_unless_stopped)?;
         self.best_weights = copy(&self.learnable.weights());
         self.position.best =
             Some(Best { epoch: 0, val_loss: score.loss, val_accuracy: score.accuracy });
@@ -194,7 +196,7 @@ impl<'a> Learner<'a> {
     fn epoch(&mut self) -> Result<(), End> {
         let clock = Clock { before: self.position.partial.seconds, started: Instant::now() };
         let train = self.train(clock)?;
-        let validation = self.validate(clock)?;
+        let validation = self.validate(clock, Control::check)?;
         let seconds = clock.seconds();
         self.complete(EpochMetrics {
             epoch: self.position.epoch + 1,
@@ -244,14 +246,18 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Judges the epoch on the validation split.
-    fn validate(&self, clock: Clock) -> Result<Score, End> {
+    /// Judges the weights as they are on the validation split.
+    fn validate(
+        &self,
+        clock: Clock,
+        check: impl Fn(&Control) -> Result<(), End>,
+    ) -> Result<Score, End> {
         let Task { validation, compute, .. } = self.task;
         let logits = evaluate::logits(self.learnable, validation, compute, |done, batches| {
             if done == 0 || self.report_is_due() {
                 self.report(Phase::Validating, done, batches, clock);
             }
-            self.task.control.check()
+            check(self.task.control)
         })?;
         let score = evaluation::score(&evaluate::judged(validation, &logits));
         self.check_loss(score.loss)?;

@@ -61,6 +61,7 @@ pub fn run(folder: &Path) -> ExitCode {
         tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
         recipes::train(&job, &control, &events)
     }));
+    note_memory();
     let end = result.unwrap_or_else(|panic| Err(End::Failed(Failure::from_panic(&*panic))));
     let event = match end {
         Ok(()) => Event::Finished,
@@ -76,6 +77,22 @@ pub fn run(folder: &Path) -> ExitCode {
 fn failed(Failure { code, detail }: Failure) -> Event {
     tracing::error!(code, "{detail}");
     Event::Failed { code: code.to_owned(), detail }
+}
+
+/// Says in the log how much memory the trainer has taken at most, where the system tells.
+fn note_memory() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let megabytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+    };
+    if let (Some(peak_mb), Some(anonymous_mb)) = (megabytes("VmHWM:"), megabytes("RssAnon:")) {
+        tracing::info!(
+            peak_mb,
+            anonymous_mb,
+            "memory: at most, photos that are mapped included; and of its own, now"
+        );
+    }
 }
 
 /// Predictions come first: lowers this process's priority, and makes it what the system ends

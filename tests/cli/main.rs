@@ -8,3 +8,4 @@ mod import;
 mod lists;
 mod predict;
 mod watch;
+mod weights;

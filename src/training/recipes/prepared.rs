@@ -39,6 +39,8 @@ pub(super) struct Prepared<'a> {
     pub(super) validation: Vec<Sample>,
     /// Where training left off, if it had begun; taken up by [`Prepared::fit`].
     checkpoint: Cell<Option<Checkpoint>>,
+    /// Whether there is something to keep of a job that is stopped now.
+    has_result: Cell<bool>,
     test: Vec<Sample>,
     checkpoints: Checkpoints,
     reports: Reports<'a>,
@@ -61,9 +63,9 @@ impl<'a> Prepared<'a> {
             precision: compute.precision,
             completed_epochs: epoch,
         });
-        let reports = Reports { job, epoch, has_begun: checkpoint.is_some(), control, events };
+        let reports = Reports { job, epoch, control, events };
         let [train, validation, test] = Split::ALL.map(|split| job.split(split));
-        let pixels = decode(job, &preprocessing, reports)?;
+        let pixels = decode(job, &preprocessing, reports, checkpoint.is_some())?;
         let pixels = Store::new(pixels, &job.samples, compute);
         tracing::info!(
             recipe = %job.spec.recipe,
@@ -83,6 +85,7 @@ impl<'a> Prepared<'a> {
             photos: Photos { pixels, normalise, compute },
             train,
             validation,
+            has_result: Cell::new(checkpoint.is_some()),
             checkpoint: Cell::new(checkpoint),
             test,
             checkpoints,
@@ -97,7 +100,7 @@ impl<'a> Prepared<'a> {
         samples: &[Sample],
         forward: impl Fn(&[Sample]) -> tch::Tensor,
     ) -> Result<Store, End> {
-        let report = self.reports.of(Phase::Extracting, samples.len());
+        let report = self.reports.of(Phase::Extracting, samples.len(), self.has_result.get());
         let cache = &self.job.spec.cache;
         let records = features::prepare(cache, layout, samples, forward, report)?;
         Ok(Store::new(records, samples, self.compute))
@@ -109,9 +112,15 @@ impl<'a> Prepared<'a> {
         Learner::new(task, learnable, self.checkpoint.take())?.fit()
     }
 
-    /// Whether an earlier trainer has begun to train.
-    pub(super) const fn has_begun(&self) -> bool {
-        self.reports.has_begun
+    /// Whether there is something to keep of a job that is stopped now: an earlier trainer has
+    /// begun to train, or what training begins with is a result in itself.
+    pub(super) fn has_result(&self) -> bool {
+        self.has_result.get()
+    }
+
+    /// From now on there is something to keep.
+    pub(super) fn set_has_result(&self) {
+        self.has_result.set(true);
     }
 
     /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
@@ -156,35 +165,45 @@ impl<'a> Prepared<'a> {
 struct Reports<'a> {
     job: &'a Job,
     epoch: u32,
-    has_begun: bool,
     control: &'a Control,
     events: &'a Events,
 }
 
 impl<'a> Reports<'a> {
     /// To be called with the number of `images` that are ready: tells of it once a second, and
-    /// ends the work where the server wants it to.
-    fn of(self, phase: Phase, images: usize) -> impl FnMut(usize) -> Result<(), End> + use<'a> {
+    /// ends the work where the server wants it to. A job that is stopped and `has_result` needs
+    /// the work to keep it.
+    fn of(
+        self,
+        phase: Phase,
+        images: usize,
+        has_result: bool,
+    ) -> impl FnMut(usize) -> Result<(), End> + use<'a> {
+        let mut begun: Option<(Instant, usize)> = None;
         let mut reported: Option<(Instant, usize)> = None;
         move |ready| {
-            // A job that is stopped after it has begun still has something to keep.
-            if self.has_begun {
+            if has_result {
                 self.control.check_unless_stopped()?;
             } else {
                 self.control.check()?;
             }
+            let (started, first) = *begun.get_or_insert((Instant::now(), ready));
             let due = reported.is_none_or(|(at, last)| {
                 at.elapsed().as_secs() >= 1 || (ready == images && last != images)
             });
             if due {
                 reported = Some((Instant::now(), ready));
+                let done = ready.saturating_sub(first) as f64;
+                let left = images.saturating_sub(ready) as f64;
                 self.events.send(&Event::Progress(Progress {
                     phase,
                     epoch: self.epoch,
                     epochs: self.job.spec.params.epochs,
                     step: ready as u64,
                     steps: images as u64,
-                    eta_seconds: None,
+                    // Of this phase: what the epochs will take is not known yet.
+                    eta_seconds: (done > 0.0)
+                        .then(|| started.elapsed().as_secs_f64() / done * left),
                 }));
             }
             Ok(())
@@ -192,7 +211,12 @@ impl<'a> Reports<'a> {
     }
 }
 
-fn decode(job: &Job, preprocessing: &Preprocessing, reports: Reports<'_>) -> Result<Records, End> {
+fn decode(
+    job: &Job,
+    preprocessing: &Preprocessing,
+    reports: Reports<'_>,
+    has_result: bool,
+) -> Result<Records, End> {
     let spec = &job.spec;
     let limits = vision::Limits { max_pixels: spec.max_image_pixels };
     pixels::prepare(
@@ -206,7 +230,7 @@ fn decode(job: &Job, preprocessing: &Preprocessing, reports: Reports<'_>) -> Res
             vision::prepare_into(&bytes, &limits, preprocessing, image)
                 .map_err(|error| error.to_string())
         },
-        reports.of(Phase::Preparing, job.samples.len()),
+        reports.of(Phase::Preparing, job.samples.len(), has_result),
     )
 }
 

@@ -63,6 +63,7 @@ pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(),
     let prepared = Prepared::new(job, given.normalise, control, events)?;
     let base = given.base(prepared.compute)?.unfreeze_block_5(prepared.compute.kind());
     let head = head(&given, &prepared)?;
+    prepared.set_has_result();
     let layout = given.layout(&prepared, "block4", &BLOCK_4);
     let validation = prepared.extract(layout, &prepared.validation, |batch| {
         base.blocks_1_to_4(&prepared.photos.plain(batch)).permute([0, 2, 3, 1])
@@ -80,7 +81,7 @@ fn head(given: &Given, prepared: &Prepared<'_>) -> Result<Head, End> {
     let Some(head_epochs) = params.head_epochs else { return head_of_other_job(job, compute) };
     let head = Head::random(params.seed, compute.device);
     // Its weights are in the checkpoint then.
-    if prepared.has_begun() {
+    if prepared.has_result() {
         return Ok(head);
     }
     let base = given.base(compute)?.fixed(compute.kind());
