@@ -10,7 +10,7 @@ use plotters::style::{
 
 use super::{
     Result,
-    canvas::{FAINT, FIRST, INK, draw, text},
+    canvas::{Axis, FIRST, draw, draw_axes, text},
 };
 use crate::domain::dataset::Counts;
 
@@ -91,18 +91,9 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
             .x_label_area_size(44)
             .y_label_area_size(62)
             .build_cartesian_2d(range, 0.0..most * 1.05)?;
-        chart
-            .configure_mesh()
-            .light_line_style(FAINT.mix(0.0))
-            .bold_line_style(FAINT)
-            .axis_style(INK)
-            .label_style(text(13))
-            .axis_desc_style(text(13))
-            .x_desc(format!("{side}, pixels"))
-            .y_desc("images")
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.0}"))
-            .draw()?;
+        let whole = |number: &f64| format!("{number:.0}");
+        let x = Axis { name: &format!("{side}, pixels"), labels: 10, format: &whole };
+        draw_axes(&mut chart, &x, &Axis { name: "images", labels: 10, format: &whole })?;
         for (bin, count) in edges.windows(2).zip(counts) {
             let corners = [(f64::from(bin[0]), 0.0), (f64::from(bin[1]), *count as f64)];
             chart.draw_series([Rectangle::new(corners, FIRST.mix(0.8).filled())])?;

@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use plotters::{
-    coord::Shift,
-    prelude::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _, RGBColor, SVGBackend},
-    style::{IntoFont as _, TextStyle},
+    coord::{Shift, types::RangedCoordf64},
+    prelude::{
+        Cartesian2d, ChartContext, DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _,
+        RGBColor, SVGBackend,
+    },
+    style::{Color as _, IntoFont as _, TextStyle},
 };
 
 use super::{Error, Result};
@@ -97,6 +100,39 @@ fn style() -> String {
     }
     style.push('}');
     style
+}
+
+/// A chart whose axes are both numbers.
+pub(super) type Plane<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// What an axis says.
+pub(super) struct Axis<'a> {
+    /// What it measures.
+    pub(super) name: &'a str,
+    /// Numbers along it, about.
+    pub(super) labels: usize,
+    /// How a number is written.
+    pub(super) format: &'a dyn Fn(&f64) -> String,
+}
+
+/// Draws the axes of a chart and a grid.
+pub(super) fn draw_axes(chart: &mut Plane<'_, '_>, x: &Axis<'_>, y: &Axis<'_>) -> Result<()> {
+    chart
+        .configure_mesh()
+        .light_line_style(FAINT.mix(0.0))
+        .bold_line_style(FAINT)
+        .axis_style(INK)
+        .label_style(text(13))
+        .axis_desc_style(text(13))
+        .x_desc(x.name)
+        .y_desc(y.name)
+        .x_labels(x.labels)
+        .y_labels(y.labels)
+        .x_label_formatter(x.format)
+        .y_label_formatter(y.format)
+        .draw()?;
+    Ok(())
 }
 
 /// Text of that size in pixels.

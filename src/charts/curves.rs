@@ -5,7 +5,7 @@ use plotters::style::{Color as _, WHITE};
 
 use super::{
     Result,
-    canvas::{FAINT, FIRST, INK, SECOND, draw, text},
+    canvas::{Axis, FAINT, FIRST, INK, SECOND, draw, draw_axes, text},
 };
 use crate::domain::metrics::EpochMetrics;
 
@@ -60,19 +60,11 @@ fn curves(
             .x_label_area_size(44)
             .y_label_area_size(62)
             .build_cartesian_2d(0.5..last + 0.5, bottom..top)?;
-        chart
-            .configure_mesh()
-            .light_line_style(FAINT.mix(0.0))
-            .bold_line_style(FAINT)
-            .axis_style(INK)
-            .label_style(text(13))
-            .axis_desc_style(text(13))
-            .x_desc("epoch")
-            .y_desc(unit)
-            .x_labels(if last < 10.0 { last as usize + 1 } else { 10 })
-            .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x}") } else { String::new() })
-            .y_label_formatter(&|y| format!("{y:.2}"))
-            .draw()?;
+        let whole = |x: &f64| if x.fract() == 0.0 { format!("{x}") } else { String::new() };
+        let labels = if last < 10.0 { last as usize + 1 } else { 10 };
+        let x = Axis { name: "epoch", labels, format: &whole };
+        let y = Axis { name: unit, labels: 10, format: &|y| format!("{y:.2}") };
+        draw_axes(&mut chart, &x, &y)?;
         if drawn.is_empty() {
             return Ok(area.draw_text("no epoch is complete yet", &text(14), (250, 180))?);
         }

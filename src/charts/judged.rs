@@ -8,7 +8,7 @@ use plotters::style::{
 
 use super::{
     Result,
-    canvas::{Area, FAINT, FIRST, INK, SECOND, SIZE, Tips, draw, text},
+    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tips, draw, draw_axes, text},
 };
 use crate::domain::evaluation::Evaluation;
 
@@ -153,18 +153,9 @@ fn unit_square(
             .x_label_area_size(44)
             .y_label_area_size(62)
             .build_cartesian_2d(0.0..1.0, 0.0..1.02)?;
-        chart
-            .configure_mesh()
-            .light_line_style(FAINT.mix(0.0))
-            .bold_line_style(FAINT)
-            .axis_style(INK)
-            .label_style(text(13))
-            .axis_desc_style(text(13))
-            .x_desc(x_desc)
-            .y_desc(y_desc)
-            .x_label_formatter(&|x| format!("{x:.1}"))
-            .y_label_formatter(&|y| format!("{y:.1}"))
-            .draw()?;
+        let tenths = |number: &f64| format!("{number:.1}");
+        let x = Axis { name: x_desc, labels: 10, format: &tenths };
+        draw_axes(&mut chart, &x, &Axis { name: y_desc, labels: 10, format: &tenths })?;
         if let Some(name) = diagonal {
             chart.draw_series([PathElement::new(
                 [(0.0, 0.0), (1.0, 1.0)],

@@ -21,13 +21,15 @@ pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
             if over {
                 return too_large(limit);
             }
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                format!("the body ended early: {error}"),
-            )
+            broke_off(&error)
         },
     )
+}
+
+/// 400: the body ended before its end.
+#[must_use]
+pub fn broke_off(error: &axum::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", format!("the body broke off: {error}"))
 }
 
 /// 413: more bytes than `limit`.

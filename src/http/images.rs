@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 
 use super::{
+    body::broke_off,
     extract::{Json, Paging, Path, Query, parse},
     parts::{Part, Parts},
     problem::Problem,
@@ -141,13 +142,7 @@ async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Pro
     let mut head = Vec::new();
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                format!("the body broke off: {error}"),
-            )
-        })?;
+        let chunk = chunk.map_err(|error| broke_off(&error))?;
         if spool.bytes() + chunk.len() as u64 > max {
             return Err(Error::BodyTooLarge { max }.into());
         }

@@ -12,7 +12,13 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{body::too_large, error::disk_full, extract::Json, problem::Problem, state::AppState};
+use super::{
+    body::{broke_off, too_large},
+    error::disk_full,
+    extract::Json,
+    problem::Problem,
+    state::AppState,
+};
 use crate::{
     pretrained::{Origin, Status},
     weights::vgg16::MAX_SOURCE_BYTES,
@@ -35,13 +41,7 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
     let mut bytes = 0;
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                format!("the body broke off: {error}"),
-            )
-        })?;
+        let chunk = chunk.map_err(|error| broke_off(&error))?;
         bytes += chunk.len() as u64;
         if bytes > MAX_SOURCE_BYTES {
             return Err(too_large(MAX_SOURCE_BYTES));
