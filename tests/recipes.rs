@@ -303,6 +303,30 @@ async fn a_job_whose_weights_cannot_be_had_says_how_to_supply_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn weights_that_a_person_supplies_end_a_download() {
+    let router = axum::Router::new().fallback(async || {
+        axum::body::Body::from_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>())
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/never", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let server = downloading(url, [0; 4]).await;
+    let ask = async |source| {
+        server.json("POST", "/weights/vgg16/download", json!({ "source": source })).await
+    };
+    ask("elsewhere").await.problem(422, "invalid_value");
+    assert_eq!(ask("torchvision").await.status, 202);
+    ask("keras").await.problem(409, "downloading");
+    assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "downloading");
+    let request = axum::http::Request::put("/weights/vgg16");
+    let supplied = request.body(weights("torchvision_zip.pth").into()).unwrap();
+    assert_eq!(server.send(supplied).await.ok()["state"], "ready");
+    assert_eq!(server.get("/weights/vgg16").await.ok()["source"], "torchvision");
+    // Another may begin: the first is over.
+    assert_eq!(ask("keras").await.status, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn weights_that_are_none_change_nothing() {
     let server = Server::start().await;
     let put = async |body: Vec<u8>| {

@@ -4,10 +4,10 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pretrained, State};
+use super::{Pretrained, Replaced, State};
 use crate::weights::{
     download::{DownloadError, Source, download},
-    vgg16::{self, ConvertError, Info},
+    vgg16::ConvertError,
 };
 
 /// The status is renewed whenever so much more has come.
@@ -77,7 +77,7 @@ impl FetchError {
 impl Pretrained {
     /// Downloads the file of that origin, going on where an earlier download broke off, and
     /// takes it in.
-    pub(super) async fn fetch(&self, origin: Origin) -> Result<Info, FetchError> {
+    pub(super) async fn fetch(&self, origin: Origin, since: Replaced) -> Result<(), FetchError> {
         let source = match origin {
             Origin::Keras => &self.0.sources.keras,
             Origin::Torchvision => &self.0.sources.torchvision,
@@ -96,12 +96,12 @@ impl Pretrained {
             }
         })
         .await?;
-        let target = self.file();
+        let pretrained = self.clone();
         tokio::task::spawn_blocking(move || {
-            let converted = vgg16::convert(&partial, &target);
+            let taken = pretrained.replace(&partial, since);
             // Whole and verified: of no use any more, or of none at all.
             let _ = fs::remove_file(&partial);
-            converted
+            taken
         })
         .await?
         .map_err(FetchError::from)

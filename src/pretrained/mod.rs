@@ -88,7 +88,13 @@ struct Inner {
     sources: Sources,
     status: watch::Sender<Status>,
     download: Mutex<Option<AbortHandle>>,
+    /// Held while the weights are replaced: by one at a time, the status with them.
+    replacing: Mutex<Replaced>,
 }
+
+/// How often a person has supplied weights: a download that began before must not undo that.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Replaced(u64);
 
 impl Pretrained {
     /// The weights in `folder`, made if it is missing; downloads come from `sources`.
@@ -110,7 +116,14 @@ impl Pretrained {
             }
         };
         let (status, _) = watch::channel(status);
-        Ok(Self(Arc::new(Inner { folder, sources, status, download: Mutex::default() })))
+        let inner = Inner {
+            folder,
+            sources,
+            status,
+            download: Mutex::default(),
+            replacing: Mutex::default(),
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Where the weights stand.
@@ -131,7 +144,9 @@ impl Pretrained {
     /// # Errors
     /// It is not a file of VGG16 weights, or can't be stored; nothing changes then.
     pub fn import(&self, path: &Path) -> Result<Status, Error> {
+        let mut replaced = self.replacing();
         let info = vgg16::convert(path, &self.file())?;
+        replaced.0 += 1;
         if let Some(download) = self.running().take() {
             download.abort();
         }
@@ -159,29 +174,41 @@ impl Pretrained {
         });
         let pretrained = self.clone();
         let task = tokio::spawn(async move {
-            let status = match pretrained.fetch(origin).await {
-                Ok(info) => ready(info),
-                Err(error) => {
-                    tracing::warn!(
-                        error = crate::telemetry::chain(&error),
-                        "the VGG16 weights can't be downloaded"
-                    );
-                    let detail = crate::telemetry::chain(&error);
-                    pretrained.after_failure(JobError { code: error.code().to_owned(), detail })
-                }
-            };
-            pretrained.0.status.send_replace(status);
+            let since = *pretrained.replacing();
+            if let Err(error) = pretrained.fetch(origin, since).await {
+                let detail = crate::telemetry::chain(&error);
+                tracing::warn!(error = detail, "the VGG16 weights can't be downloaded");
+                let error = JobError { code: error.code().to_owned(), detail };
+                pretrained.note_failure(since, error);
+            }
         });
         *running = Some(task.abort_handle());
         Ok(self.status())
     }
 
-    /// What is there when a download has failed: the weights of before, if there were any.
-    fn after_failure(&self, error: JobError) -> Status {
-        match vgg16::info(&self.file()) {
-            Ok(info) => Status { error: Some(error), ..ready(info) },
-            Err(_) => absent(Some(error)),
+    /// Takes in what was downloaded to `path`, unless a person has supplied weights since. Blocks.
+    fn replace(&self, path: &Path, since: Replaced) -> Result<(), ConvertError> {
+        let replaced = self.replacing();
+        if *replaced == since {
+            let info = vgg16::convert(path, &self.file())?;
+            self.0.status.send_replace(ready(info));
         }
+        Ok(())
+    }
+
+    /// What is there when a download has failed: the weights of before, if there were any.
+    fn note_failure(&self, since: Replaced, error: JobError) {
+        let replaced = self.replacing();
+        if *replaced == since {
+            self.0.status.send_replace(match vgg16::info(&self.file()) {
+                Ok(info) => Status { error: Some(error), ..ready(info) },
+                Err(_) => absent(Some(error)),
+            });
+        }
+    }
+
+    fn replacing(&self) -> std::sync::MutexGuard<'_, Replaced> {
+        self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sees to it that the weights are there or on their way, downloading Keras' where there are

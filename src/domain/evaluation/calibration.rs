@@ -31,7 +31,9 @@ impl Interval {
         let middle = share + z2 / (2.0 * n);
         let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
         let end = |value: f64| (value / (1.0 + z2 / n)).clamp(0.0, 1.0);
-        Self { confidence: 0.95, low: end(middle - half), high: end(middle + half) }
+        // Of none or of all hits one end is the share itself, but for rounding.
+        let (low, high) = (end(middle - half).min(share), end(middle + half).max(share));
+        Self { confidence: 0.95, low, high }
     }
 }
 
