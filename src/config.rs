@@ -3,11 +3,16 @@
 //! Made by `main` from the command line (or by a test by hand), checked once by
 //! [`ServeConfig::validate`], then shared unchanged.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    thread,
+};
 
 use clap::{Args, ValueEnum};
 
-use crate::{pretrained::Sources, vision};
+use crate::{inference::tuning::Wishes, pretrained::Sources, vision};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,13 +60,21 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_TRAINER_THREADS", value_name = "N")]
     pub trainer_threads: Option<NonZeroUsize>,
 
-    /// Threads a prediction is computed with [default: the processors this process may use]
+    /// Threads a prediction is computed with [default: measured when a model is loaded]
     #[arg(long, env = "PAWPRINT_INFERENCE_THREADS", value_name = "N")]
     pub inference_threads: Option<NonZeroUsize>,
 
-    /// Predictions that may wait for the model before more are refused
-    #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "256", value_name = "N")]
+    /// Images that are judged together when several wait [default: measured when a model is loaded]
+    #[arg(long, env = "PAWPRINT_INFERENCE_BATCH", value_name = "N")]
+    pub inference_batch: Option<NonZeroUsize>,
+
+    /// Predictions that may be under way before more are refused
+    #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "64", value_name = "N")]
     pub queue_capacity: NonZeroUsize,
+
+    /// Seconds that a prediction may wait for the model
+    #[arg(long, env = "PAWPRINT_PREDICT_SECONDS", default_value = "30", value_name = "SECONDS")]
+    pub predict_seconds: NonZeroU32,
 
     /// Largest image, in bytes
     #[arg(
@@ -153,10 +166,10 @@ impl ServeConfig {
         self.trainer_threads.unwrap_or_else(processors).get()
     }
 
-    /// Threads a prediction is computed with.
+    /// What is set of how models run; the rest is measured.
     #[must_use]
-    pub fn inference_threads(&self) -> usize {
-        self.inference_threads.unwrap_or_else(processors).get()
+    pub const fn inference(&self) -> Wishes {
+        Wishes { threads: self.inference_threads, batch: self.inference_batch }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The log: lines for people or JSON for programs, on standard error. `RUST_LOG` filters it.
 
-use std::{error::Error, fmt::Write as _, io};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -10,7 +14,9 @@ use crate::config::LogFormat;
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Colours are for terminals: a trainer's log is a file that people and scripts read.
+    let colours = io::stderr().is_terminal();
+    let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let started = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).try_init(),

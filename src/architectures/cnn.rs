@@ -1,6 +1,6 @@
 //! The small convolutional network of the reference notebook: 991,041 parameters.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::layers::{Affine, Source, flatten, pool_and_rectify};
 use crate::weights::tensors::Tensors;
@@ -59,15 +59,20 @@ impl Cnn {
         Ok(Self { convolutions, dense })
     }
 
-    /// Features `[n, 12544]`, fp32, of images `[n, 3, 180, 180]` in 0 to 1, which may be fp32 or
-    /// bf16: the convolutions compute in that kind.
-    pub fn features(&self, images: &Tensor) -> Tensor {
+    /// The maps `[n, 256, 7, 7]` of the last convolution, rectified, of images `[n, 3, 180, 180]`
+    /// in 0 to 1, which may be fp32 or bf16: the convolutions compute in that kind.
+    pub fn maps(&self, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
         for Convolution { affine, pooled } in &self.convolutions {
             let maps = affine.convolve(&x, 0);
             x = if *pooled { pool_and_rectify(&maps) } else { maps.relu() };
         }
-        flatten(&x)
+        x
+    }
+
+    /// Features `[n, 12544]`, fp32, of images as [`Cnn::maps`] takes them.
+    pub fn features(&self, images: &Tensor) -> Tensor {
+        flatten(&self.maps(images))
     }
 
     /// Logits `[n]` for features `[n, 12544]`.
@@ -78,6 +83,19 @@ impl Cnn {
     /// Logits `[n]` for images `[n, 3, 180, 180]` in 0 to 1.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.classify(&self.features(images))
+    }
+
+    /// The same network, only to be asked, its convolutions in `kind`.
+    #[must_use]
+    pub fn prepared(&self, kind: Kind) -> Self {
+        let convolution = |Convolution { affine, pooled }: &Convolution| Convolution {
+            affine: affine.fixed(kind),
+            pooled: *pooled,
+        };
+        Self {
+            convolutions: self.convolutions.iter().map(convolution).collect(),
+            dense: self.dense.fixed(Kind::Float),
+        }
     }
 
     /// The weights by name: `conv1.weight` `[32, 3, 3, 3]`, `conv1.bias` `[32]`, … and
@@ -95,8 +113,6 @@ impl Cnn {
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::{
         super::{channels_last, parameters},
         *,

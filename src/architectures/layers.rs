@@ -34,6 +34,12 @@ impl Affine {
         Self { weight: self.weight.to_kind(kind), bias: self.bias.to_kind(kind) }
     }
 
+    /// As [`Affine::to_kind`], outside the autograd graph.
+    pub(super) fn fixed(&self, kind: Kind) -> Self {
+        let Self { weight, bias } = self.to_kind(kind);
+        Self { weight: weight.detach(), bias: bias.detach() }
+    }
+
     /// A 3×3 convolution of `x`, of its kind, with so many zeros around it.
     pub(super) fn convolve(&self, x: &Tensor, padding: i64) -> Tensor {
         let Self { weight, bias } = self.to_kind(x.kind());

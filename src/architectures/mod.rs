@@ -49,6 +49,33 @@ impl Network {
         }
     }
 
+    /// The maps that the last convolution makes of normalised images, rectified:
+    /// `[n, 256, 7, 7]` of the small network, `[n, 512, 11, 11]` of VGG16.
+    pub fn maps(&self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Cnn(network) => network.maps(images),
+            Self::Vgg16(network) => network.maps(images),
+        }
+    }
+
+    /// Logits `[n]` for what [`Network::maps`] gave.
+    pub fn classify(&self, maps: &Tensor) -> Tensor {
+        match self {
+            Self::Cnn(network) => network.classify(&layers::flatten(maps)),
+            Self::Vgg16(network) => network.classify(maps),
+        }
+    }
+
+    /// The same network, only to be asked: the weights of the convolutions are cast to `kind`
+    /// once instead of in each pass. What is of that kind already is shared.
+    #[must_use]
+    pub fn prepared(&self, kind: Kind) -> Self {
+        match self {
+            Self::Cnn(network) => Self::Cnn(network.prepared(kind)),
+            Self::Vgg16(network) => Self::Vgg16(network.prepared(kind)),
+        }
+    }
+
     /// The weights by name. They share the network's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {

@@ -91,14 +91,7 @@ impl Base {
     fn forward(&self, x: &Tensor, blocks: RangeInclusive<usize>) -> Tensor {
         let mut x = x.shallow_clone();
         for block in &self.blocks[blocks] {
-            let (last, others) = match block.split_last() {
-                Some(parts) => parts,
-                None => continue,
-            };
-            for convolution in others {
-                x = convolution.convolve(&x, 1).relu_();
-            }
-            x = pool_and_rectify(&last.convolve(&x, 1));
+            x = pool_and_rectify(&convolve(block, x));
         }
         x
     }
@@ -121,6 +114,12 @@ impl Base {
         }
         tensors
     }
+}
+
+/// The maps of the last convolution of a block, not rectified yet.
+fn convolve(block: &[Affine], x: Tensor) -> Tensor {
+    let Some((first, others)) = block.split_first() else { return x };
+    others.iter().fold(first.convolve(&x, 1), |mut maps, next| next.convolve(&maps.relu_(), 1))
 }
 
 /// Keras' name for a convolution: `block1_conv1`.
@@ -171,6 +170,11 @@ impl Head {
         self.output.linear(&hidden).squeeze_dim(1)
     }
 
+    /// The same head, only to be asked.
+    fn fixed(&self) -> Self {
+        Self { hidden: self.hidden.fixed(Kind::Float), output: self.output.fixed(Kind::Float) }
+    }
+
     /// The weights by name: `hidden.weight` `[256, 12800]`, `hidden.bias` `[256]`,
     /// `output.weight` `[1, 256]`, `output.bias` `[1]`. They share the head's memory.
     #[must_use]
@@ -202,6 +206,24 @@ impl Vgg16 {
     /// Logits `[n]` for preprocessed images `[n, 3, 180, 180]`, fp32 or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.head.forward(&self.base.features(images), 0.0)
+    }
+
+    /// The maps `[n, 512, 11, 11]` of the last convolution, rectified, of preprocessed images
+    /// `[n, 3, 180, 180]`, fp32 or bf16.
+    pub fn maps(&self, images: &Tensor) -> Tensor {
+        convolve(&self.base.blocks[4], self.base.blocks_1_to_4(images)).relu_()
+    }
+
+    /// Logits `[n]` for what [`Vgg16::maps`] gave.
+    pub fn classify(&self, maps: &Tensor) -> Tensor {
+        let pooled = maps.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+        self.head.forward(&flatten(&pooled), 0.0)
+    }
+
+    /// The same network, only to be asked, its convolutions in `kind`.
+    #[must_use]
+    pub fn prepared(&self, kind: Kind) -> Self {
+        Self { base: self.base.fixed(kind), head: self.head.fixed() }
     }
 
     /// The weights of base and head by name. They share the network's memory.

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The layers of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
     /// Five convolutions and a dense layer, `architectures::cnn`.

@@ -93,6 +93,9 @@ impl From<EngineError> for Problem {
                 "too many predictions are waiting; try again shortly",
             )
             .retry_after(Duration::from_secs(1)),
+            EngineError::TooLate(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", error.to_string())
+            }
             EngineError::Failed(_) | EngineError::Gone => Self::internal(&error),
         }
     }

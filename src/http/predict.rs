@@ -45,8 +45,8 @@ pub async fn predict(
     let engine = state.registry.engine(query.model.as_deref()).await?;
     let card = engine.card();
     let photos = Photos::read(&state, card.preprocessing, request).await?;
-    let answer = engine.ask(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(answer.logits).map(|(name, logit)| {
+    let answer = engine.judge(photos.pixels).await?;
+    let predictions = photos.names.into_iter().zip(answer.output).map(|(name, logit)| {
         Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
             Problem::internal(&std::io::Error::other("a model of other than two classes"))
         })

@@ -66,7 +66,8 @@ pub struct System {
 struct Threads {
     processors: usize,
     trainer: usize,
-    inference: usize,
+    /// Of each forward pass of the model in service; null while there is none.
+    inference: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,7 +92,7 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
         threads: Threads {
             processors: crate::config::processors().get(),
             trainer: state.config.trainer_threads(),
-            inference: state.config.inference_threads(),
+            inference: state.registry.engine_in_service().map(|engine| engine.tuning().threads),
         },
         data_dir: used,
     }))

@@ -24,7 +24,7 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> 
         let pixels =
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
                 .map_err(|error| error.to_string())?;
-        let logits = model.logits(&[pixels]).map_err(|error| error.to_string())?;
+        let logits = model.forward(&[pixels]).map_err(|error| error.to_string())?;
         let logit = logits.first().copied().ok_or("the model gave no answer")?;
         Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)
             .ok_or_else(|| "the model is not of two classes".to_owned())

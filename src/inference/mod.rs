@@ -1,13 +1,16 @@
-//! Asking a model: a named thread that owns it, fed by a bounded queue.
+//! Asking a model: named threads that own it, fed by a bounded queue.
 //!
 //! `http::predict` decodes on blocking threads, hands the pixels to an [`Engine`] and waits for
-//! the reply. Tensors never leave the model's thread: libtorch keeps memory for each thread that
+//! the reply. Tensors never leave the model's threads: libtorch keeps memory for each thread that
 //! touches one.
 
 pub mod canary;
 pub mod engine;
+pub mod gradcam;
 pub mod local;
 pub mod network;
+pub mod tuning;
+mod worker;
 
 pub use engine::{Engine, EngineError};
 pub use network::Loaded;

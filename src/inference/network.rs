@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::canary;
+use super::{canary, gradcam};
 use crate::{
     architectures::{Network, normalise},
     domain::model::ModelCard,
     telemetry::chain,
     training::device::Compute,
-    weights::{model_file, tensors},
+    weights::{
+        model_file,
+        tensors::{self, Tensors},
+    },
 };
-
-/// Images of one forward pass: a batch of a few stays in the processor's cache.
-const BATCH: usize = 8;
 
 /// A model and its card. Belongs to one thread.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Loaded {
 }
 
 /// Why a model can't be asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the model can't be used: {0}")]
 pub struct Unusable(pub String);
 
@@ -36,8 +36,12 @@ impl Loaded {
     /// It can't be read, or its answers have drifted.
     pub fn open(path: &Path, compute: Compute) -> Result<Self, Unusable> {
         let (card, weights) = model_file::load(path).map_err(|error| Unusable(chain(&error)))?;
+        Self::check(card, weights, compute)
+    }
+
+    fn check(card: ModelCard, weights: Tensors, compute: Compute) -> Result<Self, Unusable> {
         let [_, _] = card.classes.names() else {
-            return Err(Unusable("it has more than two classes".to_owned()));
+            return Err(Unusable("it has other than two classes".to_owned()));
         };
         let network = |weights, device| {
             Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
@@ -47,7 +51,17 @@ impl Loaded {
         canary::compare(&card.canaries, &now).map_err(Unusable)?;
         let network =
             if compute.device == Device::Cpu { judge } else { network(weights, compute.device)? };
-        Ok(Self { card, network, compute })
+        Ok(Self { network: network.prepared(compute.kind()), card, compute })
+    }
+
+    /// The same model for another thread; the weights are shared.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            card: self.card.clone(),
+            network: self.network.prepared(self.compute.kind()),
+            compute: self.compute,
+        }
     }
 
     /// Where the model comes from and how to ask it.
@@ -56,28 +70,37 @@ impl Loaded {
         &self.card
     }
 
-    /// Logits of images that are resized already: RGB bytes `[n, height, width, 3]` in `pixels`.
+    /// Logits of images that are resized already, in one forward pass: RGB bytes
+    /// `[height, width, 3]` each.
     ///
     /// # Errors
     /// libtorch's own, as on too little memory.
-    pub fn logits(&self, pixels: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
+    pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let logits = self.network.forward(&self.input(images)?);
+        Vec::<f64>::try_from(logits.to_kind(Kind::Double))
+    }
+
+    /// Logit of one image, and where in it the network found what speaks for the class it takes.
+    ///
+    /// # Errors
+    /// As [`Loaded::forward`].
+    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Map), tch::TchError> {
+        gradcam::explain(&self.network, &self.input(&[image])?)
+    }
+
+    fn input(&self, images: &[impl AsRef<[u8]>]) -> Result<Tensor, tch::TchError> {
         let (height, width) =
             (i64::from(self.card.preprocessing.height), i64::from(self.card.preprocessing.width));
-        let _no_grad = tch::no_grad_guard();
-        let mut logits = Vec::with_capacity(pixels.len());
-        for batch in pixels.chunks(BATCH) {
-            let images = batch
-                .iter()
-                .map(|image| Tensor::f_from_data_size(image, &[height, width, 3], tch::Kind::Uint8))
-                .collect::<Result<Vec<_>, _>>()?;
-            let images = Tensor::f_stack(&images, 0)?.f_to_device(self.compute.device)?;
-            let batch = self.network.forward(&normalise(
-                &images,
-                self.card.preprocessing.normalise,
-                self.compute.kind(),
-            ));
-            logits.extend(Vec::<f64>::try_from(batch.to_kind(tch::Kind::Double))?);
-        }
-        Ok(logits)
+        let tensor =
+            |image: &[u8]| Tensor::f_from_data_size(image, &[height, width, 3], Kind::Uint8);
+        let pixels = if let [image] = images {
+            tensor(image.as_ref())?.unsqueeze(0)
+        } else {
+            let images = images.iter().map(|image| tensor(image.as_ref()));
+            Tensor::f_stack(&images.collect::<Result<Vec<_>, _>>()?, 0)?
+        };
+        let pixels = pixels.f_to_device(self.compute.device)?;
+        Ok(normalise(&pixels, self.card.preprocessing.normalise, self.compute.kind()))
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use tokio::sync::Mutex;
@@ -14,7 +15,7 @@ use crate::{
     config::ServeConfig,
     data_dir::DataDir,
     domain::{ModelId, model::Model},
-    inference::{Engine, network::Unusable},
+    inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
     storage::{self, Storage, models},
 };
 
@@ -59,8 +60,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     data_dir: Arc<DataDir>,
     storage: Storage,
-    threads: usize,
-    capacity: usize,
+    settings: Settings,
     current: RwLock<Option<Arc<Engine>>>,
     /// Newest last. Its lock also makes loads take turns.
     others: Mutex<VecDeque<Arc<Engine>>>,
@@ -75,8 +75,11 @@ impl Registry {
         Self(Arc::new(Inner {
             data_dir,
             storage,
-            threads: config.inference_threads(),
-            capacity: config.queue_capacity.get(),
+            settings: Settings {
+                tunings: Tunings::new(config.inference()),
+                capacity: config.queue_capacity.get(),
+                deadline: Duration::from_secs(config.predict_seconds.get().into()),
+            },
             current: RwLock::default(),
             others: Mutex::default(),
             choosing: Mutex::default(),
@@ -232,10 +235,12 @@ impl Registry {
 
     async fn load(&self, id: ModelId) -> Result<Arc<Engine>, Error> {
         let path = self.0.data_dir.model(id);
-        Ok(Arc::new(Engine::start(&path, self.0.threads, self.0.capacity).await?))
+        Ok(Arc::new(Engine::start(path, self.0.settings.clone()).await?))
     }
 
-    fn engine_in_service(&self) -> Option<Arc<Engine>> {
+    /// The engine of the model in service.
+    #[must_use]
+    pub fn engine_in_service(&self) -> Option<Arc<Engine>> {
         self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

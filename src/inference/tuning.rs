@@ -1,0 +1,157 @@
+//! How a model is run on this machine, found out by running it.
+//!
+//! Neither the number of processors nor a rule of thumb tells how many threads a network is best
+//! run on, or whether a batch costs less per image than its images alone: on some processors a
+//! batch of one is the cheapest, because its feature maps stay in the cache.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::network::{Loaded, Unusable};
+use crate::{config::processors, domain::model::Architecture};
+
+/// Passes of which the fastest counts: other work on the machine only ever adds time.
+const PASSES: u32 = 3;
+
+/// More threads are taken only where they make an image at least so much faster.
+const WORTHWHILE: f64 = 1.15;
+
+/// A larger batch is taken only where it makes an image at least so much cheaper: it makes those
+/// wait who are in it.
+const CHEAPER: f64 = 1.05;
+
+/// What a person has set; the rest is measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes {
+    /// Threads of one forward pass.
+    pub threads: Option<NonZeroUsize>,
+    /// Images of one forward pass.
+    pub batch: Option<NonZeroUsize>,
+}
+
+/// How a model is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Threads of one forward pass.
+    pub threads: usize,
+    /// Images of one forward pass, at most.
+    pub batch: usize,
+    /// Forward passes at a time, each with threads of its own.
+    pub workers: usize,
+    /// Time of one image by itself.
+    pub single: Duration,
+}
+
+/// How models of each architecture run best, as far as it is known: measured once, so that a swap
+/// takes no longer than it must, and measures nothing while predictions compete with it.
+#[derive(Debug, Clone, Default)]
+pub struct Tunings {
+    wishes: Wishes,
+    known: Arc<Mutex<HashMap<Architecture, Tuning>>>,
+}
+
+impl Tunings {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(wishes: Wishes) -> Self {
+        Self { wishes, known: Arc::default() }
+    }
+
+    /// Runs `model` on this thread until it is warm; gives how it runs best.
+    ///
+    /// # Errors
+    /// libtorch failed.
+    pub fn warm_up(&self, model: &Loaded) -> Result<Tuning, Unusable> {
+        let architecture = model.card().architecture;
+        if let Some(&tuning) = self.known().get(&architecture) {
+            time(model, tuning.threads, 1)?;
+            time(model, tuning.threads, tuning.batch)?;
+            return Ok(tuning);
+        }
+        let tuning = measure(model, self.wishes)?;
+        let Tuning { threads, batch, workers, single } = tuning;
+        tracing::info!(
+            ?architecture,
+            threads,
+            batch,
+            workers,
+            ?single,
+            "measured how a model runs best"
+        );
+        self.known().insert(architecture, tuning);
+        Ok(tuning)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, Tuning>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn measure(model: &Loaded, wishes: Wishes) -> Result<Tuning, Unusable> {
+    let processors = processors().get();
+    let mut threads = wishes.threads.map_or(1, NonZeroUsize::get);
+    let mut single = time(model, threads, 1)?;
+    if wishes.threads.is_none() {
+        for more in candidates(processors) {
+            let faster = time(model, more, 1)?;
+            if faster.mul_f64(WORTHWHILE) <= single {
+                (threads, single) = (more, faster);
+            }
+        }
+    }
+    let mut batch = wishes.batch.map_or(1, NonZeroUsize::get);
+    if wishes.batch.is_none() {
+        let mut cheapest = single;
+        for images in [2, 4, 8, 16] {
+            let each = time(model, threads, images)? / images as u32;
+            if each.mul_f64(CHEAPER) > cheapest {
+                break;
+            }
+            (batch, cheapest) = (images, each);
+        }
+    }
+    Ok(Tuning { threads, batch, workers: (processors / threads).max(1), single })
+}
+
+/// Sets the threads of the forward passes that this thread makes from now on.
+pub(super) fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// Numbers of threads to try after one: the powers of two below `processors`, and all of them.
+fn candidates(processors: usize) -> impl Iterator<Item = usize> {
+    let powers = std::iter::successors(Some(2), |threads| Some(threads * 2));
+    let below = powers.take_while(move |&threads| threads < processors);
+    below.chain((processors > 1).then_some(processors))
+}
+
+fn time(model: &Loaded, threads: usize, images: usize) -> Result<Duration, Unusable> {
+    set_threads(threads);
+    let grey = vec![vec![127; model.card().preprocessing.bytes()]; images];
+    let pass = || -> Result<Duration, Unusable> {
+        let begun = Instant::now();
+        model.forward(&grey).map_err(|error| Unusable(error.to_string()))?;
+        Ok(begun.elapsed())
+    };
+    // The first pass of a shape prepares what the others find.
+    pass()?;
+    (0..PASSES).map(|_| pass()).try_fold(Duration::MAX, |fastest, taken| Ok(fastest.min(taken?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_processors_and_the_powers_of_two_below_are_tried() {
+        let tried = |processors| candidates(processors).collect::<Vec<_>>();
+        assert!(tried(1).is_empty());
+        assert_eq!(tried(2), [2]);
+        assert_eq!(tried(6), [2, 4, 6]);
+        assert_eq!(tried(8), [2, 4, 8]);
+    }
+}
