@@ -8,13 +8,13 @@ ARGS ?=
 # Where `make dist` lays the tree that /opt/pawprint is in the image.
 DIST ?= dist
 IMAGE ?= pawprint
-# The photos that `make reproduce` trains on.
+# The photos that `make reproduce` trains on and `make load` sends.
 DATA ?= $(PAWPRINT_REAL_DATA)
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce clean distclean
+.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce load clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ image: ## build the container image
 
 reproduce: build ## train the four recipes on DATA and print the table of README.md (hours)
 	scripts/reproduce $(RELEASE)/pawprint $(DATA) $(ARGS)
+
+load: build ## measure predictions of DATA's photos by the models in ./data (ARGS="--data-dir DIR")
+	scripts/load $(RELEASE)/pawprint $(DATA) $(ARGS)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -8,6 +8,7 @@
 //! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
 //! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
+//! | [`metrics`] | what `GET /metrics` counts and shows | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
@@ -36,6 +37,7 @@ pub mod domain;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod metrics;
 pub mod pretrained;
 pub mod registry;
 pub mod scheduler;

@@ -13,6 +13,7 @@ pub mod evaluations;
 pub mod extract;
 pub mod images;
 pub mod jobs;
+pub mod metrics;
 pub mod models;
 pub mod parts;
 pub mod predict;

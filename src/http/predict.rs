@@ -6,6 +6,7 @@ use axum::{
     body::Bytes,
     extract::{Request, State},
     http::{StatusCode, header},
+    response::IntoResponse,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt as _, stream::FuturesOrdered};
@@ -15,6 +16,7 @@ use super::{
     body,
     error::unreadable,
     extract::{Json, Query},
+    metrics::server_timing,
     parts::Parts,
     problem::Problem,
     state::{App, AppState},
@@ -39,7 +41,7 @@ pub async fn predict(
     State(state): State<AppState>,
     Query(query): Query<PredictQuery>,
     request: Request,
-) -> Result<Json<PredictResponse>, Problem> {
+) -> Result<impl IntoResponse + use<>, Problem> {
     let begun = Instant::now();
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(query.model.as_deref()).await?;
@@ -51,7 +53,7 @@ pub async fn predict(
             Problem::internal(&std::io::Error::other("a model of other than two classes"))
         })
     });
-    Ok(Json(PredictResponse {
+    let answer = PredictResponse {
         predictions: predictions.collect::<Result<_, _>>()?,
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: Timing {
@@ -60,7 +62,9 @@ pub async fn predict(
             inference: answer.inference.as_secs_f64() * 1e3,
             total: begun.elapsed().as_secs_f64() * 1e3,
         },
-    }))
+    };
+    state.metrics.predicted(&answer);
+    Ok((server_timing(&answer.timing_ms), Json(answer)))
 }
 
 /// The photos of a request, decoded and resized.

@@ -17,7 +17,7 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, drain, evaluations, images, jobs, models, predict, problem::Problem,
+    auth, datasets, drain, evaluations, images, jobs, metrics, models, predict, problem::Problem,
     state::AppState, system, weights,
 };
 
@@ -26,8 +26,10 @@ pub fn router(state: AppState) -> Router {
     let open =
         Router::new().route("/healthz", get(system::health)).route("/readyz", get(system::ready));
 
-    let about =
-        Router::new().route("/system", get(system::system)).route("/recipes", get(system::recipes));
+    let about = Router::new()
+        .route("/system", get(system::system))
+        .route("/recipes", get(system::recipes))
+        .route("/metrics", get(metrics::show));
 
     let datasets = Router::new()
         .route("/datasets", get(datasets::list).post(datasets::create))
@@ -76,6 +78,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), metrics::record))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))

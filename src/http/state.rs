@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::ServeConfig, data_dir::DataDir, datasets::Datasets, pretrained::Pretrained,
-    registry::Registry, scheduler::Scheduler, storage::Storage,
+    config::ServeConfig, data_dir::DataDir, datasets::Datasets, metrics::Metrics,
+    pretrained::Pretrained, registry::Registry, scheduler::Scheduler, storage::Storage,
 };
 
 /// The rooms of a running server.
@@ -27,6 +27,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// Its models.
     pub registry: Registry,
+    /// What it counts.
+    pub metrics: Metrics,
     /// A place for each photo that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
     /// A place for each prediction that may be under way; more are refused before they are read.

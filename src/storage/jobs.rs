@@ -199,6 +199,20 @@ pub async fn with_status(
     .await?)
 }
 
+/// How many jobs have each status, also those that none has.
+///
+/// # Errors
+/// The database's own.
+pub async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(JobStatus, u32)>> {
+    let rows = sqlx::query!(
+        r#"SELECT status AS "status: JobStatus", COUNT(*) AS "jobs!: u32" FROM jobs GROUP BY status"#
+    )
+    .fetch_all(connection)
+    .await?;
+    let count = |status| rows.iter().find(|row| row.status == status).map_or(0, |row| row.jobs);
+    Ok(JobStatus::ALL.map(|status| (status, count(status))).to_vec())
+}
+
 /// Takes the oldest job out of the queue: it is running from now on, and has had one more attempt.
 ///
 /// # Errors

@@ -1,0 +1,110 @@
+//! The photos, and one prediction over HTTP.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use reqwest::{StatusCode, header};
+
+/// After so long a request counts as failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It has a prediction.
+    Accepted,
+    /// 429: too many were waiting.
+    Refused,
+    /// Any other status, or no answer.
+    Failed,
+}
+
+/// Sends photos in turn, over connections that are kept open.
+#[derive(Clone)]
+pub(crate) struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    base: String,
+    predict: String,
+    photos: Vec<Bytes>,
+    next: AtomicUsize,
+}
+
+impl Client {
+    pub(crate) fn new(
+        url: &str,
+        model: Option<&str>,
+        token: Option<&str>,
+        photos: Vec<Bytes>,
+    ) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut headers = header::HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse()?);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .default_headers(headers)
+            .timeout(PATIENCE)
+            .tcp_nodelay(true)
+            .build()?;
+        let base = url.trim_end_matches('/').to_owned();
+        let mut predict = reqwest::Url::parse(&format!("{base}/predict"))?;
+        if let Some(model) = model {
+            predict.query_pairs_mut().append_pair("model", model);
+        }
+        let predict = predict.into();
+        Ok(Self(Arc::new(Inner { http, base, predict, photos, next: AtomicUsize::new(0) })))
+    }
+
+    /// Asks for a prediction of the next photo and reads the whole answer.
+    pub(crate) async fn predict(&self) -> Fate {
+        let Inner { http, predict, photos, next, .. } = &*self.0;
+        let photo = photos[next.fetch_add(1, Ordering::Relaxed) % photos.len()].clone();
+        let request = http.post(predict).header(header::CONTENT_TYPE, "image/jpeg").body(photo);
+        let Ok(answer) = request.send().await else { return Fate::Failed };
+        let status = answer.status();
+        match (status, answer.bytes().await) {
+            (StatusCode::OK, Ok(_)) => Fate::Accepted,
+            (StatusCode::TOO_MANY_REQUESTS, _) => Fate::Refused,
+            _ => Fate::Failed,
+        }
+    }
+
+    /// Bytes of the server that lie in RAM, as its metrics say.
+    pub(crate) async fn resident_bytes(&self) -> anyhow::Result<f64> {
+        let answer = self.0.http.get(format!("{}/metrics", self.0.base)).send().await?;
+        let text = answer.error_for_status()?.text().await?;
+        let value = text.lines().find_map(|l| l.strip_prefix("process_resident_memory_bytes "));
+        Ok(value.context("the server does not say how much memory it has")?.parse()?)
+    }
+}
+
+/// At most `most` of the JPEGs under `folder`, evenly from all of it.
+pub(crate) fn photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
+    let files = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
+    let paths: Vec<_> = files
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            extension.is_some_and(|e| ["jpg", "jpeg"].contains(&e.to_ascii_lowercase().as_str()))
+        })
+        .collect();
+    anyhow::ensure!(!paths.is_empty(), "{} has no JPEGs", folder.display());
+    let count = paths.len().min(most.max(1));
+    let chosen = (0..count).map(|index| &paths[index * paths.len() / count]);
+    chosen
+        .map(|path| Ok(fs::read(path).with_context(|| path.display().to_string())?.into()))
+        .collect()
+}

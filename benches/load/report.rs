@@ -1,0 +1,108 @@
+//! What was measured, and the Markdown of it.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+
+use crate::client::Fate;
+
+/// Heads of the tables.
+pub(crate) const CLOSED: &str = "\
+| clients | predictions a second | p50 ms | p95 ms | p99 ms | refused | failed |
+|---:|---:|---:|---:|---:|---:|---:|";
+pub(crate) const OPEN: &str = "\
+| offered, of capacity | offered a second | accepted a second | 429 | p50 ms | p95 ms | p99 ms | p99 ms of 429 | failed |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+pub(crate) const SOAK: &str = "\
+| after s | resident MiB |
+|---:|---:|";
+
+/// Latencies of the answers, in microseconds, and what had none.
+pub(crate) struct Outcome {
+    pub(crate) accepted: Histogram<u64>,
+    refused: Histogram<u64>,
+    failed: u64,
+    /// From the first request to the last answer.
+    pub(crate) elapsed: Duration,
+}
+
+impl Outcome {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let histogram = Histogram::new(3)?;
+        let refused = histogram.clone();
+        Ok(Self { accepted: histogram, refused, failed: 0, elapsed: Duration::ZERO })
+    }
+
+    pub(crate) fn record(&mut self, fate: Fate, latency: Duration) -> anyhow::Result<()> {
+        let micros = u64::try_from(latency.as_micros())?;
+        match fate {
+            Fate::Accepted => self.accepted.record(micros)?,
+            Fate::Refused => self.refused.record(micros)?,
+            Fate::Failed => self.failed += 1,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.accepted.add(&other.accepted)?;
+        self.refused.add(&other.refused)?;
+        self.failed += other.failed;
+        Ok(())
+    }
+
+    /// Predictions a second.
+    pub(crate) fn throughput(&self) -> f64 {
+        self.accepted.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn refused_share(&self) -> f64 {
+        let all = self.accepted.len() + self.refused.len() + self.failed;
+        self.refused.len() as f64 / all.max(1) as f64
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (accepted, refused) = (self.accepted.len(), self.refused.len());
+        write!(f, "{accepted} accepted, {refused} refused, {} failed", self.failed)
+    }
+}
+
+fn milliseconds(histogram: &Histogram<u64>, quantile: f64) -> String {
+    if histogram.is_empty() {
+        return "–".to_owned();
+    }
+    format!("{:.1}", histogram.value_at_quantile(quantile) as f64 / 1e3)
+}
+
+fn quantiles(histogram: &Histogram<u64>) -> String {
+    [0.5, 0.95, 0.99].map(|quantile| milliseconds(histogram, quantile)).join(" | ")
+}
+
+pub(crate) fn closed_row(clients: usize, outcome: &Outcome) -> String {
+    let (throughput, quantiles) = (outcome.throughput(), quantiles(&outcome.accepted));
+    let (refused, failed) = (outcome.refused.len(), outcome.failed);
+    format!("| {clients} | {throughput:.1} | {quantiles} | {refused} | {failed} |")
+}
+
+pub(crate) fn open_row(share: f64, rate: f64, outcome: &Outcome) -> String {
+    format!(
+        "| {:.0} % | {rate:.1} | {:.1} | {:.1} % | {} | {} | {} |",
+        share * 100.0,
+        outcome.throughput(),
+        outcome.refused_share() * 100.0,
+        quantiles(&outcome.accepted),
+        milliseconds(&outcome.refused, 0.99),
+        outcome.failed,
+    )
+}
+
+pub(crate) fn soak_row(after: Duration, bytes: f64) -> String {
+    format!("| {:.0} | {:.1} |", after.as_secs_f64(), bytes / f64::from(1 << 20))
+}
+
+pub(crate) fn of_photos(photos: &[Bytes]) -> String {
+    let bytes: usize = photos.iter().map(Bytes::len).sum();
+    format!("{} photos of {:.0} kB on average", photos.len(), (bytes / photos.len()) as f64 / 1e3)
+}
