@@ -7,6 +7,8 @@ pub mod auth;
 pub mod body;
 pub mod datasets;
 pub mod detached;
+pub mod docs;
+pub mod document;
 pub mod drain;
 pub mod error;
 pub mod evaluations;
