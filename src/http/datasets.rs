@@ -57,7 +57,7 @@ pub async fn create(
 }
 
 /// Lists the datasets, oldest first.
-#[utoipa::path(get, path = "", responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
+#[utoipa::path(get, path = "", params(Paging),  responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
 pub async fn list(
     State(app): State<AppState>,
     Query(paging): Query<Paging>,
@@ -136,6 +136,7 @@ pub async fn chart(
 
 /// `?count=&seed=`
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct AugmentationsQuery {
     /// How often the photo is drawn.
     #[param(minimum = 1, maximum = 100, default = 9)]
@@ -148,7 +149,7 @@ pub struct AugmentationsQuery {
 /// Draws a contact sheet of one training photo under the augmentation of the recipes.
 ///
 /// The seed chooses the photo and what becomes of it.
-#[utoipa::path(get, path = "", responses(
+#[utoipa::path(get, path = "", params(AugmentationsQuery),  responses(
     (status = 200, description = "The contact sheet.", body = Binary, content_type = "image/png"),
     (status = 422, description = "`invalid_value`: a count outside 1 to 100, or a dataset without a training photo."),
 ))]

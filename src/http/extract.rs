@@ -65,6 +65,7 @@ impl From<PathRejection> for Problem {
 
 /// `?limit=` and `?cursor=` of a list.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Paging {
     /// Rows of a page, at most.
     #[param(minimum = 1, maximum = 500, default = 50)]

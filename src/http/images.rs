@@ -34,6 +34,7 @@ use crate::{
 
 /// Where uploaded images go.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The split that the images enter; `auto` lets each image's hash choose, 70/15/15.
@@ -74,7 +75,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 /// Adds images to a dataset.
 ///
 /// A file that can't be used is no error: the report lists it.
-#[utoipa::path(post, path = "", request_body(content = Files, content_type = "multipart/form-data"), responses(
+#[utoipa::path(post, path = "", params(Target),  request_body(content = Files, content_type = "multipart/form-data"), responses(
     (status = 200, description = "What became of the files.", body = Report),
     (status = 400, description = "`malformed`: no form, or one that breaks off."),
     (status = 413, description = "`too_large` or `too_many_files`: a form above the limits."),
@@ -135,7 +136,7 @@ async fn take(datasets: &Datasets, upload: &mut Upload, mut part: Part<'_>) -> R
 ///
 /// Paths name the classes: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. What was read before
 /// some damage stays, and the problem counts it.
-#[utoipa::path(post, path = "", request_body(content = Binary, content_type = "application/octet-stream"), responses(
+#[utoipa::path(post, path = "", params(Target),  request_body(content = Binary, content_type = "application/octet-stream"), responses(
     (status = 200, description = "What became of the files.", body = Report),
     (status = 400, description = "`malformed`: the body broke off."),
     (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
@@ -193,6 +194,7 @@ async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Pro
 /// What a list of images is narrowed to. Paging stands here too: a flattened struct can't read
 /// numbers from a query.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
     /// Only the images of that split.
     #[param(value_type = Option<Split>)]
@@ -202,7 +204,7 @@ pub struct Filter {
 }
 
 /// Lists the images of a dataset, oldest first.
-#[utoipa::path(get, path = "", responses((status = 200, description = "A page of them.", body = Page<Image>)))]
+#[utoipa::path(get, path = "", params(Filter, Paging),  responses((status = 200, description = "A page of them.", body = Page<Image>)))]
 pub async fn list(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -278,6 +280,7 @@ pub async fn original(
 
 /// Parameters of a thumbnail.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ThumbnailSize {
     /// Pixels of the longer side.
@@ -287,7 +290,7 @@ pub struct ThumbnailSize {
 
 /// A small JPEG of an image.
 #[utoipa::path(get, path = "",
-    params(("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
+    params(ThumbnailSize, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
     responses(
         (status = 200, description = "The thumbnail.", body = Binary, content_type = "image/jpeg",
             headers(("ETag" = String, description = "Stands for the bytes."))),

@@ -52,6 +52,7 @@ pub async fn create(
 
 /// `?status=&recipe=&dataset=`
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Only jobs that stand so.
     #[param(value_type = Option<JobStatus>)]
@@ -64,7 +65,7 @@ pub struct ListQuery {
 }
 
 /// Lists the jobs, newest first.
-#[utoipa::path(get, path = "", responses((status = 200, description = "A page of them.", body = Page<Job>)))]
+#[utoipa::path(get, path = "", params(ListQuery, Paging),  responses((status = 200, description = "A page of them.", body = Page<Job>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(query): Query<ListQuery>,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Lists the models, newest first.
-#[utoipa::path(get, path = "", responses((status = 200, description = "A page of them.", body = Page<Model>)))]
+#[utoipa::path(get, path = "", params(Paging),  responses((status = 200, description = "A page of them.", body = Page<Model>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(paging): Query<Paging>,

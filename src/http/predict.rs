@@ -32,6 +32,7 @@ use crate::{
 
 /// `?model=`
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PredictQuery {
     /// Name or id of the model to ask; the one in service where nothing is said.
     model: Option<String>,
@@ -40,7 +41,7 @@ pub struct PredictQuery {
 /// Tells what is on each image.
 ///
 /// One image that can't be read fails the whole request; the member `index` says which.
-#[utoipa::path(post, path = "",
+#[utoipa::path(post, path = "", params(PredictQuery), 
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
         (Binary = "application/octet-stream"), (Files = "multipart/form-data"), (Instances = "application/json"),
