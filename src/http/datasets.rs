@@ -42,7 +42,7 @@ pub struct NewDataset {
 }
 
 /// Makes an empty dataset.
-#[utoipa::path(post, path = "", responses(
+#[utoipa::path(post, path = "", request_body = NewDataset, responses(
     (status = 201, description = "The new dataset.", body = Dataset, headers(("Location" = String, description = "Where it is."))),
     (status = 409, description = "`name_taken`: another dataset has that name."),
     (status = 507, description = "`disk_full`"),
@@ -57,7 +57,7 @@ pub async fn create(
 }
 
 /// Lists the datasets, oldest first.
-#[utoipa::path(get, path = "", params(Paging),  responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
 pub async fn list(
     State(app): State<AppState>,
     Query(paging): Query<Paging>,
@@ -149,7 +149,7 @@ pub struct AugmentationsQuery {
 /// Draws a contact sheet of one training photo under the augmentation of the recipes.
 ///
 /// The seed chooses the photo and what becomes of it.
-#[utoipa::path(get, path = "", params(AugmentationsQuery),  responses(
+#[utoipa::path(get, path = "", params(AugmentationsQuery), responses(
     (status = 200, description = "The contact sheet.", body = Binary, content_type = "image/png"),
     (status = 422, description = "`invalid_value`: a count outside 1 to 100, or a dataset without a training photo."),
 ))]

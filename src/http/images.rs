@@ -75,7 +75,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 /// Adds images to a dataset.
 ///
 /// A file that can't be used is no error: the report lists it.
-#[utoipa::path(post, path = "", params(Target),  request_body(content = Files, content_type = "multipart/form-data"), responses(
+#[utoipa::path(post, path = "", params(Target), request_body(content = Files, content_type = "multipart/form-data"), responses(
     (status = 200, description = "What became of the files.", body = Report),
     (status = 400, description = "`malformed`: no form, or one that breaks off."),
     (status = 413, description = "`too_large` or `too_many_files`: a form above the limits."),
@@ -136,7 +136,7 @@ async fn take(datasets: &Datasets, upload: &mut Upload, mut part: Part<'_>) -> R
 ///
 /// Paths name the classes: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. What was read before
 /// some damage stays, and the problem counts it.
-#[utoipa::path(post, path = "", params(Target),  request_body(content = Binary, content_type = "application/octet-stream"), responses(
+#[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
     (status = 200, description = "What became of the files.", body = Report),
     (status = 400, description = "`malformed`: the body broke off."),
     (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
@@ -204,7 +204,7 @@ pub struct Filter {
 }
 
 /// Lists the images of a dataset, oldest first.
-#[utoipa::path(get, path = "", params(Filter, Paging),  responses((status = 200, description = "A page of them.", body = Page<Image>)))]
+#[utoipa::path(get, path = "", params(Filter, Paging), responses((status = 200, description = "A page of them.", body = Page<Image>)))]
 pub async fn list(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -227,7 +227,7 @@ pub struct Change {
 }
 
 /// Relabels an image, or moves it to another split.
-#[utoipa::path(patch, path = "", responses(
+#[utoipa::path(patch, path = "", request_body = Change, responses(
     (status = 200, description = "The image as it is now.", body = Image),
     (status = 422, description = "`invalid_value`, `unknown_label`: another split or class, or no change at all."),
 ))]
@@ -266,7 +266,7 @@ pub async fn delete(
 )]
 pub async fn original(
     State(app): State<AppState>,
-    Path((image,)): Path<(ImageId,)>,
+    Path(image): Path<ImageId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let image = app.datasets.image(image).await?;
@@ -300,7 +300,7 @@ pub struct ThumbnailSize {
 )]
 pub async fn thumbnail(
     State(app): State<AppState>,
-    Path((image,)): Path<(ImageId,)>,
+    Path(image): Path<ImageId>,
     Query(query): Query<ThumbnailSize>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Puts a job into the queue.
-#[utoipa::path(post, path = "", responses(
+#[utoipa::path(post, path = "", request_body = NewJob, responses(
     (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
     (status = 404, description = "There is no such dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
@@ -65,7 +65,7 @@ pub struct ListQuery {
 }
 
 /// Lists the jobs, newest first.
-#[utoipa::path(get, path = "", params(ListQuery, Paging),  responses((status = 200, description = "A page of them.", body = Page<Job>)))]
+#[utoipa::path(get, path = "", params(ListQuery, Paging), responses((status = 200, description = "A page of them.", body = Page<Job>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(query): Query<ListQuery>,

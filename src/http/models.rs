@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Lists the models, newest first.
-#[utoipa::path(get, path = "", params(Paging),  responses((status = 200, description = "A page of them.", body = Page<Model>)))]
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Model>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(paging): Query<Paging>,
@@ -98,7 +98,7 @@ pub struct Choice {
 /// Puts a model in service, or follows the best again.
 ///
 /// A request under way ends on the model it began with.
-#[utoipa::path(put, path = "", responses(
+#[utoipa::path(put, path = "", request_body = Choice, responses(
     (status = 200, description = "The model now in service.", body = Current),
     (status = 404, description = "There is no such model."),
     (status = 422, description = "`invalid_value`; `model_unusable`: its file can't be served."),

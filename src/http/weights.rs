@@ -81,7 +81,7 @@ const fn keras() -> Origin {
 }
 
 /// Begins to download VGG16 weights; `GET /weights/vgg16` tells how it goes.
-#[utoipa::path(post, path = "", responses(
+#[utoipa::path(post, path = "", request_body = Download, responses(
     (status = 202, description = "It has begun.", body = Status, headers(("Location" = String, description = "Where to look."))),
     (status = 409, description = "`downloading`: one is under way."),
 ))]
