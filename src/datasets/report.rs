@@ -1,6 +1,7 @@
 //! What became of an upload: counts, and the files that were turned away with the reason.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{Name, dataset::Classes},
@@ -11,7 +12,8 @@ use crate::{
 const MAX_LISTED: usize = 1_000;
 
 /// What became of the files of an upload.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[schema(as = UploadReport)]
 pub struct Report {
     /// Images that entered the dataset.
     pub added: u64,
@@ -35,7 +37,7 @@ impl Report {
 }
 
 /// A file that was turned away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rejected {
     /// The name it came under.
     pub file: String,

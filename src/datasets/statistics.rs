@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Datasets, Error, fingerprint};
 use crate::{
@@ -20,13 +21,14 @@ const MAX_BINS: u32 = 20;
 const MAX_GROUPS: usize = 100;
 
 /// What there is to see in a dataset.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Statistics {
     /// Images in all.
     pub images: u64,
     /// Bytes of all images as they were uploaded.
     pub bytes: u64,
     /// Images by split and class.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub counts: Counts,
     /// Widths in pixels, upright; absent while there is no image.
     pub width: Option<Histogram>,
@@ -39,7 +41,7 @@ pub struct Statistics {
 }
 
 /// How many images have how many pixels on one side.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Histogram {
     /// The least.
     pub min: u32,
@@ -56,7 +58,7 @@ pub struct Histogram {
 
 /// Pictures that look alike to the fingerprint and stand in more than one split: a model would
 /// be examined on what it learned from.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct CrossSplitDuplicates {
     /// Groups in all.
     pub count: u64,
@@ -65,7 +67,7 @@ pub struct CrossSplitDuplicates {
 }
 
 /// Images with the same fingerprint: the first ten of each split.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Group {
     /// The fingerprint, as 16 hex digits.
     pub fingerprint: String,
@@ -74,7 +76,7 @@ pub struct Group {
 }
 
 /// An image of a group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Member {
     /// Its id.
     pub id: ImageId,

@@ -4,11 +4,17 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type},
+};
 
 use super::{DatasetId, ImageId, Name, Timestamp};
 
 /// The part of a dataset that an image serves in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Seen by the optimizer.
@@ -81,6 +87,18 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 }
+
+impl PartialSchema for Digest {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A SHA-256"))
+            .pattern(Some("^[0-9a-f]{64}$"))
+            .into()
+    }
+}
+
+impl ToSchema for Digest {}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,6 +185,24 @@ impl Classes {
     }
 }
 
+impl PartialSchema for Classes {
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new()
+            .description(Some("The classes, in the order of their indices"))
+            .items(Ref::from_schema_name(Name::name()))
+            .min_items(Some(2))
+            .max_items(Some(1000))
+            .unique_items(true)
+            .into()
+    }
+}
+
+impl ToSchema for Classes {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Name::name().into_owned(), Name::schema()));
+    }
+}
+
 impl TryFrom<Vec<Name>> for Classes {
     type Error = InvalidClasses;
 
@@ -193,7 +229,7 @@ impl Default for Classes {
 pub type Counts = BTreeMap<Split, BTreeMap<Name, u64>>;
 
 /// A dataset as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Dataset {
     /// Its id.
     pub id: DatasetId,
@@ -204,17 +240,19 @@ pub struct Dataset {
     /// Hash over (sha256, label, split) of all images: the same content gives the same version.
     pub version: Digest,
     /// Images by split and class; every split and class is there, with 0 where it is empty.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub counts: Counts,
     /// Images in all.
     pub images: u64,
     /// Bytes of all images as they were uploaded.
     pub bytes: u64,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
 /// One image of a dataset.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Image {
     /// Its id.
     pub id: ImageId,
@@ -237,6 +275,7 @@ pub struct Image {
     /// Hash of the original bytes.
     pub sha256: Digest,
     /// When it entered the dataset.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     JobId, ModelId, Name, Timestamp,
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
     /// Waiting for its turn.
@@ -105,7 +106,7 @@ pub enum Request {
 }
 
 /// What a trainer is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Downloading the weights to begin with.
@@ -127,7 +128,7 @@ pub enum Phase {
 }
 
 /// How far a job has come.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// What the trainer is doing.
     pub phase: Phase,
@@ -146,7 +147,7 @@ pub struct Progress {
 }
 
 /// The best epoch so far: the one of the lowest validation loss.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Best {
     /// Its number, from 1; 0 where fine-tuning has not beaten what it began with.
     pub epoch: u32,
@@ -157,7 +158,7 @@ pub struct Best {
 }
 
 /// Why a job ended without success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
     /// Stable and snake_case, for programs.
     pub code: String,
@@ -166,7 +167,7 @@ pub struct JobError {
 }
 
 /// A job as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Job {
     /// Its id.
     pub id: JobId,
@@ -197,10 +198,13 @@ pub struct Job {
     /// The model it made.
     pub model_id: Option<ModelId>,
     /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When its first trainer started.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
 }
 

@@ -1,9 +1,10 @@
 //! What is measured of an epoch and of a finished model.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One completed epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EpochMetrics {
     /// Its number, from 1.
     pub epoch: u32,

@@ -1,6 +1,7 @@
 //! Models: the card that travels in the file, and the row that the API shows.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     JobId, ModelId, Name, Timestamp,
@@ -136,7 +137,7 @@ pub struct ModelCard {
 }
 
 /// A model as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Model {
     /// Its id.
     pub id: ModelId,
@@ -165,6 +166,7 @@ pub struct Model {
     /// Size of its file.
     pub bytes: u64,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Whether it answers predictions now.
     pub in_service: bool,

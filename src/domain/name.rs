@@ -3,6 +3,10 @@
 use std::{fmt, ops::Deref, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 use uuid::Uuid;
 
 /// At most this many characters in a name.
@@ -67,6 +71,20 @@ impl From<Name> for String {
         name.0
     }
 }
+
+impl PartialSchema for Name {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A name that can stand in a URL as it is; not `best`, `current`, `default` or an id."))
+            .min_length(Some(1))
+            .max_length(Some(MAX_LENGTH))
+            .pattern(Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"))
+            .into()
+    }
+}
+
+impl ToSchema for Name {}
 
 impl Deref for Name {
     type Target = str;

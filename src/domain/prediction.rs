@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{ModelId, Name, dataset::Classes, recipe::Recipe};
 
 /// What a model says of one image.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Prediction {
     /// The name the image came under, if any.
     pub file_name: Option<String>,
@@ -43,7 +44,7 @@ impl Prediction {
 }
 
 /// The model that answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelRef {
     /// Its id.
     pub id: ModelId,
@@ -54,7 +55,7 @@ pub struct ModelRef {
 }
 
 /// Where the time of a request went, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Timing {
     /// Decoding and resizing.
     pub decode: f64,
@@ -67,7 +68,7 @@ pub struct Timing {
 }
 
 /// The answer of `POST /predict`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PredictResponse {
     /// One for each image, in their order.
     pub predictions: Vec<Prediction>,

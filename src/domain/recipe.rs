@@ -3,11 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::JobId;
 
 /// One way to train a classifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
     /// A small convolutional network from random weights.
@@ -107,7 +108,7 @@ impl FromStr for Recipe {
 }
 
 /// The precision that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
     /// bf16 where the processor multiplies it natively, else fp32.
@@ -119,7 +120,7 @@ pub enum PrecisionChoice {
 }
 
 /// The precision that is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floating point throughout.
@@ -140,7 +141,7 @@ impl Precision {
 }
 
 /// The device that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
     /// CUDA where there is one, else the CPU.
@@ -152,7 +153,7 @@ pub enum DeviceChoice {
 }
 
 /// The parameters of a job, resolved: nothing left to guess.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Params {
     /// Passes over the training split: 1 to 10,000.
     pub epochs: u32,
@@ -178,25 +179,31 @@ pub struct Params {
 }
 
 /// What a request says of the parameters; the rest are the recipe's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is that of `Params`")]
 pub struct ParamOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub epochs: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_024)]
     pub batch_size: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(exclusive_minimum = 0, maximum = 10_000)]
     pub learning_rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9_007_199_254_740_991_i64)]
     pub seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub early_stopping_patience: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<PrecisionChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub head_epochs: Option<u32>,
     /// Name or id of the job.
     #[serde(skip_serializing_if = "Option::is_none")]

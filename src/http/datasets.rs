@@ -9,8 +9,10 @@ use axum::{
 };
 use serde::Deserialize;
 use tokio::sync::oneshot;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    document::Binary,
     evaluations::{no_such_chart, svg},
     extract::{Json, Paging, Path, Query},
     problem::Problem,
@@ -30,18 +32,21 @@ use crate::{
 };
 
 /// Body of `POST /datasets`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDataset {
     name: Name,
+    /// Cat and dog where nothing is said.
     #[serde(default)]
     classes: Classes,
 }
 
-/// `POST /datasets`
-///
-/// # Errors
-/// 409 where the name is taken.
+/// Makes an empty dataset.
+#[utoipa::path(post, path = "", request_body = NewDataset, responses(
+    (status = 201, description = "The new dataset.", body = Dataset, headers(("Location" = String, description = "Where it is."))),
+    (status = 409, description = "`name_taken`: another dataset has that name."),
+    (status = 507, description = "`disk_full`"),
+))]
 pub async fn create(
     State(app): State<AppState>,
     Json(new): Json<NewDataset>,
@@ -51,10 +56,8 @@ pub async fn create(
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }
 
-/// `GET /datasets`
-///
-/// # Errors
-/// 422 for paging that makes no sense.
+/// Lists the datasets, oldest first.
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
 pub async fn list(
     State(app): State<AppState>,
     Query(paging): Query<Paging>,
@@ -62,10 +65,8 @@ pub async fn list(
     Ok(Json(app.datasets.list(paging.cursor()?, paging.limit()?).await?))
 }
 
-/// `GET /datasets/{dataset}`
-///
-/// # Errors
-/// 404.
+/// Shows a dataset.
+#[utoipa::path(get, path = "", responses((status = 200, description = "The dataset.", body = Dataset)))]
 pub async fn show(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -73,10 +74,11 @@ pub async fn show(
     Ok(Json(app.datasets.get(&dataset).await?))
 }
 
-/// `DELETE /datasets/{dataset}`
-///
-/// # Errors
-/// 404; 409 while a job that isn't finished uses it.
+/// Deletes a dataset and its images.
+#[utoipa::path(delete, path = "", responses(
+    (status = 204, description = "It is gone."),
+    (status = 409, description = "`dataset_in_use`: a job that is not finished uses it."),
+))]
 pub async fn delete(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -85,10 +87,8 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /datasets/{dataset}/statistics`
-///
-/// # Errors
-/// 404.
+/// Counts, sizes and formats of a dataset's images, and pictures that stand in several splits.
+#[utoipa::path(get, path = "", responses((status = 200, description = "The statistics.", body = Statistics)))]
 pub async fn statistics(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -96,10 +96,25 @@ pub async fn statistics(
     Ok(Json(app.datasets.statistics(&dataset).await?))
 }
 
-/// `GET /datasets/{dataset}/charts/{classes|width|height|formats}.svg`
-///
-/// # Errors
-/// 404 for another dataset or chart.
+/// The charts of a dataset, as the document names them.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the document alone reads them")]
+enum DatasetChart {
+    #[schema(rename = "classes.svg")]
+    Classes,
+    #[schema(rename = "width.svg")]
+    Width,
+    #[schema(rename = "height.svg")]
+    Height,
+    #[schema(rename = "formats.svg")]
+    Formats,
+}
+
+/// Draws a chart of a dataset's statistics.
+#[utoipa::path(get, path = "",
+    params(("chart" = inline(DatasetChart), Path, description = "Which chart")),
+    responses((status = 200, description = "The chart.", body = String, content_type = "image/svg+xml")),
+)]
 pub async fn chart(
     State(app): State<AppState>,
     Path((dataset, chart)): Path<(String, String)>,
@@ -120,17 +135,24 @@ pub async fn chart(
 }
 
 /// `?count=&seed=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct AugmentationsQuery {
+    /// How often the photo is drawn.
+    #[param(minimum = 1, maximum = 100, default = 9)]
     count: Option<usize>,
+    /// Chooses the photo and what becomes of it.
+    #[param(default = 0)]
     seed: Option<u64>,
 }
 
-/// `GET /datasets/{dataset}/augmentations`: a PNG contact sheet of one training photo under the
-/// augmentation of the recipes. The seed chooses the photo and what becomes of it.
+/// Draws a contact sheet of one training photo under the augmentation of the recipes.
 ///
-/// # Errors
-/// 404; 422 for a count outside 1 to 100, or a dataset without a training photo.
+/// The seed chooses the photo and what becomes of it.
+#[utoipa::path(get, path = "", params(AugmentationsQuery), responses(
+    (status = 200, description = "The contact sheet.", body = Binary, content_type = "image/png"),
+    (status = 422, description = "`invalid_value`: a count outside 1 to 100, or a dataset without a training photo."),
+))]
 pub async fn augmentations(
     State(app): State<AppState>,
     Path(dataset): Path<String>,

@@ -5,6 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use utoipa::ToSchema;
 
 use super::{
     extract::{Json, Path},
@@ -18,10 +19,11 @@ use crate::{
     storage::{evaluations, job_events},
 };
 
-/// `GET /jobs/{job}/evaluation`
-///
-/// # Errors
-/// 404 until the job has judged its best epoch, and where it has no test images.
+/// How well a job's best epoch does on the test split.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The evaluation.", body = Evaluation),
+    (status = 404, description = "`not_found`; `no_evaluation`: the job has not come so far, or its dataset has no test images."),
+))]
 pub async fn evaluation(
     State(app): State<AppState>,
     Path(job): Path<String>,
@@ -48,10 +50,32 @@ async fn read(app: &AppState, job: JobId) -> Result<Evaluation, Problem> {
     })
 }
 
-/// `GET /jobs/{job}/charts/{accuracy|loss|confusion|pr|roc|reliability}.svg`
-///
-/// # Errors
-/// 404 for another chart, or while there is nothing to draw it from.
+/// The charts of a job, as the document names them.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the document alone reads them")]
+enum JobChart {
+    #[schema(rename = "accuracy.svg")]
+    Accuracy,
+    #[schema(rename = "loss.svg")]
+    Loss,
+    #[schema(rename = "confusion.svg")]
+    Confusion,
+    #[schema(rename = "pr.svg")]
+    PrecisionRecall,
+    #[schema(rename = "roc.svg")]
+    Roc,
+    #[schema(rename = "reliability.svg")]
+    Reliability,
+}
+
+/// Draws a chart of a job, from the epochs so far or from its evaluation.
+#[utoipa::path(get, path = "",
+    params(("chart" = inline(JobChart), Path, description = "Which chart")),
+    responses(
+        (status = 200, description = "The chart.", body = String, content_type = "image/svg+xml"),
+        (status = 404, description = "`not_found`; `no_evaluation`: there is nothing to draw it from yet."),
+    ),
+)]
 pub async fn chart(
     State(app): State<AppState>,
     Path((job, chart)): Path<(String, String)>,

@@ -8,9 +8,11 @@ use axum::{
 };
 use futures::StreamExt as _;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     body::broke_off,
+    document::{Binary, Files},
     extract::{Json, Paging, Path, Query, parse},
     parts::{Part, Parts},
     problem::Problem,
@@ -31,11 +33,26 @@ use crate::{
 };
 
 /// Where uploaded images go.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
+    /// The split that the images enter; `auto` lets each image's hash choose, 70/15/15.
+    #[param(inline, value_type = Option<Destination>, default = "auto")]
     split: Option<String>,
+    /// The class of all images; without it, each file's name tells. Not for archives.
     label: Option<String>,
+}
+
+/// What `split` may say of an upload, as the document names it.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the document alone reads them")]
+enum Destination {
+    Train,
+    Validation,
+    Test,
+    Auto,
 }
 
 impl Target {
@@ -55,11 +72,18 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
 }
 
-/// `POST /datasets/{dataset}/images`
+/// Adds images to a dataset.
 ///
-/// # Errors
-/// 404; 413 for a form above the limits; 415 for no form; 422 for another split or class. A file
-/// that can't be used is no error: the report lists it.
+/// A file that can't be used is no error: the report lists it.
+#[utoipa::path(post, path = "", params(Target), request_body(content = Files, content_type = "multipart/form-data"), responses(
+    (status = 200, description = "What became of the files.", body = Report),
+    (status = 400, description = "`malformed`: no form, or one that breaks off."),
+    (status = 413, description = "`too_large` or `too_many_files`: a form above the limits."),
+    (status = 415, description = "`not_multipart`"),
+    (status = 422, description = "`invalid_value`, `unknown_label`: another split or class. `no_files`"),
+    (status = 503, description = "`draining`"),
+    (status = 507, description = "`disk_full`"),
+))]
 pub async fn upload(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -108,11 +132,19 @@ async fn take(datasets: &Datasets, upload: &mut Upload, mut part: Part<'_>) -> R
     Ok(())
 }
 
-/// `POST /datasets/{dataset}/archive`
+/// Adds the images of a zip, tar or tar.gz to a dataset.
 ///
-/// # Errors
-/// 404; 413 for an archive above the limits; 415 for no archive; 422 for a damaged one. What was
-/// read before the damage stays, and the problem counts it.
+/// Paths name the classes: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. What was read before
+/// some damage stays, and the problem counts it.
+#[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
+    (status = 200, description = "What became of the files.", body = Report),
+    (status = 400, description = "`malformed`: the body broke off."),
+    (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
+    (status = 415, description = "`unsupported_type`: no archive."),
+    (status = 422, description = "`archive_damaged`; `invalid_value`: another split, or a label."),
+    (status = 503, description = "`draining`"),
+    (status = 507, description = "`disk_full`"),
+))]
 pub async fn upload_archive(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -161,16 +193,18 @@ async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Pro
 
 /// What a list of images is narrowed to. Paging stands here too: a flattened struct can't read
 /// numbers from a query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
+    /// Only the images of that split.
+    #[param(value_type = Option<Split>)]
     split: Option<String>,
+    /// Only the images of that class.
     label: Option<String>,
 }
 
-/// `GET /datasets/{dataset}/images`
-///
-/// # Errors
-/// 404; 422 for another split or class.
+/// Lists the images of a dataset, oldest first.
+#[utoipa::path(get, path = "", params(Filter, Paging), responses((status = 200, description = "A page of them.", body = Page<Image>)))]
 pub async fn list(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -183,17 +217,20 @@ pub async fn list(
 }
 
 /// Body of `PATCH /datasets/{dataset}/images/{image}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ImageChange)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
+    /// A class of the dataset.
     label: Option<String>,
     split: Option<Split>,
 }
 
-/// `PATCH /datasets/{dataset}/images/{image}`
-///
-/// # Errors
-/// 404; 422 for another split or class, or for no change at all.
+/// Relabels an image, or moves it to another split.
+#[utoipa::path(patch, path = "", request_body = Change, responses(
+    (status = 200, description = "The image as it is now.", body = Image),
+    (status = 422, description = "`invalid_value`, `unknown_label`: another split or class, or no change at all."),
+))]
 pub async fn change(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
@@ -206,10 +243,8 @@ pub async fn change(
     Ok(Json(app.datasets.change_image(&dataset, image, label, change.split).await?))
 }
 
-/// `DELETE /datasets/{dataset}/images/{image}`
-///
-/// # Errors
-/// 404.
+/// Drops an image from its dataset.
+#[utoipa::path(delete, path = "", responses((status = 204, description = "It is gone.")))]
 pub async fn delete(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
@@ -218,10 +253,17 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /images/{image}`
-///
-/// # Errors
-/// 404; 500 `image_damaged` where the stored bytes are not those that were uploaded.
+/// The bytes of an image as they were uploaded.
+#[utoipa::path(get, path = "",
+    params(("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
+    responses(
+        (status = 200, description = "The image.", content(
+            (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/gif"), (Binary = "image/webp"), (Binary = "image/bmp"),
+        ), headers(("ETag" = String, description = "Stands for the bytes."))),
+        (status = 304, description = "The client has it."),
+        (status = 500, description = "`image_damaged`: the stored bytes are not those that were uploaded. `internal`"),
+    ),
+)]
 pub async fn original(
     State(app): State<AppState>,
     Path(image): Path<ImageId>,
@@ -237,16 +279,25 @@ pub async fn original(
 }
 
 /// Parameters of a thumbnail.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ThumbnailSize {
+    /// Pixels of the longer side.
+    #[param(minimum = 16, maximum = 1024, default = 160)]
     size: Option<u32>,
 }
 
-/// `GET /images/{image}/thumbnail`
-///
-/// # Errors
-/// As [`original`]; 422 for a size out of range.
+/// A small JPEG of an image.
+#[utoipa::path(get, path = "",
+    params(ThumbnailSize, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
+    responses(
+        (status = 200, description = "The thumbnail.", body = Binary, content_type = "image/jpeg",
+            headers(("ETag" = String, description = "Stands for the bytes."))),
+        (status = 304, description = "The client has it."),
+        (status = 500, description = "`image_damaged`: the stored bytes are not those that were uploaded. `internal`"),
+    ),
+)]
 pub async fn thumbnail(
     State(app): State<AppState>,
     Path(image): Path<ImageId>,

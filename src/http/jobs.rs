@@ -14,6 +14,7 @@ use axum::{
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     detached::to_its_end,
@@ -22,12 +23,24 @@ use super::{
     state::AppState,
 };
 use crate::{
-    domain::{JobId, job::Job, job::Progress, metrics::EpochMetrics},
+    domain::{
+        JobId,
+        job::{Job, JobStatus, Progress},
+        metrics::EpochMetrics,
+        recipe::Recipe,
+    },
     scheduler::{Error, NewJob},
     storage::{self, Page, job_events, jobs},
 };
 
-/// `POST /jobs`
+/// Puts a job into the queue.
+#[utoipa::path(post, path = "", request_body = NewJob, responses(
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
+    (status = 404, description = "There is no such dataset."),
+    (status = 409, description = "`name_taken`: another job or model has that name."),
+    (status = 422, description = "`invalid_value`: the member `field` names the parameter. `dataset_not_trainable`"),
+    (status = 507, description = "`disk_full`"),
+))]
 pub async fn create(
     State(state): State<AppState>,
     Json(new): Json<NewJob>,
@@ -38,14 +51,21 @@ pub async fn create(
 }
 
 /// `?status=&recipe=&dataset=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
+    /// Only jobs that stand so.
+    #[param(value_type = Option<JobStatus>)]
     status: Option<String>,
+    /// Only jobs of that recipe.
+    #[param(value_type = Option<Recipe>)]
     recipe: Option<String>,
+    /// Only jobs on the dataset of that name or id.
     dataset: Option<String>,
 }
 
-/// `GET /jobs`
+/// Lists the jobs, newest first.
+#[utoipa::path(get, path = "", params(ListQuery, Paging), responses((status = 200, description = "A page of them.", body = Page<Job>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(query): Query<ListQuery>,
@@ -62,7 +82,8 @@ pub async fn list(
     Ok(Json(jobs::list(&mut connection, &filter, paging.limit()?).await?))
 }
 
-/// `GET /jobs/{job}`
+/// Shows a job.
+#[utoipa::path(get, path = "", responses((status = 200, description = "The job.", body = Job)))]
 pub async fn show(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -76,12 +97,16 @@ pub(super) async fn find(state: &AppState, reference: &str) -> Result<Job, Probl
     job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()).into())
 }
 
-#[derive(Debug, Serialize)]
+/// The epochs of a job, in their order.
+#[derive(Debug, Serialize, ToSchema)]
 struct Epochs {
     epochs: Vec<EpochMetrics>,
 }
 
-/// `GET /jobs/{job}/metrics`: JSON, or CSV where `Accept` asks for it.
+/// What was measured of each epoch: JSON, or CSV where `Accept` asks for it.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The epochs so far.", content((Epochs = "application/json"), (String = "text/csv; charset=utf-8"))),
+))]
 pub async fn metrics(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -112,7 +137,10 @@ fn csv_of(epochs: &[EpochMetrics]) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-/// `GET /jobs/{job}/log`
+/// The trainer's log.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The log so far.", body = String, content_type = "text/plain; charset=utf-8"),
+))]
 pub async fn log(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -130,7 +158,13 @@ pub async fn log(
     }
 }
 
-/// `POST /jobs/{job}/cancel`
+/// Cancels a job.
+///
+/// It ends as `cancelled`; its last checkpoint is kept.
+#[utoipa::path(post, path = "", responses(
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
+    (status = 409, description = "`wrong_status`: it is over."),
+))]
 pub async fn cancel(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -138,7 +172,13 @@ pub async fn cancel(
     Ok(accepted(to_its_end(async move { state.scheduler.cancel(&job).await }).await?))
 }
 
-/// `POST /jobs/{job}/stop`
+/// Finishes a job now.
+///
+/// It evaluates and registers its best epoch so far and ends as `succeeded`.
+#[utoipa::path(post, path = "", responses(
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
+    (status = 409, description = "`wrong_status`: it is not running."),
+))]
 pub async fn stop(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -146,7 +186,11 @@ pub async fn stop(
     Ok(accepted(to_its_end(async move { state.scheduler.stop(&job).await }).await?))
 }
 
-/// `POST /jobs/{job}/resume`
+/// Lets a job that ended without success go on from its last completed epoch.
+#[utoipa::path(post, path = "", responses(
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
+    (status = 409, description = "`wrong_status`: it is not `cancelled`, `failed` or `interrupted`."),
+))]
 pub async fn resume(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -159,7 +203,11 @@ fn accepted(job: Job) -> Response {
     (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(job)).into_response()
 }
 
-/// `DELETE /jobs/{job}`
+/// Deletes a job; its model stays.
+#[utoipa::path(delete, path = "", responses(
+    (status = 204, description = "It is gone."),
+    (status = 409, description = "`wrong_status`: it is queued or running."),
+))]
 pub async fn delete(
     State(state): State<AppState>,
     Path(job): Path<String>,
@@ -168,8 +216,16 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /jobs/{job}/events`: what was stored after `Last-Event-ID`, then what comes, until the
-/// job is over.
+/// Server-Sent Events of a job: `status`, `progress`, `epoch` and `evaluation`.
+///
+/// What was stored after `Last-Event-ID`, then what comes, until the job is over.
+#[utoipa::path(get, path = "",
+    params(("Last-Event-ID" = Option<i64>, Header, description = "The last event that the client saw")),
+    responses(
+        (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
+        (status = 422, description = "`invalid_value`: `Last-Event-ID` is no id of an event."),
+    ),
+)]
 pub async fn events(
     State(state): State<AppState>,
     Path(job): Path<String>,

@@ -20,7 +20,10 @@ use crate::{
 /// The status that requests are counted under whose client left before the answer: nginx's.
 const LEFT: u16 = 499;
 
-/// `GET /metrics`
+/// Tells how the server fares, for Prometheus.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "Counters, gauges and histograms as Prometheus' text.", body = String, content_type = "text/plain"),
+))]
 pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     let jobs = async { jobs::counts(&mut *state.storage.read().await?).await };
     let jobs = jobs.await.inspect_err(|error: &storage::Error| {

@@ -3,10 +3,14 @@
 //! A handler parses, calls one room, and maps the answer. Which error becomes which status is
 //! decided in [`error`] alone.
 
+#![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
+
 pub mod auth;
 pub mod body;
 pub mod datasets;
 pub mod detached;
+pub mod docs;
+pub mod document;
 pub mod drain;
 pub mod error;
 pub mod evaluations;

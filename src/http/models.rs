@@ -8,9 +8,11 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 use super::{
     detached::to_its_end,
+    document::Binary,
     extract::{Json, Paging, Path, Query},
     problem::Problem,
     state::AppState,
@@ -21,7 +23,8 @@ use crate::{
     storage::{Page, models},
 };
 
-/// `GET /models`
+/// Lists the models, newest first.
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Model>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(paging): Query<Paging>,
@@ -32,7 +35,8 @@ pub async fn list(
     Ok(Json(models::list(&mut connection, None, before, limit, in_service).await?))
 }
 
-/// `GET /models/{model}`
+/// Shows a model.
+#[utoipa::path(get, path = "", responses((status = 200, description = "The model.", body = Model)))]
 pub async fn show(
     State(state): State<AppState>,
     Path(model): Path<String>,
@@ -40,7 +44,10 @@ pub async fn show(
     Ok(Json(state.registry.find(&model).await?))
 }
 
-/// `GET /models/{model}/download`
+/// The model as one safetensors file, its model card in the header's metadata.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The file.", body = Binary, content_type = "application/octet-stream"),
+))]
 pub async fn download(
     State(state): State<AppState>,
     Path(model): Path<String>,
@@ -61,27 +68,42 @@ pub async fn download(
 }
 
 /// The model in service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CurrentModel)]
 pub struct Current {
     #[serde(flatten)]
     model: Model,
     mode: Mode,
 }
 
-/// `GET /models/current`
+/// The model in service.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The model, and how it was chosen.", body = Current),
+    (status = 503, description = "`no_model`"),
+))]
 pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Problem> {
     let (model, mode) = state.registry.current().await?;
     Ok(Json(Current { model, mode }))
 }
 
 /// The model to put in service: a name, an id, or `best`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ModelChoice)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
+    /// Name or id of a model, or `best` to follow the best again.
     model: String,
 }
 
-/// `PUT /models/current`
+/// Puts a model in service, or follows the best again.
+///
+/// A request under way ends on the model it began with.
+#[utoipa::path(put, path = "", request_body = Choice, responses(
+    (status = 200, description = "The model now in service.", body = Current),
+    (status = 404, description = "There is no such model."),
+    (status = 422, description = "`invalid_value`; `model_unusable`: its file can't be served."),
+    (status = 503, description = "`no_model`"),
+))]
 pub async fn choose(
     State(state): State<AppState>,
     Json(choice): Json<Choice>,
@@ -97,7 +119,11 @@ pub async fn choose(
     current(State(state)).await
 }
 
-/// `DELETE /models/{model}`
+/// Deletes a model.
+#[utoipa::path(delete, path = "", responses(
+    (status = 204, description = "It is gone."),
+    (status = 409, description = "`in_service`: it answers predictions now."),
+))]
 pub async fn delete(
     State(state): State<AppState>,
     Path(model): Path<String>,

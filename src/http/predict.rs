@@ -11,9 +11,11 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     body,
+    document::{Binary, Files},
     error::unreadable,
     extract::{Json, Query},
     metrics::server_timing,
@@ -31,12 +33,33 @@ use crate::{
 };
 
 /// `?model=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PredictQuery {
+    /// Name or id of the model to ask; the one in service where nothing is said.
     model: Option<String>,
 }
 
-/// `POST /predict`
+/// Tells what is on each image.
+///
+/// One image that can't be read fails the whole request; the member `index` says which.
+#[utoipa::path(post, path = "", params(PredictQuery),
+    request_body(content(
+        (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
+        (Binary = "application/octet-stream"), (Files = "multipart/form-data"), (Instances = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "A prediction for each image, in their order.", body = PredictResponse),
+        (status = 400, description = "`malformed`"),
+        (status = 404, description = "There is no such model."),
+        (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
+        (status = 415, description = "`unsupported_type`"),
+        (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why an image can't be decoded."),
+        (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
+        (status = 503, description = "`no_model`"),
+    ),
+)]
 pub async fn predict(
     State(state): State<AppState>,
     Query(query): Query<PredictQuery>,
@@ -74,13 +97,18 @@ struct Photos {
     decode_ms: f64,
 }
 
-#[derive(Debug, Deserialize)]
+/// Images as JSON.
+#[derive(Debug, Deserialize, ToSchema)]
 struct Instances {
+    #[schema(min_items = 1)]
     instances: Vec<Instance>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One image.
+#[derive(Debug, Deserialize, ToSchema)]
 struct Instance {
+    /// Its encoded bytes in base64.
+    #[schema(content_encoding = "base64")]
     b64: String,
 }
 

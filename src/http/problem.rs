@@ -8,6 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// An answer that says what went wrong: `application/problem+json` with a stable `code`.
 #[derive(Debug)]
@@ -54,6 +58,35 @@ impl Problem {
         self
     }
 }
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        let text = |description| {
+            ObjectBuilder::new().schema_type(Type::String).description(Some(description))
+        };
+        let status = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .description(Some("The status of the answer"))
+            .minimum(Some(400))
+            .maximum(Some(599));
+        let code = text("What went wrong, for programs").pattern(Some("^[a-z0-9_]+$"));
+        ObjectBuilder::new()
+            .description(Some("RFC 9457: what went wrong. Some problems have further members."))
+            .property("type", text("Always `about:blank`: `code` tells kinds of problems apart"))
+            .property("title", text("The words of the status"))
+            .property("status", status)
+            .property("code", code)
+            .property("detail", text("What went wrong, for people"))
+            .required("type")
+            .required("title")
+            .required("status")
+            .required("code")
+            .required("detail")
+            .into()
+    }
+}
+
+impl ToSchema for Problem {}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

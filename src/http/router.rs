@@ -7,74 +7,105 @@ use axum::{
     http::{HeaderName, Request, StatusCode},
     middleware,
     response::{IntoResponse as _, Response},
-    routing::{get, patch, post},
+    routing::get,
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, drain, evaluations, images, jobs, metrics, models, predict, problem::Problem,
-    state::AppState, system, weights,
+    auth, datasets, docs,
+    document::{self, Table as _},
+    drain, evaluations, images, jobs, metrics, models, predict,
+    problem::Problem,
+    state::AppState,
+    system, weights,
 };
+
+/// The routes that need no token.
+pub(super) fn open() -> OpenApiRouter<AppState> {
+    let health = OpenApiRouter::new()
+        .at("/healthz", routes!(system::health))
+        .at("/readyz", routes!(system::ready));
+
+    // A browser sends no token when it opens a page or what the page is made of. There is nothing
+    // in them that is not in the program itself; what is tried from the page needs the token.
+    let docs = OpenApiRouter::new()
+        .at("/openapi.json", routes!(document::openapi))
+        .at("/docs", routes!(docs::page))
+        .route("/docs/{file}", get(docs::asset));
+
+    health.tagged("health").merge(docs.tagged("docs"))
+}
+
+/// The routes that need the token, where one is set.
+pub(super) fn guarded() -> OpenApiRouter<AppState> {
+    let about = OpenApiRouter::new()
+        .at("/system", routes!(system::system))
+        .at("/recipes", routes!(system::recipes))
+        .at("/metrics", routes!(metrics::show));
+
+    let datasets = OpenApiRouter::new()
+        .at("/datasets", routes!(datasets::list, datasets::create))
+        .at("/datasets/{dataset}", routes!(datasets::show, datasets::delete))
+        .at("/datasets/{dataset}/statistics", routes!(datasets::statistics))
+        .at("/datasets/{dataset}/charts/{chart}", routes!(datasets::chart))
+        .at("/datasets/{dataset}/augmentations", routes!(datasets::augmentations));
+
+    let images = OpenApiRouter::new()
+        .at("/datasets/{dataset}/images", routes!(images::list, images::upload))
+        .at("/datasets/{dataset}/archive", routes!(images::upload_archive))
+        .at("/datasets/{dataset}/images/{image}", routes!(images::change, images::delete))
+        .at("/images/{image}", routes!(images::original))
+        .at("/images/{image}/thumbnail", routes!(images::thumbnail));
+
+    let jobs = OpenApiRouter::new()
+        .at("/jobs", routes!(jobs::list, jobs::create))
+        .at("/jobs/{job}", routes!(jobs::show, jobs::delete))
+        .at("/jobs/{job}/metrics", routes!(jobs::metrics))
+        .at("/jobs/{job}/events", routes!(jobs::events))
+        .at("/jobs/{job}/log", routes!(jobs::log))
+        .at("/jobs/{job}/evaluation", routes!(evaluations::evaluation))
+        .at("/jobs/{job}/charts/{chart}", routes!(evaluations::chart))
+        .at("/jobs/{job}/cancel", routes!(jobs::cancel))
+        .at("/jobs/{job}/stop", routes!(jobs::stop))
+        .at("/jobs/{job}/resume", routes!(jobs::resume));
+
+    let models = OpenApiRouter::new()
+        .at("/models", routes!(models::list))
+        .at("/models/current", routes!(models::current, models::choose))
+        .at("/models/{model}", routes!(models::show, models::delete))
+        .at("/models/{model}/download", routes!(models::download));
+
+    let prediction = OpenApiRouter::new().at("/predict", routes!(predict::predict));
+
+    let weights = OpenApiRouter::new()
+        .at("/weights/vgg16", routes!(weights::show, weights::put))
+        .at("/weights/vgg16/download", routes!(weights::download));
+
+    about
+        .tagged("about")
+        .merge(datasets.tagged("datasets"))
+        .merge(images.tagged("images"))
+        .merge(jobs.tagged("jobs"))
+        .merge(models.tagged("models"))
+        .merge(prediction.tagged("prediction"))
+        .merge(weights.tagged("weights"))
+        .guarded()
+}
 
 /// The whole API.
 pub fn router(state: AppState) -> Router {
-    let open =
-        Router::new().route("/healthz", get(system::health)).route("/readyz", get(system::ready));
-
-    let about = Router::new()
-        .route("/system", get(system::system))
-        .route("/recipes", get(system::recipes))
-        .route("/metrics", get(metrics::show));
-
-    let datasets = Router::new()
-        .route("/datasets", get(datasets::list).post(datasets::create))
-        .route("/datasets/{dataset}", get(datasets::show).delete(datasets::delete))
-        .route("/datasets/{dataset}/images", get(images::list).post(images::upload))
-        .route("/datasets/{dataset}/archive", post(images::upload_archive))
-        .route("/datasets/{dataset}/images/{image}", patch(images::change).delete(images::delete))
-        .route("/datasets/{dataset}/statistics", get(datasets::statistics))
-        .route("/datasets/{dataset}/charts/{chart}", get(datasets::chart))
-        .route("/datasets/{dataset}/augmentations", get(datasets::augmentations))
-        .route("/images/{image}", get(images::original))
-        .route("/images/{image}/thumbnail", get(images::thumbnail));
-
-    let jobs = Router::new()
-        .route("/jobs", get(jobs::list).post(jobs::create))
-        .route("/jobs/{job}", get(jobs::show).delete(jobs::delete))
-        .route("/jobs/{job}/metrics", get(jobs::metrics))
-        .route("/jobs/{job}/events", get(jobs::events))
-        .route("/jobs/{job}/log", get(jobs::log))
-        .route("/jobs/{job}/evaluation", get(evaluations::evaluation))
-        .route("/jobs/{job}/charts/{chart}", get(evaluations::chart))
-        .route("/jobs/{job}/cancel", post(jobs::cancel))
-        .route("/jobs/{job}/stop", post(jobs::stop))
-        .route("/jobs/{job}/resume", post(jobs::resume));
-
-    let models = Router::new()
-        .route("/models", get(models::list))
-        .route("/models/current", get(models::current).put(models::choose))
-        .route("/models/{model}", get(models::show).delete(models::delete))
-        .route("/models/{model}/download", get(models::download))
-        .route("/predict", post(predict::predict));
-
-    let weights = Router::new()
-        .route("/weights/vgg16", get(weights::show).put(weights::put))
-        .route("/weights/vgg16/download", post(weights::download));
-
-    let guarded = about
-        .merge(datasets)
-        .merge(jobs)
-        .merge(models)
-        .merge(weights)
+    let guarded = Router::from(guarded())
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
-    open.merge(guarded)
+    Router::from(open())
+        .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))

@@ -9,20 +9,49 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
     domain::recipe::{Params, Precision, Recipe},
+    storage::Page,
     training::device::{Compute, cuda_is_available},
 };
 
-/// `GET /healthz`
-pub async fn health() -> Json<serde_json::Value> {
-    Json(json!({ "status": "ok" }))
+/// A server that answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// Always `ok`.
+    status: &'static str,
 }
 
-/// `GET /readyz`
+/// A server that is ready.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    /// Always `ready`.
+    status: &'static str,
+    checks: Checks,
+}
+
+/// What being ready takes; each is `ok` or says what is the matter.
+#[derive(Debug, Serialize, ToSchema)]
+struct Checks {
+    model: &'static str,
+    database: &'static str,
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "", responses((status = 200, description = "It does.", body = Health)))]
+pub async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether a model answers and the database takes writes.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "The server is ready.", body = Ready),
+    (status = 503, description = "`not_ready`: the member `checks` tells which check failed."),
+))]
 pub async fn ready(State(state): State<AppState>) -> Response {
     let model = match state.registry.in_service() {
         _ if state.shutdown.is_cancelled() => "shutting down",
@@ -36,21 +65,20 @@ pub async fn ready(State(state): State<AppState>) -> Response {
             "takes no writes"
         }
     };
-    let checks = json!({ "model": model, "database": database });
     if model == "ok" && database == "ok" {
-        return Json(json!({ "status": "ready", "checks": checks })).into_response();
+        return Json(Ready { status: "ready", checks: Checks { model, database } }).into_response();
     }
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "not_ready",
         format!("model: {model}; database: {database}"),
     )
-    .with("checks", checks)
+    .with("checks", json!({ "model": model, "database": database }))
     .into_response()
 }
 
 /// What this server is and runs on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct System {
     version: &'static str,
     libtorch_version: &'static str,
@@ -62,7 +90,7 @@ pub struct System {
     data_dir: DataDirUse,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Threads {
     processors: usize,
     trainer: usize,
@@ -70,14 +98,15 @@ struct Threads {
     inference: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DataDirUse {
     path: String,
     used_bytes: u64,
     free_bytes: u64,
 }
 
-/// `GET /system`
+/// What this server is and runs on.
+#[utoipa::path(get, path = "", responses((status = 200, description = "Its versions, devices and disk.", body = System)))]
 pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Problem> {
     let data_dir = Arc::clone(&state.data_dir);
     let measured = tokio::task::spawn_blocking(move || (measure(&data_dir), cuda_is_available()));
@@ -120,19 +149,20 @@ fn size_of_files(root: &Path) -> u64 {
 }
 
 /// A recipe and the parameters it has where a job names none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RecipeInfo {
     recipe: Recipe,
     summary: &'static str,
     params: Params,
 }
 
-/// `GET /recipes`
-pub async fn recipes() -> Json<serde_json::Value> {
+/// Lists the recipes with their default parameters.
+#[utoipa::path(get, path = "", responses((status = 200, description = "All of them, on one page.", body = Page<RecipeInfo>)))]
+pub async fn recipes() -> Json<Page<RecipeInfo>> {
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
         recipe,
         summary: recipe.summary(),
         params: recipe.defaults(),
     });
-    Json(json!({ "items": items, "next_cursor": null }))
+    Json(Page { items: items.into(), next_cursor: None })
 }

@@ -11,9 +11,11 @@ use axum::{
 use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
+use utoipa::ToSchema;
 
 use super::{
     body::{broke_off, too_large},
+    document::Binary,
     error::disk_full,
     extract::Json,
     problem::Problem,
@@ -24,15 +26,21 @@ use crate::{
     weights::vgg16::MAX_SOURCE_BYTES,
 };
 
-/// `GET /weights/vgg16`
+/// Whether there are VGG16 weights to begin with.
+#[utoipa::path(get, path = "", responses((status = 200, description = "Where they stand.", body = Status)))]
 pub async fn show(State(app): State<AppState>) -> Json<Status> {
     Json(app.pretrained.status())
 }
 
-/// `PUT /weights/vgg16`: the file is the body.
-///
-/// # Errors
-/// 413 over 1 GiB; 422 for a file that is not of VGG16 weights, naming the tensor.
+/// Takes in a file of VGG16 weights: Keras' `.h5`, torchvision's `.pth`, or `.safetensors`.
+#[utoipa::path(put, path = "", request_body(content = Binary, content_type = "application/octet-stream"), responses(
+    (status = 200, description = "The weights now there.", body = Status),
+    (status = 400, description = "`malformed`: the body broke off."),
+    (status = 409, description = "`downloading`"),
+    (status = 413, description = "`too_large`: more than 1 GiB."),
+    (status = 422, description = "`weights_unusable`: not a file of VGG16 weights; the detail names the tensor."),
+    (status = 507, description = "`disk_full`"),
+))]
 pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>, Problem> {
     let file =
         tempfile::NamedTempFile::new_in(app.data_dir.tmp()).map_err(|error| refused(&error))?;
@@ -59,9 +67,11 @@ fn refused(error: &io::Error) -> Problem {
 }
 
 /// What a download is asked for with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = WeightsDownload)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
+    /// Whose weights; Keras' where nothing is said.
     #[serde(default = "keras")]
     source: Origin,
 }
@@ -70,10 +80,11 @@ const fn keras() -> Origin {
     Origin::Keras
 }
 
-/// `POST /weights/vgg16/download`: 202; `GET /weights/vgg16` tells how it goes.
-///
-/// # Errors
-/// 409 while one is under way.
+/// Begins to download VGG16 weights; `GET /weights/vgg16` tells how it goes.
+#[utoipa::path(post, path = "", request_body = Download, responses(
+    (status = 202, description = "It has begun.", body = Status, headers(("Location" = String, description = "Where to look."))),
+    (status = 409, description = "`downloading`: one is under way."),
+))]
 pub async fn download(
     State(app): State<AppState>,
     Json(download): Json<Download>,

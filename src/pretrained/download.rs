@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Pretrained, Replaced, State};
 use crate::weights::{
@@ -15,7 +16,8 @@ const REPORT_EVERY: u64 = 1 << 20;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who publishes weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
+#[schema(as = WeightsOrigin)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Keras: 59 MB.

@@ -19,6 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::AbortHandle};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{dataset::Digest, job::JobError},
@@ -28,7 +29,8 @@ use crate::{
 pub use self::download::{Origin, Sources};
 
 /// Where the weights stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WeightsState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// There are none yet.
@@ -40,7 +42,8 @@ pub enum State {
 }
 
 /// The weights as the API shows them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WeightsStatus)]
 pub struct Status {
     /// Where they stand.
     pub state: State,

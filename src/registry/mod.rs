@@ -43,7 +43,8 @@ pub enum Error {
 }
 
 /// How the model in service is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = ServiceMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The best by validation accuracy, also as jobs make better ones.

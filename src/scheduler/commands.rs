@@ -7,6 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
+use utoipa::ToSchema;
 
 use super::{Error, Scheduler, weights::link};
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// A job as it is asked for.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
     /// How to train.

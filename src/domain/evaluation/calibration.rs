@@ -1,6 +1,7 @@
 //! How sure one may be: of the accuracy, and of the probabilities.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Judged;
 
@@ -10,7 +11,7 @@ const Z: f64 = 1.959_963_984_540_054;
 const BINS: usize = 10;
 
 /// Where a share lies, with 95 % confidence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Interval {
     /// 0.95.
     pub confidence: f64,
@@ -38,7 +39,7 @@ impl Interval {
 }
 
 /// How far the probabilities of the second class can be taken at their word.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
     /// Mean distance between what was said and what was so, weighted by the images of each bin
     /// (Naeini et al., 2015).
@@ -49,7 +50,7 @@ pub struct Calibration {
 }
 
 /// The images whose probabilities lie in one range.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bin {
     /// Where it begins.
     pub low: f64,

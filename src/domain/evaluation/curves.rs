@@ -3,6 +3,7 @@
 //! on the line between their neighbours are left out, which changes no area.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Judged;
 
@@ -54,7 +55,7 @@ impl Counts {
 }
 
 /// Precision against recall.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrCurve {
     /// Share of those told positive that are, at each threshold; then 1.
     pub precision: Vec<f64>,
@@ -112,7 +113,7 @@ impl PrCurve {
 }
 
 /// True against false positives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RocCurve {
     /// Share of the negative that are told positive, from 0 to 1; empty where there is no
     /// negative or no positive image.

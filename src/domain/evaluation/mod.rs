@@ -9,6 +9,7 @@ mod curves;
 mod report;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ImageId,
@@ -78,7 +79,7 @@ fn accuracy(judged: &[Judged], threshold: f64) -> f64 {
 }
 
 /// How well a model does on a split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evaluation {
     /// The split.
     pub split: Split,
@@ -110,7 +111,7 @@ pub struct Evaluation {
 
 /// The threshold of the highest F1 of the second class on the validation split, and what it gives
 /// on the split that is evaluated. The loss knows no threshold: it is the evaluation's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BestThreshold {
     /// The threshold: a probability that the model gave on the validation split.
     pub threshold: f64,
@@ -123,7 +124,7 @@ pub struct BestThreshold {
 }
 
 /// An image that was told wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Misclassified {
     /// The image.
     pub image_id: ImageId,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Judged, THRESHOLD};
 
 /// Which class was told for which.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfusionMatrix {
     /// The classes, in the order of their indices.
     pub labels: Vec<String>,
@@ -47,7 +48,8 @@ impl ConfusionMatrix {
 }
 
 /// Precision, recall and F1 of each class, and their means.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ClassificationReport)]
 pub struct Report {
     /// Each class by its name; one that is named like a mean is `<name> (class)`.
     #[serde(flatten)]
@@ -59,7 +61,7 @@ pub struct Report {
 }
 
 /// How well a class is told.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClassScore {
     /// Share of those told to be of the class that are.
     pub precision: f64,

@@ -24,6 +24,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use utoipa::ToSchema;
 
 pub use self::error::ConvertError;
 use self::{kind::Kind, tensor::Tensor};
@@ -37,7 +38,8 @@ pub const MAX_SOURCE_BYTES: u64 = 1 << 30;
 const FORMAT: u32 = 1;
 
 /// How images must be prepared for weights: it follows from how they were trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WeightsPreprocessing)]
 #[serde(rename_all = "snake_case")]
 pub enum Preprocessing {
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' weights.

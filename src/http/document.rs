@@ -1,0 +1,211 @@
+//! The OpenAPI document, made from the route table, and what its parts have in common.
+//!
+//! A handler's `#[utoipa::path]` says what is its own: what it does, what it takes and gives, and
+//! the problems that need a word. Its path stands in [`router`](super::router) alone. What follows
+//! from the form of a request (no such id, no JSON, no token) is added here.
+
+use std::sync::LazyLock;
+
+use axum::{body::Bytes, http::header, response::IntoResponse};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, Info, KnownFormat, License, ObjectBuilder, OpenApi, OpenApiBuilder, Paths, Ref,
+        RefOr, Required, Response, Schema, SchemaFormat, Type,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use super::{problem::Problem, router, state::AppState};
+
+const BEARER: &str = "token";
+
+/// Bytes of an image, an archive or a model: a body that is not text.
+#[derive(Debug)]
+pub struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Binary {}
+
+/// A form of files, each under any field name.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the document alone reads it")]
+pub struct Files {
+    #[schema(min_items = 1)]
+    file: Vec<Binary>,
+}
+
+/// A table of routes: each line gives a path to handlers and to what they say of themselves.
+pub trait Table {
+    /// Answers under `path` with the handlers of `routes!`.
+    #[must_use]
+    fn at(self, path: &str, handlers: UtoipaMethodRouter<AppState>) -> Self;
+
+    /// The whole table under one heading, which also tells operations of the same name apart.
+    #[must_use]
+    fn tagged(self, tag: &str) -> Self;
+
+    /// The whole table behind the token.
+    #[must_use]
+    fn guarded(self) -> Self;
+}
+
+impl Table for OpenApiRouter<AppState> {
+    fn at(self, path: &str, (schemas, paths, handlers): UtoipaMethodRouter<AppState>) -> Self {
+        let mut items = paths.paths.into_values();
+        let mut paths = Paths::new();
+        if let Some(mut item) = items.next() {
+            items.for_each(|other| item.merge_operations(other));
+            operations(&mut item).for_each(|operation| complete(path, operation));
+            paths.paths.insert(path.to_owned(), item);
+        }
+        self.routes((schemas, paths, handlers))
+    }
+
+    fn tagged(mut self, tag: &str) -> Self {
+        for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
+            operation.tags = Some(vec![tag.to_owned()]);
+            let name = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(if name == tag { name } else { format!("{tag}_{name}") });
+        }
+        self
+    }
+
+    fn guarded(mut self) -> Self {
+        for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
+            // Without a token where the server has none.
+            operation.security = Some(vec![
+                SecurityRequirement::new(BEARER, [""; 0]),
+                SecurityRequirement::default(),
+            ]);
+            refuse(operation, 401, "`unauthorized`: no token, or another one.");
+            refuse(
+                operation,
+                403,
+                "`cross_site`: no token is set, and a page of another site asks.",
+            );
+        }
+        self
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+/// Adds what the form of a request brings with it.
+fn complete(path: &str, operation: &mut Operation) {
+    name_parameters(path, operation);
+    let parameters = operation.parameters.iter().flatten();
+    let has = |place: ParameterIn| {
+        parameters.clone().any(
+            |parameter| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == place),
+        )
+    };
+    let (by_name, queried) = (has(ParameterIn::Path), has(ParameterIn::Query));
+    let json = operation.request_body.iter().any(
+        |body| matches!(body, RefOr::T(body) if body.content.contains_key("application/json")),
+    );
+    if by_name {
+        refuse(operation, 404, "`not_found`: there is nothing of that name or id.");
+    }
+    if json {
+        refuse(operation, 400, "`malformed`: no JSON.");
+        refuse(operation, 413, "`too_large`");
+        refuse(operation, 415, "`not_json`: a `Content-Type` other than `application/json`.");
+    }
+    if json || queried {
+        refuse(operation, 422, "`invalid_value`");
+    }
+    refuse(
+        operation,
+        500,
+        "`internal`: the log has the detail under this answer's `X-Request-Id`.",
+    );
+    for (status, response) in &mut operation.responses.responses {
+        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
+            response.content = problem(String::new()).content;
+        }
+    }
+}
+
+/// Adds a problem, unless the handler has said more of it.
+fn refuse(operation: &mut Operation, status: u16, description: &str) {
+    let responses = &mut operation.responses.responses;
+    responses.entry(status.to_string()).or_insert_with(|| problem(description.to_owned()).into());
+}
+
+fn problem(description: String) -> Response {
+    let body = utoipa::openapi::Content::new(Some(Ref::from_schema_name(Problem::name())));
+    let mut response = Response::new(description);
+    response.content.insert("application/problem+json".to_owned(), body.into());
+    response
+}
+
+/// Each `{name}` of the path that the handler has not described itself.
+fn name_parameters(path: &str, operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
+    for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        let known =
+            |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(it) if it.name == name);
+        if parameters.iter().any(known) {
+            continue;
+        }
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let (schema, description) = if name == "image" {
+            let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+            (text.format(Some(format)), "Id of an image".to_owned())
+        } else {
+            (text.min_length(Some(1)), format!("Name or id of a {name}"))
+        };
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some(description))
+            .schema(Some(schema));
+        parameters.push(parameter.build().into());
+    }
+    // The path's first, in its order.
+    parameters.sort_by_key(|parameter| match parameter {
+        RefOr::T(it) if it.parameter_in == ParameterIn::Path => {
+            path.find(&format!("{{{}}}", it.name))
+        }
+        _ => Some(usize::MAX),
+    });
+}
+
+/// The whole document.
+#[must_use]
+pub fn document() -> OpenApi {
+    let mut info = Info::new("Pawprint", env!("CARGO_PKG_VERSION"));
+    info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+    info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The server's `--api-token`, where one is set"))
+        .build();
+    let mut components = Components::new();
+    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+    components.add_security_scheme(BEARER, SecurityScheme::Http(token));
+    let base = OpenApiBuilder::new().info(info).components(Some(components)).build();
+    OpenApiRouter::with_openapi(base).merge(router::open()).merge(router::guarded()).into_openapi()
+}
+
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| document().to_json().unwrap_or_default().into());
+
+/// This document.
+#[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
