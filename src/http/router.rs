@@ -17,8 +17,8 @@ use tower_http::{
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, drain, evaluations, images, jobs, models, predict, problem::Problem,
-    state::AppState, system, weights,
+    auth, datasets, drain, evaluations, images, inference_protocol, jobs, models, predict,
+    problem::Problem, state::AppState, system, weights,
 };
 
 /// The whole API.
@@ -64,11 +64,23 @@ pub fn router(state: AppState) -> Router {
         .route("/weights/vgg16", get(weights::show).put(weights::put))
         .route("/weights/vgg16/download", post(weights::download));
 
+    let inference_protocol = Router::new()
+        .route("/v2", get(inference_protocol::server))
+        .route("/v2/health/live", get(inference_protocol::live))
+        .route("/v2/health/ready", get(inference_protocol::ready))
+        .route("/v2/models/{model}", get(inference_protocol::model))
+        .route("/v2/models/{model}/ready", get(inference_protocol::model_ready))
+        .route("/v2/models/{model}/infer", post(inference_protocol::infer))
+        .route("/v2/models/{model}/versions/{version}", get(inference_protocol::model))
+        .route("/v2/models/{model}/versions/{version}/ready", get(inference_protocol::model_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(inference_protocol::infer));
+
     let guarded = about
         .merge(datasets)
         .merge(jobs)
         .merge(models)
         .merge(weights)
+        .merge(inference_protocol)
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
@@ -76,6 +88,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(inference_protocol::name_the_error))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
