@@ -8,6 +8,8 @@
 pub mod request;
 pub mod response;
 pub mod tensor;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     body::{Body, to_bytes},
