@@ -1,4 +1,4 @@
-//! Request bodies that are read whole, within a limit.
+//! Request bodies that are read whole, within a limit, and the JSON in them.
 
 use axum::{
     body::{Bytes, to_bytes},
@@ -6,6 +6,7 @@ use axum::{
     http::StatusCode,
 };
 use http_body_util::LengthLimitError;
+use serde::Deserialize;
 
 use super::problem::Problem;
 
@@ -40,4 +41,19 @@ pub fn too_large(limit: u64) -> Problem {
         "too_large",
         format!("that is more than the {limit} bytes that are allowed here"),
     )
+}
+
+/// The value that `text` is the JSON of.
+///
+/// # Errors
+/// 400 where it is no JSON, 422 where it is that of something else.
+pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(text).map_err(|error| {
+        let (status, code) = if error.is_data() {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value")
+        } else {
+            (StatusCode::BAD_REQUEST, "malformed")
+        };
+        Problem::new(status, code, error.to_string())
+    })
 }

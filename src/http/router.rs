@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, Request, StatusCode},
     middleware,
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     auth, datasets, docs,
     document::{self, Table as _},
-    drain, evaluations, images, jobs, metrics, models, predict,
+    drain, evaluations, images, inference_protocol, jobs, metrics, models, predict,
     problem::Problem,
     state::AppState,
     system, weights,
@@ -87,6 +87,18 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .at("/weights/vgg16", routes!(weights::show, weights::put))
         .at("/weights/vgg16/download", routes!(weights::download));
 
+    // A model has one version; the longer paths are for clients that name it.
+    let inference_protocol = OpenApiRouter::new()
+        .at("/v2", routes!(inference_protocol::server))
+        .at("/v2/health/live", routes!(inference_protocol::live))
+        .at("/v2/health/ready", routes!(inference_protocol::ready))
+        .at("/v2/models/{model}", routes!(inference_protocol::model))
+        .at("/v2/models/{model}/ready", routes!(inference_protocol::model_ready))
+        .at("/v2/models/{model}/infer", routes!(inference_protocol::infer))
+        .route("/v2/models/{model}/versions/{version}", get(inference_protocol::model))
+        .route("/v2/models/{model}/versions/{version}/ready", get(inference_protocol::model_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(inference_protocol::infer));
+
     about
         .tagged("about")
         .merge(datasets.tagged("datasets"))
@@ -95,6 +107,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .merge(models.tagged("models"))
         .merge(prediction.tagged("prediction"))
         .merge(weights.tagged("weights"))
+        .merge(inference_protocol.tagged("inference_protocol"))
         .guarded()
 }
 
@@ -109,6 +122,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(inference_protocol::name_the_error))
         .layer(middleware::from_fn_with_state(state.clone(), metrics::record))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

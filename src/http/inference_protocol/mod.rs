@@ -1,0 +1,223 @@
+//! `/v2`: the Open Inference Protocol (that of KServe and Triton) over HTTP, so that their clients
+//! can ask this server.
+//!
+//! Every model has one version, [`VERSION`], one input, `image`, and two outputs, `label` and
+//! `probabilities`. [`request`] and [`tensor`] read what a client asks, [`response`] writes
+//! the answer.
+
+pub mod request;
+pub mod response;
+pub mod tensor;
+#[cfg(test)]
+mod tests;
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::{
+    request::{HEADER_LENGTH, Inference},
+    response::Answer,
+};
+use super::{
+    body,
+    document::Binary,
+    extract::{Json, Path},
+    photos::{Decoding, Photos},
+    problem::Problem,
+    state::{App, AppState},
+    system,
+};
+use crate::{
+    domain::model::{Model, Preprocessing},
+    inference::EngineError,
+};
+
+/// The version of every model: a newer model has another name.
+pub const VERSION: &str = "1";
+
+/// Bytes of a problem; far more than any has.
+const MAX_PROBLEM: usize = 1 << 20;
+
+/// The model that a path names, by name or id, or as `current`.
+#[derive(Debug, Deserialize)]
+pub struct Target {
+    model: String,
+    version: Option<String>,
+}
+
+impl Target {
+    fn name(&self) -> Result<&str, Problem> {
+        match self.version.as_deref() {
+            None | Some(VERSION) => Ok(&self.model),
+            Some(other) => Err(Problem::not_found("version", other)),
+        }
+    }
+
+    async fn find(&self, state: &App) -> Result<Model, Problem> {
+        Ok(match self.name()? {
+            "current" => state.registry.current().await?.0,
+            name => state.registry.find(name).await?,
+        })
+    }
+}
+
+/// Names the server.
+#[utoipa::path(get, path = "", responses((status = 200, description = "Its name, version and the extensions it knows.", body = Value)))]
+pub async fn server() -> Json<Value> {
+    Json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data"],
+    }))
+}
+
+/// Tells that the process lives.
+#[utoipa::path(get, path = "", responses((status = 200, description = "It does.", body = Value)))]
+pub async fn live() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+/// Tells what `GET /readyz` tells.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "It is ready.", body = Value),
+    (status = 503, description = "`not_ready`: no model answers, or the database takes no writes."),
+))]
+pub async fn ready(state: State<AppState>) -> Response {
+    let answer = system::ready(state).await;
+    if answer.status().is_success() {
+        return Json(json!({ "ready": true })).into_response();
+    }
+    answer
+}
+
+/// Describes the inputs and outputs of a model.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "Its tensors, and its classes in the order of the probabilities.", body = Value),
+    (status = 503, description = "`no_model`: none is in service."),
+))]
+pub async fn model(
+    State(state): State<AppState>,
+    Path(target): Path<Target>,
+) -> Result<Json<Value>, Problem> {
+    let model = target.find(&state).await?;
+    let classes = model.classes.names();
+    Ok(Json(json!({
+        "name": model.name,
+        "versions": [VERSION],
+        "platform": "libtorch",
+        "inputs": [{ "name": "image", "datatype": "BYTES", "shape": [-1] }],
+        "outputs": [
+            { "name": "label", "datatype": "BYTES", "shape": [-1] },
+            { "name": "probabilities", "datatype": "FP32", "shape": [-1, classes.len()] },
+        ],
+        // Not of the protocol: which column of `probabilities` is which.
+        "classes": classes,
+    })))
+}
+
+/// Tells that a model can be asked: one that is not in service is loaded then.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "It can.", body = Value),
+    (status = 503, description = "`no_model`: none is in service."),
+))]
+pub async fn model_ready(
+    State(state): State<AppState>,
+    Path(target): Path<Target>,
+) -> Result<Json<Value>, Problem> {
+    let model = target.find(&state).await?;
+    Ok(Json(json!({ "name": model.name, "ready": true })))
+}
+
+/// Labels the images of an `image` tensor, `BYTES [n]`.
+#[utoipa::path(post, path = "", 
+    request_body(content((Value = "application/json"), (Binary = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The tensors `label`, `BYTES [n]`, and `probabilities`, `FP32 [n, classes]`.", content(
+            (Value = "application/json"), (Binary = "application/octet-stream"),
+        )),
+        (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
+        (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_value`: another tensor than is taken; or why an image can't be decoded."),
+        (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 503, description = "`no_model`: none is in service."),
+        (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
+    ))]
+pub async fn infer(
+    State(state): State<AppState>,
+    Path(target): Path<Target>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
+    let engine = state.registry.engine(Some(target.name()?)).await?;
+    let card = engine.card();
+    let (asked, photos) = read(&state, card.preprocessing, request).await?;
+    let logits = engine.judge(photos.pixels).await?.output;
+    Answer { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
+        .write(&asked.outputs)
+}
+
+/// What a request asks, and its photos. The body is dropped as soon as they are decoded.
+async fn read(
+    state: &App,
+    preprocessing: Preprocessing,
+    request: Request,
+) -> Result<(Inference, Photos), Problem> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "compressed requests are not taken: send the body without Content-Encoding",
+        ));
+    }
+    let header_length = request.headers().get(HEADER_LENGTH).cloned();
+    let body = body::read(request, state.config.max_image_bytes.saturating_mul(4)).await?;
+    let most = state.config.max_predict_images.get();
+    let (inference, images) = request::parse(&body, header_length.as_ref(), most)?;
+    let mut decoding = Decoding::new(state, preprocessing);
+    for (index, image) in images.into_iter().enumerate() {
+        decoding.push(None, image.bytes(index)?).await?;
+    }
+    Ok((inference, decoding.finish().await?))
+}
+
+/// Adds the member `error` to the problems under `/v2`: there the protocol's clients look for the
+/// message. It stands around every route, as the refusal of a token and unknown paths count too.
+pub async fn name_the_error(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let ours = path == "/v2" || path.starts_with("/v2/");
+    let response = next.run(request).await;
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    if !ours || content_type.is_none_or(|it| it != "application/problem+json") {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MAX_PROBLEM).await else {
+        return Response::from_parts(head, Body::empty());
+    };
+    head.headers.remove(header::CONTENT_LENGTH);
+    let Ok(mut problem) = serde_json::from_slice::<Value>(&body) else {
+        return Response::from_parts(head, Body::from(body));
+    };
+    problem["error"] = problem["detail"].clone();
+    Response::from_parts(head, Body::from(problem.to_string()))
+}
+
+fn shared_memory() -> Problem {
+    invalid("shared memory is not supported: send and ask for the tensors in the body")
+}
+
+fn malformed(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+}

@@ -1,0 +1,107 @@
+//! The answer of an inference: its JSON, and behind it the tensors that were asked in binary.
+
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use super::{
+    VERSION,
+    request::{HEADER_LENGTH, Output, Requested},
+};
+use crate::{
+    domain::{Name, dataset::Classes, prediction::Prediction},
+    http::{extract::Json, problem::Problem},
+};
+
+/// What a model said of the images of a request.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The model's name.
+    pub model: &'a Name,
+    /// The request's id, if it has one.
+    pub id: Option<String>,
+    /// The model's classes.
+    pub classes: &'a Classes,
+    /// A logit for each image.
+    pub logits: &'a [f64],
+}
+
+impl Answer<'_> {
+    /// The response with those outputs, in their order.
+    ///
+    /// # Errors
+    /// The model has other than two classes.
+    pub fn write(self, outputs: &[Requested]) -> Result<Response, Problem> {
+        let predictions = self.predictions()?;
+        let mut binary = Vec::new();
+        let tensors: Vec<_> =
+            outputs.iter().map(|output| self.tensor(&predictions, *output, &mut binary)).collect();
+        let mut answer = json!({
+            "model_name": self.model,
+            "model_version": VERSION,
+            "outputs": tensors,
+        });
+        if let Some(id) = self.id {
+            answer["id"] = id.into();
+        }
+        if !outputs.iter().any(|output| output.binary) {
+            return Ok(Json(answer).into_response());
+        }
+        let mut body = answer.to_string().into_bytes();
+        let length = body.len();
+        body.extend(binary);
+        // A body of bytes is `application/octet-stream`, as the extension wants it.
+        Ok(([(HEADER_LENGTH, length.to_string())], body).into_response())
+    }
+
+    fn predictions(&self) -> Result<Vec<Prediction>, Problem> {
+        let of = |logit: &f64| Prediction::from_logit(None, self.classes, *logit);
+        self.logits.iter().map(of).collect::<Option<_>>().ok_or_else(|| {
+            Problem::internal(&std::io::Error::other("a model of other than two classes"))
+        })
+    }
+
+    /// The description of an output, with its data inside or behind `binary`.
+    fn tensor(&self, of: &[Prediction], output: Requested, binary: &mut Vec<u8>) -> Value {
+        let before = binary.len();
+        let (mut tensor, data) = match output.output {
+            Output::Label => {
+                let labels = of.iter().map(|prediction| &*prediction.label);
+                if output.binary {
+                    labels.clone().for_each(|label| push_element(binary, label));
+                }
+                let shape = json!([of.len()]);
+                (json!({ "datatype": "BYTES", "shape": shape }), labels.collect::<Value>())
+            }
+            Output::Probabilities => {
+                let numbers = of.iter().flat_map(|prediction| self.in_order(prediction));
+                if output.binary {
+                    binary.extend(numbers.clone().flat_map(f32::to_le_bytes));
+                }
+                let shape = json!([of.len(), self.classes.names().len()]);
+                (json!({ "datatype": "FP32", "shape": shape }), numbers.collect::<Value>())
+            }
+        };
+        tensor["name"] = output.output.as_str().into();
+        if output.binary {
+            tensor["parameters"] = json!({ "binary_data_size": binary.len() - before });
+        } else {
+            tensor["data"] = data;
+        }
+        tensor
+    }
+
+    /// The probability of each class, in the order of their indices.
+    #[expect(clippy::cast_possible_truncation, reason = "the protocol's type is FP32")]
+    fn in_order(&self, prediction: &Prediction) -> impl Iterator<Item = f32> + Clone {
+        let classes = self.classes.names().iter();
+        classes.filter_map(|class| prediction.probabilities.get(class)).map(|it| *it as f32)
+    }
+}
+
+/// An element of a `BYTES` tensor: its length in four bytes, and itself.
+fn push_element(binary: &mut Vec<u8>, element: &str) {
+    // A class name has 100 bytes at most.
+    let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
+    binary.extend(length.to_le_bytes());
+    binary.extend(element.as_bytes());
+}

@@ -1,0 +1,212 @@
+//! The one input of a request: its images, in base64 within the JSON or in binary behind it.
+//!
+//! Nothing is believed: what shapes and lengths say is held against what came, and against the
+//! limits, before anything is set aside for it.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::{Buf as _, Bytes};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{invalid, malformed, shared_memory};
+use crate::http::{photos, problem::Problem};
+
+/// Characters that a shape may take: one that is longer is none of ours.
+const MAX_SHAPE: usize = 100;
+
+/// An input as the JSON of a request describes it.
+#[derive(Debug, Deserialize)]
+pub struct Input<'a> {
+    name: String,
+    datatype: String,
+    #[serde(borrow)]
+    shape: &'a RawValue,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    parameters: Option<InputParameters>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct InputParameters {
+    binary_data_size: Option<u64>,
+    shared_memory_region: Option<String>,
+}
+
+/// An encoded image as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Image<'a> {
+    /// In base64.
+    Text(Cow<'a, str>),
+    /// As it is.
+    Bytes(Bytes),
+}
+
+impl Image<'_> {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// It is not base64.
+    pub fn bytes(self, index: usize) -> Result<Bytes, Problem> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Text(text) => BASE64.decode(&*text).map(Bytes::from).map_err(|error| {
+                let problem = invalid(format!(
+                    "element {index} of `image` is not base64: {error}; in JSON, images are sent in base64"
+                ));
+                problem.with("index", index)
+            }),
+        }
+    }
+}
+
+/// The images of the input, `most` at most; `binary` is what follows the JSON.
+///
+/// # Errors
+/// 400 where lengths lie, 413 for more images, 422 for any other tensor than `image`.
+pub fn images<'a>(
+    input: &Input<'a>,
+    binary: Bytes,
+    most: usize,
+) -> Result<Vec<Image<'a>>, Problem> {
+    let Input { name, datatype, shape, data, parameters } = input;
+    if name != "image" {
+        return Err(invalid(format!("there is no input `{name}`: the models here take `image`")));
+    }
+    if datatype != "BYTES" {
+        return Err(invalid(format!(
+            "`image` is of datatype BYTES, not {datatype}: each element is an encoded image, a JPEG for one"
+        )));
+    }
+    let count = count(shape, most)?;
+    let parameters = parameters.as_ref();
+    if parameters.is_some_and(|it| it.shared_memory_region.is_some()) {
+        return Err(shared_memory());
+    }
+    let size = parameters.and_then(|it| it.binary_data_size);
+    if size.unwrap_or(0) != binary.len() as u64 {
+        return Err(malformed(format!(
+            "binary_data_size of `image` is {}, but {} bytes follow the JSON (Inference-Header-Content-Length says where it ends)",
+            size.unwrap_or(0),
+            binary.len()
+        )));
+    }
+    let images: Vec<_> = match (data, size) {
+        (Some(data), None) => texts(data, count)?.into_iter().map(Image::Text).collect(),
+        (None, Some(_)) => elements(binary, count)?.into_iter().map(Image::Bytes).collect(),
+        (None, None) => {
+            return Err(invalid("`image` has neither data nor binary_data_size"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(invalid("`image` has both data and binary_data_size"));
+        }
+    };
+    if images.len() < count {
+        return Err(invalid(format!(
+            "`image` has {} elements, but its shape says {count}",
+            images.len()
+        )));
+    }
+    Ok(images)
+}
+
+/// How many elements a tensor of that shape has.
+fn count(shape: &RawValue, most: usize) -> Result<usize, Problem> {
+    let text = shape.get();
+    let dimensions: Option<Vec<u64>> =
+        Some(text).filter(|it| it.len() <= MAX_SHAPE).and_then(|it| serde_json::from_str(it).ok());
+    let Some([count] | [count, 1]) = dimensions.as_deref() else {
+        let text: String = text.chars().take(MAX_SHAPE).collect();
+        return Err(invalid(format!("`image` is of shape [n] or [n, 1], not {text}")));
+    };
+    if *count > most as u64 {
+        return Err(photos::too_many(most));
+    }
+    Ok(*count as usize)
+}
+
+/// The elements of a binary tensor: each its length in four bytes, and itself.
+fn elements(mut tensor: Bytes, count: usize) -> Result<Vec<Bytes>, Problem> {
+    let mut elements = Vec::with_capacity(count);
+    while !tensor.is_empty() {
+        if elements.len() == count {
+            return Err(invalid(format!(
+                "`image` has more elements than the {count} of its shape: {} bytes are left",
+                tensor.len()
+            )));
+        }
+        let length = tensor.try_get_u32_le().map_or(u64::MAX, u64::from);
+        if length > tensor.len() as u64 {
+            return Err(malformed(format!(
+                "element {} of `image` is cut off: a BYTES element is its length in four bytes, little-endian, and as many bytes",
+                elements.len()
+            )));
+        }
+        elements.push(tensor.split_to(length as usize));
+    }
+    Ok(elements)
+}
+
+/// The elements of a tensor in JSON, flat or nested.
+fn texts<'a>(data: &'a RawValue, count: usize) -> Result<Vec<Cow<'a, str>>, Problem> {
+    if !data.get().starts_with('[') {
+        return Err(invalid("data of `image` is a list of base64 strings"));
+    }
+    let mut texts = Vec::with_capacity(count);
+    Texts { texts: &mut texts, count }
+        .deserialize(&mut serde_json::Deserializer::from_str(data.get()))
+        .map_err(|error| invalid(format!("data of `image`: {error}")))?;
+    Ok(texts)
+}
+
+/// Gathers strings, and no more of them than `count`, however many came.
+struct Texts<'t, 'de> {
+    texts: &'t mut Vec<Cow<'de, str>>,
+    count: usize,
+}
+
+impl<'de> Texts<'_, 'de> {
+    fn push<E: de::Error>(self, text: Cow<'de, str>) -> Result<(), E> {
+        if self.texts.len() == self.count {
+            return Err(E::custom(format_args!(
+                "more elements than the {} of its shape",
+                self.count
+            )));
+        }
+        self.texts.push(text);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Texts<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an image in base64")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<(), E> {
+        self.push(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.push(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(Texts { texts: self.texts, count: self.count })?.is_some() {}
+        Ok(())
+    }
+}
