@@ -120,6 +120,50 @@ async fn what_can_not_be_judged_is_refused_with_the_image_and_the_reason() {
 }
 
 #[tokio::test]
+async fn a_label_is_explained_as_a_picture_and_as_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, names) = with_models(folder.path()).await;
+    let ask = async |query: &str, media_type: &str, body: Vec<u8>| {
+        let request = server.request(Method::POST, &format!("/explain{query}"));
+        request.header("content-type", media_type).body(body).send().await.unwrap()
+    };
+    let (_, predicted) = predict(&server, "image/jpeg", photo(1)).await;
+    let predicted = &predicted["predictions"][0];
+    let answer = ask("", "image/jpeg", photo(1)).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "image/png");
+    assert_eq!(answer.headers()["x-label"], predicted["label"].as_str().unwrap());
+    let probability = answer.headers()["x-probability"].to_str().unwrap().parse::<f64>().unwrap();
+    assert!((probability - predicted["probability"].as_f64().unwrap()).abs() < 1e-2);
+    let painted = image::load_from_memory(&answer.bytes().await.unwrap()).unwrap();
+    let original = image::load_from_memory(&photo(1)).unwrap();
+    assert_eq!((painted.width(), painted.height()), (original.width(), original.height()));
+
+    let query = format!("?format=json&model={}", names[0]);
+    let body = json!({ "instances": [{ "b64": BASE64.encode(photo(1)) }] }).to_string();
+    let answer: Value = ask(&query, "application/json", body.into()).await.json().await.unwrap();
+    assert_eq!(answer["model"]["name"], names[0].as_str());
+    assert_eq!((&answer["map"]["height"], &answer["map"]["width"]), (&json!(7), &json!(7)));
+    let values = answer["map"]["values"].as_array().unwrap();
+    assert_eq!(values.len(), 49);
+    assert!(values.iter().all(|value| (0.0..=1.0).contains(&value.as_f64().unwrap())));
+
+    let two = json!({ "instances": [{ "b64": "" }, { "b64": "" }] }).to_string();
+    for (query, media_type, body, status, code) in [
+        ("", "image/jpeg", Vec::new(), 422, "empty_file"),
+        ("", "image/jpeg", b"text".to_vec(), 415, "unsupported_type"),
+        ("", "application/json", br#"{"instances": []}"#.to_vec(), 422, "no_image"),
+        ("?model=nobody", "image/jpeg", photo(1), 404, "not_found"),
+        ("?format=tiff", "image/jpeg", photo(1), 422, "invalid_value"),
+    ] {
+        let answer = ask(query, media_type, body).await;
+        assert_eq!(answer.status(), status, "{query} {code}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code);
+    }
+    assert!(matches!(ask("", "application/json", two.into()).await.status().as_u16(), 413 | 422));
+}
+
+#[tokio::test]
 async fn models_are_pinned_named_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let (server, names) = with_models(folder.path()).await;

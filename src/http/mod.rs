@@ -14,6 +14,7 @@ pub mod document;
 pub mod drain;
 pub mod error;
 pub mod evaluations;
+pub mod explain;
 pub mod extract;
 pub mod images;
 pub mod inference_protocol;

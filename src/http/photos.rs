@@ -10,6 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures::{StreamExt as _, stream::FuturesOrdered};
+use image::RgbImage;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -23,6 +24,8 @@ pub struct Photos {
     pub names: Vec<Option<String>>,
     /// The pixels of each, as the model's card wants them.
     pub pixels: Vec<Vec<u8>>,
+    /// Each as people look at it, where that was asked for.
+    pub pictures: Vec<RgbImage>,
     /// How long that took, in milliseconds.
     pub decode_ms: f64,
 }
@@ -52,42 +55,19 @@ impl Photos {
         preprocessing: Preprocessing,
         request: Request,
     ) -> Result<Self, Problem> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<mime::Mime>().ok());
-        let mut decoding = Decoding::new(state, preprocessing);
-        let (kind, subtype) =
-            content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
-                (mime.type_().as_str(), mime.subtype().as_str())
-            });
-        match (kind, subtype) {
-            ("multipart", "form-data") => decoding.multipart(request).await?,
-            ("application", "json") => decoding.json(request).await?,
-            ("image", _) | ("application", "octet-stream") => {
-                let bytes = body::read(request, state.config.max_image_bytes).await?;
-                decoding.push(None, bytes).await?;
-            }
-            _ => {
-                return Err(Problem::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "unsupported_type",
-                    "send an image (Content-Type: image/jpeg, …), multipart/form-data with image files, or JSON {\"instances\": [{\"b64\": …}]}",
-                ));
-            }
-        }
-        decoding.finish().await
+        Decoding::new(state, preprocessing).read(request).await
     }
 }
 
-type Decoded = Result<(Option<String>, Vec<u8>), Problem>;
+type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
 
 /// Photos on their way through decoding, a few at a time, in their order.
 pub struct Decoding<'a> {
     state: &'a App,
     preprocessing: Preprocessing,
     begun: Instant,
+    most: usize,
+    longest: Option<u32>,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
     count: usize,
 }
@@ -100,14 +80,53 @@ impl<'a> Decoding<'a> {
             state,
             preprocessing,
             begun: Instant::now(),
+            most: state.config.max_predict_images.get(),
+            longest: None,
             running: FuturesOrdered::new(),
             count: 0,
         }
     }
 
+    /// A single one, and its picture, no side of which is longer than `longest`.
+    #[must_use]
+    pub fn with_picture(self, longest: u32) -> Self {
+        Self { most: 1, longest: Some(longest), ..self }
+    }
+
+    /// The photos of a body of any of the three forms that `POST /predict` takes.
+    ///
+    /// # Errors
+    /// As [`Photos::read`].
+    pub async fn read(mut self, request: Request) -> Result<Photos, Problem> {
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<mime::Mime>().ok());
+        let (kind, subtype) =
+            content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
+                (mime.type_().as_str(), mime.subtype().as_str())
+            });
+        match (kind, subtype) {
+            ("multipart", "form-data") => self.multipart(request).await?,
+            ("application", "json") => self.json(request).await?,
+            ("image", _) | ("application", "octet-stream") => {
+                let bytes = body::read(request, self.state.config.max_image_bytes).await?;
+                self.push(None, bytes).await?;
+            }
+            _ => {
+                return Err(Problem::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "unsupported_type",
+                    "send an image (Content-Type: image/jpeg, …), multipart/form-data with image files, or JSON {\"instances\": [{\"b64\": …}]}",
+                ));
+            }
+        }
+        self.finish().await
+    }
     async fn multipart(&mut self, request: Request) -> Result<(), Problem> {
         let config = &self.state.config;
-        let most = config.max_image_bytes.saturating_mul(config.max_predict_images.get() as u64);
+        let most = config.max_image_bytes.saturating_mul(self.most as u64);
         let mut form = Parts::of(request, most).await?;
         while let Some(mut part) = form.next().await? {
             let name = part.name();
@@ -147,9 +166,8 @@ impl<'a> Decoding<'a> {
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
         let index = self.count;
         self.count += 1;
-        let most = self.state.config.max_predict_images.get();
-        if self.count > most {
-            return Err(too_many(most));
+        if self.count > self.most {
+            return Err(too_many(self.most));
         }
         let limit = self.state.config.max_image_bytes;
         if bytes.len() as u64 > limit {
@@ -158,15 +176,19 @@ impl<'a> Decoding<'a> {
         let decoders = Arc::clone(&self.state.decoders);
         let permit = decoders.acquire_owned().await.map_err(|error| Problem::internal(&error))?;
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
-        let preprocessing = self.preprocessing;
+        let (preprocessing, longest) = (self.preprocessing, self.longest);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            vision::prepare(&bytes, &limits, &preprocessing)
+            let Some(longest) = longest else {
+                return Ok((vision::prepare(&bytes, &limits, &preprocessing)?, None));
+            };
+            vision::prepare_with_picture(&bytes, &limits, &preprocessing, longest)
+                .map(|(pixels, picture)| (pixels, Some(picture)))
         });
         self.running.push_back(Box::pin(async move {
             let prepared = task.await.map_err(|error| Problem::internal(&error))?;
             match prepared {
-                Ok(pixels) => Ok((name, pixels)),
+                Ok((pixels, picture)) => Ok((name, pixels, picture)),
                 Err(error) => Err(unreadable(&error, index, name.as_deref())),
             }
         }));
@@ -185,14 +207,15 @@ impl<'a> Decoding<'a> {
                 "the request has no image",
             ));
         }
-        let (mut names, mut pixels) =
-            (Vec::with_capacity(self.count), Vec::with_capacity(self.count));
+        let (mut names, mut pixels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(photo) = self.running.next().await {
-            let (name, photo) = photo?;
+            let (name, photo, picture) = photo?;
             names.push(name);
             pixels.push(photo);
+            pictures.extend(picture);
         }
-        Ok(Photos { names, pixels, decode_ms: self.begun.elapsed().as_secs_f64() * 1e3 })
+        let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
+        Ok(Photos { names, pixels, pictures, decode_ms })
     }
 }
 

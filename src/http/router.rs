@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     auth, datasets, docs,
     document::{self, Table as _},
-    drain, evaluations, images, inference_protocol, jobs, metrics, models, predict,
+    drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, predict,
     problem::Problem,
     state::AppState,
     system, weights,
@@ -81,7 +81,9 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .at("/models/{model}", routes!(models::show, models::delete))
         .at("/models/{model}/download", routes!(models::download));
 
-    let prediction = OpenApiRouter::new().at("/predict", routes!(predict::predict));
+    let prediction = OpenApiRouter::new()
+        .at("/predict", routes!(predict::predict))
+        .at("/explain", routes!(explain::explain));
 
     let weights = OpenApiRouter::new()
         .at("/weights/vgg16", routes!(weights::show, weights::put))

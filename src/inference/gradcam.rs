@@ -1,12 +1,19 @@
 //! Where a network looks: Grad-CAM (Selvaraju et al., 2017, equations 1 and 2).
 
+use image::{ImageBuffer, Luma, Rgb, RgbImage, imageops};
+use plotters::style::colors::colormaps::{ColorMap as _, ViridisRGB};
+use serde::Serialize;
 use tch::{Kind, Tensor};
+use utoipa::ToSchema;
 
 use crate::architectures::Network;
 
+/// Share of the heat map where it lies over a picture; the rest is the picture.
+const OPACITY: f32 = 0.5;
+
 /// How much each place of an image speaks for a class, from 0 to 1, the strongest being 1; all
 /// are 0 where nothing does.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Map {
     /// Places down.
     pub height: usize,
@@ -14,6 +21,29 @@ pub struct Map {
     pub width: usize,
     /// `height` rows of `width` values, top to bottom.
     pub values: Vec<f32>,
+}
+
+impl Map {
+    /// `picture` under the map, which is stretched over it, dark violet where nothing speaks for
+    /// the class, yellow where most does.
+    #[must_use]
+    pub fn over(&self, picture: &RgbImage) -> RgbImage {
+        let (width, height) = (self.width as u32, self.height as u32);
+        let values = ImageBuffer::<Luma<f32>, _>::from_raw(width, height, self.values.clone());
+        let Some(values) = values else { return picture.clone() };
+        let (width, height) = picture.dimensions();
+        let heat = imageops::resize(&values, width, height, imageops::FilterType::Triangle);
+        let mut painted = picture.clone();
+        for (pixel, heat) in painted.pixels_mut().zip(heat.pixels()) {
+            let colour = ViridisRGB.get_color(heat.0[0].clamp(0.0, 1.0));
+            let mix = |below: u8, above: u8| {
+                (f32::from(below) * (1.0 - OPACITY) + f32::from(above) * OPACITY).round() as u8
+            };
+            let Rgb([red, green, blue]) = *pixel;
+            *pixel = Rgb([mix(red, colour.0), mix(green, colour.1), mix(blue, colour.2)]);
+        }
+        painted
+    }
 }
 
 /// The logit of a normalised image, `[1, 3, 180, 180]`, and the map of the class that it speaks
@@ -41,4 +71,94 @@ pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Map), tch::Tch
     let (height, width) = map.size2()?;
     let values = Vec::<f32>::try_from(map.contiguous().flatten(0, -1))?;
     Ok((logit, Map { height: height as usize, width: width as usize, values }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::architectures::{Cnn, Vgg16, vgg16::Head};
+
+    fn image() -> Tensor {
+        tch::manual_seed(0);
+        Tensor::rand([1, 3, 180, 180], (Kind::Float, Device::Cpu))
+    }
+
+    fn assert_close(map: &Map, expected: &Tensor) {
+        let expected = expected / expected.max();
+        let expected = Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap();
+        assert_eq!((map.height * map.width, map.values.len()), (expected.len(), expected.len()));
+        for (value, expected) in map.values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-3, "{value} {expected}");
+        }
+    }
+
+    /// Behind the small network's maps stands one dense layer: its weights are the gradient.
+    #[test]
+    fn the_small_network_is_explained_by_its_dense_weights() {
+        for seed in 0..4 {
+            let network = Cnn::random(seed, Device::Cpu);
+            let weights = network.tensors()["dense.weight"].detach().reshape([7, 7, 256]);
+            let network = Network::Cnn(network);
+            let (logit, map) = explain(&network, &image()).unwrap();
+            let maps = tch::no_grad(|| network.maps(&image())).squeeze_dim(0);
+            let weights = weights.mean_dim([0, 1].as_slice(), false, Kind::Float) * logit.signum();
+            let expected = Tensor::einsum("k,khw->hw", &[weights, maps], None::<&[i64]>).relu();
+            assert_eq!((map.height, map.width), (7, 7));
+            assert_close(&map, &expected);
+        }
+    }
+
+    /// The gradient of VGG16's logit, by differences.
+    #[test]
+    fn vgg16_is_explained_by_what_a_change_of_its_maps_does() {
+        let mut tensors = Head::random(1, Device::Cpu).tensors();
+        let mut channels = 3;
+        for (block, (count, filters)) in
+            (1..).zip([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512_i64)])
+        {
+            for convolution in 1..=count {
+                let layer = format!("block{block}_conv{convolution}");
+                let scale = (2.0 / (9 * channels) as f64).sqrt();
+                let shape = [filters, channels, 3, 3];
+                let kernel = Tensor::randn(shape, (Kind::Float, Device::Cpu)) * scale;
+                tensors.insert(format!("{layer}.weight"), kernel);
+                let bias = Tensor::zeros([filters], (Kind::Float, Device::Cpu));
+                tensors.insert(format!("{layer}.bias"), bias);
+                channels = filters;
+            }
+        }
+        let network = Network::Vgg16(Vgg16::from_tensors(tensors, Device::Cpu).unwrap());
+        let (logit, map) = explain(&network, &image()).unwrap();
+        let _no_grad = tch::no_grad_guard();
+        let maps = network.maps(&image());
+        let base = network.classify(&maps).double_value(&[0]);
+        assert!((base - logit).abs() < 1e-3);
+        // Large: behind the maps all is linear, as the same is added everywhere.
+        let step = 10.0;
+        let slopes: Vec<f32> = (0..512)
+            .map(|channel| {
+                let changed = maps.copy();
+                let _ = changed.select(1, channel).g_add_scalar_(step);
+                let places = (map.height * map.width) as f64;
+                let slope = (network.classify(&changed).double_value(&[0]) - base) / step / places;
+                slope as f32 * logit.signum() as f32
+            })
+            .collect();
+        let weights = Tensor::from_slice(&slopes);
+        let maps = maps.squeeze_dim(0);
+        let expected = Tensor::einsum("k,khw->hw", &[weights, maps], None::<&[i64]>).relu();
+        assert_close(&map, &expected);
+    }
+
+    #[test]
+    fn a_map_is_stretched_over_a_picture_of_any_size() {
+        let map = Map { height: 1, width: 2, values: vec![0.0, 1.0] };
+        let black = RgbImage::new(40, 30);
+        let painted = map.over(&black);
+        assert_eq!(painted.dimensions(), (40, 30));
+        let (left, right) = (painted.get_pixel(0, 15), painted.get_pixel(39, 15));
+        assert!(right.0[0] > left.0[0] && right.0[1] > left.0[1], "{left:?} {right:?}");
+    }
 }

@@ -17,5 +17,5 @@ pub mod resize;
 
 pub use decode::{DecodeError, Info, Limits, decode, inspect};
 pub use format::Format;
-pub use prepare::{PrepareError, prepare, prepare_into};
+pub use prepare::{PrepareError, prepare, prepare_into, prepare_with_picture};
 pub use resize::{ResizeError, resize, resize_into};
