@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the route table, and what its parts have in common.
 //!
 //! A handler's `#[utoipa::path]` says what is its own: what it does, what it takes and gives, and
-//! the problems that need a word. Its path stands in [`router`](super::router) alone. What follows
+//! the problems that need a word. Its path stands in [`router`] alone. What follows
 //! from the form of a request (no such id, no JSON, no token) is added here.
 
 use std::sync::LazyLock;
