@@ -22,7 +22,7 @@ use crate::{
     },
     metrics::Metrics,
     pretrained::Pretrained,
-    registry::Registry,
+    registry::{Registry, embedded},
     scheduler::Scheduler,
     storage::Storage,
     telemetry,
@@ -63,6 +63,12 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         shutdown.clone(),
     );
     scheduler.recover().await?;
+    if let Err(error) = embedded::install(&storage, &data_dir).await {
+        tracing::error!(
+            error = telemetry::chain(&error),
+            "the model in the binary can't be laid down"
+        );
+    }
     if let Err(error) = registry.refresh().await {
         tracing::error!(error = telemetry::chain(&error), "the model that should serve can't");
     }

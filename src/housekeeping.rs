@@ -18,6 +18,7 @@ use crate::{
     data_dir::DataDir,
     domain::{JobId, ModelId, job::JobStatus},
     http::state::{App, AppState},
+    registry::embedded,
     scheduler, storage,
     storage::{jobs, models},
     telemetry::chain,
@@ -73,7 +74,7 @@ async fn known(app: &App) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
     for status in JobStatus::ALL {
         known.extend(jobs::with_status(&mut connection, status).await?);
     }
-    let models = models::best_first(&mut connection).await?;
+    let models = models::best_first(&mut connection, embedded::NAME).await?;
     Ok((known, models.into_iter().collect()))
 }
 

@@ -52,7 +52,7 @@ async fn assert_as_if_undisturbed(server: &Process, job: &Value) {
 async fn a_job_trains_a_model_that_is_put_in_service_and_tells_photos_apart() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
-    assert_eq!(server.ask(Method::GET, "/readyz", None).await.0, 503);
+    assert_eq!(server.get("/models/current").await["name"], "default");
     server.pets(TRAIN).await;
     let id = server.job(json!({ "epochs": 8, "batch_size": 8, "learning_rate": 0.0003 })).await;
     let mut kinds = Vec::new();

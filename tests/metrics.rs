@@ -128,7 +128,7 @@ async fn a_refused_prediction_is_counted_and_one_under_way_is_in_the_queue() {
     assert_eq!(series["pawprint_predictions_rejected_total"], 1.0);
     assert_eq!(series[&requests("POST", "/predict", 429)], 1.0);
     drop(places);
-    server.post("/predict", photo(1)).await.problem(503, "no_model");
+    server.post("/predict", photo(1)).await.ok();
     let series = scrape(&server).await;
     assert_eq!(series["pawprint_prediction_queue_depth"], 0.0);
     assert_eq!(series["pawprint_predictions_rejected_total"], 1.0);

@@ -12,6 +12,7 @@ mod answers;
 mod args;
 mod client;
 mod control;
+mod embed;
 mod evaluate;
 mod events;
 mod healthcheck;
@@ -67,6 +68,9 @@ enum Command {
         /// Folder of the job
         job_dir: PathBuf,
     },
+    /// Make the model that stands in the binary out of a job's (for maintainers)
+    #[command(hide = true)]
+    Embed(embed::Embed),
     /// Put a folder or an archive of photos into a dataset
     Import(import::Import),
     /// Start a training job
@@ -127,6 +131,10 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(config) => serve::run(*config).into(),
         Command::Trainer { job_dir } => crate::training::run(&job_dir),
+        Command::Embed(embed) => {
+            let out = Output::new(false);
+            finish(out, embed.run(out))
+        }
         Command::Import(import) => ask(&import.client, async |s| import.run(s).await),
         Command::Train(train) => ask(&train.client, async |s| train.run(s).await),
         Command::Jobs(jobs) => ask(&jobs.client, async |s| jobs.run(s).await),

@@ -12,8 +12,9 @@ use uuid::Uuid;
 /// At most this many characters in a name.
 pub const MAX_LENGTH: usize = 100;
 
-/// The API's words for the model in service, the best one and the one in the binary.
-const RESERVED: [&str; 3] = ["best", "current", "default"];
+/// The API's words for the best model and the one in service. (That in the binary needs none: it
+/// has its name as the others have.)
+const RESERVED: [&str; 2] = ["best", "current"];
 
 /// 1 to 100 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, and not
 /// in the form of an id: it can stand in a URL and in a file name as it is.
@@ -76,7 +77,9 @@ impl PartialSchema for Name {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("A name that can stand in a URL as it is; not `best`, `current`, `default` or an id."))
+            .description(Some(
+                "A name that can stand in a URL as it is; not `best`, `current` or an id.",
+            ))
             .min_length(Some(1))
             .max_length(Some(MAX_LENGTH))
             .pattern(Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"))

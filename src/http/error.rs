@@ -61,6 +61,7 @@ impl From<registry::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "model_unusable", detail)
             }
             Error::InService(_) => Self::new(StatusCode::CONFLICT, "in_service", detail),
+            Error::Embedded => Self::new(StatusCode::CONFLICT, "embedded_model", detail),
             Error::Storage(error) => error.into(),
         }
     }

@@ -122,7 +122,7 @@ pub async fn choose(
 /// Deletes a model.
 #[utoipa::path(delete, path = "", responses(
     (status = 204, description = "It is gone."),
-    (status = 409, description = "`in_service`: it answers predictions now."),
+    (status = 409, description = "`in_service`: it answers predictions now; `embedded_model`: it is part of the program."),
 ))]
 pub async fn delete(
     State(state): State<AppState>,

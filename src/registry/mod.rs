@@ -3,6 +3,8 @@
 //! Called by `http::models` and `http::predict`, and by the scheduler when a job has made a model.
 //! Owns the engines; a swap is one pointer, so a request ends on the model it began with.
 
+pub mod embedded;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, PoisonError, RwLock},
@@ -37,6 +39,12 @@ pub enum Error {
     /// The model answers predictions now.
     #[error("`{0}` is in service; put another model in service before you delete it")]
     InService(String),
+    /// The model is the one in the binary.
+    #[error(
+        "`{}` is part of the program, and would be there again at the next start",
+        embedded::NAME
+    )]
+    Embedded,
     /// The database's own.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -96,7 +104,10 @@ impl Registry {
         let _turn = self.0.choosing.lock().await;
         let (pinned, best_first) = {
             let mut connection = self.0.storage.read().await?;
-            (models::pinned(&mut connection).await?, models::best_first(&mut connection).await?)
+            (
+                models::pinned(&mut connection).await?,
+                models::best_first(&mut connection, embedded::NAME).await?,
+            )
         };
         if let Some(id) = pinned {
             match self.put_in_service(id).await {
@@ -187,6 +198,9 @@ impl Registry {
         let model = self.find(reference).await?;
         if model.in_service {
             return Err(Error::InService(model.name.to_string()));
+        }
+        if &*model.name == embedded::NAME {
+            return Err(Error::Embedded);
         }
         let mut transaction = self.0.storage.write().await?;
         models::delete(&mut transaction, model.id).await?;

@@ -22,7 +22,7 @@ pub async fn insert(connection: &mut SqliteConnection, card: &ModelCard, bytes: 
     sqlx::query!(
         "INSERT INTO models (id, name, recipe, architecture, classes, job_id, dataset, dataset_version,
                              val_loss, val_accuracy, test_accuracy, parameters, bytes, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES (?, ?, ?, ?, ?, (SELECT id FROM jobs WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET test_accuracy = excluded.test_accuracy, bytes = excluded.bytes,
                                          created_at = excluded.created_at",
         card.id,
@@ -130,13 +130,16 @@ pub async fn find(
 }
 
 /// The models from best to worst: the highest validation accuracy, then the lower validation
-/// loss, then the newer.
+/// loss, then the newer. The one named `last` comes last, whatever it says of itself: it was
+/// judged on other photos.
 ///
 /// # Errors
 /// The database's own.
-pub async fn best_first(connection: &mut SqliteConnection) -> Result<Vec<ModelId>> {
+pub async fn best_first(connection: &mut SqliteConnection, last: &str) -> Result<Vec<ModelId>> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id: ModelId" FROM models ORDER BY val_accuracy DESC, val_loss ASC, id DESC"#
+        r#"SELECT id AS "id: ModelId" FROM models
+           ORDER BY name = ?, val_accuracy DESC, val_loss ASC, id DESC"#,
+        last
     )
     .fetch_all(connection)
     .await?)

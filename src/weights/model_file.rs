@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    Error,
+    Error, files,
     tensors::{self, Tensors},
 };
 use crate::domain::model::ModelCard;
@@ -22,6 +22,14 @@ pub fn save(path: &Path, card: &ModelCard, weights: &Tensors) -> Result<(), Erro
     tensors::save(path, HashMap::from([(METADATA_KEY.to_owned(), text)]), weights)
 }
 
+/// Writes the `bytes` of a whole model to `path`, or nothing.
+///
+/// # Errors
+/// The file system refused.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    files::write(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
 /// Reads the card and the weights of the model at `path`.
 ///
 /// # Errors
@@ -37,6 +45,14 @@ pub fn load(path: &Path) -> Result<(ModelCard, Tensors), Error> {
 /// As [`load`], but for the weights.
 pub fn load_card(path: &Path) -> Result<ModelCard, Error> {
     card(path, &tensors::load_metadata(path)?)
+}
+
+/// Reads the card of the model whose bytes these are; errors name it as `path`.
+///
+/// # Errors
+/// As [`load_card`].
+pub fn card_in(path: &Path, bytes: &[u8]) -> Result<ModelCard, Error> {
+    card(path, &tensors::metadata_in(path, bytes)?)
 }
 
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {

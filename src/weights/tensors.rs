@@ -65,7 +65,12 @@ pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
     let file = File::open(path).map_err(io_error)?;
     // SAFETY: files of weights are replaced by renaming, never written in place.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)
+    metadata_in(path, &bytes)
+}
+
+/// Reads the metadata of the file whose bytes these are; errors name it as `path`.
+pub(super) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())
 }

@@ -1,0 +1,33 @@
+//! `pawprint embed`: makes the model that stands in the binary out of a job's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Ending, output::Output};
+use crate::registry::embedded;
+
+#[derive(Debug, Args)]
+pub(super) struct Embed {
+    /// Model that a job made, as `GET /models/{m}/download` gives it
+    model: PathBuf,
+    /// File to write: assets/default.safetensors
+    out: PathBuf,
+}
+
+impl Embed {
+    pub(super) fn run(&self, out: Output) -> anyhow::Result<Ending> {
+        let card = embedded::make(&self.model, &self.out)?;
+        let test =
+            card.test.map_or_else(String::new, |test| format!(", test {:.4}", test.accuracy));
+        out.line(format_args!(
+            "{}: {} trained on {}, epoch {}, validation {:.4}{test}",
+            self.out.display(),
+            card.recipe,
+            card.dataset,
+            card.epoch,
+            card.validation.accuracy
+        ))?;
+        Ok(Ending::Success)
+    }
+}

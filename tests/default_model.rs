@@ -1,0 +1,80 @@
+//! The model in the binary: it answers until a job has made one, and can be pinned.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+
+use common::{photo, process::Process};
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+async fn predict(server: &Process, query: &str) -> (u16, Value) {
+    let path = format!("/predict{query}");
+    let request = server.request(Method::POST, &path).header("content-type", "image/jpeg");
+    let answer = request.body(photo(1)).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn it_answers_from_the_first_start_and_gives_way_to_any_model_that_a_job_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(folder.path());
+    assert_eq!(server.get("/readyz").await["status"], "ready");
+    let current = server.get("/models/current").await;
+    assert_eq!((&current["name"], &current["mode"]), (&json!("default"), &json!("best")));
+    assert!(current["test_accuracy"].as_f64().unwrap() > 0.9, "{current}");
+    assert!(current["bytes"].as_u64().unwrap() <= 2_100_000, "{current}");
+    assert_eq!(predict(&server, "").await.1["model"]["name"], "default");
+
+    // However bad the first model of one's own is, it knows one's own photos.
+    server.pets(4).await;
+    let id = server.job(json!({ "epochs": 1, "batch_size": 8 })).await;
+    let job = server.ended(&id).await;
+    assert_eq!(predict(&server, "").await.1["model"]["name"], job["name"]);
+    assert_eq!(predict(&server, "?model=default").await.1["model"]["name"], "default");
+
+    let (status, problem) = server.ask(Method::DELETE, "/models/default", None).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("embedded_model")));
+
+    let choice = json!({ "model": "default" });
+    let (status, current) = server.ask(Method::PUT, "/models/current", Some(choice)).await;
+    assert_eq!((status, &current["mode"]), (200, &json!("pinned")));
+    assert!(server.end(Signal::TERM));
+    let server = Process::start(folder.path());
+    let current = server.get("/models/current").await;
+    assert_eq!((&current["name"], &current["mode"]), (&json!("default"), &json!("pinned")));
+}
+
+#[tokio::test]
+async fn a_file_that_the_disk_damaged_is_made_good_and_without_one_the_server_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(folder.path());
+    let id = server.get("/models/default").await["id"].as_str().unwrap().to_owned();
+    let path = folder.path().join(format!("models/{id}.safetensors"));
+    let whole = fs::read(&path).unwrap();
+    assert!(server.end(Signal::TERM));
+
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let mut server = Process::start(folder.path());
+    assert_eq!(predict(&server, "").await.0, 200);
+    assert!(fs::read(&path).unwrap() == whole);
+    assert!(server.end(Signal::TERM));
+
+    // Nothing can be written over a folder.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir_all(path.join("in the way")).unwrap();
+    let server = Process::start(folder.path());
+    assert_eq!(server.get("/healthz").await["status"], "ok");
+    for path in ["/readyz", "/v2/health/ready"] {
+        let (status, problem) = server.ask(Method::GET, path, None).await;
+        assert_eq!((status, &problem["code"]), (503, &json!("not_ready")), "{path}");
+    }
+    for path in ["/models/current", "/v2/models/current", "/v2/models/current/ready"] {
+        let (status, problem) = server.ask(Method::GET, path, None).await;
+        assert_eq!((status, &problem["code"]), (503, &json!("no_model")), "{path}");
+    }
+    assert_eq!(predict(&server, "").await.1["code"], "no_model");
+}
