@@ -143,11 +143,11 @@ fn the_optimizer_steps_as_keras_does() {
     let RmsPropReference { start, gradients, steps } = fixture("rmsprop.json");
     let weight = Tensor::from_slice(&start).set_requires_grad(true);
     let weights = Tensors::from([("w".to_owned(), weight.shallow_clone())]);
-    let mut optimizer = RmsProp::new(weights, 1e-3);
+    let mut optimizer = RmsProp::new(weights);
     for (gradient, expected) in gradients.iter().zip(&steps) {
         // A loss whose gradient is this one.
         let loss = (&weight * Tensor::from_slice(gradient)).sum(Kind::Float);
-        optimizer.step(&loss);
+        optimizer.step(&loss, 1e-3);
         let difference = relative_difference(&weight.detach(), &Tensor::from_slice(expected));
         assert!(difference < 1e-6, "{difference}");
     }

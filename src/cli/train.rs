@@ -65,6 +65,11 @@ struct Params {
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,
 
+    /// How the step size goes from epoch to epoch
+    #[arg(long, value_name = "SCHEDULE", value_parser = PossibleValuesParser::new(["constant", "cosine"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning_rate_schedule: Option<String>,
+
     /// Where every random draw comes from
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -69,6 +69,7 @@ impl Recipe {
             epochs: 30,
             batch_size: 32,
             learning_rate: 1e-3,
+            learning_rate_schedule: Schedule::Constant,
             seed: 0,
             early_stopping_patience: None,
             precision: PrecisionChoice::Auto,
@@ -104,6 +105,33 @@ impl FromStr for Recipe {
             .into_iter()
             .find(|recipe| recipe.as_str() == text)
             .ok_or_else(|| UnknownRecipe(text.to_owned()))
+    }
+}
+
+/// How the learning rate goes from epoch to epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LearningRateSchedule)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same in each epoch, as in the notebook.
+    #[default]
+    Constant,
+    /// Down half a cosine from the learning rate in the first epoch to nearly zero in the last
+    /// (Loshchilov and Hutter, 2017, without restarts).
+    Cosine,
+}
+
+impl Schedule {
+    /// The learning rate of `epoch`, from 1, of `epochs`, where the first has `rate`.
+    #[must_use]
+    pub fn rate(self, rate: f64, epoch: u32, epochs: u32) -> f64 {
+        match self {
+            Self::Constant => rate,
+            Self::Cosine => {
+                let done = f64::from(epoch.saturating_sub(1)) / f64::from(epochs.max(1));
+                rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        }
     }
 }
 
@@ -161,6 +189,9 @@ pub struct Params {
     pub batch_size: u32,
     /// Step size of RMSprop: above 0, at most 10,000.
     pub learning_rate: f64,
+    /// How it goes from epoch to epoch.
+    #[serde(default)]
+    pub learning_rate_schedule: Schedule,
     /// Where every random draw of the job comes from.
     pub seed: u64,
     /// Stop after so many epochs without a lower validation loss; never where it is absent.
@@ -192,6 +223,8 @@ pub struct ParamOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(exclusive_minimum = 0, maximum = 10_000)]
     pub learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_schedule: Option<Schedule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 9_007_199_254_740_991_i64)]
     pub seed: Option<u64>,
@@ -237,6 +270,9 @@ impl ParamOverrides {
             epochs: self.epochs.unwrap_or(defaults.epochs),
             batch_size: self.batch_size.unwrap_or(defaults.batch_size),
             learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            learning_rate_schedule: self
+                .learning_rate_schedule
+                .unwrap_or(defaults.learning_rate_schedule),
             seed: self.seed.unwrap_or(defaults.seed),
             early_stopping_patience: self.early_stopping_patience,
             precision: self.precision.unwrap_or(defaults.precision),
@@ -324,6 +360,15 @@ mod tests {
             Some("early_stopping_patience")
         );
         assert_eq!(field(none()), None);
+    }
+
+    #[test]
+    fn a_cosine_starts_at_the_learning_rate_and_comes_down_to_nearly_none() {
+        let rates = [1, 2, 3, 4].map(|epoch| Schedule::Cosine.rate(0.1, epoch, 4));
+        for (rate, expected) in rates.into_iter().zip([0.1, 0.085_355_339, 0.05, 0.014_644_661]) {
+            assert!((rate - expected).abs() < 1e-9, "{rate} is not {expected}");
+        }
+        assert_eq!([1, 4].map(|epoch| Schedule::Constant.rate(0.1, epoch, 4)), [0.1, 0.1]);
     }
 
     #[test]

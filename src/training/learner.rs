@@ -110,7 +110,7 @@ impl<'a> Learner<'a> {
         checkpoint: Option<Checkpoint>,
     ) -> Result<Self, End> {
         let mut learner = Self {
-            optimizer: RmsProp::new(learnable.weights(), task.params.learning_rate),
+            optimizer: RmsProp::new(learnable.weights()),
             task,
             learnable,
             position: Position::default(),
@@ -204,7 +204,7 @@ impl<'a> Learner<'a> {
             train_accuracy: train.accuracy,
             val_loss: validation.loss,
             val_accuracy: validation.accuracy,
-            learning_rate: self.task.params.learning_rate,
+            learning_rate: self.learning_rate(),
             seconds,
             images_per_second: (train.count + validation.count) as f64 / seconds,
         })
@@ -227,6 +227,7 @@ impl<'a> Learner<'a> {
         let Task { params, compute, .. } = self.task;
         let epoch = self.position.epoch + 1;
         let order = draws::shuffled(self.task.train, params.seed, epoch);
+        let learning_rate = self.learning_rate();
         let steps = self.train_steps();
         self.report(Phase::Training, self.position.step, steps, clock);
         for batch in order.chunks(params.batch_size as usize).skip(self.position.step as usize) {
@@ -235,7 +236,7 @@ impl<'a> Learner<'a> {
             let labels = evaluate::targets(batch, compute);
             let logits = self.learnable.train(batch, &mut generator);
             let losses = evaluate::losses(&logits, &labels);
-            self.optimizer.step(&losses.mean(None));
+            self.optimizer.step(&losses.mean(None), learning_rate);
             tally.add(&losses, &logits, &labels);
             self.position.step += 1;
             if self.report_is_due() {
@@ -327,7 +328,7 @@ impl<'a> Learner<'a> {
         if loss.is_finite() {
             return Ok(());
         }
-        let Params { learning_rate, .. } = self.task.params;
+        let learning_rate = self.learning_rate();
         Err(Failure::new(
             "nan_loss",
             format!(
@@ -336,6 +337,12 @@ impl<'a> Learner<'a> {
             ),
         )
         .into())
+    }
+
+    /// That of the epoch under way.
+    fn learning_rate(&self) -> f64 {
+        let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.task.params;
+        learning_rate_schedule.rate(learning_rate, self.position.epoch + 1, epochs)
     }
 
     fn train_steps(&self) -> u64 {

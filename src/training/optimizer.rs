@@ -13,7 +13,6 @@ const EPSILON: f64 = 1e-7;
 /// `v ← ρ·v + (1−ρ)·g²`, `w ← w − η·g / √(v + ε)`.
 #[derive(Debug)]
 pub struct RmsProp {
-    learning_rate: f64,
     weights: Tensors,
     velocities: Tensors,
 }
@@ -21,19 +20,18 @@ pub struct RmsProp {
 impl RmsProp {
     /// An optimizer of `weights`, whose memory it changes, with velocities of zero.
     #[must_use]
-    pub fn new(weights: Tensors, learning_rate: f64) -> Self {
+    pub fn new(weights: Tensors) -> Self {
         let velocities = weights
             .iter()
             .map(|(name, weight)| (name.clone(), weight.zeros_like().detach()))
             .collect();
-        Self { learning_rate, weights, velocities }
+        Self { weights, velocities }
     }
 
-    /// Goes down the gradient of `loss`, a scalar, by one step.
-    pub fn step(&mut self, loss: &Tensor) {
+    /// Goes down the gradient of `loss`, a scalar, by one step of size `learning_rate`.
+    pub fn step(&mut self, loss: &Tensor, learning_rate: f64) {
         let weights: Vec<&Tensor> = self.weights.values().collect();
         let gradients = Tensor::run_backward(&[loss], &weights, false, false);
-        let learning_rate = self.learning_rate;
         tch::no_grad(|| {
             let slots = self.weights.values_mut().zip(self.velocities.values_mut());
             for ((weight, velocity), gradient) in slots.zip(&gradients) {
@@ -70,10 +68,10 @@ mod tests {
         // f(w) = w², so g = 2w; computed by hand with Keras' update from w = 1, η = 0.1.
         let weight = Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let weights = Tensors::from([("w".to_owned(), weight.shallow_clone())]);
-        let mut optimizer = RmsProp::new(weights, 0.1);
+        let mut optimizer = RmsProp::new(weights);
         let (mut expected, mut velocity) = (1.0_f64, 0.0_f64);
         for _ in 0..2 {
-            optimizer.step(&weight.square().sum(Kind::Float));
+            optimizer.step(&weight.square().sum(Kind::Float), 0.1);
             let gradient = 2.0 * expected;
             velocity = 0.9 * velocity + 0.1 * gradient * gradient;
             expected -= 0.1 * gradient / (velocity + 1e-7).sqrt();

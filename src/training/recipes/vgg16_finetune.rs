@@ -88,7 +88,8 @@ fn head(given: &Given, prepared: &Prepared<'_>) -> Result<Head, End> {
     let samples = [&*prepared.train, &*prepared.validation].concat();
     let features = given.features(prepared, &base, &samples)?;
     let params = Params { epochs: head_epochs, ..params.clone() };
-    let params = Params { learning_rate: Recipe::Vgg16Features.defaults().learning_rate, ..params };
+    let Params { learning_rate, learning_rate_schedule, .. } = Recipe::Vgg16Features.defaults();
+    let params = Params { learning_rate, learning_rate_schedule, ..params };
     let Trained { best, .. } =
         prepared.fit_head(&params, &OverFeatures { head: &head, features: &features })?;
     tracing::info!(best.epoch, best.val_loss, best.val_accuracy, "the head is trained");
