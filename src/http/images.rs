@@ -318,7 +318,7 @@ pub async fn thumbnail(
 }
 
 /// Whether the client holds what `tag` stands for.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()

@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod dashboard;
 pub mod datasets;
 pub mod detached;
 pub mod docs;

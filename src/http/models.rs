@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::model::Model,
-    registry::Mode,
+    registry::Current,
     storage::{Page, models},
 };
 
@@ -68,22 +68,12 @@ pub async fn download(
 }
 
 /// The model in service.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CurrentModel)]
-pub struct Current {
-    #[serde(flatten)]
-    model: Model,
-    mode: Mode,
-}
-
-/// The model in service.
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "The model, and how it was chosen.", body = Current),
+    (status = 200, description = "The model, how it was chosen, and since when it answers.", body = Current),
     (status = 503, description = "`no_model`"),
 ))]
 pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Problem> {
-    let (model, mode) = state.registry.current().await?;
-    Ok(Json(Current { model, mode }))
+    Ok(Json(state.registry.current().await?))
 }
 
 /// The model to put in service: a name, an id, or `best`.

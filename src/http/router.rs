@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, datasets, docs,
+    auth, dashboard, datasets, docs,
     document::{self, Table as _},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, predict,
     problem::Problem,
@@ -34,12 +34,15 @@ pub(super) fn open() -> OpenApiRouter<AppState> {
 
     // A browser sends no token when it opens a page or what the page is made of. There is nothing
     // in them that is not in the program itself; what is tried from the page needs the token.
+    let dashboard = OpenApiRouter::new()
+        .at("/", routes!(dashboard::page))
+        .route("/static/{file}", get(dashboard::file));
     let docs = OpenApiRouter::new()
         .at("/openapi.json", routes!(document::openapi))
         .at("/docs", routes!(docs::page))
         .route("/docs/{file}", get(docs::asset));
 
-    health.tagged("health").merge(docs.tagged("docs"))
+    health.tagged("health").merge(dashboard.tagged("dashboard")).merge(docs.tagged("docs"))
 }
 
 /// The routes that need the token, where one is set.

@@ -11,12 +11,14 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::sync::Mutex;
+use utoipa::ToSchema;
 
 use crate::{
     config::ServeConfig,
     data_dir::DataDir,
-    domain::{ModelId, model::Model},
+    domain::{ModelId, Timestamp, model::Model},
     inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
     storage::{self, Storage, models},
 };
@@ -51,7 +53,7 @@ pub enum Error {
 }
 
 /// How the model in service is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ServiceMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -59,6 +61,27 @@ pub enum Mode {
     Best,
     /// The one that a person chose.
     Pinned,
+}
+
+/// The engine that answers.
+#[derive(Debug)]
+struct Serving {
+    engine: Arc<Engine>,
+    since: Timestamp,
+}
+
+/// The model in service.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CurrentModel)]
+pub struct Current {
+    /// The model.
+    #[serde(flatten)]
+    pub model: Model,
+    /// How it was chosen.
+    pub mode: Mode,
+    /// Since when it answers; a start of the server begins anew.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
 }
 
 /// A handle on the registry.
@@ -70,7 +93,7 @@ struct Inner {
     data_dir: Arc<DataDir>,
     storage: Storage,
     settings: Settings,
-    current: RwLock<Option<Arc<Engine>>>,
+    current: RwLock<Option<Serving>>,
     /// Newest last. Its lock also makes loads take turns.
     others: Mutex<VecDeque<Arc<Engine>>>,
     /// Held while the model in service is chosen.
@@ -167,20 +190,21 @@ impl Registry {
         model.ok_or_else(|| Error::NoSuchModel(reference.to_owned()))
     }
 
-    /// The model in service and how it was chosen.
+    /// The model in service.
     ///
     /// # Errors
-    /// None is in service.
-    pub async fn current(&self) -> Result<(Model, Mode), Error> {
-        let id = self.in_service().ok_or(Error::NoModel)?;
-        let mut connection = self.0.storage.read().await?;
-        let mode = if models::pinned(&mut connection).await?.is_some() {
-            Mode::Pinned
-        } else {
-            Mode::Best
+    /// None is.
+    pub async fn current(&self) -> Result<Current, Error> {
+        let (id, since) = {
+            let serving = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+            let serving = serving.as_ref().ok_or(Error::NoModel)?;
+            (serving.engine.card().id, serving.since)
         };
+        let mut connection = self.0.storage.read().await?;
+        let pinned = models::pinned(&mut connection).await?.is_some();
         drop(connection);
-        Ok((self.find(&id.to_string()).await?, mode))
+        let mode = if pinned { Mode::Pinned } else { Mode::Best };
+        Ok(Current { model: self.find(&id.to_string()).await?, mode, since })
     }
 
     /// The id of the model in service.
@@ -244,7 +268,8 @@ impl Registry {
         }
         let engine = self.load(id).await?;
         tracing::info!(model.id = %id, model.name = %engine.card().name, "model in service");
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+        let serving = Serving { engine, since: Timestamp::now() };
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Some(serving);
         Ok(())
     }
 
@@ -256,6 +281,7 @@ impl Registry {
     /// The engine of the model in service.
     #[must_use]
     pub fn engine_in_service(&self) -> Option<Arc<Engine>> {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let serving = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        serving.as_ref().map(|serving| Arc::clone(&serving.engine))
     }
 }
