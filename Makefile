@@ -49,10 +49,11 @@ serve: libtorch ## build, then run the server (ARGS="..." are its own)
 test: libtorch ## run every test
 	$(CARGO) test --locked
 
-check: libtorch ## formatting, lints and documentation, warnings being errors
+check: libtorch ## formatting, lints, documentation and the dashboard's types, warnings being errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
+	scripts/check-js
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -29,11 +29,20 @@ impl Process {
         Self::spawn(&mut command, data_dir)
     }
 
+    /// As [`Process::start`], where another server was.
+    pub fn start_at(data_dir: &Path, address: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pawprint"));
+        Self::spawn(command.env("PAWPRINT_LISTEN", address), data_dir)
+    }
+
     /// As [`Process::start`], behind a command that runs the one it is given.
     pub fn spawn(command: &mut Command, data_dir: &Path) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        if command.get_envs().all(|(name, _)| name != "PAWPRINT_LISTEN") {
+            command.env("PAWPRINT_LISTEN", "127.0.0.1:0");
+        }
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--trainer-threads", "1", "--data-dir"])
+            .args(["serve", "--trainer-threads", "1", "--data-dir"])
             .arg(data_dir)
             .stdout(Stdio::piped())
             .spawn()

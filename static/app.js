@@ -1,0 +1,88 @@
+/**
+ * Opens the page that the address names, asks for the token once, and says when the server is gone.
+ *
+ * A page is a module with `open(place, address)`: it fills `place`, and ends what it has under way
+ * when `address.signal` is aborted.
+ */
+
+import { connection, onTokenWanted } from "./api.js";
+import { attempt, button, el, field, fill } from "./dom.js";
+
+/**
+ * @typedef {{ parts: string[], query: URLSearchParams, signal: AbortSignal }} Address
+ * @typedef {{ open: (place: HTMLElement, address: Address) => Promise<void> | void }} Page
+ */
+
+/** @type {Record<string, { title: string, load: () => Promise<Page> }>} */
+const PAGES = {
+  predict: { title: "Predict", load: () => import("./predict.js") },
+  datasets: { title: "Datasets", load: () => import("./datasets.js") },
+  dataset: { title: "Dataset", load: () => import("./dataset.js") },
+  train: { title: "Train", load: () => import("./train.js") },
+  job: { title: "Job", load: () => import("./job.js") },
+  evaluate: { title: "Evaluate", load: () => import("./evaluate.js") },
+  models: { title: "Models", load: () => import("./models.js") },
+};
+
+/** Which entry of the navigation a page stands under. @type {Record<string, string>} */
+const UNDER = { dataset: "datasets", job: "train" };
+
+const main = /** @type {HTMLElement} */ (document.querySelector("main"));
+let leaving = new AbortController();
+
+/** Opens the page of `location.hash`: `#/page/part?query`. */
+async function route() {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const [pathname, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, ...parts] = pathname.split("/").map(decodeURIComponent);
+  const known = PAGES[name] ? name : "predict";
+  const page = PAGES[known];
+  document.title = `${parts[0] ?? page.title} · Pawprint`;
+  for (const link of document.querySelectorAll("nav a")) {
+    const here = link.getAttribute("href") === `#/${UNDER[known] ?? known}`;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const place = el("div", { class: `page ${known}` });
+  fill(main, place);
+  await attempt(main, async () => {
+    const { open } = await page.load();
+    if (!signal.aborted) await open(place, { parts, query: new URLSearchParams(query), signal });
+  });
+}
+
+window.addEventListener("hashchange", () => {
+  // The link that skips to the content is no page.
+  if (location.hash !== "#main") void route().then(() => main.focus({ preventScroll: true }));
+});
+
+const state = /** @type {HTMLElement} */ (document.querySelector(".connection"));
+connection.addEventListener("lost", () => {
+  state.hidden = false;
+  state.textContent = "The server can't be reached. Trying again every second; what you typed is still here.";
+});
+connection.addEventListener("restored", () => {
+  state.hidden = true;
+  state.textContent = "";
+});
+
+onTokenWanted((wrong) => new Promise((resolve) => {
+  const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
+  const dialog = el("dialog", { class: "ask", "aria-label": "Token", oncancel: (/** @type {Event} */ event) => event.preventDefault() });
+  const form = el("form", { onsubmit: (/** @type {Event} */ event) => {
+    event.preventDefault();
+    dialog.close();
+    dialog.remove();
+    resolve(input.value);
+  } },
+    field(wrong ? "That was not this server's token. Try again" : "This server asks for a token", input,
+      "What PAWPRINT_API_TOKEN was set to when it was started. It is kept for this tab only."),
+    el("div", { class: "row end" }, button("Continue", () => form.requestSubmit(), { type: "submit", class: "primary" })));
+  dialog.append(form);
+  document.body.append(dialog);
+  dialog.showModal();
+}));
+
+void route();

@@ -1,0 +1,74 @@
+/** A dataset: photos come in, are looked at, put right, and counted. */
+
+import { get, path } from "./api.js";
+import { button, count, el, field, fill } from "./dom.js";
+import { sum } from "./datasets.js";
+import { gallery } from "./gallery.js";
+import { picture } from "./picture.js";
+import { statistics } from "./statistics.js";
+import { uploads } from "./uploads.js";
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { parts: [name], signal }) {
+  /** @type {import("./types.js").Dataset} */
+  let dataset = await get(`datasets/${path(name)}`, signal);
+  const version = el("p", { class: "soft" });
+  const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train on it");
+  const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
+  const samples = el("section", { class: "panel", "aria-label": "Augmentation" });
+  const photos = gallery(dataset, () => void changed(), signal);
+
+  const describe = () => {
+    const splits = Object.entries(dataset.counts).map(([split, counts]) => `${count(sum(counts))} ${split}`).join(", ");
+    fill(version, `${count(dataset.images)} images: ${splits}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
+    train.hidden = dataset.images === 0;
+    photos.node.hidden = numbers.hidden = samples.hidden = dataset.images === 0;
+  };
+  /** After a change: the counts, the version and the statistics, not the photos themselves. */
+  const changed = async () => {
+    dataset = await get(`datasets/${path(name)}`, signal);
+    describe();
+    if (dataset.images === 0) return;
+    await statistics(numbers, dataset, signal);
+  };
+
+  fill(place,
+    el("div", { class: "row apart" }, el("h1", null, dataset.name), train),
+    version,
+    uploads(dataset, () => {
+      photos.reload();
+      void changed().then(() => augmentations(samples, dataset));
+    }),
+    numbers, samples, photos.node);
+  describe();
+  if (dataset.images === 0) return;
+  photos.reload();
+  augmentations(samples, dataset);
+  await statistics(numbers, dataset, signal);
+}
+
+/**
+ * One training photo as the augmenting recipes show it to the network.
+ *
+ * @param {HTMLElement} place
+ * @param {import("./types.js").Dataset} dataset
+ */
+function augmentations(place, dataset) {
+  const seed = el("input", { type: "number", min: "0", value: "0", class: "inline" });
+  const sheet = el("div", null);
+  const show = () => {
+    const alt = "Nine augmented versions of one training photo";
+    fill(sheet, picture(`datasets/${path(dataset.id)}/augmentations?count=9&seed=${Number(seed.value)}`, alt));
+  };
+  seed.addEventListener("change", show);
+  const another = button("Another", () => {
+    seed.value = String(Number(seed.value) + 1);
+    show();
+  });
+  fill(place,
+    el("h2", null, "Augmented samples"),
+    el("p", { class: "soft" }, "How augmented_cnn and vgg16_finetune see one training photo: flipped, turned by up to 36°, zoomed by up to 20 %, anew in each epoch."),
+    el("div", { class: "row" }, field("Seed", seed), another),
+    sheet);
+  show();
+}

@@ -1,0 +1,72 @@
+/** Datasets: what there is, and a new one. */
+
+import { all, path, send } from "./api.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, time } from "./dom.js";
+
+/** @typedef {import("./types.js").Dataset} Dataset */
+
+/** What was typed of a dataset that is not made yet. */
+const draft = { name: "", classes: "cat, dog" };
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { signal }) {
+  const list = el("section", { class: "panel", "aria-label": "Datasets" });
+  fill(place, el("h1", null, "Datasets"), list, creation());
+  await show(list, signal);
+}
+
+/** @param {HTMLElement} list @param {AbortSignal} [signal] */
+async function show(list, signal) {
+  /** @type {Dataset[]} */
+  const datasets = await all("datasets", signal);
+  if (datasets.length === 0) {
+    fill(list, el("p", { class: "soft" }, "There is no dataset yet. Name one below, then drag a folder of photos into it."));
+    return;
+  }
+  const rows = datasets.map((dataset) => {
+    const remove = button("Delete", async () => {
+      const sure = await confirmLoss(`Delete ${dataset.name} and its ${count(dataset.images)} images? Its jobs and models stay.`, "Delete");
+      if (sure && (await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`)))) await show(list);
+    }, { "aria-label": `Delete ${dataset.name}` });
+    return el("tr", null,
+      el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name)),
+      el("td", null, dataset.classes.join(", ")),
+      ...["train", "validation", "test"].map((split) => el("td", { class: "number" }, count(sum(dataset.counts[split])))),
+      el("td", { class: "number" }, bytes(dataset.bytes)),
+      el("td", null, time(dataset.created_at)),
+      el("td", null, el("div", { class: "actions" }, remove)));
+  });
+  fill(list, el("div", { class: "scroll" }, el("table", null,
+    el("thead", null, el("tr", null, ["Name", "Classes"].map(head), ["Train", "Validation", "Test", "Size"].map(number), ["Made", ""].map(head))),
+    el("tbody", null, rows))));
+}
+
+/** @param {string} text */
+const head = (text) => el("th", { scope: "col" }, text);
+/** @param {string} text */
+const number = (text) => el("th", { scope: "col", class: "number" }, text);
+
+/** @param {Record<string, number> | undefined} counts */
+export const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
+
+/** @param {{ name: string }} dataset */
+const link = ({ name }) => `#/dataset/${path(name)}`;
+
+function creation() {
+  const name = el("input", { required: true, value: draft.name, maxLength: 100, autocomplete: "off", oninput: () => (draft.name = name.value) });
+  const classes = el("input", { required: true, value: draft.classes, autocomplete: "off", oninput: () => (draft.classes = classes.value) });
+  const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    await attempt(form, async () => {
+      const body = { name: name.value.trim(), classes: classes.value.split(",").map((part) => part.trim()).filter(Boolean) };
+      const made = await send("POST", "datasets", body);
+      draft.name = "";
+      location.hash = link(made);
+    });
+  } },
+    el("div", { class: "fields" },
+      field("Name", name, "For addresses and commands: letters, digits, dots and dashes."),
+      field("Classes", classes, "Two names, separated by a comma. The second counts as positive.")),
+    el("div", null, button("Create", () => {}, { type: "submit", class: "primary" })));
+  return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);
+}

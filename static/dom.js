@@ -1,0 +1,195 @@
+/**
+ * Elements, and how values are written for people. What comes from outside enters a page as text
+ * nodes and properties only, so that a hostile name is shown and never run.
+ */
+
+/** @typedef {Node | string | number | false | null | undefined} Leaf */
+/** @typedef {Leaf | Leaf[] | Leaf[][]} Child */
+
+/**
+ * An element. A property whose name has a dash, or `role`, `for`, `class`, `list`, becomes an
+ * attribute; `on…` a listener; the others are set as properties.
+ *
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any> | null} [properties]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function el(tag, properties, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name.includes("-") || ATTRIBUTES.has(name)) node.setAttribute(name, value === true ? "" : value);
+    else /** @type {any} */ (node)[name] = value;
+  }
+  node.append(...leaves(children));
+  return node;
+}
+
+const ATTRIBUTES = new Set(["role", "for", "class", "list", "scope", "colspan", "capture", "webkitdirectory", "datetime"]);
+
+/** @param {any[]} children @returns {(Node | string)[]} */
+function leaves(children) {
+  return children
+    .flat(3)
+    .filter((child) => child !== null && child !== undefined && child !== false && child !== "")
+    .map((child) => (child instanceof Node ? child : String(child)));
+}
+
+/**
+ * An element of SVG with attributes.
+ *
+ * @param {string} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...(Node | string)} children
+ */
+export function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** Puts `children` in the place of what `node` holds. @param {Element} node @param {...Child} children */
+export function fill(node, ...children) {
+  node.replaceChildren(...leaves(children));
+}
+
+let ids = 0;
+
+/** An id that no other element of the page has. */
+export function freshId() {
+  ids += 1;
+  return `id-${ids}`;
+}
+
+/**
+ * A label above a control, and a hint below it.
+ *
+ * @param {string} text
+ * @param {HTMLInputElement | HTMLSelectElement} control
+ * @param {Child} [hint]
+ */
+export function field(text, control, hint) {
+  control.id ||= freshId();
+  const note = hint ? el("p", { class: "hint", id: `${control.id}-hint` }, hint) : null;
+  if (note) control.setAttribute("aria-describedby", note.id);
+  return el("div", { class: "field" }, el("label", { for: control.id }, text), control, note);
+}
+
+/**
+ * A select.
+ *
+ * @param {(string | [value: string, text: string])[]} options
+ * @param {{ value?: string, onchange?: (event: Event) => void, [name: string]: any }} [properties]
+ */
+export function select(options, properties = {}) {
+  const { value, ...rest } = properties;
+  const node = el("select", rest);
+  for (const option of options) {
+    const [key, text] = typeof option === "string" ? [option, option] : option;
+    node.append(el("option", { value: key, selected: key === value }, text));
+  }
+  return node;
+}
+
+/** @param {string} text @param {() => void} act @param {Record<string, any>} [properties] */
+export function button(text, act, properties) {
+  return el("button", { type: "button", onclick: act, ...properties }, text);
+}
+
+/**
+ * What went wrong, in words. It stays until it is dismissed.
+ *
+ * @param {unknown} error
+ */
+export function notice(error) {
+  const text = error instanceof Error ? error.message : String(error);
+  /** @type {HTMLElement} */
+  const node = el("div", { class: "notice", role: "alert" }, el("p", null, text));
+  node.append(button("Dismiss", () => node.remove()));
+  return node;
+}
+
+/** Runs `work`, and shows below `place` what goes wrong in it. Whether all went well. @param {Element} place @param {() => Promise<unknown>} work */
+export async function attempt(place, work) {
+  for (const old of place.querySelectorAll(":scope > .notice")) old.remove();
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!isAbort(error)) place.append(notice(error));
+    return false;
+  }
+}
+
+/** Whether a person left before it was done. @param {unknown} error */
+export function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+/**
+ * Asks before something is lost. Resolves to whether to go on.
+ *
+ * @param {string} question
+ * @param {string} action the word on the button that goes on
+ * @returns {Promise<boolean>}
+ */
+export function confirmLoss(question, action) {
+  return new Promise((resolve) => {
+    const dialog = el("dialog", { class: "ask", "aria-label": action, onclose: () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    } });
+    dialog.append(
+      el("p", null, question),
+      el("div", { class: "row end" },
+        button("Keep", () => dialog.close(""), { autofocus: true }),
+        button(action, () => dialog.close("yes"), { class: "danger" })),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** @param {number} share 0 to 1 */
+export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+
+/** @param {number | null | undefined} value */
+export const decimal = (value, digits = 4) => (typeof value === "number" ? value.toFixed(digits) : "–");
+
+/** @param {number} value */
+export const count = (value) => value.toLocaleString("en-GB");
+
+/** @param {number} value */
+export function bytes(value) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let power = 0;
+  while (value >= 1000 && power < units.length - 1) {
+    value /= 1000;
+    power += 1;
+  }
+  return `${power && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
+/** A length of time. @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+}
+
+/** A moment as this machine's clock shows it. @param {string | null} moment RFC 3339 */
+export function time(moment) {
+  if (!moment) return "–";
+  const date = new Date(moment);
+  const text = date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  return el("time", { datetime: moment, title: date.toISOString() }, text);
+}
+
+/** @param {string} word as in `scratch_cnn` */
+export const words = (word) => word.replaceAll("_", " ");

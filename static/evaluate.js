@@ -1,0 +1,110 @@
+/** Evaluate: all jobs side by side, and the curves of those that are chosen over each other. */
+
+import { all, get, path } from "./api.js";
+import { lineChart } from "./chart.js";
+import { button, decimal, duration, el, fill, percent, words } from "./dom.js";
+import { badge } from "./live.js";
+
+/** @typedef {import("./types.js").Job} Job */
+/** @typedef {import("./types.js").Epoch} Epoch */
+/** @typedef {{ job: Job, test: number | null }} Row */
+/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean }} Column */
+
+/** @type {Column[]} */
+const COLUMNS = [
+  { name: "Name", value: ({ job }) => job.name, show: ({ job }) => el("a", { href: `#/job/${path(job.name)}` }, job.name) },
+  { name: "Status", value: ({ job }) => job.status, show: ({ job }) => badge(job) },
+  { name: "Recipe", value: ({ job }) => job.recipe, show: ({ job }) => words(job.recipe) },
+  { name: "Dataset", value: ({ job }) => job.dataset, show: ({ job }) => el("span", { title: `version ${job.dataset_version}` }, `${job.dataset} ${job.dataset_version.slice(0, 6)}`) },
+  { name: "Test", value: ({ test }) => test, show: ({ test }) => (test === null ? "–" : percent(test)), number: true },
+  { name: "Validation", value: ({ job }) => job.best?.val_accuracy, show: ({ job }) => (job.best ? percent(job.best.val_accuracy) : "–"), number: true },
+  { name: "Loss", value: ({ job }) => job.best?.val_loss, show: ({ job }) => decimal(job.best?.val_loss), number: true },
+  { name: "Best epoch", value: ({ job }) => job.best?.epoch, show: ({ job }) => job.best?.epoch ?? "–", number: true },
+  { name: "Epochs", value: ({ job }) => job.params.epochs, show: ({ job }) => job.params.epochs, number: true },
+  { name: "Batch", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
+  { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => `${job.params.learning_rate} ${job.params.learning_rate_schedule}`, number: true },
+  { name: "Seed", value: ({ job }) => job.params.seed, show: ({ job }) => job.params.seed, number: true },
+  { name: "Time", value: ({ job }) => taken(job), show: ({ job }) => (taken(job) === null ? "–" : duration(/** @type {number} */ (taken(job)))), number: true },
+];
+
+/** Seconds from start to end. @param {Job} job */
+const taken = ({ started_at: from, finished_at: to }) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
+
+/** Kept while other pages are looked at. */
+const state = { by: COLUMNS[4], rising: false, chosen: /** @type {Set<string>} */ (new Set()) };
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { signal }) {
+  /** @type {[Job[], import("./types.js").Model[]]} */
+  const [jobs, models] = await Promise.all([all("jobs", signal), all("models", signal)]);
+  const tests = new Map(models.map((model) => [model.id, model.test_accuracy]));
+  /** @type {Row[]} */
+  const rows = jobs.map((job) => ({ job, test: tests.get(job.model_id ?? "") ?? null }));
+  if (rows.length === 0) {
+    fill(place, el("h1", null, "Evaluate"), el("div", { class: "empty" }, el("p", null, "There is no job to judge yet. When one has trained, its numbers stand here beside those of the others."), el("a", { class: "button primary", href: "#/train" }, "Train one")));
+    return;
+  }
+  const table = el("div", { class: "scroll" });
+  const charts = el("section", { class: "panel", "aria-label": "Comparison" });
+  const show = () => {
+    fill(table, sorted(rows, show, () => void compare(charts, rows, signal)));
+  };
+  fill(place, el("h1", null, "Evaluate"),
+    el("p", { class: "soft" }, "Open a job for its matrix, its report and what it told wrong. Tick several to lay their curves over each other."),
+    el("section", { class: "panel", "aria-label": "Jobs" }, table), charts);
+  show();
+  await compare(charts, rows, signal);
+}
+
+/** @param {Row[]} rows @param {() => void} again @param {() => void} chosen */
+function sorted(rows, again, chosen) {
+  const heads = COLUMNS.map((column) => {
+    const here = column === state.by;
+    const sort = button(column.name, () => {
+      state.rising = here ? !state.rising : !column.number;
+      state.by = column;
+      again();
+      /** @type {HTMLElement | null} */ (document.querySelector("th[aria-sort] button"))?.focus();
+    });
+    return el("th", { scope: "col", class: column.number ? "number" : undefined, "aria-sort": here ? (state.rising ? "ascending" : "descending") : undefined }, sort);
+  });
+  const ordered = [...rows].sort((a, b) => order(state.by.value(a), state.by.value(b)) * (state.rising ? 1 : -1));
+  return el("table", null,
+    el("thead", null, el("tr", null, el("th", { scope: "col" }, el("span", { class: "hint" }, "Compare")), heads)),
+    el("tbody", null, ordered.map((row) => {
+      const { id, name } = row.job;
+      const tick = el("input", { type: "checkbox", checked: state.chosen.has(id), "aria-label": `Compare ${name}`, onchange: () => {
+        if (tick.checked) state.chosen.add(id);
+        else state.chosen.delete(id);
+        chosen();
+      } });
+      return el("tr", null, el("td", null, tick), COLUMNS.map((column) => el("td", { class: column.number ? "number" : undefined }, column.show(row))));
+    })));
+}
+
+/** Rising; what has no value comes before all that has. @param {any} a @param {any} b */
+function order(a, b) {
+  if (a === b) return 0;
+  if (a === null || a === undefined) return -1;
+  if (b === null || b === undefined) return 1;
+  return a < b ? -1 : 1;
+}
+
+let comparison = 0;
+
+/** @param {HTMLElement} place @param {Row[]} rows @param {AbortSignal} signal */
+async function compare(place, rows, signal) {
+  comparison += 1;
+  const mine = comparison;
+  const jobs = rows.map(({ job }) => job).filter(({ id }) => state.chosen.has(id));
+  place.hidden = jobs.length === 0;
+  if (jobs.length === 0) return;
+  /** @type {Epoch[][]} */
+  const epochs = await Promise.all(jobs.map(async ({ id }) => (await get(`jobs/${path(id)}/metrics`, signal)).epochs));
+  if (mine !== comparison) return;
+  /** @param {string} title @param {"val_accuracy" | "val_loss" | "train_accuracy" | "train_loss"} key */
+  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "binary cross-entropy" : "share told right", whole: true,
+    series: jobs.map(({ name }, index) => ({ name, points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
+  fill(place, el("h2", null, "Side by side"), el("div", { class: "columns" },
+    chart("Validation accuracy", "val_accuracy"), chart("Validation loss", "val_loss"), chart("Training accuracy", "train_accuracy"), chart("Training loss", "train_loss")));
+}

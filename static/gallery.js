@@ -1,0 +1,267 @@
+/**
+ * The photos of a dataset: thousands, a page at a time, to relabel, move and delete with the
+ * keyboard or the mouse.
+ */
+
+import { get, path, send } from "./api.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, select } from "./dom.js";
+import { picture } from "./picture.js";
+
+/** @typedef {import("./types.js").Image} Image */
+
+const PAGE = 200;
+/** Requests at a time while many photos change. */
+const AT_ONCE = 6;
+const SPLITS = ["train", "validation", "test"];
+/** @type {Record<string, string>} */
+const KEYS = { t: "train", v: "validation", x: "test" };
+
+/**
+ * @param {import("./types.js").Dataset} dataset
+ * @param {() => void} changed called when images were relabelled, moved or deleted
+ * @param {AbortSignal} signal
+ */
+export function gallery(dataset, changed, signal) {
+  const made = new Gallery(dataset, changed, signal);
+  return { node: made.node, reload: () => void made.reload() };
+}
+
+class Gallery {
+  /** @param {import("./types.js").Dataset} dataset @param {() => void} changed @param {AbortSignal} signal */
+  constructor(dataset, changed, signal) {
+    this.dataset = dataset;
+    this.changed = changed;
+    this.signal = signal;
+    /** @type {Map<HTMLElement, Image>} in the order of the page */
+    this.images = new Map();
+    /** @type {string | null} */
+    this.cursor = "";
+    this.loading = false;
+    this.round = 0;
+    /** Where a range begins that Shift extends. @type {HTMLElement | null} */
+    this.anchor = null;
+
+    this.split = select([["", "all splits"], ...SPLITS], { onchange: () => void this.reload() });
+    this.label = select([["", "all classes"], ...dataset.classes], { onchange: () => void this.reload() });
+    this.chosen = el("span", { class: "soft", role: "status" });
+    this.actions = el("div", { class: "actions" },
+      dataset.classes.map((name, index) => button(`→ ${name}`, () => void this.change({ label: name }), { title: `Relabel (${index + 1})` })),
+      Object.entries(KEYS).map(([key, split]) => button(`→ ${split}`, () => void this.change({ split }), { title: `Move (${key})` })),
+      button("Delete", () => void this.remove(), { class: "danger", title: "Delete" }),
+      button("None", () => this.select([]), { title: "Choose none (Escape)" }));
+    this.grid = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Images",
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event), onclick: (/** @type {MouseEvent} */ event) => this.click(event),
+      ondblclick: () => this.enlarge() });
+    this.end = el("p", { class: "soft" });
+    this.messages = el("div", null);
+    this.node = el("section", { class: "panel", "aria-label": "Images" },
+      el("div", { class: "row apart" }, el("h2", null, "Images"), el("div", { class: "row" }, field("Split", this.split), field("Class", this.label))),
+      el("p", { class: "hint" }, "Arrows walk, ", el("kbd", null, "Space"), " chooses, ", el("kbd", null, "Shift"), " extends, ", el("kbd", null, "Enter"), " enlarges; ",
+        dataset.classes.slice(0, 9).map((name, index) => [el("kbd", null, String(index + 1)), ` ${name}, `]),
+        Object.entries(KEYS).map(([key, split]) => [el("kbd", null, key), ` ${split}, `]), el("kbd", null, "Delete"), " deletes."),
+      el("div", { class: "toolbar row apart" }, this.chosen, this.actions),
+      this.messages, this.grid, this.end);
+    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void this.more(), { rootMargin: "800px" }).observe(this.end);
+    this.select([]);
+  }
+
+  async reload() {
+    this.round += 1;
+    this.images.clear();
+    this.anchor = null;
+    fill(this.grid);
+    this.select([]);
+    this.cursor = "";
+    this.loading = false;
+    await this.more();
+  }
+
+  async more() {
+    if (this.loading || this.cursor === null) return;
+    this.loading = true;
+    const { round } = this;
+    await attempt(this.messages, async () => {
+      const query = new URLSearchParams({ limit: String(PAGE) });
+      if (this.split.value) query.set("split", this.split.value);
+      if (this.label.value) query.set("label", this.label.value);
+      if (this.cursor) query.set("cursor", this.cursor);
+      const page = await get(`datasets/${path(this.dataset.id)}/images?${query}`, this.signal);
+      if (round !== this.round) return;
+      this.cursor = page.next_cursor;
+      for (const image of page.items) this.append(image);
+      this.end.textContent = this.cursor === null ? (this.images.size === 0 ? "No image here." : `That is all: ${count(this.images.size)}.`) : "Loading …";
+    });
+    if (round !== this.round) return;
+    this.loading = false;
+    // The observer tells only of changes: a page that did not fill the window calls for the next.
+    if (this.cursor !== null && this.end.getBoundingClientRect().top < innerHeight + 800) await this.more();
+  }
+
+  /** @param {Image} image */
+  append(image) {
+    const tag = el("span", { class: "tag" });
+    const item = el("li", { role: "option", tabIndex: this.images.size === 0 ? 0 : -1, "aria-selected": "false" },
+      picture(`images/${path(image.id)}/thumbnail?size=208`, ""), tag);
+    this.images.set(item, image);
+    this.describe(item, image);
+    this.grid.append(item);
+  }
+
+  /** @param {HTMLElement} item @param {Image} image */
+  describe(item, image) {
+    this.images.set(item, image);
+    const text = `${image.label}, ${image.split}, ${image.file_name}`;
+    item.setAttribute("aria-label", text);
+    item.title = text;
+    const tag = item.querySelector(".tag");
+    if (tag) tag.textContent = `${image.label} · ${image.split}`;
+  }
+
+  items() {
+    return [...this.images.keys()];
+  }
+
+  selected() {
+    return this.items().filter((item) => item.getAttribute("aria-selected") === "true");
+  }
+
+  /** What an action is for: what is chosen, else what has the focus. */
+  targets() {
+    const selected = this.selected();
+    const focused = this.focused();
+    return selected.length > 0 || !focused ? selected : [focused];
+  }
+
+  /** @returns {HTMLElement | null} */
+  focused() {
+    const active = document.activeElement;
+    return active instanceof HTMLElement && this.images.has(active) ? active : null;
+  }
+
+  /** @param {HTMLElement[]} items */
+  select(items) {
+    const chosen = new Set(items);
+    for (const item of this.images.keys()) item.setAttribute("aria-selected", String(chosen.has(item)));
+    this.chosen.textContent = items.length === 0 ? "None chosen" : `${count(items.length)} chosen`;
+    for (const control of this.actions.querySelectorAll("button")) control.disabled = items.length === 0;
+  }
+
+  /** @param {HTMLElement} item @param {{ range?: boolean, toggle?: boolean }} how */
+  choose(item, { range = false, toggle = false }) {
+    const items = this.items();
+    if (range && this.anchor) {
+      const [from, to] = [items.indexOf(this.anchor), items.indexOf(item)].sort((a, b) => a - b);
+      this.select(items.slice(Math.max(from, 0), to + 1));
+      return;
+    }
+    this.anchor = item;
+    const before = new Set(this.selected());
+    if (!toggle) return this.select([item]);
+    if (!before.delete(item)) before.add(item);
+    this.select([...before]);
+  }
+
+  /** @param {HTMLElement} item */
+  focus(item) {
+    for (const other of this.grid.querySelectorAll('[tabindex="0"]')) other.setAttribute("tabindex", "-1");
+    item.tabIndex = 0;
+    item.focus();
+  }
+
+  /** @param {MouseEvent} event */
+  click(event) {
+    const item = event.target instanceof Element ? event.target.closest("li") : null;
+    if (!item) return;
+    this.focus(item);
+    this.choose(item, { range: event.shiftKey, toggle: !event.shiftKey });
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const item = this.focused();
+    if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
+    const items = this.items();
+    const columns = Math.max(items.filter(({ offsetTop }) => offsetTop === items[0].offsetTop).length, 1);
+    /** @type {Record<string, number>} */
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -items.length, End: items.length };
+    const at = items.indexOf(item);
+    const name = this.dataset.classes[Number(event.key) - 1];
+    if (event.key in steps) {
+      const next = items[Math.min(Math.max(at + steps[event.key], 0), items.length - 1)];
+      if (event.shiftKey) {
+        this.anchor ??= item;
+        this.choose(next, { range: true });
+      }
+      this.focus(next);
+    } else if (event.key === " ") this.choose(item, { toggle: true });
+    else if (event.key === "Escape") this.select([]);
+    else if (event.key === "Enter") this.enlarge();
+    else if (event.key === "Delete" || event.key === "Backspace") void this.remove();
+    else if (KEYS[event.key]) void this.change({ split: KEYS[event.key] });
+    else if (name) void this.change({ label: name });
+    else return;
+    event.preventDefault();
+  }
+
+  /** Relabels or moves. @param {{ label?: string, split?: string }} change */
+  async change(change) {
+    const same = (/** @type {Image} */ image) => (change.label ?? image.label) === image.label && (change.split ?? image.split) === image.split;
+    await this.each(this.targets().filter((item) => !same(/** @type {Image} */ (this.images.get(item)))), async (item, image) => {
+      const now = await send("PATCH", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`, change);
+      this.describe(item, now);
+      const stays = (!this.split.value || now.split === this.split.value) && (!this.label.value || now.label === this.label.value);
+      if (!stays) this.drop(item);
+    });
+  }
+
+  async remove() {
+    const items = this.targets();
+    if (items.length === 0) return;
+    const one = items.length === 1 ? this.images.get(items[0])?.file_name : `${count(items.length)} images`;
+    if (!(await confirmLoss(`Delete ${one} from ${this.dataset.name}?`, "Delete"))) return;
+    await this.each(items, async (item, image) => {
+      await send("DELETE", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`);
+      this.drop(item);
+    });
+  }
+
+  /** @param {HTMLElement[]} items @param {(item: HTMLElement, image: Image) => Promise<void>} work */
+  async each(items, work) {
+    if (items.length === 0) return;
+    const queue = [...items];
+    const after = this.items()[this.items().indexOf(items[0])];
+    const before = this.items().indexOf(after);
+    await attempt(this.messages, () => Promise.all(Array.from({ length: AT_ONCE }, async () => {
+      for (let item = queue.shift(); item; item = queue.shift()) await work(item, /** @type {Image} */ (this.images.get(item)));
+    })));
+    this.select(this.selected());
+    // What had the focus may be gone: its neighbour has it then, so that the keyboard goes on.
+    const left = this.items();
+    if (!this.focused() && left.length > 0) this.focus(left[Math.min(before, left.length - 1)]);
+    this.changed();
+  }
+
+  /** @param {HTMLElement} item */
+  drop(item) {
+    this.images.delete(item);
+    item.remove();
+    if (this.anchor === item) this.anchor = null;
+  }
+
+  enlarge() {
+    const item = this.focused();
+    const image = item && this.images.get(item);
+    if (!image) return;
+    const dialog = el("dialog", { "aria-label": image.file_name, onclose: () => {
+      dialog.remove();
+      item.focus();
+    } });
+    dialog.append(el("div", { class: "stack" },
+      picture(`images/${path(image.id)}`, image.file_name),
+      el("p", null, image.file_name),
+      el("p", { class: "soft" }, `${image.label}, ${image.split}, ${image.width} × ${image.height}, ${bytes(image.bytes)}`),
+      el("div", { class: "row end" }, button("Close", () => dialog.close(), { autofocus: true }))));
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+}

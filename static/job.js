@@ -1,0 +1,139 @@
+/** A job: how far it is, its curves as they grow, its log, and in the end how well it does. */
+
+import { get, path, Problem, request } from "./api.js";
+import { lineChart } from "./chart.js";
+import { attempt, button, count, decimal, duration, el, fill, percent, time, words } from "./dom.js";
+import { evaluation } from "./evaluation.js";
+import { controls, followJob, badge, isOver, progress, refill } from "./live.js";
+
+/** @typedef {import("./types.js").Job} Job */
+/** @typedef {import("./types.js").Epoch} Epoch */
+
+/** Lines of the log that are shown. */
+const TAIL = 200;
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { parts: [name], signal }) {
+  /** @type {Job} */
+  let job = await get(`jobs/${path(name)}`, signal);
+  const url = `jobs/${path(job.id)}`;
+  const [head, curvesPlace, judged, log] = [el("section", { class: "panel", "aria-label": "Status" }), el("section", { class: "panel", "aria-label": "Curves" }), el("div", { class: "page" }), logTail(url, signal)];
+  const messages = el("div", null);
+  const drawn = curves(curvesPlace);
+  fill(place, head, messages, curvesPlace, judged, facts(job), log.node);
+
+  const showHead = () => refill(head,
+    el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, job.name), badge(job)), controls(job, messages, (now) => {
+      if (!now) location.hash = "#/train";
+      else if (isOver(job) && !isOver(now)) void start(now);
+    })),
+    el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "no device yet"}${job.precision ? `, ${job.precision}` : ""}`),
+    progress(job),
+    job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
+    job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
+    job.attempts > 1 && el("p", { class: "soft" }, `A trainer was started ${job.attempts} times for it.`));
+  /** @type {Map<number, Epoch>} */
+  const epochs = new Map();
+  const loadEpochs = async () => {
+    for (const epoch of (await get(`${url}/metrics`, signal)).epochs) epochs.set(epoch.epoch, epoch);
+    drawn.show([...epochs.values()], job);
+  };
+  const judge = async () => {
+    try {
+      await evaluation(judged, await get(`${url}/evaluation`, signal), job, signal);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== "no_evaluation") throw error;
+    }
+  };
+  /** @param {Job} from */
+  const start = (from) => attempt(messages, async () => {
+    job = from;
+    showHead();
+    await Promise.all([loadEpochs(), log.load()]);
+    if (isOver(job)) return judge();
+    await followJob(job, (now, kind, data) => {
+      job = now;
+      showHead();
+      if (kind === "epoch") {
+        epochs.set(data.epoch, data);
+        // The best epoch comes with the job's next status; until then it is told from the losses.
+        drawn.show([...epochs.values()].sort((a, b) => a.epoch - b.epoch), job);
+      }
+      if (kind !== "progress") void log.load();
+    }, signal);
+    if (signal.aborted) return;
+    await Promise.all([loadEpochs(), log.load()]);
+    showHead();
+    await judge();
+  });
+  await start(job);
+}
+
+/** Accuracy and loss, training as points and validation as a line, and their numbers. @param {HTMLElement} place */
+function curves(place) {
+  /** @param {Epoch[]} epochs @param {Job | null} job @param {"accuracy" | "loss"} what @returns {import("./chart.js").Lines} */
+  const lines = (epochs, job, what) => ({
+    title: what === "accuracy" ? "Accuracy" : "Loss",
+    x: "epoch",
+    y: what === "accuracy" ? "share told right" : "binary cross-entropy",
+    whole: true,
+    xRange: [1, Math.max(job?.params.epochs ?? 1, epochs.at(-1)?.epoch ?? 1, 2)],
+    mark: mark(epochs),
+    series: [
+      { name: "training", dots: true, colour: 1, points: epochs.map((epoch) => [epoch.epoch, epoch[`train_${what}`]]) },
+      { name: "validation", colour: 0, points: epochs.map((epoch) => [epoch.epoch, epoch[`val_${what}`]]) },
+    ],
+  });
+  const [accuracy, loss] = [lineChart(lines([], null, "accuracy")), lineChart(lines([], null, "loss"))];
+  const table = el("details", null);
+  const figures = el("div", { class: "stack" }, el("div", { class: "columns" }, accuracy.node, loss.node), table);
+  const empty = el("p", { class: "soft" }, "The first point comes with the end of the first epoch.");
+  return {
+    /** @param {Epoch[]} epochs @param {Job} job */
+    show: (epochs, job) => {
+      place.hidden = epochs.length === 0 && isOver(job);
+      fill(place, el("h2", null, "Curves"), epochs.length === 0 ? empty : figures);
+      accuracy.update(lines(epochs, job, "accuracy"));
+      loss.update(lines(epochs, job, "loss"));
+      fill(table, el("summary", null, "The numbers"), numbers(epochs));
+    },
+  };
+}
+
+/** @param {Epoch[]} epochs */
+function mark(epochs) {
+  if (epochs.length === 0) return null;
+  const best = epochs.reduce((least, epoch) => (epoch.val_loss < least.val_loss ? epoch : least));
+  return { x: best.epoch, text: `best: ${best.epoch}` };
+}
+
+/** @param {Epoch[]} epochs */
+function numbers(epochs) {
+  const heads = ["Epoch", "Training loss", "accuracy", "Validation loss", "accuracy", "Learning rate", "Time", "Images/s"];
+  return el("div", { class: "scroll" }, el("table", null,
+    el("thead", null, el("tr", null, heads.map((text) => el("th", { scope: "col", class: "number" }, text)))),
+    el("tbody", null, epochs.map((epoch) => el("tr", null,
+      [epoch.epoch, decimal(epoch.train_loss), decimal(epoch.train_accuracy), decimal(epoch.val_loss), decimal(epoch.val_accuracy),
+        String(Number(epoch.learning_rate.toPrecision(3))), duration(epoch.seconds), count(Math.round(epoch.images_per_second))].map((cell) => el("td", { class: "number" }, cell)))))));
+}
+
+/** @param {Job} job */
+function facts(job) {
+  const params = Object.entries(job.params).filter(([, value]) => value !== null);
+  /** @type {[string, any][]} */
+  const rows = [...params.map(([key, value]) => /** @type {[string, any]} */ ([words(key), String(value)])), ["dataset version", job.dataset_version], ["asked for", time(job.created_at)], ["started", time(job.started_at)], ["ended", time(job.finished_at)]];
+  return el("section", { class: "panel" }, el("h2", null, "Parameters"), el("dl", { class: "facts" }, rows.map(([key, value]) => [el("dt", null, key), el("dd", null, value)])));
+}
+
+/** The end of the trainer's log. @param {string} url @param {AbortSignal} signal */
+function logTail(url, signal) {
+  const text = el("pre", { class: "log", tabIndex: 0, "aria-label": "Log" });
+  const node = el("section", { class: "panel" }, el("div", { class: "row apart" }, el("h2", null, "Log"), button("Read again", () => void load())), text);
+  const load = async () => {
+    const lines = (await (await request(`${url}/log`, { signal })).text()).trimEnd().split("\n");
+    const atEnd = text.scrollHeight - text.scrollTop - text.clientHeight < 30;
+    text.textContent = (lines.length > TAIL ? `… ${lines.length - TAIL} earlier lines\n` : "") + lines.slice(-TAIL).join("\n");
+    if (atEnd) text.scrollTop = text.scrollHeight;
+  };
+  return { node, load };
+}

@@ -1,0 +1,110 @@
+/** A job while it runs: its status, its progress, and what a person can ask of it. */
+
+import { follow, get, path, send } from "./api.js";
+import { attempt, button, confirmLoss, duration, el, fill, percent, words } from "./dom.js";
+
+/** @typedef {import("./types.js").Job} Job */
+
+/** @param {{ status: string }} job */
+export const isOver = ({ status }) => status !== "queued" && status !== "running";
+
+/** @param {{ status: string }} job */
+export const badge = ({ status }) => el("span", { class: `badge ${status}` }, status);
+
+/**
+ * Follows a job until it is over. `take` gets the job after each change, and of an event what it
+ * told.
+ *
+ * @param {Job} job
+ * @param {(job: Job, kind: string, data: any) => void} take
+ * @param {AbortSignal} signal
+ */
+export async function followJob(job, take, signal) {
+  const speed = new Speed();
+  await follow(`jobs/${path(job.id)}/events`, (kind, data) => {
+    if (kind === "status") job = { ...data, progress: isOver(data) ? data.progress : (data.progress ?? job.progress) };
+    if (kind === "progress") job = { ...job, progress: { ...data, images_per_second: speed.of(data, job.params.batch_size) } };
+    take(job, kind, data);
+  }, async () => {
+    job = await get(`jobs/${path(job.id)}`, signal);
+    take(job, "status", job);
+    return isOver(job);
+  }, signal);
+}
+
+/** Images a second, from one report to the next of the same phase. */
+class Speed {
+  constructor() {
+    /** @type {{ phase: string, epoch: number, step: number, at: number } | null} */
+    this.last = null;
+  }
+
+  /** @param {import("./types.js").Progress} progress @param {number} batch images of a step @returns {number | undefined} */
+  of({ phase, epoch, step }, batch) {
+    const { last } = this;
+    const at = performance.now();
+    // A stream that begins tells at once what is known, and then what is new.
+    if (last?.phase === phase && at - last.at < 300) return undefined;
+    this.last = { phase, epoch, step, at };
+    if (phase === "downloading" || last?.phase !== phase || last.epoch !== epoch || step <= last.step) return undefined;
+    const images = phase === "preparing" || phase === "extracting" ? 1 : batch;
+    return ((step - last.step) * images * 1000) / (at - last.at);
+  }
+}
+
+/** How far a job is: phase, epoch, step, speed, time left. @param {Job} job */
+export function progress({ status, progress: at, name }) {
+  if (status === "queued") return el("p", { class: "soft" }, "Waiting for its turn.");
+  if (status !== "running") return null;
+  if (!at) return el("p", { class: "soft" }, "Starting …");
+  const done = at.steps > 0 ? at.step / at.steps : 0;
+  const parts = [
+    words(at.phase),
+    at.epoch > 0 && `epoch ${at.epoch} of ${at.epochs}`,
+    at.steps > 0 && `step ${at.step.toLocaleString("en-GB")} of ${at.steps.toLocaleString("en-GB")}`,
+    at.images_per_second && `${Math.round(at.images_per_second)} images/s`,
+    at.eta_seconds !== null && `${duration(at.eta_seconds)} left`,
+  ].filter(Boolean);
+  return el("div", { class: "stack" },
+    el("progress", { max: 1, value: done, "aria-label": `${words(at.phase)} of ${name}` }),
+    el("p", { class: "soft" }, parts.join(" · ")));
+}
+
+/**
+ * Stop, cancel, resume, delete: those that the job's status allows.
+ *
+ * @param {Job} job
+ * @param {HTMLElement} messages where errors are shown
+ * @param {(job: Job | null) => void} changed with the job, or nothing when it is deleted
+ */
+export function controls(job, messages, changed) {
+  const ask = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
+  const remove = async () => {
+    const sure = await confirmLoss(`Delete ${job.name}, its curves, its evaluation and its log? ${job.model_id ? "Its model stays." : "It has made no model: what it learned is lost."}`, "Delete");
+    if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
+  };
+  const cancel = async () => {
+    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await ask("cancel")();
+  };
+  return el("div", { class: "actions" },
+    job.status === "running" && button("Stop", ask("stop"), { title: "Finish now: evaluate and keep the best epoch so far" }),
+    !isOver(job) && button("Cancel", cancel, { class: "danger" }),
+    ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", ask("resume"), { title: "Go on from the last completed epoch" }),
+    isOver(job) && button("Delete", remove, { class: "danger", "aria-label": `Delete ${job.name}` }));
+}
+
+/** One line of a job: its status and how well it does. @param {Job} job */
+export function standing(job) {
+  return el("span", { class: "row" }, badge(job), job.best && el("span", { class: "soft" }, `validation ${percent(job.best.val_accuracy)} in epoch ${job.best.epoch}`));
+}
+
+/** Puts `children` in the place of what `place` holds; a control that had the focus has it again. @param {HTMLElement} place @param {...any} children */
+export function refill(place, ...children) {
+  const focused = document.activeElement;
+  const label = focused instanceof HTMLElement && place.contains(focused) ? focused.textContent : null;
+  fill(place, ...children);
+  if (label === null) return;
+  for (const control of place.querySelectorAll("button, a")) {
+    if (control.textContent === label) /** @type {HTMLElement} */ (control).focus();
+  }
+}

@@ -1,0 +1,158 @@
+/** Train: what to train on and how, and the queue. */
+
+import { all, get, path, send } from "./api.js";
+import { attempt, button, el, field, fill, select, time, words } from "./dom.js";
+import { controls, followJob, isOver, progress, refill, standing } from "./live.js";
+import { weights } from "./weights.js";
+
+/** @typedef {import("./types.js").Job} Job */
+/** @typedef {import("./types.js").Recipe} Recipe */
+
+/** What was chosen and typed, kept while other pages are looked at. */
+const draft = { dataset: "", recipe: "augmented_cnn", name: "", params: /** @type {Record<string, string>} */ ({}) };
+
+/** @type {Record<string, { name: string, hint: string, options?: string[], min?: number, max?: number, step?: string }>} */
+const PARAMS = {
+  epochs: { name: "Epochs", hint: "Passes over the training images.", min: 1, max: 10000 },
+  batch_size: { name: "Batch size", hint: "Images of one optimizer step.", min: 1, max: 1024 },
+  learning_rate: { name: "Learning rate", hint: "Step size of RMSprop. Too high and the loss jumps or stops being a number.", step: "any", min: 0 },
+  learning_rate_schedule: { name: "Schedule", hint: "cosine lets the learning rate fall to nearly zero by the last epoch.", options: ["constant", "cosine"] },
+  early_stopping_patience: { name: "Early stopping", hint: "End after so many epochs without a lower validation loss. Empty: never.", min: 1, max: 10000 },
+  seed: { name: "Seed", hint: "Where every random draw comes from: the same seed gives the same run.", min: 0 },
+  precision: { name: "Precision", hint: "auto takes bf16 where the processor has it.", options: ["auto", "fp32", "bf16"] },
+  device: { name: "Device", hint: "auto takes an NVIDIA GPU where there is one.", options: ["auto", "cpu", "cuda"] },
+  head_epochs: { name: "Epochs of the head", hint: "The head is trained alone first.", min: 1, max: 10000 },
+};
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { query, signal }) {
+  const jobs = el("section", { class: "panel", "aria-label": "Jobs" });
+  const form = el("section", { class: "panel" });
+  fill(place, el("h1", null, "Train"), form, jobs);
+  draft.dataset = query.get("dataset") ?? draft.dataset;
+  const queue = new Queue(jobs, signal);
+  await Promise.all([compose(form, () => queue.show(), signal), queue.show()]);
+}
+
+/** @param {HTMLElement} place @param {() => Promise<void>} started @param {AbortSignal} signal */
+async function compose(place, started, signal) {
+  /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
+  const [datasets, { items: recipes }, heads] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?recipe=vgg16_features&status=succeeded", signal)]);
+  if (datasets.length === 0) {
+    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "There is nothing to train on yet. Make a dataset of photos of two kinds first; a few hundred of each make a start."), el("a", { class: "button primary", href: "#/datasets" }, "Make a dataset")));
+    return;
+  }
+  if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;
+  const dataset = select(datasets.map(({ name }) => name), { value: draft.dataset, onchange: () => {
+    draft.dataset = dataset.value;
+    show();
+  } });
+  const name = el("input", { value: draft.name, placeholder: "made up by the server", autocomplete: "off", oninput: () => (draft.name = name.value) });
+  const params = el("div", { class: "fields" });
+  const more = el("div", null);
+  /** @type {Record<string, () => unknown>} */
+  let read = {};
+  const show = () => {
+    const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
+    const ofDataset = heads.filter((job) => job.dataset === draft.dataset);
+    read = fields(params, recipe, ofDataset);
+    fill(more);
+    if (recipe.recipe.startsWith("vgg16")) void weights(more, signal);
+  };
+  const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary }) => el("label", { class: "choice" },
+    el("input", { type: "radio", name: "recipe", value: recipe, checked: recipe === draft.recipe, onchange: () => {
+      draft.recipe = recipe;
+      show();
+    } }), el("b", null, recipe), el("p", null, summary))));
+  const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    await attempt(form, async () => {
+      const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);
+      await send("POST", "jobs", { recipe: draft.recipe, dataset: draft.dataset, name: draft.name.trim() || undefined, params: Object.fromEntries(given) });
+      draft.name = name.value = "";
+      await started();
+    });
+  } },
+    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Of the job, and of the model it makes.")),
+    choices, params, more,
+    el("div", null, button("Start training", () => {}, { type: "submit", class: "primary" })));
+  fill(place, el("h2", null, "New job"), form);
+  show();
+}
+
+/**
+ * The recipe's parameters, filled with its defaults. What is left at its default is not sent.
+ *
+ * @param {HTMLElement} place @param {Recipe} recipe @param {Job[]} heads
+ * @returns {Record<string, () => unknown>}
+ */
+function fields(place, { recipe, params }, heads) {
+  /** @type {Record<string, () => unknown>} */
+  const read = {};
+  fill(place);
+  for (const [key, { name, hint, options, ...limits }] of Object.entries(PARAMS)) {
+    if (key === "head_epochs" && recipe !== "vgg16_finetune") continue;
+    const standard = params[key] === null || params[key] === undefined ? "" : String(params[key]);
+    const typed = draft.params[`${recipe}.${key}`] ?? standard;
+    const keep = () => (draft.params[`${recipe}.${key}`] = control.value);
+    const control = options
+      ? select(options, { value: typed, onchange: keep })
+      : el("input", { type: "number", step: "1", ...stringly(limits), value: typed, required: standard !== "", oninput: keep });
+    read[key] = () => (control.value === standard || control.value === "" || control.disabled ? undefined : options ? control.value : Number(control.value));
+    place.append(field(name, control, standard ? `${hint} Default: ${standard}.` : hint));
+  }
+  if (recipe === "vgg16_finetune") {
+    const head = select([["", "train it here first"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { onchange: () => {
+      const epochs = /** @type {HTMLInputElement} */ (place.querySelector(`#${CSS.escape(headEpochs)}`));
+      epochs.disabled = head.value !== "";
+    } });
+    const headEpochs = /** @type {HTMLElement} */ (place.lastElementChild?.querySelector("input")).id;
+    read.head_from = () => head.value || undefined;
+    place.append(field("Head", head, "A vgg16_features job of the same dataset has a trained head to begin with."));
+  }
+  return read;
+}
+
+/** @param {Record<string, any>} limits */
+const stringly = (limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, String(value)]));
+
+/** The jobs, newest first; those that are not over are followed. */
+class Queue {
+  /** @param {HTMLElement} place @param {AbortSignal} signal */
+  constructor(place, signal) {
+    this.place = place;
+    this.signal = signal;
+    this.messages = el("div", null);
+    this.streams = new AbortController();
+    signal.addEventListener("abort", () => this.streams.abort());
+  }
+
+  async show() {
+    const { items, next_cursor: more } = await get("jobs?limit=50", this.signal);
+    // The rows are made anew, and with them what follows their jobs.
+    this.streams.abort();
+    this.streams = new AbortController();
+    if (items.length === 0) {
+      fill(this.place, el("h2", null, "Jobs"), el("p", { class: "soft" }, "None yet. Training runs in the background; this page can be closed meanwhile."));
+      return;
+    }
+    fill(this.place, el("h2", null, "Jobs"), this.messages, items.map((/** @type {Job} */ job) => this.row(job)),
+      more ? el("p", { class: "hint" }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.") : null);
+  }
+
+  /** @param {Job} job */
+  row(job) {
+    const row = el("article", { class: "stack job", "aria-label": job.name });
+    const paint = (/** @type {Job} */ now) => refill(row,
+      el("div", { class: "row apart" },
+        el("h3", null, el("a", { href: `#/job/${path(now.name)}` }, now.name)),
+        standing(now),
+        controls(now, this.messages, () => void this.show())),
+      el("p", { class: "soft" }, `${words(now.recipe)} on ${now.dataset}, `, time(now.created_at)),
+      progress(now),
+      now.error && el("p", { class: "bad" }, now.error.detail));
+    paint(job);
+    if (!isOver(job)) void attempt(this.messages, () => followJob(job, paint, this.streams.signal));
+    return row;
+  }
+}

@@ -1,0 +1,53 @@
+/** The VGG16 weights that two of the recipes begin with: taken in from a file, or downloaded. */
+
+import { get, pause, send, upload } from "./api.js";
+import { attempt, button, bytes, el, fill, isAbort, percent } from "./dom.js";
+
+/** @param {HTMLElement} place @param {AbortSignal} signal */
+export async function weights(place, signal) {
+  const messages = el("div", null);
+  /** @type {import("./types.js").Weights} */
+  let now = await get("weights/vgg16", signal);
+  const body = el("div", { class: "stack" });
+  const watch = async () => {
+    while (now.state === "downloading" && !signal.aborted) {
+      await pause(1000, signal);
+      now = await get("weights/vgg16", signal);
+      show();
+    }
+  };
+  const download = (/** @type {string} */ source) => () => attempt(messages, async () => {
+    now = await send("POST", "weights/vgg16/download", { source });
+    show();
+    await watch();
+  });
+  const input = el("input", { type: "file", class: "file", accept: ".h5,.pth,.pt,.safetensors", onchange: () => attempt(messages, async () => {
+    const file = input.files?.[0];
+    if (!file) return;
+    const bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
+    body.append(bar);
+    try {
+      now = await upload("weights/vgg16", file, (share) => (bar.value = share), signal, "PUT");
+      show();
+    } finally {
+      bar.remove();
+      input.value = "";
+    }
+  }) });
+  const show = () => {
+    const { downloaded_bytes: have, total_bytes: total } = now;
+    fill(body,
+      now.state === "ready" && el("p", null, el("span", { class: "good" }, "There are weights: "), `${now.source}, for ${now.preprocessing} preprocessing.`),
+      now.state === "absent" && el("p", null, "This recipe begins with VGG16 weights, and there are none yet. A job downloads those of Keras by itself; or supply a file."),
+      now.state === "downloading" && [el("p", null, `Downloading ${now.source}: ${bytes(have ?? 0)}${total ? `, ${percent((have ?? 0) / total)}` : ""}`), el("progress", { max: total ?? 1, value: have ?? 0, "aria-label": "Download" })],
+      now.error && el("p", { class: "bad" }, `The last download failed: ${now.error.detail}`),
+      now.state !== "downloading" && el("div", { class: "row" },
+        el("label", { class: "button" }, "Supply a file (.h5, .pth, .safetensors)", input),
+        button("Download Keras'", download("keras")), button("Download torchvision's", download("torchvision"))));
+  };
+  fill(place, el("section", { class: "stack", "aria-label": "VGG16 weights" }, el("h3", null, "VGG16 weights"), body, messages));
+  show();
+  await watch().catch((error) => {
+    if (!isAbort(error)) throw error;
+  });
+}

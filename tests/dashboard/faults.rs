@@ -1,0 +1,114 @@
+//! What may go wrong while a page is open.
+
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{
+    browser::Browser,
+    common::{form, photo, process::Process},
+};
+
+#[tokio::test]
+async fn a_page_goes_on_after_the_server_was_restarted_in_the_middle_of_a_job() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    server.pets(8).await;
+    let id = server.job(json!({ "epochs": 12, "batch_size": 4 })).await;
+    browser.page(&format!("#/job/{id}")).await;
+    server.epoch(&id, 2).await;
+    browser.see("//figure[figcaption='Loss']//*[name()='polyline']").await;
+
+    let address = server.address().to_owned();
+    assert!(!server.end(Signal::KILL));
+    browser.see("//p[@class='connection'][not(@hidden)][contains(., 'reached')]").await;
+    let server = Process::start_at(data.path(), &address);
+    browser.see("//p[@class='connection'][@hidden]").await;
+    browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
+
+    // Each epoch once, those that were told before the restart and those after.
+    browser.see("//summary[.='The numbers']").await.click().await.unwrap();
+    let script = "return [...document.querySelectorAll('details table tbody tr td:first-child')].map((cell) => Number(cell.textContent))";
+    browser.see("//details[@open]//tbody/tr[12]").await;
+    let epochs = browser.client.execute(script, vec![]).await.unwrap();
+    assert_eq!(epochs, json!((1..=12).collect::<Vec<_>>()));
+    drop(server);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_hostile_file_name_is_shown_as_text() {
+    const NAME: &str = "cat.<img src=x onerror=document.title='hacked'>.jpg";
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    let (status, _) = server.post("/datasets", json!({ "name": "pets" })).await;
+    assert_eq!(status, 201);
+    let request = server.request(Method::POST, "/datasets/pets/images?label=cat");
+    let request = request.header("content-type", "multipart/form-data; boundary=XXX");
+    let sent = request.body(form(&[(NAME, photo(1))])).send().await.unwrap();
+    assert!(sent.status().is_success());
+
+    browser.page("#/dataset/pets").await;
+    let image = browser.see("ul[role=listbox] li").await;
+    let shown = image.attr("aria-label").await.unwrap().unwrap();
+    assert!(shown.contains("onerror"), "{shown}");
+    image.click().await.unwrap();
+    image.send_keys("\u{e007}").await.unwrap();
+    browser.see("//dialog//p[contains(., 'onerror')]").await;
+    let script = "return [document.title, document.querySelectorAll('img[src=\"x\"]').length]";
+    let seen = browser.client.execute(script, vec![]).await.unwrap();
+    assert_eq!(seen, json!(["pets · Pawprint", 0]));
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_kept_for_the_tab() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"));
+    let server = Process::spawn(command.env("PAWPRINT_API_TOKEN", "secret"), data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    let answer = |token: &'static str| {
+        let browser = &browser;
+        async move {
+            let input = browser.see("dialog input[type=password]").await;
+            input.send_keys(token).await.unwrap();
+            browser.see("//dialog//button[.='Continue']").await.click().await.unwrap();
+        }
+    };
+    answer("guess").await;
+    browser.see("//dialog//label[contains(., 'not this server')]").await;
+    answer("secret").await;
+    browser.see("//select/option[contains(., 'in service: default')]").await;
+    browser.client.refresh().await.unwrap();
+    browser.see("//select/option[contains(., 'in service: default')]").await;
+    assert!(browser.client.find(fantoccini::Locator::Css("dialog")).await.is_err());
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    let (status, _) = server.post("/datasets", json!({ "name": "pets" })).await;
+    assert_eq!(status, 201);
+    browser.page("#/datasets").await;
+    browser.write("Name", "pets").await;
+    browser.push("Create").await;
+    browser.see("//*[@role='alert'][contains(., 'pets')]").await;
+    assert_eq!(browser.field("Name").await.prop("value").await.unwrap().unwrap(), "pets");
+
+    // Without images nothing can be trained; what was chosen stays.
+    browser.page("#/train").await;
+    browser.write("Epochs", "3").await;
+    browser.push("Start training").await;
+    browser.see("//*[@role='alert']").await;
+    browser.page("#/models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.page("#/train").await;
+    assert_eq!(browser.field("Epochs").await.prop("value").await.unwrap().unwrap(), "3");
+    browser.close().await;
+}

@@ -1,0 +1,13 @@
+//! The dashboard, in headless Chromium against a server as a user starts it.
+//!
+//! Where no Chromium with its driver is installed, each test says so and passes; with `CI=true` it
+//! fails.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![cfg(target_os = "linux")]
+
+mod browser;
+mod faults;
+mod walk;
+
+#[path = "../common/mod.rs"]
+mod common;

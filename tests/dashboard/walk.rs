@@ -1,0 +1,173 @@
+//! What a newcomer does, from an empty data directory to a pinned model.
+
+use std::{fs, path::PathBuf};
+
+use fantoccini::key::Key;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    browser::Browser,
+    common::{
+        process::{PATIENCE, Process, photos},
+        tar,
+    },
+};
+
+/// A file in `folder`.
+fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_newcomer_walks_from_photos_to_a_pinned_model() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+
+    predict(&browser, &files, "default").await;
+    fill_a_dataset(&browser, &server, &files).await;
+    put_an_image_right(&browser, &server).await;
+    train(&browser).await;
+    read_the_evaluation(&browser).await;
+    pin(&browser, &server).await;
+    browser.page("#/predict").await;
+    browser.read("first,").await;
+
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
+async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
+    let photo = file(files, "whiskers.png", &photos(2)[0].1);
+    browser.pick("input[type=file]", &[&photo]).await;
+    let label = browser.see(".verdict .label").await.text().await.unwrap();
+    assert!(["cat", "dog"].contains(&&*label), "{label}");
+    browser.read(&format!("{model},")).await;
+    browser.push("Why?").await;
+    browser.see("button[aria-pressed=true]").await;
+    let map = browser.see("//img[contains(@alt, 'heat map')]").await;
+    assert!(map.prop("naturalWidth").await.unwrap().unwrap().parse::<u32>().unwrap() > 0);
+}
+
+async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
+    browser.push("Datasets").await;
+    browser.read("There is no dataset yet").await;
+    browser.write("Name", "pets").await;
+    browser.push("Create").await;
+    browser.read("Drop a folder").await;
+
+    let archive = file(files, "pets.tar", &tar(&photos(8)));
+    let broken = file(files, "cat.999.jpg", b"no photo");
+    let input = "input[accept*='.tar']";
+    browser.pick(input, &[&archive, &broken]).await;
+    browser.read("32 added, 0 there already, 1 rejected").await;
+    browser.read("cat.999.jpg").await;
+    browser.read("32 images: 16 train, 8 validation, 8 test").await;
+    // The same again adds nothing.
+    browser.pick(input, &[&archive]).await;
+    browser.read("0 added, 32 there already, 0 rejected").await;
+    browser.see("//figcaption[.='Images by split and class']").await;
+    browser.see("//img[contains(@alt, 'Nine augmented')]").await;
+    assert_eq!(server.get("/datasets/pets").await["images"], 32);
+}
+
+/// Relabels, moves and deletes by keyboard alone.
+async fn put_an_image_right(browser: &Browser, server: &Process) {
+    let shown = || async {
+        let page = server.get("/datasets/pets/images?split=train&label=cat").await;
+        page["items"].as_array().unwrap().len()
+    };
+    let before = shown().await;
+    let filter = |label: &str, value: &str| {
+        let path = format!("//section[@aria-label='Images']//label[.='{label}']/following-sibling::select/option[@value='{value}']");
+        async move { browser.see(&path).await.click().await.unwrap() }
+    };
+    filter("Split", "train").await;
+    filter("Class", "cat").await;
+    let first = browser.see(&format!("//ul[@role='listbox'][count(li)={before}]/li[1]")).await;
+    // Its label becomes dog and it leaves the cats; the next one has the focus then and is moved;
+    // the third is deleted.
+    first.send_keys("2").await.unwrap();
+    browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 1)).await;
+    browser.client.active_element().await.unwrap().send_keys("v").await.unwrap();
+    browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 2)).await;
+    let third = browser.client.active_element().await.unwrap();
+    third.send_keys(&Key::Delete.to_string()).await.unwrap();
+    browser.see("//dialog//button[.='Delete']").await.click().await.unwrap();
+    browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 3)).await;
+    browser.read("31 images: 14 train, 9 validation, 8 test").await;
+    assert_eq!(shown().await, before - 3);
+}
+
+async fn train(browser: &Browser) {
+    browser.push("Train on it").await;
+    browser.see("input[value=scratch_cnn]").await.click().await.unwrap();
+    browser.write("Name", "first").await;
+    browser.write("Epochs", "2").await;
+    browser.write("Batch size", "8").await;
+    browser.push("Start training").await;
+    browser.see("//a[.='first']").await.click().await.unwrap();
+    browser.see("//h1[.='first']").await;
+    browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
+}
+
+async fn read_the_evaluation(browser: &Browser) {
+    browser.read("Evaluation on 8 test images").await;
+    browser.see("//caption[contains(., 'Confusion matrix')]").await;
+    for chart in ["Accuracy", "Loss", "Precision and recall", "ROC", "Reliability"] {
+        browser
+            .see(&format!("//figure[figcaption='{chart}']//*[name()='svg']/*[name()='polyline']"))
+            .await;
+    }
+    browser.read("told wrong").await;
+    browser.page("#/evaluate").await;
+    browser.see("input[aria-label='Compare first']").await.click().await.unwrap();
+    browser.see("//figure[figcaption='Validation loss']//*[name()='polyline']").await;
+}
+
+async fn pin(browser: &Browser, server: &Process) {
+    browser.push("Models").await;
+    browser.read("In service: first").await;
+    browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
+    browser.read("In service: default").await;
+    browser.push("Follow the best").await;
+    browser.read("In service: first").await;
+    browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
+    browser.read("because it is pinned").await;
+    let current = server.get("/models/current").await;
+    assert_eq!((&current["name"], &current["mode"]), (&json!("first"), &json!("pinned")));
+}
+
+#[tokio::test]
+async fn a_first_load_is_small() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    browser.read("Nothing yet").await;
+    let script = "return performance.getEntriesByType('resource')
+        .concat(performance.getEntriesByType('navigation'))
+        .reduce((sum, entry) => sum + entry.decodedBodySize, 0)";
+    let bytes: Value = browser.client.execute(script, vec![]).await.unwrap();
+    let bytes = bytes.as_u64().unwrap();
+    assert!((10_000..100_000).contains(&bytes), "{bytes} bytes");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn the_page_allows_nothing_from_elsewhere_and_nothing_inline() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let page = server.request(Method::GET, "/").send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let tag = page.headers()["etag"].clone();
+    let again = server.request(Method::GET, "/").header("if-none-match", tag);
+    assert_eq!(again.timeout(PATIENCE).send().await.unwrap().status(), 304);
+    let missing = server.request(Method::GET, "/static/nothing.js").send().await.unwrap();
+    assert_eq!(missing.status(), 404);
+}
