@@ -25,12 +25,12 @@ RUN PIP_NO_CACHE_DIR=1 make libtorch CUDA=${CUDA}
 FROM libtorch AS dependencies
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
-RUN mkdir src \
-    && echo 'fn main() {}' > src/main.rs \
+RUN mkdir -p src benches/load \
+    && echo 'fn main() {}' | tee src/main.rs > benches/load/main.rs \
     && touch src/lib.rs \
     && make build \
     && cargo clean --release --package pawprint \
-    && rm -r src
+    && rm -r src benches
 
 FROM dependencies AS build
 COPY . .

@@ -12,8 +12,10 @@ import { el, fill, svg } from "./dom.js";
  */
 
 const HEIGHT = 260;
-const MARGIN = { left: 50, right: 12, top: 10, bottom: 42 };
+const MARGIN = { left: 62, right: 12, top: 10, bottom: 42 };
 const COLOURS = 6;
+/** Half the width of a bar, at most. */
+const WIDEST = 36;
 
 /** Draws a figure anew whenever its width changes. */
 class Figure {
@@ -209,18 +211,20 @@ export function barChart({ title, x, bars, series }) {
   const figure = new Figure(title);
   figure.explain(series.map((name, index) => ({ name, class: `s${index % COLOURS}`, dots: true })));
   figure.draw((width) => {
-    const most = Math.max(1, ...bars.flatMap(({ values }) => values));
+    const [, most] = rounded([0, Math.max(1, ...bars.flatMap(({ values }) => values))]);
     const frame = new Frame(width, [0, bars.length], [0, most], { x, y: "images", whole: true });
     for (const text of frame.root.querySelectorAll('text[text-anchor="middle"]:not([transform])')) text.remove();
     const every = Math.ceil((bars.length * 58) / Math.max(width - MARGIN.left, 1));
     for (const [index, { name, values }] of bars.entries()) {
-      const [from, to] = [frame.x(index + 0.1), frame.x(index + 0.9)];
+      const middle = frame.x(index + 0.5);
+      const half = Math.min((frame.x(index + 1) - frame.x(index)) * 0.42, WIDEST * values.length);
+      const [from, to] = [middle - half, middle + half];
       const each = (to - from) / values.length;
       for (const [which, value] of values.entries()) {
         frame.root.append(svg("rect", { x: from + each * which, width: Math.max(each - 1, 1), y: frame.y(value), height: frame.y(0) - frame.y(value), class: `bar s${which % COLOURS}` },
           svg("title", {}, `${name}${series.length > 1 ? `, ${series[which]}` : ""}: ${value.toLocaleString("en-GB")}`)));
       }
-      if (index % every === 0) frame.root.append(svg("text", { x: (from + to) / 2, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, name));
+      if (index % every === 0) frame.root.append(svg("text", { x: middle, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, name));
     }
     frame.root.append(svg("text", { x: (MARGIN.left + width) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, x));
     frame.root.setAttribute("aria-label", `${title}. ${bars.map(({ name, values }) => `${name}: ${values.join(" and ")}`).join("; ")}`);

@@ -42,7 +42,7 @@ function histogram(side, histogram) {
   if (!histogram) return null;
   const { edges, counts, min, max, mean } = histogram;
   const bars = counts.map((value, bin) => ({ name: edges[bin + 1] - edges[bin] > 1 ? `${edges[bin]}–${edges[bin + 1] - 1}` : `${edges[bin]}`, values: [value] }));
-  return barChart({ title: `${side}: ${min} to ${max} pixels, ${Math.round(mean)} in the mean`, x: `${side.toLowerCase()}, pixels`, bars, series: ["images"] });
+  return barChart({ title: `${side}: ${min === max ? min : `${min} to ${max}`} pixels, mean ${Math.round(mean)}`, x: `${side.toLowerCase()}, pixels`, bars, series: ["images"] });
 }
 
 /** @param {Statistics} numbers */
