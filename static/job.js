@@ -4,7 +4,7 @@ import { get, path, Problem, request } from "./api.js";
 import { lineChart } from "./chart.js";
 import { attempt, button, count, decimal, duration, el, fill, percent, time, words } from "./dom.js";
 import { evaluation } from "./evaluation.js";
-import { controls, followJob, badge, isOver, progress, refill } from "./live.js";
+import { controls, followJob, badge, fillFor, isOver, progress } from "./live.js";
 
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
@@ -22,16 +22,22 @@ export async function open(place, { parts: [name], signal }) {
   const drawn = curves(curvesPlace);
   fill(place, head, messages, curvesPlace, judged, facts(job), log.node);
 
-  const showHead = () => refill(head,
-    el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, job.name), badge(job)), controls(job, messages, (now) => {
-      if (!now) location.hash = "#/train";
-      else if (isOver(job) && !isOver(now)) void start(now);
-    })),
-    el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "no device yet"}${job.precision ? `, ${job.precision}` : ""}`),
-    progress(job),
-    job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
-    job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
-    job.attempts > 1 && el("p", { class: "soft" }, `A trainer was started ${job.attempts} times for it.`));
+  const [title, now] = [el("div", { class: "stack" }), el("div", { class: "stack" })];
+  fill(head, title, now);
+  const showHead = () => {
+    fillFor(title, [job.status, job.device, job.precision], () => [
+      el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, job.name), badge(job)), controls(job, messages, (changed) => {
+        if (!changed) location.hash = "#/train";
+        else if (isOver(job) && !isOver(changed)) void start(changed);
+      })),
+      el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "no device yet"}${job.precision ? `, ${job.precision}` : ""}`),
+      job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
+    ]);
+    fill(now,
+      progress(job),
+      job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
+      job.attempts > 1 && el("p", { class: "soft" }, `A trainer was started ${job.attempts} times for it.`));
+  };
   /** @type {Map<number, Epoch>} */
   const epochs = new Map();
   const loadEpochs = async () => {

@@ -98,13 +98,18 @@ export function standing(job) {
   return el("span", { class: "row" }, badge(job), job.best && el("span", { class: "soft" }, `validation ${percent(job.best.val_accuracy)} in epoch ${job.best.epoch}`));
 }
 
-/** Puts `children` in the place of what `place` holds; a control that had the focus has it again. @param {HTMLElement} place @param {...any} children */
-export function refill(place, ...children) {
-  const focused = document.activeElement;
-  const label = focused instanceof HTMLElement && place.contains(focused) ? focused.textContent : null;
-  fill(place, ...children);
-  if (label === null) return;
-  for (const control of place.querySelectorAll("button, a")) {
-    if (control.textContent === label) /** @type {HTMLElement} */ (control).focus();
-  }
+/** @type {WeakMap<Element, string>} */
+const filledFor = new WeakMap();
+
+/**
+ * Fills `place` anew only if it was last filled for another `key`: reports come every second, and a
+ * button must not be swapped under the finger that pushes it.
+ *
+ * @param {Element} place @param {unknown} key @param {() => any} make
+ */
+export function fillFor(place, key, make) {
+  const text = JSON.stringify(key);
+  if (filledFor.get(place) === text) return;
+  filledFor.set(place, text);
+  fill(place, make());
 }

@@ -2,7 +2,7 @@
 
 import { all, get, path, send } from "./api.js";
 import { attempt, button, el, field, fill, select, time, words } from "./dom.js";
-import { controls, followJob, isOver, progress, refill, standing } from "./live.js";
+import { controls, followJob, fillFor, isOver, progress, standing } from "./live.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -142,15 +142,16 @@ class Queue {
 
   /** @param {Job} job */
   row(job) {
-    const row = el("article", { class: "stack job", "aria-label": job.name });
-    const paint = (/** @type {Job} */ now) => refill(row,
-      el("div", { class: "row apart" },
-        el("h3", null, el("a", { href: `#/job/${path(now.name)}` }, now.name)),
-        standing(now),
-        controls(now, this.messages, () => void this.show())),
-      el("p", { class: "soft" }, `${words(now.recipe)} on ${now.dataset}, `, time(now.created_at)),
-      progress(now),
-      now.error && el("p", { class: "bad" }, now.error.detail));
+    const [stands, asks, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
+    const row = el("article", { class: "stack job", "aria-label": job.name },
+      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), stands, asks),
+      el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
+      rest);
+    const paint = (/** @type {Job} */ now) => {
+      fill(stands, standing(now));
+      fillFor(asks, now.status, () => controls(now, this.messages, () => void this.show()));
+      fill(rest, progress(now), now.error && el("p", { class: "bad" }, now.error.detail));
+    };
     paint(job);
     if (!isOver(job)) void attempt(this.messages, () => followJob(job, paint, this.streams.signal));
     return row;
