@@ -100,6 +100,10 @@ async function offerModels(bar, signal) {
     for (const photo of photos) photo.ask();
   } });
   fill(bar, field("Model", first), field("Compare with", second));
+  // Another model may have come into service while other pages were looked at.
+  for (const photo of photos) {
+    if (models.first === "" && current && photo.answeredBy !== "" && photo.answeredBy !== current.name) photo.ask();
+  }
 }
 
 /** One photo and its card. */
@@ -108,6 +112,8 @@ class Photo {
   constructor(file, drop) {
     this.file = file;
     this.round = 0;
+    /** Name of the model that answered where none was named. */
+    this.answeredBy = "";
     this.picture = el("img", { alt: `Photo ${file.name}` });
     this.words = el("div", { class: "words" });
     this.node = el("li", { class: "panel photo" }, el("div", { class: "view" }, this.picture), this.words);
@@ -141,6 +147,7 @@ class Photo {
       const response = await patiently(`predict${query(model)}`, this.body());
       /** @type {Answer} */
       const answer = await response.json();
+      if (model === "") this.answeredBy = answer.model.name;
       return this.verdict(answer, model);
     } catch (error) {
       const again = el("div", { class: "stack" }, notice(error));

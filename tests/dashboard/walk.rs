@@ -49,8 +49,10 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     browser.read(&format!("{model},")).await;
     browser.push("Why?").await;
     browser.see("button[aria-pressed=true]").await;
-    let map = browser.see("//img[contains(@alt, 'heat map')]").await;
-    assert!(map.prop("naturalWidth").await.unwrap().unwrap().parse::<u32>().unwrap() > 0);
+    browser.see("//img[contains(@alt, 'heat map')]").await;
+    let script = "return document.querySelector('img[alt*=\"heat map\"]').naturalWidth";
+    let width = browser.client.execute(script, vec![]).await.unwrap();
+    assert_eq!(width, 60);
 }
 
 async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
