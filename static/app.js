@@ -29,6 +29,8 @@ const UNDER = { dataset: "datasets", job: "train" };
 
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 let leaving = new AbortController();
+/** Whether the page that is open could be loaded. */
+let loaded = true;
 
 /** Opens the page of `location.hash`: `#/page/part?query`. */
 async function route() {
@@ -47,10 +49,11 @@ async function route() {
   }
   const place = el("div", { class: `page ${known}` });
   fill(main, place);
-  await attempt(main, async () => {
+  const opened = await attempt(main, async () => {
     const { open } = await page.load();
     if (!signal.aborted) await open(place, { parts, query: new URLSearchParams(query), signal });
   });
+  if (!signal.aborted) loaded = opened;
 }
 
 window.addEventListener("hashchange", () => {
@@ -66,6 +69,7 @@ connection.addEventListener("lost", () => {
 connection.addEventListener("restored", () => {
   state.hidden = true;
   state.textContent = "";
+  if (!loaded) void route();
 });
 
 onTokenWanted((wrong) => new Promise((resolve) => {

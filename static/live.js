@@ -23,7 +23,7 @@ export async function followJob(job, take, signal) {
   const speed = new Speed();
   await follow(`jobs/${path(job.id)}/events`, (kind, data) => {
     if (kind === "status") job = { ...data, progress: isOver(data) ? data.progress : (data.progress ?? job.progress) };
-    if (kind === "progress") job = { ...job, progress: { ...data, images_per_second: speed.of(data, job.params.batch_size) } };
+    if (kind === "progress") job = speed.in({ ...job, progress: data });
     take(job, kind, data);
   }, async () => {
     job = await get(`jobs/${path(job.id)}`, signal);
@@ -33,22 +33,32 @@ export async function followJob(job, take, signal) {
 }
 
 /** Images a second, from one report to the next of the same phase. */
-class Speed {
+export class Speed {
   constructor() {
     /** @type {{ phase: string, epoch: number, step: number, at: number } | null} */
     this.last = null;
+    /** @type {number | undefined} */
+    this.now = undefined;
+  }
+
+  /** The job with its speed. @param {Job} job @returns {Job} */
+  in(job) {
+    if (!job.progress) return job;
+    return { ...job, progress: { ...job.progress, images_per_second: this.of(job.progress, job.params.batch_size) } };
   }
 
   /** @param {import("./types.js").Progress} progress @param {number} batch images of a step @returns {number | undefined} */
   of({ phase, epoch, step }, batch) {
     const { last } = this;
     const at = performance.now();
+    const same = last?.phase === phase && last.epoch === epoch;
     // A stream that begins tells at once what is known, and then what is new.
-    if (last?.phase === phase && at - last.at < 300) return undefined;
+    if (same && (step === last.step || at - last.at < 300)) return this.now;
     this.last = { phase, epoch, step, at };
-    if (phase === "downloading" || last?.phase !== phase || last.epoch !== epoch || step <= last.step) return undefined;
+    if (!same || step < last.step || phase === "downloading") return (this.now = undefined);
     const images = phase === "preparing" || phase === "extracting" ? 1 : batch;
-    return ((step - last.step) * images * 1000) / (at - last.at);
+    this.now = ((step - last.step) * images * 1000) / (at - last.at);
+    return this.now;
   }
 }
 

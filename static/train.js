@@ -1,8 +1,8 @@
 /** Train: what to train on and how, and the queue. */
 
-import { all, get, path, send } from "./api.js";
+import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, select, time, words } from "./dom.js";
-import { controls, followJob, fillFor, isOver, progress, standing } from "./live.js";
+import { controls, fillFor, progress, Speed, standing } from "./live.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -31,7 +31,8 @@ export async function open(place, { query, signal }) {
   fill(place, el("h1", null, "Train"), form, jobs);
   draft.dataset = query.get("dataset") ?? draft.dataset;
   const queue = new Queue(jobs, signal);
-  await Promise.all([compose(form, () => queue.show(), signal), queue.show()]);
+  void attempt(jobs, () => queue.watch());
+  await compose(form, () => queue.show(), signal);
 }
 
 /** @param {HTMLElement} place @param {() => Promise<void>} started @param {AbortSignal} signal */
@@ -116,44 +117,57 @@ function fields(place, { recipe, params }, heads) {
 /** @param {Record<string, any>} limits */
 const stringly = (limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, String(value)]));
 
-/** The jobs, newest first; those that are not over are followed. */
+/** So often is the queue asked for, in milliseconds. */
+const POLL = 1500;
+
+/**
+ * The jobs, newest first. The list is asked for again and again: a stream for each job would use up
+ * the few connections that a browser opens to one server.
+ */
 class Queue {
   /** @param {HTMLElement} place @param {AbortSignal} signal */
   constructor(place, signal) {
-    this.place = place;
     this.signal = signal;
     this.messages = el("div", null);
-    this.streams = new AbortController();
-    signal.addEventListener("abort", () => this.streams.abort());
+    this.list = el("div", { class: "stack" });
+    this.more = el("p", { class: "hint", hidden: true }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.");
+    /** @type {Map<string, { node: HTMLElement, paint: (job: Job) => void }>} */
+    this.rows = new Map();
+    fill(place, el("h2", null, "Jobs"), this.messages, this.list, this.more);
+  }
+
+  async watch() {
+    await this.show();
+    while (!this.signal.aborted) {
+      await pause(POLL, this.signal);
+      // A server that is gone is told of at the top of the page.
+      await this.show().catch(() => {});
+    }
   }
 
   async show() {
     const { items, next_cursor: more } = await get("jobs?limit=50", this.signal);
-    // The rows are made anew, and with them what follows their jobs.
-    this.streams.abort();
-    this.streams = new AbortController();
-    if (items.length === 0) {
-      fill(this.place, el("h2", null, "Jobs"), el("p", { class: "soft" }, "None yet. Training runs in the background; this page can be closed meanwhile."));
-      return;
-    }
-    fill(this.place, el("h2", null, "Jobs"), this.messages, items.map((/** @type {Job} */ job) => this.row(job)),
-      more ? el("p", { class: "hint" }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.") : null);
+    const rows = items.map((/** @type {Job} */ job) => this.rows.get(job.id) ?? this.row(job));
+    this.rows = new Map(items.map((/** @type {Job} */ { id }, /** @type {number} */ index) => [id, rows[index]]));
+    fillFor(this.list, [...this.rows.keys()], () => (rows.length > 0 ? rows.map((/** @type {any} */ { node }) => node)
+      : el("p", { class: "soft" }, "None yet. Training runs in the background; this page can be closed meanwhile.")));
+    for (const [index, job] of items.entries()) rows[index].paint(job);
+    this.more.hidden = !more;
   }
 
   /** @param {Job} job */
   row(job) {
     const [stands, asks, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
-    const row = el("article", { class: "stack job", "aria-label": job.name },
+    const node = el("article", { class: "stack job", "aria-label": job.name },
       el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), stands, asks),
       el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
       rest);
+    const speed = new Speed();
     const paint = (/** @type {Job} */ now) => {
-      fill(stands, standing(now));
+      fillFor(stands, [now.status, now.best], () => standing(now));
       fillFor(asks, now.status, () => controls(now, this.messages, () => void this.show()));
-      fill(rest, progress(now), now.error && el("p", { class: "bad" }, now.error.detail));
+      fill(rest, progress(speed.in(now)), now.error && el("p", { class: "bad" }, now.error.detail));
     };
-    paint(job);
-    if (!isOver(job)) void attempt(this.messages, () => followJob(job, paint, this.streams.signal));
-    return row;
+    return { node, paint };
   }
 }

@@ -3,11 +3,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::common::process::{PATIENCE, Process};
@@ -21,12 +23,13 @@ pub(crate) struct Browser {
     _profile: tempfile::TempDir,
 }
 
-/// Ends with its browsers when it is dropped.
+/// Ends with its browser when it is dropped: they are one process group.
 struct Driver(Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = Pid::from_child(&self.0);
+        let _ = kill_process_group(group, Signal::KILL);
         let _ = self.0.wait();
     }
 }
@@ -35,6 +38,7 @@ impl Drop for Driver {
 fn drive() -> Result<(Driver, u16), String> {
     let mut child = Command::new("chromedriver")
         .args(["--port=0", "--log-level=WARNING"])
+        .process_group(0)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("chromedriver: {error}"))?;

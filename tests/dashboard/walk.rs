@@ -112,6 +112,7 @@ async fn train(browser: &Browser) {
     browser.write("Epochs", "2").await;
     browser.write("Batch size", "8").await;
     browser.push("Start training").await;
+    browser.see("//article[@aria-label='first']//span[contains(@class, 'badge')]").await;
     browser.see("//a[.='first']").await.click().await.unwrap();
     browser.see("//h1[.='first']").await;
     browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
