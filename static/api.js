@@ -5,13 +5,14 @@
 
 /** An answer that is no success: the problem's `detail` is the message. */
 export class Problem extends Error {
-  /** @param {number} status @param {string} code @param {string} detail @param {number} [retryAfter] seconds */
-  constructor(status, code, detail, retryAfter) {
+  /** @param {number} status @param {string} code @param {string} detail @param {number} [retryAfter] seconds @param {any} [members] what else it says */
+  constructor(status, code, detail, retryAfter, members) {
     super(detail);
-    Object.assign(this, { name: "Problem" });
+    this.name = "Problem";
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.members = members;
   }
 }
 
@@ -31,7 +32,7 @@ async function knock() {
   while (!reachable) {
     await pause(1000);
     try {
-      reachable = (await fetch("healthz", { cache: "no-store" })).ok;
+      reachable = (await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(5000) })).ok;
     } catch {
       // Not yet.
     }
@@ -80,6 +81,7 @@ async function obtainToken() {
  */
 export async function request(path, options = {}) {
   for (;;) {
+    const used = sessionStorage.getItem(TOKEN);
     /** @type {Response} */
     let response;
     try {
@@ -91,7 +93,8 @@ export async function request(path, options = {}) {
     }
     if (response.ok) return response;
     if (response.status === 401) {
-      await obtainToken();
+      // Another request may have asked for it meanwhile.
+      if (used === sessionStorage.getItem(TOKEN)) await obtainToken();
       continue;
     }
     throw await problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
@@ -103,8 +106,8 @@ const unreachable = () => new Problem(0, "unreachable", "The server can't be rea
 /** @param {number} status @param {string} text @param {string | null} retryAfter */
 function problemOf(status, text, retryAfter) {
   try {
-    const { code, detail, title } = JSON.parse(text);
-    return new Problem(status, code ?? "unknown", detail ?? title ?? `The server answered ${status}.`, Number(retryAfter ?? 0));
+    const { code, detail, title, ...members } = JSON.parse(text);
+    return new Problem(status, code ?? "unknown", detail ?? title ?? `The server answered ${status}.`, Number(retryAfter ?? 0), members);
   } catch {
     return new Problem(status, "unknown", `The server answered ${status}: ${text.slice(0, 200)}`);
   }
@@ -204,11 +207,15 @@ function transfer(method, path, body, progress, signal) {
 /** Waits. @param {number} milliseconds @param {AbortSignal | null} [signal] @returns {Promise<void>} */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
+    const leave = () => {
       clearTimeout(timer);
       reject(new DOMException("left", "AbortError"));
-    }, { once: true });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    }, milliseconds);
+    signal?.addEventListener("abort", leave, { once: true });
   });
 }
 
@@ -244,8 +251,11 @@ export async function follow(path, take, isOver, signal) {
       if (await isOver()) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Problem && error.status >= 400 && error.status < 500) throw error;
+      // What broke off comes again; what was refused, or a fault of the page itself, does not heal.
+      const broke = error instanceof Problem ? error.status === 0 || error.status >= 500 : error instanceof DOMException || error instanceof TypeError;
+      if (!broke) throw error;
     } finally {
+      attempt.abort();
       signal.removeEventListener("abort", leave);
     }
     await pause(wait, signal).catch(() => {});

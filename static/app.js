@@ -32,13 +32,13 @@ let leaving = new AbortController();
 /** Whether the page that is open could be loaded. */
 let loaded = true;
 
-/** Opens the page of `location.hash`: `#/page/part?query`. */
-async function route() {
+/** Opens the page of `location.hash`: `#/page/part?query`. @param {boolean} moved whether a person went there, and the focus with them */
+async function route(moved) {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
   const [pathname, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...parts] = pathname.split("/").map(decodeURIComponent);
+  const [name, ...parts] = pathname.split("/").map(decoded);
   const known = PAGES[name] ? name : "predict";
   const page = PAGES[known];
   document.title = `${parts[0] ?? page.title} · Pawprint`;
@@ -49,6 +49,7 @@ async function route() {
   }
   const place = el("div", { class: `page ${known}` });
   fill(main, place);
+  if (moved) main.focus({ preventScroll: true });
   const opened = await attempt(main, async () => {
     const { open } = await page.load();
     if (!signal.aborted) await open(place, { parts, query: new URLSearchParams(query), signal });
@@ -56,37 +57,50 @@ async function route() {
   if (!signal.aborted) loaded = opened;
 }
 
-window.addEventListener("hashchange", () => {
-  // The link that skips to the content is no page.
-  if (location.hash !== "#main") void route().then(() => main.focus({ preventScroll: true }));
+/** @param {string} part of an address that a person may have typed */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+window.addEventListener("hashchange", () => void route(true));
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
 });
+// A file that misses the place where it can be dropped would be opened in the place of this page.
+for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
 
 const state = /** @type {HTMLElement} */ (document.querySelector(".connection"));
 connection.addEventListener("lost", () => {
-  state.hidden = false;
   state.textContent = "The server can't be reached. Trying again every second; what you typed is still here.";
 });
 connection.addEventListener("restored", () => {
-  state.hidden = true;
   state.textContent = "";
-  if (!loaded) void route();
+  if (!loaded) void route(false);
 });
 
 onTokenWanted((wrong) => new Promise((resolve) => {
-  const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true });
-  const dialog = el("dialog", { class: "ask", "aria-label": "Token", oncancel: (/** @type {Event} */ event) => event.preventDefault() });
+  const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true, pattern: "[!-~]+", title: "letters, digits and signs without accents or spaces" });
+  let answered = false;
+  // Without an answer nothing can go on, so it does not close either.
+  const dialog = el("dialog", { class: "ask", "aria-label": "Token", onclose: () => answered || dialog.showModal() });
   const form = el("form", { onsubmit: (/** @type {Event} */ event) => {
     event.preventDefault();
+    answered = true;
     dialog.close();
     dialog.remove();
     resolve(input.value);
   } },
     field(wrong ? "That was not this server's token. Try again" : "This server asks for a token", input,
       "What PAWPRINT_API_TOKEN was set to when it was started. It is kept for this tab only."),
-    el("div", { class: "row end" }, button("Continue", () => form.requestSubmit(), { type: "submit", class: "primary" })));
+    el("div", { class: "row end" }, button("Continue", () => {}, { type: "submit", class: "primary" })));
   dialog.append(form);
   document.body.append(dialog);
   dialog.showModal();
 }));
 
-void route();
+void route(false);

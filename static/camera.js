@@ -19,11 +19,13 @@ export async function photograph() {
     fill(dialog, el("p", null, "Waiting for the camera …"), button("Close", close));
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     const video = el("video", { autoplay: true, playsInline: true, muted: true, srcObject: stream });
-    fill(dialog, el("div", { class: "stack" }, video, el("div", { class: "row end" }, button("Close", close),
-      button("Take it", () => void still(video).then((file) => {
-        taken = file;
-        close();
-      }), { class: "primary" }))));
+    const take = button("Take it", () => void still(video).then((file) => {
+      taken = file;
+      close();
+    }), { class: "primary", disabled: true });
+    // Before its first frame a video has no size.
+    video.addEventListener("loadeddata", () => (take.disabled = false));
+    fill(dialog, el("div", { class: "stack" }, video, el("div", { class: "row end" }, button("Close", close), take)));
   } catch (error) {
     const text = error instanceof DOMException ? `The camera can't be used: ${error.message}` : error;
     fill(dialog, el("div", { class: "stack" }, notice(text), button("Close", close)));

@@ -1,7 +1,7 @@
 /** A dataset: photos come in, are looked at, put right, and counted. */
 
 import { get, path } from "./api.js";
-import { button, count, el, field, fill } from "./dom.js";
+import { attempt, button, count, el, field, fill } from "./dom.js";
 import { sum } from "./datasets.js";
 import { gallery } from "./gallery.js";
 import { picture } from "./picture.js";
@@ -16,35 +16,47 @@ export async function open(place, { parts: [name], signal }) {
   const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train on it");
   const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
   const samples = el("section", { class: "panel", "aria-label": "Augmentation" });
-  const photos = gallery(dataset, () => void changed(), signal);
+  const messages = el("div", null);
+  const photos = gallery(dataset, () => changed(), signal);
+  let round = 0;
 
   const describe = () => {
     const splits = Object.entries(dataset.counts).map(([split, counts]) => `${count(sum(counts))} ${split}`).join(", ");
     fill(version, `${count(dataset.images)} images: ${splits}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
     train.hidden = dataset.images === 0;
-    photos.node.hidden = numbers.hidden = samples.hidden = dataset.images === 0;
+    photos.node.hidden = numbers.hidden = dataset.images === 0;
+    samples.hidden = sum(dataset.counts.train) === 0;
   };
   /** After a change: the counts, the version and the statistics, not the photos themselves. */
-  const changed = async () => {
-    dataset = await get(`datasets/${path(name)}`, signal);
-    describe();
-    if (dataset.images === 0) return;
-    await statistics(numbers, dataset, signal);
+  const changed = () => {
+    round += 1;
+    const mine = round;
+    const isStale = () => mine !== round || signal.aborted;
+    if (signal.aborted) return;
+    void attempt(messages, async () => {
+      const now = await get(`datasets/${path(name)}`, signal);
+      if (isStale()) return;
+      dataset = now;
+      describe();
+      if (dataset.images > 0) await statistics(numbers, dataset, signal, isStale);
+    });
   };
 
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, dataset.name), train),
     version,
+    messages,
     uploads(dataset, () => {
       photos.reload();
-      void changed().then(() => augmentations(samples, dataset));
+      changed();
+      augmentations(samples, dataset);
     }),
     numbers, samples, photos.node);
   describe();
   if (dataset.images === 0) return;
   photos.reload();
   augmentations(samples, dataset);
-  await statistics(numbers, dataset, signal);
+  await statistics(numbers, dataset, signal, () => signal.aborted);
 }
 
 /**
@@ -54,9 +66,10 @@ export async function open(place, { parts: [name], signal }) {
  * @param {import("./types.js").Dataset} dataset
  */
 function augmentations(place, dataset) {
-  const seed = el("input", { type: "number", min: "0", value: "0", class: "inline" });
+  const seed = el("input", { type: "number", min: "0", step: "1", required: true, value: "0", class: "inline" });
   const sheet = el("div", null);
   const show = () => {
+    if (!seed.reportValidity()) return;
     const alt = "Nine augmented versions of one training photo";
     fill(sheet, picture(`datasets/${path(dataset.id)}/augmentations?count=9&seed=${Number(seed.value)}`, alt));
   };

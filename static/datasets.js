@@ -1,7 +1,7 @@
 /** Datasets: what there is, and a new one. */
 
 import { all, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, el, field, fill, time } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, once, time } from "./dom.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
@@ -26,7 +26,7 @@ async function show(list, signal) {
   const rows = datasets.map((dataset) => {
     const remove = button("Delete", async () => {
       const sure = await confirmLoss(`Delete ${dataset.name} and its ${count(dataset.images)} images? Its jobs and models stay.`, "Delete");
-      if (sure && (await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`)))) await show(list);
+      if (sure) await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`).then(() => show(list)));
     }, { "aria-label": `Delete ${dataset.name}` });
     return el("tr", null,
       el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name)),
@@ -55,9 +55,10 @@ const link = ({ name }) => `#/dataset/${path(name)}`;
 function creation() {
   const name = el("input", { required: true, value: draft.name, maxLength: 100, autocomplete: "off", oninput: () => (draft.name = name.value) });
   const classes = el("input", { required: true, value: draft.classes, autocomplete: "off", oninput: () => (draft.classes = classes.value) });
+  const create = button("Create", () => {}, { type: "submit", class: "primary" });
   const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
-    await attempt(form, async () => {
+    await once(create, form, async () => {
       const body = { name: name.value.trim(), classes: classes.value.split(",").map((part) => part.trim()).filter(Boolean) };
       const made = await send("POST", "datasets", body);
       draft.name = "";
@@ -67,6 +68,6 @@ function creation() {
     el("div", { class: "fields" },
       field("Name", name, "For addresses and commands: letters, digits, dots and dashes."),
       field("Classes", classes, "Two names, separated by a comma. The second counts as positive.")),
-    el("div", null, button("Create", () => {}, { type: "submit", class: "primary" })));
+    el("div", null, create));
   return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);
 }

@@ -7,7 +7,7 @@
 /** @typedef {Leaf | Leaf[] | Leaf[][]} Child */
 
 /**
- * An element. A property whose name has a dash, or `role`, `for`, `class`, `list`, becomes an
+ * An element. A property whose name has a dash, or `role`, `for`, `class`, …, becomes an
  * attribute; `on…` a listener; the others are set as properties.
  *
  * @template {keyof HTMLElementTagNameMap} T
@@ -28,7 +28,7 @@ export function el(tag, properties, ...children) {
   return node;
 }
 
-const ATTRIBUTES = new Set(["role", "for", "class", "list", "scope", "colspan", "capture", "webkitdirectory", "datetime"]);
+const ATTRIBUTES = new Set(["role", "for", "class", "scope", "webkitdirectory", "datetime"]);
 
 /** @param {any[]} children @returns {(Node | string)[]} */
 function leaves(children) {
@@ -123,6 +123,35 @@ export async function attempt(place, work) {
     if (!isAbort(error)) place.append(notice(error));
     return false;
   }
+}
+
+/** As {@link attempt}, while `control` can't be pushed again. @param {HTMLButtonElement} control @param {Element} place @param {() => Promise<unknown>} work */
+export async function once(control, place, work) {
+  control.disabled = true;
+  const went = await attempt(place, work);
+  control.disabled = false;
+  return went;
+}
+
+/** Tells a screen reader, where the eye sees it by itself. @param {string} text */
+export function say(text) {
+  const place = document.querySelector(".said");
+  if (place) place.textContent = text;
+}
+
+/**
+ * Lets files be dropped on `zone`.
+ *
+ * @param {HTMLElement} zone
+ * @param {(data: DataTransfer) => void} take
+ */
+export function droppable(zone, take) {
+  zone.addEventListener("dragover", () => zone.classList.add("over"));
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    zone.classList.remove("over");
+    if (event.dataTransfer) take(event.dataTransfer);
+  });
 }
 
 /** Whether a person left before it was done. @param {unknown} error */

@@ -2,7 +2,7 @@
 
 import { all, get, path } from "./api.js";
 import { lineChart } from "./chart.js";
-import { button, decimal, duration, el, fill, percent, words } from "./dom.js";
+import { attempt, button, decimal, duration, el, fill, percent, words } from "./dom.js";
 import { badge } from "./live.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -23,6 +23,10 @@ const COLUMNS = [
   { name: "Epochs", value: ({ job }) => job.params.epochs, show: ({ job }) => job.params.epochs, number: true },
   { name: "Batch", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
   { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => `${job.params.learning_rate} ${job.params.learning_rate_schedule}`, number: true },
+  { name: "Early stopping", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true },
+  { name: "Head", value: ({ job }) => job.params.head_epochs, show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true },
+  { name: "Precision", value: ({ job }) => job.precision, show: ({ job }) => job.precision ?? "–" },
+  { name: "Device", value: ({ job }) => job.device, show: ({ job }) => job.device ?? "–" },
   { name: "Seed", value: ({ job }) => job.params.seed, show: ({ job }) => job.params.seed, number: true },
   { name: "Time", value: ({ job }) => taken(job), show: ({ job }) => (taken(job) === null ? "–" : duration(/** @type {number} */ (taken(job)))), number: true },
 ];
@@ -47,7 +51,7 @@ export async function open(place, { signal }) {
   const table = el("div", { class: "scroll" });
   const charts = el("section", { class: "panel", "aria-label": "Comparison" });
   const show = () => {
-    fill(table, sorted(rows, show, () => void compare(charts, rows, signal)));
+    fill(table, sorted(rows, show, () => void attempt(charts, () => compare(charts, rows, signal))));
   };
   fill(place, el("h1", null, "Evaluate"),
     el("p", { class: "soft" }, "Open a job for its matrix, its report and what it told wrong. Tick several to lay their curves over each other."),

@@ -1,8 +1,8 @@
 /** How well a job's best epoch does on the test split, and what it told wrong. */
 
-import { get, path, request, send } from "./api.js";
+import { get, path, patiently, request, send } from "./api.js";
 import { lineChart } from "./chart.js";
-import { attempt, button, confirmLoss, count, decimal, el, fill, percent } from "./dom.js";
+import { attempt, button, confirmLoss, count, decimal, el, fill, once, percent } from "./dom.js";
 import { picture, save, showBlob } from "./picture.js";
 
 /** @typedef {import("./types.js").Evaluation} Evaluation */
@@ -41,7 +41,7 @@ function matrix({ confusion_matrix: { labels, matrix } }) {
       const all = row.reduce((sum, one) => sum + one, 0) || 1;
       return el("tr", null, el("th", { scope: "row" }, labels[truth]), row.map((value) => {
         const cell = el("td", null, count(value), el("small", null, percent(value / all)));
-        cell.style.setProperty("--share", `${Math.round((value / all) * 60)}%`);
+        cell.style.setProperty("--share", `${Math.round((value / all) * 45)}%`);
         return cell;
       }));
     })));
@@ -86,28 +86,36 @@ async function wrong({ misclassified, confusion_matrix: { labels } }, job, signa
   let shown = 0;
   const more = button("Show more", () => show());
   const show = () => {
-    for (const one of misclassified.slice(shown, shown + SHOWN)) list.append(card(one, job, labels));
+    for (const one of misclassified.slice(shown, shown + SHOWN)) list.append(card(one, job, labels, () => void tell()));
     shown += SHOWN;
     more.hidden = shown >= misclassified.length;
   };
-  show();
   const version = el("p", { class: "hint" });
-  const now = await get(`datasets/${path(job.dataset)}`, signal).catch(() => null);
-  if (!now) version.textContent = "The dataset is gone, and its photos with it.";
-  else if (now.version !== job.dataset_version) fill(version, `The dataset has changed since (version ${now.version.slice(0, 12)}, this job's was ${job.dataset_version.slice(0, 12)}). `, el("a", { href: `#/train?dataset=${path(job.dataset)}` }, "Train on it as it is now"));
-  else version.textContent = "Relabelling or removing a photo makes a new version of the dataset; this evaluation stays as it is.";
+  const tell = async () => {
+    const now = await get(`datasets/${path(job.dataset)}`, signal).catch(() => null);
+    if (!now) version.textContent = "The dataset is gone, and its photos with it.";
+    else if (now.version !== job.dataset_version) fill(version, `The dataset has changed since (version ${now.version.slice(0, 12)}, this job's was ${job.dataset_version.slice(0, 12)}). `, el("a", { href: `#/train?dataset=${path(job.dataset)}` }, "Train on it as it is now"));
+    else version.textContent = "Relabelling or removing a photo makes a new version of the dataset; this evaluation stays as it is.";
+  };
+  show();
+  await tell();
   return el("section", { class: "panel", "aria-label": "Misclassified" },
     el("h2", null, misclassified.length === 0 ? "Nothing was told wrong" : `${count(misclassified.length)} told wrong, the surest first`),
     version, list, more);
 }
 
-/** @param {import("./types.js").Misclassified} one @param {Job} job @param {string[]} labels */
-function card(one, job, labels) {
+/** @param {import("./types.js").Misclassified} one @param {Job} job @param {string[]} labels @param {() => void} changed */
+function card(one, job, labels, changed) {
   const name = one.file_name ?? "no longer in the dataset";
   const image = el("div", { class: "view" }, one.file_name === null ? null : picture(`images/${path(one.image_id)}/thumbnail?size=400`, `${name}, a ${one.label}`));
   const messages = el("div", null);
   const image_url = `datasets/${path(job.dataset)}/images/${path(one.image_id)}`;
-  const done = (/** @type {string} */ text) => fill(actions, el("span", { class: "good" }, text));
+  const done = (/** @type {string} */ text) => {
+    const said = el("span", { class: "good", tabIndex: -1 }, text);
+    fill(actions, said);
+    said.focus();
+    changed();
+  };
   const relabel = () => attempt(messages, async () => {
     await send("PATCH", image_url, { label: one.predicted });
     done(`Now labelled ${one.predicted}.`);
@@ -119,7 +127,7 @@ function card(one, job, labels) {
       done("Removed.");
     });
   };
-  const why = button("Why?", () => void attempt(messages, () => explain(why, image, one, job)), { "aria-pressed": "false", "aria-label": `Why ${name}?`, hidden: !job.model_id });
+  const why = button("Why?", () => void once(why, messages, () => explain(why, image, one, job)), { "aria-pressed": "false", "aria-label": `Why ${name}?`, hidden: !job.model_id });
   const actions = el("div", { class: "actions" }, why,
     button(`Relabel ${one.predicted}`, relabel, { "aria-label": `Relabel ${name} as ${one.predicted}`, hidden: !labels.includes(one.predicted) }),
     button("Remove", remove, { class: "danger", "aria-label": `Remove ${name}` }));
@@ -135,7 +143,7 @@ async function explain(why, view, one, job) {
   const on = why.getAttribute("aria-pressed") !== "true";
   const photo = await (await request(`images/${path(one.image_id)}`)).blob();
   if (on) {
-    const answer = await request(`explain?model=${path(job.model_id ?? "")}`, { method: "POST", body: photo, headers: { "Content-Type": photo.type } });
+    const answer = await patiently(`explain?model=${path(job.model_id ?? "")}`, { method: "POST", body: photo, headers: { "Content-Type": photo.type } });
     await showBlob(image, await answer.blob());
   } else await showBlob(image, photo);
   why.setAttribute("aria-pressed", String(on));

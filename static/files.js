@@ -65,14 +65,19 @@ export async function sendAll(dataset, files, { split, label }, progress, signal
       ? [`datasets/${path(dataset)}/archive?${query}`, batch[0].file]
       : [`datasets/${path(dataset)}/images?${query}`, form(batch)];
     const report = await upload(url, body, (share) => progress((sent + share * size) / all, total), signal);
-    total.added += report.added;
-    total.duplicates += report.duplicates;
-    total.rejected.push(...report.rejected);
-    total.rejected_total += report.rejected_total;
+    addTo(total, report);
     sent += size;
     progress(sent / all, total);
   }
   return total;
+}
+
+/** @param {import("./types.js").UploadReport} total @param {import("./types.js").UploadReport} report */
+export function addTo(total, report) {
+  total.added += report.added;
+  total.duplicates += report.duplicates;
+  total.rejected.push(...report.rejected);
+  total.rejected_total += report.rejected_total;
 }
 
 /** @param {Found[]} files */

@@ -38,6 +38,8 @@ class Gallery {
     this.cursor = "";
     this.loading = false;
     this.round = 0;
+    /** One change after the other, each of what the last one left. */
+    this.turn = Promise.resolve();
     /** Where a range begins that Shift extends. @type {HTMLElement | null} */
     this.anchor = null;
 
@@ -66,6 +68,7 @@ class Gallery {
   }
 
   async reload() {
+    if (this.signal.aborted) return;
     this.round += 1;
     this.images.clear();
     this.anchor = null;
@@ -80,7 +83,7 @@ class Gallery {
     if (this.loading || this.cursor === null) return;
     this.loading = true;
     const { round } = this;
-    await attempt(this.messages, async () => {
+    const went = await attempt(this.messages, async () => {
       const query = new URLSearchParams({ limit: String(PAGE) });
       if (this.split.value) query.set("split", this.split.value);
       if (this.label.value) query.set("label", this.label.value);
@@ -94,7 +97,7 @@ class Gallery {
     if (round !== this.round) return;
     this.loading = false;
     // The observer tells only of changes: a page that did not fill the window calls for the next.
-    if (this.cursor !== null && this.end.getBoundingClientRect().top < innerHeight + 800) await this.more();
+    if (went && this.cursor !== null && this.end.isConnected && this.end.getBoundingClientRect().top < innerHeight + 800) await this.more();
   }
 
   /** @param {Image} image */
@@ -109,6 +112,7 @@ class Gallery {
 
   /** @param {HTMLElement} item @param {Image} image */
   describe(item, image) {
+    if (!this.images.has(item)) return;
     this.images.set(item, image);
     const text = `${image.label}, ${image.split}, ${image.file_name}`;
     item.setAttribute("aria-label", text);
@@ -204,9 +208,9 @@ class Gallery {
   }
 
   /** Relabels or moves. @param {{ label?: string, split?: string }} change */
-  async change(change) {
-    const same = (/** @type {Image} */ image) => (change.label ?? image.label) === image.label && (change.split ?? image.split) === image.split;
-    await this.each(this.targets().filter((item) => !same(/** @type {Image} */ (this.images.get(item)))), async (item, image) => {
+  change(change) {
+    const isOther = (/** @type {Image} */ image) => (change.label ?? image.label) !== image.label || (change.split ?? image.split) !== image.split;
+    return this.each(this.targets(), isOther, async (item, image) => {
       const now = await send("PATCH", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`, change);
       this.describe(item, now);
       const stays = (!this.split.value || now.split === this.split.value) && (!this.label.value || now.label === this.label.value);
@@ -219,26 +223,39 @@ class Gallery {
     if (items.length === 0) return;
     const one = items.length === 1 ? this.images.get(items[0])?.file_name : `${count(items.length)} images`;
     if (!(await confirmLoss(`Delete ${one} from ${this.dataset.name}?`, "Delete"))) return;
-    await this.each(items, async (item, image) => {
+    await this.each(items, () => true, async (item, image) => {
       await send("DELETE", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`);
       this.drop(item);
     });
   }
 
-  /** @param {HTMLElement[]} items @param {(item: HTMLElement, image: Image) => Promise<void>} work */
-  async each(items, work) {
-    if (items.length === 0) return;
-    const queue = [...items];
-    const after = this.items()[this.items().indexOf(items[0])];
-    const before = this.items().indexOf(after);
-    await attempt(this.messages, () => Promise.all(Array.from({ length: AT_ONCE }, async () => {
-      for (let item = queue.shift(); item; item = queue.shift()) await work(item, /** @type {Image} */ (this.images.get(item)));
-    })));
-    this.select(this.selected());
-    // What had the focus may be gone: its neighbour has it then, so that the keyboard goes on.
-    const left = this.items();
-    if (!this.focused() && left.length > 0) this.focus(left[Math.min(before, left.length - 1)]);
-    this.changed();
+  /**
+   * @param {HTMLElement[]} items
+   * @param {(image: Image) => boolean} wanted
+   * @param {(item: HTMLElement, image: Image) => Promise<void>} work
+   */
+  each(items, wanted, work) {
+    this.turn = this.turn.then(async () => {
+      const queue = items.flatMap((item) => {
+        const image = this.images.get(item);
+        return image && wanted(image) ? [{ item, image }] : [];
+      });
+      if (queue.length === 0) return;
+      const at = this.items().indexOf(queue[0].item);
+      await attempt(this.messages, async () => {
+        const workers = Array.from({ length: AT_ONCE }, async () => {
+          for (let next = queue.shift(); next; next = queue.shift()) await work(next.item, next.image);
+        });
+        const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
+        if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
+      });
+      this.select(this.selected());
+      // What had the focus may be gone: its neighbour has it then, so that the keyboard goes on.
+      const left = this.items();
+      if (document.activeElement === document.body && left.length > 0) this.focus(left[Math.min(at, left.length - 1)]);
+      this.changed();
+    });
+    return this.turn;
   }
 
   /** @param {HTMLElement} item */

@@ -20,7 +20,8 @@ export async function open(place, { parts: [name], signal }) {
   const [head, curvesPlace, judged, log] = [el("section", { class: "panel", "aria-label": "Status" }), el("section", { class: "panel", "aria-label": "Curves" }), el("div", { class: "page" }), logTail(url, signal)];
   const messages = el("div", null);
   const drawn = curves(curvesPlace);
-  fill(place, head, messages, curvesPlace, judged, facts(job), log.node);
+  const about = el("section", { class: "panel" });
+  fill(place, head, messages, curvesPlace, judged, about, log.node);
 
   const [title, now] = [el("div", { class: "stack" }), el("div", { class: "stack" })];
   fill(head, title, now);
@@ -33,6 +34,7 @@ export async function open(place, { parts: [name], signal }) {
       el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "no device yet"}${job.precision ? `, ${job.precision}` : ""}`),
       job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
     ]);
+    fillFor(about, [job.started_at, job.finished_at], () => facts(job));
     fill(now,
       progress(job),
       job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
@@ -41,10 +43,24 @@ export async function open(place, { parts: [name], signal }) {
   /** @type {Map<number, Epoch>} */
   const epochs = new Map();
   const loadEpochs = async () => {
-    for (const epoch of (await get(`${url}/metrics`, signal)).epochs) epochs.set(epoch.epoch, epoch);
-    drawn.show([...epochs.values()], job);
+    const { epochs: known } = await get(`${url}/metrics`, signal);
+    epochs.clear();
+    for (const epoch of known) epochs.set(epoch.epoch, epoch);
+    drawn.show(known, job);
+  };
+  let due = false;
+  /** Once a frame: a stream that begins tells all that was so far. */
+  const paint = () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      showHead();
+      drawn.show([...epochs.values()].sort((a, b) => a.epoch - b.epoch), job);
+    });
   };
   const judge = async () => {
+    if (job.status !== "succeeded") return;
     try {
       await evaluation(judged, await get(`${url}/evaluation`, signal), job, signal);
     } catch (error) {
@@ -59,13 +75,9 @@ export async function open(place, { parts: [name], signal }) {
     if (isOver(job)) return judge();
     await followJob(job, (now, kind, data) => {
       job = now;
-      showHead();
-      if (kind === "epoch") {
-        epochs.set(data.epoch, data);
-        // The best epoch comes with the job's next status; until then it is told from the losses.
-        drawn.show([...epochs.values()].sort((a, b) => a.epoch - b.epoch), job);
-      }
-      if (kind !== "progress") void log.load();
+      if (kind === "epoch") epochs.set(data.epoch, data);
+      if (kind !== "progress") void attempt(messages, () => log.load());
+      paint();
     }, signal);
     if (signal.aborted) return;
     await Promise.all([loadEpochs(), log.load()]);
@@ -128,14 +140,30 @@ function facts(job) {
   const params = Object.entries(job.params).filter(([, value]) => value !== null);
   /** @type {[string, any][]} */
   const rows = [...params.map(([key, value]) => /** @type {[string, any]} */ ([words(key), String(value)])), ["dataset version", job.dataset_version], ["asked for", time(job.created_at)], ["started", time(job.started_at)], ["ended", time(job.finished_at)]];
-  return el("section", { class: "panel" }, el("h2", null, "Parameters"), el("dl", { class: "facts" }, rows.map(([key, value]) => [el("dt", null, key), el("dd", null, value)])));
+  return [el("h2", null, "Parameters"), el("dl", { class: "facts" }, rows.map(([key, value]) => [el("dt", null, key), el("dd", null, value)]))];
 }
 
 /** The end of the trainer's log. @param {string} url @param {AbortSignal} signal */
 function logTail(url, signal) {
   const text = el("pre", { class: "log", tabIndex: 0, "aria-label": "Log" });
-  const node = el("section", { class: "panel" }, el("div", { class: "row apart" }, el("h2", null, "Log"), button("Read again", () => void load())), text);
+  /** @type {HTMLElement} */
+  const node = el("section", { class: "panel" }, el("div", { class: "row apart" }, el("h2", null, "Log"), button("Read again", () => void attempt(node, load))), text);
+  /** Whether it is being read, and is to be read once more after that. */
+  let [reading, again] = [false, false];
   const load = async () => {
+    again = true;
+    if (reading) return;
+    reading = true;
+    try {
+      while (again) {
+        again = false;
+        await read();
+      }
+    } finally {
+      reading = false;
+    }
+  };
+  const read = async () => {
     const lines = (await (await request(`${url}/log`, { signal })).text()).trimEnd().split("\n");
     const atEnd = text.scrollHeight - text.scrollTop - text.clientHeight < 30;
     text.textContent = (lines.length > TAIL ? `… ${lines.length - TAIL} earlier lines\n` : "") + lines.slice(-TAIL).join("\n");

@@ -22,7 +22,9 @@ export const badge = ({ status }) => el("span", { class: `badge ${status}` }, st
 export async function followJob(job, take, signal) {
   const speed = new Speed();
   await follow(`jobs/${path(job.id)}/events`, (kind, data) => {
-    if (kind === "status") job = { ...data, progress: isOver(data) ? data.progress : (data.progress ?? job.progress) };
+    // Each status is of its own time: an earlier one than the last epoch's knows of no best.
+    if (kind === "status") job = { ...data, best: data.best ?? job.best, progress: isOver(data) ? data.progress : (data.progress ?? job.progress) };
+    if (kind === "epoch" && !(data.val_loss >= (job.best?.val_loss ?? Infinity))) job = { ...job, best: data };
     if (kind === "progress") job = speed.in({ ...job, progress: data });
     take(job, kind, data);
   }, async () => {
@@ -89,16 +91,26 @@ export function progress({ status, progress: at, name }) {
  */
 export function controls(job, messages, changed) {
   const ask = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
+  /** The trainer ends within a batch; until then the button says so. @param {HTMLButtonElement} control @param {string} action @param {string} meanwhile */
+  const askOnce = async (control, action, meanwhile) => {
+    const { textContent: word } = control;
+    control.disabled = true;
+    control.textContent = meanwhile;
+    if (await ask(action)()) return;
+    control.disabled = false;
+    control.textContent = word;
+  };
   const remove = async () => {
     const sure = await confirmLoss(`Delete ${job.name}, its curves, its evaluation and its log? ${job.model_id ? "Its model stays." : "It has made no model: what it learned is lost."}`, "Delete");
     if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
   };
-  const cancel = async () => {
-    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await ask("cancel")();
-  };
+  const stop = button("Stop", () => void askOnce(stop, "stop", "Stopping …"), { title: "Finish now: evaluate and keep the best epoch so far" });
+  const cancel = button("Cancel", async () => {
+    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await askOnce(cancel, "cancel", "Cancelling …");
+  }, { class: "danger" });
   return el("div", { class: "actions" },
-    job.status === "running" && button("Stop", ask("stop"), { title: "Finish now: evaluate and keep the best epoch so far" }),
-    !isOver(job) && button("Cancel", cancel, { class: "danger" }),
+    job.status === "running" && stop,
+    !isOver(job) && cancel,
     ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", ask("resume"), { title: "Go on from the last completed epoch" }),
     isOver(job) && button("Delete", remove, { class: "danger", "aria-label": `Delete ${job.name}` }));
 }

@@ -20,11 +20,18 @@ export async function open(place, { signal }) {
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
-    for (const control of place.querySelectorAll("button")) control.disabled = true;
+    const { activeElement: pushed } = document;
+    const enable = (/** @type {boolean} */ on) => {
+      for (const control of place.querySelectorAll("button")) control.disabled = !on;
+    };
+    enable(false);
     try {
       await send("PUT", "models/current", { model });
-    } finally {
       await show();
+      const name = pushed?.getAttribute("aria-label");
+      /** @type {HTMLElement | null} */ (name ? place.querySelector(`[aria-label="${CSS.escape(name)}"]`) : place.querySelector("button"))?.focus();
+    } finally {
+      enable(true);
     }
   });
   await show();
@@ -52,7 +59,7 @@ function table(place, models, messages, choose, changed) {
   const rows = models.map((model) => {
     const remove = async () => {
       const sure = await confirmLoss(`Delete the model ${model.name}? Its job stays, but it can't be asked any more.`, "Delete");
-      if (sure && (await attempt(messages, () => send("DELETE", `models/${path(model.id)}`)))) await changed();
+      if (sure) await attempt(messages, () => send("DELETE", `models/${path(model.id)}`).then(changed));
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
     return el("tr", null,

@@ -3,22 +3,22 @@
 import { hasToken, request } from "./api.js";
 import { el } from "./dom.js";
 
-/** @type {WeakMap<Element, string>} */
+/** A path of the server's, or bytes. @type {WeakMap<Element, string | Blob>} */
 const wanted = new WeakMap();
 
 const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    const path = wanted.get(target);
-    if (!isIntersecting || path === undefined) continue;
+    const source = wanted.get(target);
+    if (!isIntersecting || source === undefined) continue;
     seen.unobserve(target);
-    void show(/** @type {HTMLImageElement} */ (target), path);
+    void show(/** @type {HTMLImageElement} */ (target), source);
   }
 }, { rootMargin: "300px" });
 
-/** @param {HTMLImageElement} image @param {string} path */
-async function show(image, path) {
+/** @param {HTMLImageElement} image @param {string | Blob} source */
+async function show(image, source) {
   try {
-    await showBlob(image, await (await request(path)).blob());
+    await showBlob(image, source instanceof Blob ? source : await (await request(source)).blob());
   } catch (error) {
     image.alt = `${image.alt} (${error instanceof Error ? error.message : error})`;
   }
@@ -37,15 +37,15 @@ export async function showBlob(image, blob) {
 }
 
 /**
- * A picture that is loaded when it comes into view.
+ * A picture that is loaded, or decoded, when it comes into view.
  *
- * @param {string} path
+ * @param {string | Blob} source
  * @param {string} alt
  */
-export function picture(path, alt) {
-  if (!hasToken()) return el("img", { loading: "lazy", decoding: "async", src: path, alt });
+export function picture(source, alt) {
+  if (typeof source === "string" && !hasToken()) return el("img", { loading: "lazy", decoding: "async", src: source, alt });
   const image = el("img", { alt });
-  wanted.set(image, path);
+  wanted.set(image, source);
   seen.observe(image);
   return image;
 }

@@ -5,8 +5,8 @@
 
 import { all, get, patiently, path } from "./api.js";
 import { photograph } from "./camera.js";
-import { button, decimal, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
-import { showBlob } from "./picture.js";
+import { button, decimal, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
+import { picture, showBlob } from "./picture.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Model} Model */
@@ -17,6 +17,8 @@ const AT_ONCE = 4;
 const models = { first: "", second: "" };
 /** @type {Photo[]} newest first */
 let photos = [];
+/** Shows them on the page that is open. */
+let show = () => {};
 /** @type {(() => Promise<void>)[]} */
 const waiting = [];
 let working = 0;
@@ -26,20 +28,18 @@ export async function open(place, { signal }) {
   const list = el("ul", { class: "photos", "aria-label": "Photos" });
   const empty = el("p", { class: "soft" }, "Nothing yet. A photo of a cat or a dog is all that it takes.");
   const clear = button("Clear all", () => {
+    for (const photo of photos) photo.leave();
     photos = [];
     show();
   });
-  const show = () => {
+  show = () => {
     fill(list, photos.map((photo) => photo.node));
     empty.hidden = photos.length > 0;
     clear.hidden = photos.length === 0;
   };
   /** @param {Iterable<File>} files */
   const add = (files) => {
-    photos = [...Array.from(files, (file) => new Photo(file, (gone) => {
-      photos = photos.filter((photo) => photo !== gone);
-      show();
-    })), ...photos];
+    photos = [...Array.from(files, (file) => new Photo(file)), ...photos];
     show();
   };
 
@@ -69,16 +69,7 @@ function dropZone(add) {
       el("label", { class: "button primary" }, "Choose photos", input),
       button("Take a photo", () => void photograph().then((file) => file && add([file])))),
     el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. They go to this server and are not kept."));
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    add(event.dataTransfer?.files ?? []);
-  });
+  droppable(zone, (data) => add(data.files));
   return zone;
 }
 
@@ -108,30 +99,49 @@ async function offerModels(bar, signal) {
 
 /** One photo and its card. */
 class Photo {
-  /** @param {File} file @param {(gone: Photo) => void} drop */
-  constructor(file, drop) {
+  /** @param {File} file */
+  constructor(file) {
     this.file = file;
     this.round = 0;
     /** Name of the model that answered where none was named. */
     this.answeredBy = "";
-    this.picture = el("img", { alt: `Photo ${file.name}` });
+    this.picture = picture(file, `Photo ${file.name}`);
+    /** Whether the heat map lies over it. */
+    this.explained = false;
     this.words = el("div", { class: "words" });
     this.node = el("li", { class: "panel photo" }, el("div", { class: "view" }, this.picture), this.words);
-    this.drop = () => drop(this);
-    void showBlob(this.picture, file);
     this.ask();
+  }
+
+  /** What is under way for it no longer counts. */
+  leave() {
+    this.round += 1;
+  }
+
+  remove() {
+    this.leave();
+    photos = photos.filter((photo) => photo !== this);
+    show();
+  }
+
+  /** Shows the photo itself again. */
+  uncover() {
+    if (!this.explained) return;
+    this.explained = false;
+    this.picture.alt = `Photo ${this.file.name}`;
+    void showBlob(this.picture, this.file);
   }
 
   /** Asks the chosen models; an answer to an earlier question no longer counts. */
   ask() {
-    this.round += 1;
-    const round = this.round;
-    const answers = el("div", { class: "stack", "aria-live": "polite" }, el("p", { class: "soft" }, "Looking …"));
-    this.answers = answers;
+    this.leave();
+    this.uncover();
+    const { round } = this;
+    const answers = el("div", { class: "stack" }, el("p", { class: "soft" }, "Looking …"));
     fill(this.words,
       el("div", { class: "row apart" },
         el("span", { class: "name", title: this.file.name }, this.file.name),
-        button("Remove", this.drop, { class: "link", "aria-label": `Remove ${this.file.name}` })),
+        button("Remove", () => this.remove(), { class: "link", "aria-label": `Remove ${this.file.name}` })),
       answers);
     const chosen = models.second === "" || models.second === models.first ? [models.first] : [models.first, models.second];
     enqueue(async () => {
@@ -164,6 +174,7 @@ class Photo {
 
   /** @param {Answer} answer @param {string} model */
   verdict({ predictions: [told], model: by, timing_ms: timing }, model) {
+    say(`${this.file.name}: ${told.label}, ${percent(told.probability)}`);
     const why = button("Why?", () => void this.explain(why, model), { "aria-pressed": "false", title: "Show what in the photo speaks for the label (Grad-CAM)" });
     return el("div", { class: "verdict" },
       el("div", { class: "row apart" },
@@ -177,16 +188,17 @@ class Photo {
   async explain(why, model) {
     const on = why.getAttribute("aria-pressed") !== "true";
     for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", "false");
-    if (!on) {
-      this.picture.alt = `Photo ${this.file.name}`;
-      return showBlob(this.picture, this.file);
-    }
+    if (!on) return this.uncover();
+    const { round } = this;
     why.disabled = true;
     try {
       const response = await patiently(`explain${query(model)}`, this.body());
-      await showBlob(this.picture, await response.blob());
+      const map = await response.blob();
+      if (round !== this.round) return;
+      await showBlob(this.picture, map);
+      this.explained = true;
       this.picture.alt = `${this.file.name} under the heat map of its label, ${response.headers.get("X-Label")}`;
-      why.setAttribute("aria-pressed", "true");
+      for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", String(other === why));
     } catch (error) {
       if (!isAbort(error)) this.words.append(notice(error));
     } finally {

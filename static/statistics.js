@@ -7,10 +7,11 @@ import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Statistics} Statistics */
 
-/** @param {HTMLElement} place @param {import("./types.js").Dataset} dataset @param {AbortSignal} signal */
-export async function statistics(place, dataset, signal) {
+/** @param {HTMLElement} place @param {import("./types.js").Dataset} dataset @param {AbortSignal} signal @param {() => boolean} isStale */
+export async function statistics(place, dataset, signal, isStale) {
   /** @type {Statistics} */
   const numbers = await get(`datasets/${path(dataset.id)}/statistics`, signal);
+  if (isStale()) return;
   fill(place,
     el("h2", null, "What is in it"),
     el("p", { class: "soft" }, `${count(numbers.images)} images, ${bytes(numbers.bytes)}. ${balance(numbers)}`),

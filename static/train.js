@@ -1,7 +1,7 @@
 /** Train: what to train on and how, and the queue. */
 
 import { all, get, path, pause, send } from "./api.js";
-import { attempt, button, el, field, fill, select, time, words } from "./dom.js";
+import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
 import { controls, fillFor, progress, Speed, standing } from "./live.js";
 import { weights } from "./weights.js";
 
@@ -53,21 +53,27 @@ async function compose(place, started, signal) {
   const more = el("div", null);
   /** @type {Record<string, () => unknown>} */
   let read = {};
+  /** Aborted when another recipe is chosen. */
+  let other = new AbortController();
   const show = () => {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
     const ofDataset = heads.filter((job) => job.dataset === draft.dataset);
     read = fields(params, recipe, ofDataset);
     fill(more);
-    if (recipe.recipe.startsWith("vgg16")) void weights(more, signal);
+    other.abort();
+    other = new AbortController();
+    const shown = AbortSignal.any([signal, other.signal]);
+    if (recipe.recipe.startsWith("vgg16")) void attempt(more, () => weights(more, shown));
   };
   const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary }) => el("label", { class: "choice" },
     el("input", { type: "radio", name: "recipe", value: recipe, checked: recipe === draft.recipe, onchange: () => {
       draft.recipe = recipe;
       show();
     } }), el("b", null, recipe), el("p", null, summary))));
+  const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
   const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
-    await attempt(form, async () => {
+    await once(submit, form, async () => {
       const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);
       await send("POST", "jobs", { recipe: draft.recipe, dataset: draft.dataset, name: draft.name.trim() || undefined, params: Object.fromEntries(given) });
       draft.name = name.value = "";
@@ -76,7 +82,7 @@ async function compose(place, started, signal) {
   } },
     el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Of the job, and of the model it makes.")),
     choices, params, more,
-    el("div", null, button("Start training", () => {}, { type: "submit", class: "primary" })));
+    el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);
   show();
 }
@@ -131,9 +137,10 @@ class Queue {
     this.messages = el("div", null);
     this.list = el("div", { class: "stack" });
     this.more = el("p", { class: "hint", hidden: true }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.");
+    this.none = el("p", { class: "soft", hidden: true }, "None yet. Training runs in the background; this page can be closed meanwhile.");
     /** @type {Map<string, { node: HTMLElement, paint: (job: Job) => void }>} */
     this.rows = new Map();
-    fill(place, el("h2", null, "Jobs"), this.messages, this.list, this.more);
+    fill(place, el("h2", null, "Jobs"), this.messages, this.none, this.list, this.more);
   }
 
   async watch() {
@@ -147,11 +154,18 @@ class Queue {
 
   async show() {
     const { items, next_cursor: more } = await get("jobs?limit=50", this.signal);
-    const rows = items.map((/** @type {Job} */ job) => this.rows.get(job.id) ?? this.row(job));
-    this.rows = new Map(items.map((/** @type {Job} */ { id }, /** @type {number} */ index) => [id, rows[index]]));
-    fillFor(this.list, [...this.rows.keys()], () => (rows.length > 0 ? rows.map((/** @type {any} */ { node }) => node)
-      : el("p", { class: "soft" }, "None yet. Training runs in the background; this page can be closed meanwhile.")));
-    for (const [index, job] of items.entries()) rows[index].paint(job);
+    const before = this.rows;
+    this.rows = new Map(items.map((/** @type {Job} */ job) => [job.id, before.get(job.id) ?? this.row(job)]));
+    // Only what is new moves: a row that is moved would lose the focus.
+    for (const [id, { node }] of before) if (!this.rows.has(id)) node.remove();
+    /** @type {Element | null} */
+    let next = this.list.firstElementChild;
+    for (const { node } of this.rows.values()) {
+      if (node === next) next = node.nextElementSibling;
+      else this.list.insertBefore(node, next);
+    }
+    for (const job of items) this.rows.get(job.id)?.paint(job);
+    this.none.hidden = items.length > 0;
     this.more.hidden = !more;
   }
 
@@ -165,7 +179,7 @@ class Queue {
     const speed = new Speed();
     const paint = (/** @type {Job} */ now) => {
       fillFor(stands, [now.status, now.best], () => standing(now));
-      fillFor(asks, now.status, () => controls(now, this.messages, () => void this.show()));
+      fillFor(asks, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
       fill(rest, progress(speed.in(now)), now.error && el("p", { class: "bad" }, now.error.detail));
     };
     return { node, paint };

@@ -1,9 +1,21 @@
 /** Files, folders and archives on their way into a dataset. */
 
-import { button, count, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
-import { dropped, picked, sendAll } from "./files.js";
+import { Problem } from "./api.js";
+import { button, count, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
+import { addTo, dropped, picked, sendAll } from "./files.js";
 
 /** @typedef {import("./types.js").UploadReport} Report */
+
+/** By dataset, newest first: they go on while other pages are looked at. @type {Map<string, Upload[]>} */
+const known = new Map();
+
+/** One upload after the other. */
+let turn = Promise.resolve();
+let underWay = 0;
+
+window.addEventListener("beforeunload", (event) => {
+  if (underWay > 0) event.preventDefault();
+});
 
 /**
  * Where to drop photos, and what became of each upload.
@@ -14,9 +26,13 @@ import { dropped, picked, sendAll } from "./files.js";
 export function uploads(dataset, done) {
   const split = select([["auto", "from folders, else 70/15/15"], "train", "validation", "test"], { value: "auto" });
   const label = select([["", "from folders or file names"], ...dataset.classes], { value: "" });
-  const list = el("div", { class: "stack", "aria-live": "polite" });
-  /** One upload after the other. */
-  let turn = Promise.resolve();
+  const list = el("div", { class: "stack" });
+  const mine = known.get(dataset.id) ?? [];
+  known.set(dataset.id, mine);
+  for (const upload of mine) {
+    upload.done = done;
+    list.append(upload.node);
+  }
   /** @param {import("./files.js").Found[]} found */
   const add = (found) => {
     if (found.length === 0) {
@@ -24,8 +40,9 @@ export function uploads(dataset, done) {
       return;
     }
     const upload = new Upload(dataset, found, { split: split.value, label: label.value }, done);
+    mine.unshift(upload);
     list.prepend(upload.node);
-    turn = turn.then(() => upload.run());
+    upload.queue();
   };
   /** @param {string} text @param {Record<string, any>} properties */
   const picker = (text, properties) => {
@@ -44,16 +61,7 @@ export function uploads(dataset, done) {
       picker("Choose photos or an archive", { accept: "image/*,.zip,.tar,.gz,.tgz" })),
     el("p", { class: "hint" }, `Folders tell the class: ${first}/…, ${second}/…, or train/${first}/…; so do names like ${first}.0.jpg. A photo that is there already is not added twice.`),
     el("div", { class: "row" }, field("Split", split), field("Class", label)));
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    if (event.dataTransfer) void dropped(event.dataTransfer).then(add, (error) => list.prepend(notice(error)));
-  });
+  droppable(zone, (data) => void dropped(data).then(add, (error) => list.prepend(notice(error))));
   return el("div", { class: "stack" }, zone, list);
 }
 
@@ -66,7 +74,6 @@ class Upload {
    * @param {() => void} done
    */
   constructor(dataset, files, options, done) {
-    Object.assign(this, { dataset, files, options, done });
     this.dataset = dataset;
     this.files = files;
     this.options = options;
@@ -83,21 +90,30 @@ class Upload {
       el("div", { class: "row apart" }, el("b", null, this.title), this.text, this.cancel), this.bar, this.below);
   }
 
-  async run() {
+  /** Runs when those before it have. */
+  queue() {
     this.leave = new AbortController();
     this.cancel.hidden = false;
     this.bar.hidden = false;
+    this.text.textContent = "waiting";
     fill(this.below);
+    underWay += 1;
+    turn = turn.then(() => this.run()).finally(() => (underWay -= 1));
+  }
+
+  async run() {
     try {
       this.report = await sendAll(this.dataset.id, this.files, this.options, (share, report) => {
-        this.report = { ...report };
+        this.report = { ...report, rejected: [...report.rejected] };
         this.bar.value = share;
         this.text.textContent = share < 1 ? percent(share) : "the server checks them …";
       }, this.leave.signal);
     } catch (error) {
       const cancelled = isAbort(error);
+      // An archive that broke off says what was read of it before.
+      if (error instanceof Problem && error.members?.added !== undefined) addTo(this.report, error.members);
       fill(this.below, cancelled ? el("p", { class: "soft" }, "Cancelled. What had been added stays.") : notice(error));
-      this.below.append(button("Try again", () => void this.run()));
+      this.below.append(button("Try again", () => this.queue()));
     }
     this.bar.hidden = true;
     this.cancel.hidden = true;
@@ -109,6 +125,7 @@ class Upload {
   tell() {
     const { added, duplicates, rejected, rejected_total: turnedAway } = this.report;
     this.text.textContent = `${count(added)} added, ${count(duplicates)} there already, ${count(turnedAway)} rejected`;
+    say(`${this.title}: ${this.text.textContent}`);
     if (turnedAway === 0) return;
     const rows = rejected.map(({ file, detail }) => el("tr", null, el("th", { scope: "row" }, file), el("td", null, detail)));
     const more = turnedAway > rejected.length ? el("p", { class: "soft" }, `… and ${count(turnedAway - rejected.length)} more`) : null;

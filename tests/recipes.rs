@@ -64,7 +64,12 @@ async fn augmentation_and_dropout_are_drawn_the_same_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
     server.pets(TRAIN).await;
-    assert_survives(&server, "augmented_cnn", &params(json!({ "learning_rate_schedule": "cosine" }))).await;
+    assert_survives(
+        &server,
+        "augmented_cnn",
+        &params(json!({ "learning_rate_schedule": "cosine" })),
+    )
+    .await;
 }
 
 #[tokio::test]

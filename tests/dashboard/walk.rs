@@ -85,7 +85,9 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
     };
     let before = shown().await;
     let filter = |label: &str, value: &str| {
-        let path = format!("//section[@aria-label='Images']//label[.='{label}']/following-sibling::select/option[@value='{value}']");
+        let path = format!(
+            "//section[@aria-label='Images']//label[.='{label}']/following-sibling::select/option[@value='{value}']"
+        );
         async move { browser.see(&path).await.click().await.unwrap() }
     };
     filter("Split", "train").await;
