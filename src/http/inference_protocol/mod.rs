@@ -62,7 +62,7 @@ impl Target {
 
     async fn find(&self, state: &App) -> Result<Model, Problem> {
         Ok(match self.name()? {
-            "current" => state.registry.current().await?.0,
+            "current" => state.registry.current().await?.model,
             name => state.registry.find(name).await?,
         })
     }
