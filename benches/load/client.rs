@@ -1,4 +1,4 @@
-//! The photos, and one prediction over HTTP.
+//! The photos, one prediction over HTTP, and what else is asked of the server.
 
 use std::{
     fs,
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use reqwest::{StatusCode, header};
+use reqwest::{Method, StatusCode, header};
+use serde_json::Value;
 
 /// After so long a request counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,6 +80,23 @@ impl Client {
             (StatusCode::TOO_MANY_REQUESTS, _) => Fate::Refused,
             _ => Fate::Failed,
         }
+    }
+
+    /// Asks anything else of the API and reads the JSON of its answer, if it has any.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let mut request = self.0.http.request(method, format!("{}{path}", self.0.base));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let (status, body) = (answer.status(), answer.bytes().await?);
+        anyhow::ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? })
     }
 
     /// Bytes of the server that lie in RAM, as its metrics say.

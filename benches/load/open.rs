@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::{Client, Fate},
@@ -14,13 +15,36 @@ use crate::{
 
 /// `rate` requests a second for so long, and then until the last has its answer.
 pub(crate) async fn run(client: &Client, rate: f64, length: Duration) -> anyhow::Result<Outcome> {
+    let waited = async {
+        sleep(length).await;
+        Ok(())
+    };
+    Ok(during(client, rate, waited).await?.0)
+}
+
+/// `rate` requests a second while `work` is done, and what both came to.
+pub(crate) async fn during<T>(
+    client: &Client,
+    rate: f64,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(Outcome, T)> {
+    let stop = CancellationToken::new();
+    let work = async {
+        let _stop = stop.clone().drop_guard();
+        work.await
+    };
+    tokio::try_join!(arrivals(client, rate, &stop), work)
+}
+
+async fn arrivals(client: &Client, rate: f64, stop: &CancellationToken) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
-    let count = (rate * length.as_secs_f64()).ceil().max(1.0) as u64;
     let mut outcome = Outcome::new()?;
     let mut under_way = JoinSet::<(Fate, Duration)>::new();
-    for index in 0..count {
+    for index in 0_u64.. {
         let due = begun + Duration::from_secs_f64(index as f64 / rate);
-        sleep_until(due).await;
+        if stop.run_until_cancelled(sleep_until(due)).await.is_none() {
+            break;
+        }
         let client = client.clone();
         // From when it was due, not from when it left: a late start is part of the wait.
         under_way.spawn(async move { (client.predict().await, due.elapsed()) });
@@ -58,7 +82,7 @@ pub(crate) async fn soak(client: &Client, rate: f64, length: Duration) -> anyhow
         }
     };
     println!("{}", report::soak_row(begun.elapsed(), client.resident_bytes().await?));
-    println!("\n{}", report::OPEN);
-    println!("{}", report::open_row(crate::SOAK_SHARE, rate, &outcome));
+    println!("\n{}", report::STEADY);
+    println!("{}", report::steady_row("soak", rate, &outcome));
     Ok(())
 }

@@ -17,12 +17,18 @@ pub(crate) const OPEN: &str = "\
 pub(crate) const SOAK: &str = "\
 | after s | resident MiB |
 |---:|---:|";
+pub(crate) const SWAPS: &str = "\
+| swaps | after s | resident MiB |
+|---:|---:|---:|";
+pub(crate) const STEADY: &str = "\
+| | offered a second | accepted a second | 429 | p50 ms | p95 ms | p99 ms | failed |
+|---|---:|---:|---:|---:|---:|---:|---:|";
 
 /// Latencies of the answers, in microseconds, and what had none.
 pub(crate) struct Outcome {
     pub(crate) accepted: Histogram<u64>,
     refused: Histogram<u64>,
-    failed: u64,
+    pub(crate) failed: u64,
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
 }
@@ -98,8 +104,31 @@ pub(crate) fn open_row(share: f64, rate: f64, outcome: &Outcome) -> String {
     )
 }
 
+pub(crate) fn steady_row(when: &str, rate: f64, outcome: &Outcome) -> String {
+    format!(
+        "| {when} | {rate:.1} | {:.1} | {:.1} % | {} | {} |",
+        outcome.throughput(),
+        outcome.refused_share() * 100.0,
+        quantiles(&outcome.accepted),
+        outcome.failed,
+    )
+}
+
+pub(crate) fn ratio_of_p99s(idle: &Outcome, training: &Outcome) -> String {
+    let [idle, training] = [idle, training].map(|it| it.accepted.value_at_quantile(0.99) as f64);
+    format!("p99 while training, of that when idle: {:.2}", training / idle)
+}
+
 pub(crate) fn soak_row(after: Duration, bytes: f64) -> String {
-    format!("| {:.0} | {:.1} |", after.as_secs_f64(), bytes / f64::from(1 << 20))
+    format!("| {:.0} | {} |", after.as_secs_f64(), mebibytes(bytes))
+}
+
+pub(crate) fn swaps_row(swaps: u32, after: Duration, bytes: f64) -> String {
+    format!("| {swaps} | {:.0} | {} |", after.as_secs_f64(), mebibytes(bytes))
+}
+
+fn mebibytes(bytes: f64) -> String {
+    format!("{:.1}", bytes / f64::from(1 << 20))
 }
 
 pub(crate) fn of_photos(photos: &[Bytes]) -> String {

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -17,10 +17,17 @@ pub async fn require_token(
     next: Next,
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
-        return match from_elsewhere(request.headers(), state.config.allow_anonymous) {
-            Some(problem) => problem.into_response(),
-            None => next.run(request).await,
-        };
+        let foreign =
+            from_elsewhere(request.uri(), request.headers(), state.config.allow_anonymous);
+        if foreign {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "a server without a token answers no page of another site; set PAWPRINT_API_TOKEN",
+            )
+            .into_response();
+        }
+        return next.run(request).await;
     };
     let presented = request
         .headers()
@@ -42,47 +49,80 @@ pub async fn require_token(
 /// Without a token, anything that can reach the server may use it: also a page of some other site
 /// in a browser on this machine, or one that had its own name resolve to this address. A request
 /// that such a page made says so.
-fn from_elsewhere(headers: &HeaderMap, allow_anonymous: bool) -> Option<Problem> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST)?;
+fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool {
+    let Some(hosts) = hosts(uri, headers) else { return true };
+    let known = allow_anonymous || hosts.iter().all(|host| is_this_machine(host));
+    let own = headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        origin.is_some_and(|(_, origin)| hosts.iter().all(|host| host.eq_ignore_ascii_case(origin)))
+    });
+    !known || !own
+}
+
+/// Whom a request is for, each way it says so: HTTP/2 has that in its URI (`:authority`), HTTP/1.1
+/// in `Host`, and a proxy between the two may leave both. Nothing where it can't be read.
+fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Vec<&'a str>> {
+    let authority = uri.authority().map(|authority| Some(authority.as_str()));
+    let named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+    authority.into_iter().chain(named).collect()
+}
+
+/// Whether no name server was asked for `host`, which may end in a port.
+fn is_this_machine(host: &str) -> bool {
     let name = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
     let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    let known = is_address || name.eq_ignore_ascii_case("localhost") || allow_anonymous;
-    let own = text(header::ORIGIN).is_none_or(|origin| {
-        origin.split_once("://").is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host))
-    });
-    (!known || !own).then(|| {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross_site",
-            "a server without a token answers no page of another site; set PAWPRINT_API_TOKEN",
-        )
-    })
+    is_address || name.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OURS: [&str; 5] =
+        ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "[::1]"];
+
+    /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
+    #[track_caller]
     fn refused(host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        from_elsewhere(&headers, false).is_some()
+        let uri = format!("http://{host}/jobs").parse().unwrap();
+        let by_authority = from_elsewhere(&uri, &headers, false);
+        headers.insert(header::HOST, host.parse().unwrap());
+        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, false);
+        assert_eq!(by_host, by_authority, "{host} {origin:?}");
+        by_host
     }
 
     #[test]
     fn pages_of_other_sites_are_refused_and_our_own_are_not() {
-        for host in ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "[::1]"] {
+        for host in OURS {
             assert!(!refused(host, None), "{host}");
             assert!(!refused(host, Some(&format!("http://{host}"))), "{host}");
             assert!(refused(host, Some("http://example.org")), "{host}");
             assert!(refused(host, Some("null")), "{host}");
         }
         assert!(refused("example.org:8080", None));
+        assert!(refused("example.org:8080", Some("http://example.org:8080")));
+    }
+
+    #[test]
+    fn a_request_for_two_hosts_must_be_ours_by_both() {
+        for (authority, host) in [("localhost", "example.org"), ("example.org", "localhost")] {
+            let uri = format!("http://{authority}/").parse().unwrap();
+            let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+            assert!(from_elsewhere(&uri, &headers, false));
+        }
+    }
+
+    #[test]
+    fn a_host_that_can_not_be_read_is_nobodys() {
+        let host = header::HeaderValue::from_bytes(b"local\xFFhost").unwrap();
+        let headers = HeaderMap::from_iter([(header::HOST, host)]);
+        assert!(from_elsewhere(&Uri::from_static("/"), &headers, false));
     }
 }

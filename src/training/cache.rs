@@ -6,9 +6,9 @@
 //! time; one fills it while the others wait.
 //!
 //! ```text
-//! cache/180x180-v1.records   slot i is bytes i·97,200 to (i+1)·97,200
-//! cache/180x180-v1.index     SHA-256 of the image in slot i, 32 bytes each
-//! cache/180x180-v1.lock      held while filling
+//! cache/180x180-v2.records   slot i is bytes i·97,200 to (i+1)·97,200
+//! cache/180x180-v2.index     SHA-256 of the image in slot i, 32 bytes each
+//! cache/180x180-v2.lock      held while filling
 //! ```
 //!
 //! Records are synced before their hash is written, so that a hash never points at half a record.

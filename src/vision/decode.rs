@@ -119,9 +119,27 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Info, DecodeError> {
             (width, height, orientation_of(&mut decoder))
         };
         limits.check(width, height)?;
-        let (width, height) = if turns(orientation) { (height, width) } else { (width, height) };
+        let (width, height) = stored(width, height, orientation);
         Ok(Info { format, width, height })
     })
+}
+
+/// Pixels as a decoder gives them.
+pub(super) struct Photo {
+    pub(super) image: RgbImage,
+    /// Its pixels across and down; where that is not whole, the rest of the last column or row of
+    /// `image` is not of the photo.
+    pub(super) size: (f64, f64),
+    /// How it is to be turned.
+    pub(super) orientation: Orientation,
+}
+
+impl Photo {
+    /// One of which every pixel was decoded.
+    pub(super) fn whole(image: RgbImage, orientation: Orientation) -> Self {
+        let size = (image.width().into(), image.height().into());
+        Self { image, size, orientation }
+    }
 }
 
 /// Decodes an image to upright 8-bit RGB, `[height, width, 3]`. What it says of its size is held
@@ -130,28 +148,41 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Info, DecodeError> {
 /// # Errors
 /// No image, one above the limits, or one that can't be decoded to its last pixel.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
+    decode_photo(bytes, limits, None).map(|photo| turned(photo.image, photo.orientation))
+}
+
+/// As [`decode`], but not turned, and perhaps of fewer pixels, where it is said of how many there
+/// must be at `least`, across and down when it is upright.
+pub(super) fn decode_photo(
+    bytes: &[u8],
+    limits: &Limits,
+    least: Option<(u32, u32)>,
+) -> Result<Photo, DecodeError> {
     let format = Format::sniff(bytes)?;
     guarded(|| {
-        let (image, orientation) = if format == Format::Jpeg {
-            jpeg::decode(bytes, limits)?
-        } else {
-            let mut decoder = open(bytes, format, limits)?;
-            let (width, height) = decoder.dimensions();
-            limits.check(width, height)?;
-            if format == Format::Png && !png::is_whole(bytes) {
-                return Err(DecodeError::corrupt("the file ends before the image does"));
-            }
-            let orientation = orientation_of(&mut decoder);
-            let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
-            (flatten(image), orientation)
-        };
-        if orientation == Orientation::NoTransforms {
-            return Ok(image);
+        if format == Format::Jpeg {
+            return jpeg::decode(bytes, limits, least);
         }
-        let mut image = DynamicImage::ImageRgb8(image);
-        image.apply_orientation(orientation);
-        Ok(image.into_rgb8())
+        let mut decoder = open(bytes, format, limits)?;
+        let (width, height) = decoder.dimensions();
+        limits.check(width, height)?;
+        if format == Format::Png && !png::is_whole(bytes) {
+            return Err(DecodeError::corrupt("the file ends before the image does"));
+        }
+        let orientation = orientation_of(&mut decoder);
+        let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+        Ok(Photo::whole(flatten(image), orientation))
     })
+}
+
+/// Makes a picture upright.
+pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return image;
+    }
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    image.into_rgb8()
 }
 
 /// A decoder that panics on hostile bytes costs this image, not the thread it came in on.
@@ -197,6 +228,11 @@ const fn turns(orientation: Orientation) -> bool {
             | Orientation::Rotate90FlipH
             | Orientation::Rotate270FlipH
     )
+}
+
+/// Width and height as they are stored, of what is so wide and high when it is upright.
+pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    if turns(orientation) { (height, width) } else { (width, height) }
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {

@@ -6,6 +6,9 @@
 //! only a file that reaches its end-of-image marker is whole (the decoder itself does not mind
 //! that the last rows are missing).
 
+mod padding;
+mod shrunk;
+
 use std::borrow::Cow;
 
 use image::{RgbImage, metadata::Orientation};
@@ -15,7 +18,7 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use super::decode::{DecodeError, Limits};
+use super::decode::{DecodeError, Limits, Photo, stored};
 
 /// Size as it is stored, and how it is to be turned.
 pub(super) struct Header {
@@ -31,17 +34,26 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     open(&walk(bytes)?).map(|(_, header)| header)
 }
 
-/// Decodes to pixels as they are stored, not yet turned.
+/// Decodes to pixels as they are stored, not yet turned. There may be fewer than the file has,
+/// where it is said how many there must be at `least`, across and down, when it is upright.
 pub(super) fn decode(
     bytes: &[u8],
     limits: &Limits,
-) -> Result<(RgbImage, Orientation), DecodeError> {
+    least: Option<(u32, u32)>,
+) -> Result<Photo, DecodeError> {
     let bytes = walk(bytes)?;
     let (mut decoder, header) = open(&bytes)?;
     limits.check(header.width, header.height)?;
+    let orientation = header.orientation;
+    let least = least.map(|(width, height)| stored(width, height, orientation));
+    let colorspace = decoder.input_colorspace();
+    let shrunk = least.and_then(|least| shrunk::decode(&bytes, &header, colorspace, least));
+    if let Some((image, size)) = shrunk {
+        return Ok(Photo { image, size, orientation });
+    }
     let mut image = RgbImage::new(header.width, header.height);
     decoder.decode_into(&mut image).map_err(error)?;
-    Ok((image, header.orientation))
+    Ok(Photo::whole(image, orientation))
 }
 
 fn open(bytes: &[u8]) -> Result<(Decoder<'_>, Header), DecodeError> {

@@ -6,7 +6,7 @@
 
 /// Raised by each change that gives other pixels for the same bytes, so that decoded images which
 /// were kept are decoded anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 pub mod decode;
 mod format;

@@ -54,6 +54,22 @@ pub fn resize_into(
     height: u32,
     out: &mut [u8],
 ) -> Result<(), ResizeError> {
+    let whole = (image.width().into(), image.height().into());
+    resize_part_into(image, whole, width, height, out)
+}
+
+/// As [`resize_into`], of the part of the image that is so wide and high, from its upper left
+/// corner on; it may end within a pixel.
+///
+/// # Errors
+/// As [`resize_into`], or a part that the image does not have.
+pub fn resize_part_into(
+    image: &RgbImage,
+    part: (f64, f64),
+    width: u32,
+    height: u32,
+    out: &mut [u8],
+) -> Result<(), ResizeError> {
     let expected = width as usize * height as usize * 3;
     if out.len() != expected {
         return Err(ResizeError::Buffer { width, height, expected, found: out.len() });
@@ -61,7 +77,7 @@ pub fn resize_into(
     if expected == 0 || image.is_empty() {
         return Err(ResizeError::NoPixels);
     }
-    if image.dimensions() == (width, height) {
+    if image.dimensions() == (width, height) && part == (width.into(), height.into()) {
         out.copy_from_slice(image);
         return Ok(());
     }
@@ -71,7 +87,9 @@ pub fn resize_into(
         .map_err(|error| refused(&error))?;
     let mut to = Image::from_slice_u8(width, height, out, PixelType::U8x3)
         .map_err(|error| refused(&error))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .crop(0.0, 0.0, part.0, part.1);
     Resizer::new().resize(&from, &mut to, &options).map_err(|error| refused(&error))
 }
 

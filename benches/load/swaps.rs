@@ -1,0 +1,57 @@
+//! Swaps under load: requests arrive at a constant rate while the model in service changes between
+//! two of its kind, again and again. None may fail, and memory must not grow with the swaps.
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    client::Client,
+    open,
+    report::{self, Outcome},
+};
+
+/// Swaps after which memory is looked at for the first time: every part has been used by then.
+const SETTLED: u32 = 10;
+
+/// So many swaps between `models`, as fast as they go, one after the other. The model that was in
+/// service before is so again when they are done.
+#[expect(clippy::print_stdout, reason = "its tables go to standard output")]
+pub(crate) async fn run(
+    client: &Client,
+    models: &[String],
+    swaps: u32,
+    rate: f64,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(models[0] != models[1], "a swap takes two models");
+    let before = client.ask(Method::GET, "/models/current", None).await?;
+    // The model that is in service already would be no swap.
+    let skipped = usize::from(before["name"] == models[0]);
+    println!("\n{}", report::SWAPS);
+    let begun = Instant::now();
+    let swapping = async {
+        for (done, model) in (1..=swaps).zip(models.iter().cycle().skip(skipped)) {
+            serve(client, model).await?;
+            if done == SETTLED || done == swaps {
+                let bytes = client.resident_bytes().await?;
+                println!("{}", report::swaps_row(done, begun.elapsed(), bytes));
+            }
+        }
+        Ok(())
+    };
+    let swapped = open::during(client, rate, swapping).await;
+    let kept = if before["mode"] == "pinned" { before["name"].as_str() } else { None };
+    serve(client, kept.unwrap_or("best")).await?;
+
+    let (outcome, ()) = swapped?;
+    println!("\n{}", report::STEADY);
+    println!("{}", report::steady_row("while swapping", rate, &outcome));
+    let Outcome { failed, .. } = outcome;
+    anyhow::ensure!(failed == 0, "{failed} requests failed while models were swapped");
+    Ok(())
+}
+
+async fn serve(client: &Client, model: &str) -> anyhow::Result<()> {
+    let body = json!({ "model": model });
+    client.ask(Method::PUT, "/models/current", Some(body)).await.map(drop)
+}
