@@ -17,20 +17,6 @@ use image::ImageFormat;
 use reqwest::{Method, multipart};
 use serde_json::{Value, json};
 
-/// A server with two models of one epoch each.
-async fn with_models(folder: &std::path::Path) -> (Process, Vec<String>) {
-    let server = Process::start(folder);
-    server.pets(4).await;
-    let mut names = Vec::new();
-    for seed in [1, 2] {
-        let id = server.job(json!({ "epochs": 1, "batch_size": 8, "seed": seed })).await;
-        let job = server.ended(&id).await;
-        assert_eq!(job["status"], "succeeded", "{job}");
-        names.push(job["name"].as_str().unwrap().to_owned());
-    }
-    (server, names)
-}
-
 async fn predict(server: &Process, media_type: &str, body: Vec<u8>) -> (u16, Value) {
     let request = server.request(Method::POST, "/predict").header("content-type", media_type);
     let answer = request.body(body).send().await.unwrap();
@@ -56,7 +42,7 @@ fn assert_near(one: &Value, other: &Value) {
 #[tokio::test]
 async fn the_three_forms_of_a_request_get_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, _) = with_models(folder.path()).await;
+    let (server, _) = Process::with_models(folder.path()).await;
     let image = photo(1);
 
     let (status, raw) = predict(&server, "image/jpeg", image.clone()).await;
@@ -88,7 +74,7 @@ async fn the_three_forms_of_a_request_get_the_same_answer() {
 #[tokio::test]
 async fn what_can_not_be_judged_is_refused_with_the_image_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, _) = with_models(folder.path()).await;
+    let (server, _) = Process::with_models(folder.path()).await;
     let cut = photo(1)[..200].to_vec();
     for (media_type, body, status, code) in [
         ("image/jpeg", Vec::new(), 422, "empty_file"),
@@ -117,7 +103,7 @@ async fn what_can_not_be_judged_is_refused_with_the_image_and_the_reason() {
 #[tokio::test]
 async fn a_label_is_explained_as_a_picture_and_as_numbers() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, names) = with_models(folder.path()).await;
+    let (server, names) = Process::with_models(folder.path()).await;
     let ask = async |query: &str, media_type: &str, body: Vec<u8>| {
         let request = server.request(Method::POST, &format!("/explain{query}"));
         request.header("content-type", media_type).body(body).send().await.unwrap()
@@ -161,7 +147,7 @@ async fn a_label_is_explained_as_a_picture_and_as_numbers() {
 #[tokio::test]
 async fn models_are_pinned_named_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, names) = with_models(folder.path()).await;
+    let (server, names) = Process::with_models(folder.path()).await;
     let best = server.get("/models/current").await;
     assert_eq!(best["mode"], "best");
     let other = names.iter().find(|name| best["name"] != name.as_str()).unwrap();
@@ -197,7 +183,7 @@ async fn models_are_pinned_named_and_deleted() {
 #[tokio::test]
 async fn a_model_file_answers_without_a_server_and_one_that_drifted_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, names) = with_models(folder.path()).await;
+    let (server, names) = Process::with_models(folder.path()).await;
     let path = format!("/models/{}/download", names[0]);
     let model = server.request(Method::GET, &path).send().await.unwrap().bytes().await.unwrap();
     let (file, image) = (folder.path().join("model.safetensors"), folder.path().join("photo.png"));

@@ -58,6 +58,20 @@ impl Process {
         }
     }
 
+    /// A server with two models of one epoch each, and their names.
+    pub async fn with_models(data_dir: &Path) -> (Self, Vec<String>) {
+        let server = Self::start(data_dir);
+        server.pets(4).await;
+        let mut names = Vec::new();
+        for seed in [1, 2] {
+            let id = server.job(json!({ "epochs": 1, "batch_size": 8, "seed": seed })).await;
+            let job = server.ended(&id).await;
+            assert_eq!(job["status"], "succeeded", "{job}");
+            names.push(job["name"].as_str().unwrap().to_owned());
+        }
+        (server, names)
+    }
+
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
