@@ -11,7 +11,7 @@ use tch::{Device, Kind};
 use crate::{
     architectures::Network,
     data_dir::DataDir,
-    domain::{Name, model::ModelCard},
+    domain::{ModelId, Name, model::ModelCard},
     inference::{canary, network::Unusable},
     storage::{self, Storage, models},
     telemetry::chain,
@@ -67,8 +67,8 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
     Ok(())
 }
 
-/// Makes a model that can stand in the binary out of the one at `from`: float16, under its name
-/// there, its canaries judged anew.
+/// Makes a model that can stand in the binary out of the one at `from`: float16, with its name
+/// there and an id of its own, its canaries judged anew.
 ///
 /// # Errors
 /// A sentence: `from` can't be read, `to` can't be written, or it would be too large.
@@ -82,6 +82,8 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, Unusable> {
     let network =
         Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(Unusable)?;
     card.canaries = canary::logits(&network, &card.preprocessing).map_err(Unusable)?;
+    // Another model than the one that it is made of, which may lie in the same data directory.
+    card.id = ModelId::new();
     card.name = NAME.parse::<Name>().map_err(|error| Unusable(error.to_string()))?;
     let bytes = tensors.values().map(|tensor| tensor.numel() * 2).sum::<usize>();
     if bytes > MAX_BYTES {
