@@ -58,7 +58,7 @@ class Gallery {
     this.messages = el("div", null);
     this.node = el("section", { class: "panel", "aria-label": "Images" },
       el("div", { class: "row apart" }, el("h2", null, "Images"), el("div", { class: "row" }, field("Split", this.split), field("Class", this.label))),
-      el("p", { class: "hint" }, "Arrows walk, ", el("kbd", null, "Space"), " chooses, ", el("kbd", null, "Shift"), " extends, ", el("kbd", null, "Enter"), " enlarges; ",
+      el("p", { class: "hint" }, "Arrows walk, ", el("kbd", null, "Space"), " chooses, ", el("kbd", null, "Shift"), " extends, ", el("kbd", null, "Enter"), " or a double click enlarges; ",
         dataset.classes.slice(0, 9).map((name, index) => [el("kbd", null, String(index + 1)), ` ${name}, `]),
         Object.entries(KEYS).map(([key, split]) => [el("kbd", null, key), ` ${split}, `]), el("kbd", null, "Delete"), " deletes."),
       el("div", { class: "toolbar row apart" }, this.chosen, this.actions),

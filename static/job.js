@@ -37,6 +37,7 @@ export async function open(place, { parts: [name], signal }) {
     fillFor(about, [job.started_at, job.finished_at], () => facts(job));
     fill(now,
       progress(job),
+      job.model_id && el("p", null, "It made a ", el("a", { href: "#/models" }, "model"), "."),
       job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
       job.attempts > 1 && el("p", { class: "soft" }, `A trainer was started ${job.attempts} times for it.`));
   };

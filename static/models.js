@@ -16,7 +16,7 @@ export async function open(place, { signal }) {
     /** @type {[Model[], CurrentModel | null]} */
     const [models, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
     inService(serving, current, choose);
-    table(list, models, messages, choose, show);
+    table(list, models, current?.mode === "pinned", messages, choose, show);
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
@@ -46,14 +46,14 @@ function inService(place, current, choose) {
   const pinned = current.mode === "pinned";
   const why = pinned ? "because it is pinned: a better one does not take its place."
     : current.name === "default" ? "because no job has made a model yet. The first that does takes its place by itself."
-      : "because it is the best. A better one takes its place by itself, and no request fails.";
+      : "because of the models that jobs made it has the highest validation accuracy. A better one takes its place by itself; to have default back, pin it.";
   fill(place,
     el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Follow the best", () => choose("best"), { title: "The highest validation accuracy among the models that jobs made" })),
     el("p", null, "Answers since ", time(current.since), `, ${why}`));
 }
 
-/** @param {HTMLElement} place @param {Model[]} models @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<void>} changed */
-function table(place, models, messages, choose, changed) {
+/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the one in service is @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<void>} changed */
+function table(place, models, pinned, messages, choose, changed) {
   const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const number = (/** @type {string} */ text) => el("th", { scope: "col", class: "number" }, text);
   const rows = models.map((model) => {
@@ -73,7 +73,7 @@ function table(place, models, messages, choose, changed) {
       el("td", null, model.dataset),
       el("td", null, time(model.created_at)),
       el("td", null, el("div", { class: "actions" },
-        button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Let it answer until another is chosen" }),
+        !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Let it answer until another is chosen" }),
         button("Download", download, { "aria-label": `Download ${model.name}` }),
         !model.in_service && model.name !== "default" && button("Delete", remove, { class: "danger", "aria-label": `Delete ${model.name}` }))));
   });

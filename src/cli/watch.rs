@@ -188,8 +188,10 @@ impl View<'_> {
             self.line(&format!("test accuracy {accuracy:.4}{}", over.unwrap_or_default()))?;
         }
         if let Some(id) = &job.model_id {
+            let serves = model.as_ref().is_some_and(|model| model.in_service);
             let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
-            self.line(&format!("model {name}"))?;
+            let serves = if serves { " answers predictions from now on" } else { "" };
+            self.line(&format!("model {name}{serves}"))?;
         }
         Ok(())
     }

@@ -104,8 +104,7 @@ impl From<EngineError> for Problem {
 
 /// An image of a request that can't be judged: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
-    let which =
-        name.map_or_else(|| format!("image {index}"), |name| format!("image {index} (`{name}`)"));
+    let which = name.map_or_else(|| format!("image {index}"), |name| format!("`{name}`"));
     let status = match error.code() {
         "unsupported_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "too_many_pixels" => StatusCode::PAYLOAD_TOO_LARGE,

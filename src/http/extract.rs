@@ -47,7 +47,11 @@ impl From<JsonRejection> for Problem {
             }
             _ => (StatusCode::BAD_REQUEST, "malformed"),
         };
-        Self::new(status, code, rejection.body_text())
+        let text = rejection.body_text();
+        // Who reads it may have typed no JSON: what follows names the field.
+        let detail =
+            text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
+        Self::new(status, code, detail.unwrap_or(&text))
     }
 }
 
