@@ -252,6 +252,7 @@ class Gallery {
       this.select(this.selected());
       // What had the focus may be gone: its neighbour has it then, so that the keyboard goes on.
       const left = this.items();
+      if (left.length > 0 && !this.grid.querySelector('[tabindex="0"]')) left[Math.min(at, left.length - 1)].tabIndex = 0;
       if (document.activeElement === document.body && left.length > 0) this.focus(left[Math.min(at, left.length - 1)]);
       this.changed();
     });

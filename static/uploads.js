@@ -79,7 +79,7 @@ class Upload {
     this.options = options;
     this.done = done;
     this.leave = new AbortController();
-    /** @type {Report} */
+    /** Of the last try. @type {Report} */
     this.report = { added: 0, duplicates: 0, rejected: [], rejected_total: 0 };
     this.title = files.length === 1 ? files[0].path : `${count(files.length)} files`;
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${this.title}` });
@@ -93,6 +93,7 @@ class Upload {
   /** Runs when those before it have. */
   queue() {
     this.leave = new AbortController();
+    this.report = { added: 0, duplicates: 0, rejected: [], rejected_total: 0 };
     this.cancel.hidden = false;
     this.bar.hidden = false;
     this.text.textContent = "waiting";
