@@ -190,7 +190,7 @@ impl View<'_> {
         if let Some(id) = &job.model_id {
             let serves = model.as_ref().is_some_and(|model| model.in_service);
             let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
-            let serves = if serves { " answers predictions from now on" } else { "" };
+            let serves = if serves { " answers predictions now" } else { "" };
             self.line(&format!("model {name}{serves}"))?;
         }
         Ok(())

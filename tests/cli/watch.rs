@@ -124,7 +124,7 @@ async fn a_broken_connection_goes_on_after_the_last_event() {
             "run-1 succeeded in 2m 0s",
             "best epoch 2: val loss 0.5000, val accuracy 0.7500",
             "test accuracy 0.7380 over 500 images",
-            "model run-1 (m1) answers predictions from now on",
+            "model run-1 (m1) answers predictions now",
         ]
     );
 }
