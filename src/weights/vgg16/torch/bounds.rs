@@ -42,10 +42,18 @@ pub(super) fn check_zip(file: File) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a legacy file whose pickles don't end soon.
+/// Where a tar archive says that it is one.
+const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
+
+/// Refuses a legacy file whose pickles don't end soon, and one that the reader would take for the
+/// tar archive of PyTorch's first versions, whose pickles may be anywhere in it.
 pub(super) fn check_legacy(file: File) -> io::Result<()> {
     let mut head = Vec::new();
     file.take(MAX_PICKLE_BYTES).read_to_end(&mut head)?;
+    if head.get(TAR_MAGIC.0..).is_some_and(|rest| rest.starts_with(TAR_MAGIC.1)) {
+        let reason = "it is a tar archive as well, which torch.save has not written since 2017";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     let mut rest = head.as_slice();
     for _ in 0..LEGACY_PICKLES {
         rest = after_pickle(rest)
@@ -115,6 +123,8 @@ fn after_counted<const N: usize>(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek as _, Write as _};
+
     use super::*;
 
     #[test]
@@ -124,6 +134,23 @@ mod tests {
             b"\x80\x04\x95........}\x94X\x03\x00\x00\x00a.b\x8c\x01.\x8d\x01\0\0\0\0\0\0\0.\
             cos\nsys.tem\nK.M..J....G........I1.\nU\x01.q.C\x01.\x8a\x02..u.rest";
         assert_eq!(after_pickle(pickle), Some(b"rest".as_slice()));
+    }
+
+    #[test]
+    fn a_legacy_file_that_is_a_tar_archive_too_is_refused() {
+        let check = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file.rewind().unwrap();
+            check_legacy(file)
+        };
+        // A text that leads past the header of the archive, and four empty pickles behind it.
+        let mut file = [LEGACY_MAGIC, b".X\xf0\x01\0\0"].concat();
+        file.resize(512, b'x');
+        file.extend(b"xxxx.N.N.N.N.");
+        assert!(check(&file).is_ok());
+        file[257..262].copy_from_slice(b"ustar");
+        assert!(check(&file).unwrap_err().to_string().contains("tar archive"));
     }
 
     #[test]
