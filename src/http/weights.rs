@@ -32,11 +32,11 @@ pub async fn show(State(app): State<AppState>) -> Json<Status> {
     Json(app.pretrained.status())
 }
 
-/// Takes in a file of VGG16 weights: Keras' `.h5`, torchvision's `.pth`, or `.safetensors`.
+/// Takes in a file of VGG16 weights: Keras' `.h5`, torchvision's `.pth`, or `.safetensors`. Ends a
+/// download that is under way.
 #[utoipa::path(put, path = "", request_body(content = Binary, content_type = "application/octet-stream"), responses(
     (status = 200, description = "The weights now there.", body = Status),
     (status = 400, description = "`malformed`: the body broke off."),
-    (status = 409, description = "`downloading`"),
     (status = 413, description = "`too_large`: more than 1 GiB."),
     (status = 422, description = "`weights_unusable`: not a file of VGG16 weights; the detail names the tensor."),
     (status = 507, description = "`disk_full`"),

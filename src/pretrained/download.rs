@@ -5,9 +5,9 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Pretrained, Replaced, State};
+use super::{Pretrained, State};
 use crate::weights::{
-    download::{DownloadError, Source, download},
+    download::{DownloadError, Source, discard, download},
     vgg16::ConvertError,
 };
 
@@ -79,7 +79,7 @@ impl FetchError {
 impl Pretrained {
     /// Downloads the file of that origin, going on where an earlier download broke off, and
     /// takes it in.
-    pub(super) async fn fetch(&self, origin: Origin, since: Replaced) -> Result<(), FetchError> {
+    pub(super) async fn fetch(&self, origin: Origin, since: u64) -> Result<(), FetchError> {
         let source = match origin {
             Origin::Keras => &self.0.sources.keras,
             Origin::Torchvision => &self.0.sources.torchvision,
@@ -101,12 +101,22 @@ impl Pretrained {
         let pretrained = self.clone();
         tokio::task::spawn_blocking(move || {
             let taken = pretrained.replace(&partial, since);
-            // Whole and verified: of no use any more, or of none at all.
-            let _ = fs::remove_file(&partial);
+            // Whole and verified: of no use any more, or of none at all. Where there was no room to
+            // take it in, it need not come again.
+            if !taken.as_ref().is_err_and(ConvertError::is_disk_full) {
+                let _ = fs::remove_file(&partial);
+            }
             taken
         })
         .await?
         .map_err(FetchError::from)
+    }
+
+    /// Removes what has come of downloads: nobody waits for the rest.
+    pub(super) fn discard_partials(&self) {
+        for origin in [Origin::Keras, Origin::Torchvision] {
+            discard(&self.partial(origin));
+        }
     }
 
     fn partial(&self, origin: Origin) -> PathBuf {

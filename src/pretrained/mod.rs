@@ -14,7 +14,10 @@ mod download;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -91,13 +94,12 @@ struct Inner {
     sources: Sources,
     status: watch::Sender<Status>,
     download: Mutex<Option<AbortHandle>>,
-    /// Held while the weights are replaced: by one at a time, the status with them.
-    replacing: Mutex<Replaced>,
+    /// Held while the weights are replaced: by one at a time, the status with them. That takes
+    /// seconds.
+    replacing: Mutex<()>,
+    /// How often a person has supplied weights: a download that began before must not undo that.
+    supplied: AtomicU64,
 }
-
-/// How often a person has supplied weights: a download that began before must not undo that.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Replaced(u64);
 
 impl Pretrained {
     /// The weights in `folder`, made if it is missing; downloads come from `sources`.
@@ -125,6 +127,7 @@ impl Pretrained {
             status,
             download: Mutex::default(),
             replacing: Mutex::default(),
+            supplied: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -147,12 +150,13 @@ impl Pretrained {
     /// # Errors
     /// It is not a file of VGG16 weights, or can't be stored; nothing changes then.
     pub fn import(&self, path: &Path) -> Result<Status, Error> {
-        let mut replaced = self.replacing();
+        let _turn = self.replacing();
         let info = vgg16::convert(path, &self.file())?;
-        replaced.0 += 1;
+        self.0.supplied.fetch_add(1, Ordering::Relaxed);
         if let Some(download) = self.running().take() {
             download.abort();
         }
+        self.discard_partials();
         let status = ready(info);
         tracing::info!(source = status.source, "VGG16 weights are taken in");
         self.0.status.send_replace(status.clone());
@@ -176,13 +180,15 @@ impl Pretrained {
             };
         });
         let pretrained = self.clone();
+        let since = self.0.supplied.load(Ordering::Relaxed);
         let task = tokio::spawn(async move {
-            let since = *pretrained.replacing();
             if let Err(error) = pretrained.fetch(origin, since).await {
                 let detail = crate::telemetry::chain(&error);
                 tracing::warn!(error = detail, "the VGG16 weights can't be downloaded");
                 let error = JobError { code: error.code().to_owned(), detail };
-                pretrained.note_failure(since, error);
+                let note = move || pretrained.note_failure(since, error);
+                // It does not panic.
+                let _ = tokio::task::spawn_blocking(note).await;
             }
         });
         *running = Some(task.abort_handle());
@@ -190,19 +196,19 @@ impl Pretrained {
     }
 
     /// Takes in what was downloaded to `path`, unless a person has supplied weights since. Blocks.
-    fn replace(&self, path: &Path, since: Replaced) -> Result<(), ConvertError> {
-        let replaced = self.replacing();
-        if *replaced == since {
+    fn replace(&self, path: &Path, since: u64) -> Result<(), ConvertError> {
+        let _turn = self.replacing();
+        if self.0.supplied.load(Ordering::Relaxed) == since {
             let info = vgg16::convert(path, &self.file())?;
             self.0.status.send_replace(ready(info));
         }
         Ok(())
     }
 
-    /// What is there when a download has failed: the weights of before, if there were any.
-    fn note_failure(&self, since: Replaced, error: JobError) {
-        let replaced = self.replacing();
-        if *replaced == since {
+    /// What is there when a download has failed: the weights of before, if there were any. Blocks.
+    fn note_failure(&self, since: u64, error: JobError) {
+        let _turn = self.replacing();
+        if self.0.supplied.load(Ordering::Relaxed) == since {
             self.0.status.send_replace(match vgg16::info(&self.file()) {
                 Ok(info) => Status { error: Some(error), ..ready(info) },
                 Err(_) => absent(Some(error)),
@@ -210,7 +216,7 @@ impl Pretrained {
         }
     }
 
-    fn replacing(&self) -> std::sync::MutexGuard<'_, Replaced> {
+    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
         self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

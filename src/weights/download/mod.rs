@@ -64,6 +64,11 @@ pub async fn download(
     download_with(PATIENCE, client, source, partial, progress).await
 }
 
+/// Removes what earlier calls left at `partial`.
+pub fn discard(partial: &Path) {
+    Partial::new(partial).discard();
+}
+
 async fn download_with(
     patience: Patience,
     client: &reqwest::Client,
