@@ -26,6 +26,7 @@ use crate::{
     scheduler::Scheduler,
     storage::Storage,
     telemetry,
+    training::device::cuda_is_available,
 };
 
 /// `pawprint serve`: listens where the settings say until SIGTERM or Ctrl-C.
@@ -63,6 +64,8 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         shutdown.clone(),
     );
     scheduler.recover().await?;
+    // Before anything is computed: later, libtorch would not look for CUDA any more.
+    tokio::task::spawn_blocking(cuda_is_available).await?;
     if let Err(error) = embedded::install(&storage, &data_dir).await {
         tracing::error!(
             error = telemetry::chain(&error),

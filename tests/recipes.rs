@@ -217,6 +217,8 @@ async fn an_evaluation_agrees_with_itself_and_has_its_charts() {
         "four of the dataset, two curves, four of the evaluation"
     );
     assert!(!page.contains("src=\"http"), "the page needs nothing else");
+    assert!(page.contains(" photos of the test split; "), "the result stands first");
+    assert!(!page.contains("It has changed since"));
 }
 
 #[tokio::test]
@@ -323,10 +325,15 @@ async fn weights_that_a_person_supplies_end_a_download() {
     assert_eq!(ask("torchvision").await.status, 202);
     ask("keras").await.problem(409, "downloading");
     assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "downloading");
+    let partial = server.folder.path().join("weights/torchvision.partial");
+    while !partial.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let request = axum::http::Request::put("/weights/vgg16");
     let supplied = request.body(weights("torchvision_zip.pth").into()).unwrap();
     assert_eq!(server.send(supplied).await.ok()["state"], "ready");
     assert_eq!(server.get("/weights/vgg16").await.ok()["source"], "torchvision");
+    assert!(!partial.exists(), "nobody waits for the rest");
     // Another may begin: the first is over.
     assert_eq!(ask("keras").await.status, 202);
 }

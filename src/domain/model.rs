@@ -122,7 +122,7 @@ pub struct ModelCard {
     pub dataset_version: Digest,
     /// The job that made it.
     pub job_id: JobId,
-    /// The epoch its weights are of, from 1.
+    /// The epoch its weights are of, from 1; 0 where fine-tuning kept the head it began with.
     pub epoch: u32,
     /// The validation split at that epoch.
     pub validation: Score,

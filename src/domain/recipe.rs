@@ -139,7 +139,7 @@ impl Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// bf16 where the processor multiplies it natively, else fp32.
+    /// bf16 where the device multiplies it natively, else fp32.
     Auto,
     /// 32-bit floating point throughout.
     Fp32,
@@ -200,8 +200,8 @@ pub struct Params {
     pub precision: PrecisionChoice,
     /// The device asked for.
     pub device: DeviceChoice,
-    /// Fine-tuning: passes that train the head alone before, with the learning rate and batches
-    /// of `vgg16_features`, 1 to 10,000; absent where the head comes from another job.
+    /// Fine-tuning: passes that train the head alone before, with the learning rate of
+    /// `vgg16_features` and without early stopping, 1 to 10,000; absent where the head comes from another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_epochs: Option<u32>,
     /// Fine-tuning: the `vgg16_features` job whose head is taken.

@@ -38,7 +38,7 @@ use crate::{
     (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
     (status = 404, description = "There is no such dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
-    (status = 422, description = "`invalid_value`: the member `field` names the parameter. `dataset_not_trainable`"),
+    (status = 422, description = "`invalid_value`: the member `field` names the parameter that is out of its range, the detail one of a wrong type. `dataset_not_trainable`"),
     (status = 507, description = "`disk_full`"),
 ))]
 pub async fn create(

@@ -35,6 +35,10 @@ const MALLOC: (&str, &str) = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.top_pad=67108864:glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
 );
 
+/// By default libtorch convolves on a GPU with 10 bits of each 32-bit number's mantissa; where a job
+/// asks for fp32, it is to get that.
+const FULL_PRECISION: (&str, &str) = ("NVIDIA_TF32_OVERRIDE", "0");
+
 impl Scheduler {
     /// Runs one trainer for the job to its end, and settles what becomes of the job.
     pub(super) async fn execute(&self, id: JobId, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -76,6 +80,7 @@ impl Scheduler {
             .arg(&folder)
             .env_remove("PAWPRINT_API_TOKEN")
             .env(MALLOC.0, MALLOC.1)
+            .env(FULL_PRECISION.0, FULL_PRECISION.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -57,7 +57,7 @@ impl Scheduler {
             Event::Epoch { metrics, best } => {
                 job_events::epoch(connection, id, metrics, *best).await?
             }
-            Event::Baseline(best) => job_events::set_best(connection, id, *best).await?,
+            Event::Best(best) => job_events::set_best(connection, id, *best).await?,
             Event::Evaluation(score) => {
                 if let Some(evaluation) = self.read_evaluation(id).await {
                     evaluations::put(connection, id, &evaluation).await?;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device, Kind};
+use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use super::failure::Failure;
 use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
@@ -21,19 +21,22 @@ impl Compute {
     /// What `params` ask for, on this machine.
     ///
     /// # Errors
-    /// `device_unavailable`: CUDA is asked for, and there is none.
+    /// `device_unavailable`: CUDA is asked for, and can't be used.
     pub fn choose(params: &Params) -> Result<Self, Failure> {
         let device = match params.device {
             DeviceChoice::Cpu => Device::Cpu,
-            DeviceChoice::Auto if cuda_is_available() => Device::Cuda(0),
-            DeviceChoice::Auto => Device::Cpu,
-            DeviceChoice::Cuda if cuda_is_available() => Device::Cuda(0),
-            DeviceChoice::Cuda => {
-                return Err(Failure::new(
-                    "device_unavailable",
-                    "the job asks for CUDA, and this server has no CUDA device; use device `auto` or `cpu`",
-                ));
-            }
+            choice => match gpu() {
+                Ok(gpu) => gpu,
+                Err(reason) if choice == DeviceChoice::Cuda => {
+                    let detail =
+                        format!("the job asks for CUDA, and {reason}; use device `auto` or `cpu`");
+                    return Err(Failure::new("device_unavailable", detail));
+                }
+                Err(reason) => {
+                    tracing::info!(reason, "training on the processor");
+                    Device::Cpu
+                }
+            },
         };
         let precision = match params.precision {
             PrecisionChoice::Fp32 => Precision::Fp32,
@@ -68,36 +71,57 @@ impl Compute {
     }
 }
 
-/// Whether there is a CUDA device. The first call opens libtorch's CUDA half, where it is
-/// installed, which registers CUDA with the half that this program links; that may take seconds.
+/// Whether there is a CUDA device. A process asks before it computes anything: libtorch looks for
+/// CUDA once, at the first convolution at the latest.
 #[must_use]
 pub fn cuda_is_available() -> bool {
-    static OPENED: OnceLock<bool> = OnceLock::new();
+    open_cuda().is_ok() && Cuda::is_available()
+}
+
+/// Opens libtorch's CUDA half, where it is installed, which registers CUDA with the half that this
+/// program links; the first time that may take seconds.
+fn open_cuda() -> Result<(), &'static str> {
+    static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| {
-        // SAFETY: what runs as it is loaded is libtorch's own, of the version we link; nothing
-        // has asked libtorch about CUDA before.
-        match unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) } {
-            Ok(library) => {
-                // For as long as the process lives.
-                std::mem::forget(library);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no CUDA: libtorch_cuda.so can't be opened");
-                false
-            }
-        }
+        // SAFETY: what runs as it is loaded is libtorch's own, of the version we link.
+        let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) }
+            .map_err(|error| format!("libtorch's CUDA half can't be opened ({error})"))?;
+        // For as long as the process lives.
+        std::mem::forget(library);
+        Ok(())
     });
-    *opened && Cuda::is_available()
+    opened.as_ref().copied().map_err(String::as_str)
+}
+
+/// The first NVIDIA GPU, or why it can't be used.
+fn gpu() -> Result<Device, String> {
+    let device = Device::Cuda(0);
+    open_cuda()?;
+    if !Cuda::is_available() {
+        return Err("this server has no NVIDIA GPU, or no driver for it".to_owned());
+    }
+    // It may be older than what this libtorch was built for.
+    try_to_convolve(device, Kind::Float)
+        .map_err(|error| format!("its GPU does not work with this libtorch ({error})"))?;
+    Ok(device)
 }
 
 /// bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32.
 fn fastest_precision(device: Device) -> Precision {
     let native = match device {
         Device::Cpu => cpu_multiplies_bf16(),
-        _ => true,
+        gpu => try_to_convolve(gpu, Kind::BFloat16).is_ok(),
     };
     if native { Precision::Bf16 } else { Precision::Fp32 }
+}
+
+/// A convolution in that kind of number, or what libtorch says instead.
+fn try_to_convolve(device: Device, kind: Kind) -> Result<(), TchError> {
+    let images = Tensor::f_ones([1, 8, 8, 8], (kind, device))?;
+    let weights = Tensor::f_ones([8, 8, 3, 3], (kind, device))?;
+    let maps = images.f_conv2d::<Tensor>(&weights, None, [1, 1], [1, 1], [1, 1], 1)?;
+    // What went wrong on the device is told when it is waited for.
+    maps.f_sum(Kind::Float)?.f_double_value(&[]).map(drop)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -113,4 +137,32 @@ fn cpu_multiplies_bf16() -> bool {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn cpu_multiplies_bf16() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_tried_before_it_is_taken() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            assert!(try_to_convolve(Device::Cpu, kind).is_ok(), "{kind:?}");
+        }
+        assert!(try_to_convolve(Device::Cpu, Kind::Bool).is_err());
+    }
+
+    #[test]
+    fn without_a_gpu_auto_is_the_processor_and_cuda_says_what_is_missing() {
+        let params = crate::domain::recipe::Recipe::ScratchCnn.defaults();
+        let choose = |device| Compute::choose(&Params { device, ..params.clone() });
+        let auto = choose(DeviceChoice::Auto).unwrap();
+        match choose(DeviceChoice::Cuda) {
+            Ok(cuda) => assert_eq!(cuda, auto),
+            Err(failure) => {
+                assert_eq!((failure.code, auto.device), ("device_unavailable", Device::Cpu));
+                let words = ["CUDA half", "no NVIDIA GPU", "does not work"];
+                assert!(words.iter().any(|reason| failure.detail.contains(reason)), "{failure:?}");
+            }
+        }
+    }
 }

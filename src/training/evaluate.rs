@@ -69,13 +69,17 @@ pub fn targets(samples: &[Sample], compute: Compute) -> Tensor {
     Tensor::from_slice(&labels).to_device_(compute.device, Kind::Float, true, false)
 }
 
-/// Images of one pass: a batch of a few stays in the processor's cache, a GPU wants many.
-fn batch_size(compute: Compute) -> usize {
-    if compute.device == Device::Cpu { 8 } else { 128 }
+/// Images of one pass: a few stay in the processor's cache. A GPU wants many, but no more than the
+/// job trains on at a time, so that a smaller `batch_size` is of use where it has little memory.
+fn pass_size(compute: Compute, batch_size: u32) -> usize {
+    match compute.device {
+        Device::Cpu => 8,
+        _ => (batch_size as usize).clamp(8, 128),
+    }
 }
 
-/// Logits of `samples`, in their order; `progress` is called with the batches done and all of
-/// them, and may end it.
+/// Logits of `samples`, in their order, of a job that trains on `batch_size` images at a time;
+/// `progress` is called with the passes done and all of them, and may end it.
 ///
 /// # Errors
 /// What `progress` says.
@@ -83,10 +87,11 @@ pub fn logits(
     learnable: &dyn Learnable,
     samples: &[Sample],
     compute: Compute,
+    batch_size: u32,
     mut progress: impl FnMut(u64, u64) -> Result<(), End>,
 ) -> Result<Vec<f64>, End> {
     let _no_grad = tch::no_grad_guard();
-    let batches = samples.chunks(batch_size(compute));
+    let batches = samples.chunks(pass_size(compute, batch_size));
     let all = batches.len() as u64;
     let mut logits = Vec::with_capacity(batches.len());
     for (done, batch) in (0..).zip(batches) {

@@ -25,8 +25,8 @@ pub enum Event {
     },
     /// How far it has come: at each change of phase, and at most once a second between.
     Progress(Progress),
-    /// What there is to beat was judged before the first epoch.
-    Baseline(Best),
+    /// What there is to beat: judged before the first epoch, or kept in a checkpoint.
+    Best(Best),
     /// An epoch is complete and its checkpoint written.
     Epoch {
         /// What was measured.

@@ -65,21 +65,41 @@ impl Failure {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("a panic without words");
-        // libtorch appends its C++ stack behind the first line.
-        let first_line = message.lines().next().unwrap_or_default();
-        let out_of_memory = ["out of memory", "can't allocate memory", "not enough memory"];
-        if out_of_memory.iter().any(|words| message.contains(words)) {
+        // libtorch appends its C++ stack behind the first line, whose end `unwrap` has escaped.
+        let first_line = message.split(['\n', '\r']).next().unwrap_or_default();
+        let first_line = first_line.split("\\n").next().unwrap_or_default();
+        let short: String = first_line.chars().take(LONGEST).collect();
+        let lower = message.to_lowercase();
+        if OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
             return Self::new(
                 "out_of_memory",
-                format!("there is not enough memory; try a smaller batch_size ({first_line})"),
+                format!(
+                    "there is not enough memory: try a smaller batch_size, or end what else uses it ({short})"
+                ),
             );
         }
         Self::new(
             "internal",
-            format!("the trainer met an error of its own; its log has more ({first_line})"),
+            format!("the trainer met an error of its own; its log has more ({short})"),
         )
     }
 }
+
+/// Characters of libtorch's own words that a person is shown.
+const LONGEST: usize = 300;
+
+/// How libtorch, CUDA and the C++ library say it, in lower case.
+const OUT_OF_MEMORY: [&str; 8] = [
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    // What cuDNN says where it finds no room for a workspace.
+    "unable to find an engine to execute this computation",
+];
 
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
@@ -113,6 +133,21 @@ mod tests {
             ),
             "out_of_memory"
         );
+        for words in ["CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`", "std::bad_alloc"] {
+            assert_eq!(code(words), "out_of_memory", "{words}");
+        }
         assert_eq!(code("index out of bounds"), "internal");
+    }
+
+    #[test]
+    fn of_libtorchs_words_only_the_first_line_is_shown() {
+        let shape = || {
+            tch::Tensor::zeros([2, 3], tch::kind::FLOAT_CPU)
+                .matmul(&tch::Tensor::zeros([2, 3], tch::kind::FLOAT_CPU))
+        };
+        let panic = std::panic::catch_unwind(shape).unwrap_err();
+        let detail = Failure::from_panic(&*panic).detail;
+        assert!(detail.contains("mat1 and mat2 shapes cannot be multiplied"), "{detail}");
+        assert!(!detail.contains("frame #") && detail.len() < 500, "{detail}");
     }
 }

@@ -18,7 +18,8 @@ use crate::domain::{
 const BATCH: usize = 32;
 
 /// How features lie in the cache: vectors in the kind of number that the job computes in, named
-/// after all that they depend on: the weights, the layer, the size and the precision.
+/// after all that they depend on: the weights, the layer, the size, the precision, and the device,
+/// which rounds in its own way.
 #[must_use]
 pub fn layout(
     weights: &Digest,
@@ -29,9 +30,10 @@ pub fn layout(
 ) -> Layout {
     let Preprocessing { width, height, .. } = preprocessing;
     let weights = &weights.to_string()[..16];
-    let (precision, version) = (compute.precision.as_str(), crate::vision::VERSION);
+    let (device, precision) = (compute.device_name(), compute.precision.as_str());
+    let version = crate::vision::VERSION;
     Layout {
-        name: format!("vgg16-{weights}-{layer}-{width}x{height}-v{version}-{precision}"),
+        name: format!("vgg16-{weights}-{layer}-{width}x{height}-v{version}-{device}-{precision}"),
         shape: shape.to_vec(),
         kind: compute.kind(),
     }

@@ -1,12 +1,12 @@
 //! What follows training: judging the best epoch on the test split, and writing the model.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 use super::{
     evaluate,
     events::Event,
     failure::{End, Failure},
-    learner::{Learnable, Task, Trained},
+    learner::{Learnable, REPORT_EVERY, Task, Trained},
     spec::Job,
 };
 use crate::{
@@ -126,12 +126,16 @@ fn judge(
     test: &[Sample],
 ) -> Result<Evaluation, End> {
     let judged = |samples: &[Sample]| {
-        let logits = evaluate::logits(learnable, samples, task.compute, |done, batches| {
-            if done == 0 {
-                report(task, Phase::Evaluating, trained.epochs, done, batches);
+        let mut reported: Option<Instant> = None;
+        let progress = |done, passes| {
+            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                reported = Some(Instant::now());
+                report(task, Phase::Evaluating, trained.epochs, done, passes);
             }
             task.control.check_unless_stopped()
-        })?;
+        };
+        let batch_size = task.params.batch_size;
+        let logits = evaluate::logits(learnable, samples, task.compute, batch_size, progress)?;
         Ok::<_, End>(evaluate::judged(samples, &logits))
     };
     let (validation, test) = (judged(task.validation)?, judged(test)?);

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Progress is told, and a loss that is no number noticed, so often.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// What a recipe trains: something that turns photos into logits.
 pub trait Learnable {
@@ -119,7 +119,7 @@ impl<'a> Learner<'a> {
         };
         if let Some(checkpoint) = checkpoint {
             learner.restore(checkpoint).map_err(misfit)?;
-            learner.say_baseline();
+            learner.say_best();
             learner.say_last_epoch();
         }
         Ok(learner)
@@ -178,7 +178,7 @@ impl<'a> Learner<'a> {
             val_accuracy = score.accuracy,
             "judged as it is before the first epoch"
         );
-        self.say_baseline();
+        self.say_best();
         Ok(())
     }
 
@@ -253,13 +253,15 @@ impl<'a> Learner<'a> {
         clock: Clock,
         check: impl Fn(&Control) -> Result<(), End>,
     ) -> Result<Score, End> {
-        let Task { validation, compute, .. } = self.task;
-        let logits = evaluate::logits(self.learnable, validation, compute, |done, batches| {
+        let Task { validation, compute, params, .. } = self.task;
+        let progress = |done, passes| {
             if done == 0 || self.report_is_due() {
-                self.report(Phase::Validating, done, batches, clock);
+                self.report(Phase::Validating, done, passes, clock);
             }
             check(self.task.control)
-        })?;
+        };
+        let batch_size = params.batch_size;
+        let logits = evaluate::logits(self.learnable, validation, compute, batch_size, progress)?;
         let score = evaluation::score(&evaluate::judged(validation, &logits));
         self.check_loss(score.loss)?;
         Ok(score)
@@ -297,10 +299,14 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Says what there was to beat before the first epoch.
-    fn say_baseline(&self) {
-        if let Some(best) = self.position.best.filter(|best| best.epoch == 0) {
-            self.task.events.send(&Event::Baseline(best));
+    /// Says what there is to beat: it may be of an epoch that the trainer before this one told of,
+    /// or of none.
+    fn say_best(&self) {
+        if self.task.stage == Stage::Head {
+            return;
+        }
+        if let Some(best) = self.position.best {
+            self.task.events.send(&Event::Best(best));
         }
     }
 

@@ -29,6 +29,9 @@ use crate::{
     weights::checkpoint::{Checkpoint, Checkpoints},
 };
 
+/// Where the state of a head lies that is trained before fine-tuning.
+const HEAD_CHECKPOINTS: &str = "checkpoints/head";
+
 /// A job ready to train.
 pub(super) struct Prepared<'a> {
     pub(super) job: &'a Job,
@@ -37,9 +40,12 @@ pub(super) struct Prepared<'a> {
     pub(super) photos: Photos,
     pub(super) train: Vec<Sample>,
     pub(super) validation: Vec<Sample>,
+    /// Whether an earlier trainer has begun with what the job is about.
+    pub(super) resumes: bool,
     /// Where training left off, if it had begun; taken up by [`Prepared::fit`].
     checkpoint: Cell<Option<Checkpoint>>,
-    /// Whether there is something to keep of a job that is stopped now.
+    /// Whether there is something to keep of a job that is stopped now: an earlier trainer has
+    /// begun to train, or what training begins with is a result in itself.
     has_result: Cell<bool>,
     test: Vec<Sample>,
     checkpoints: Checkpoints,
@@ -63,9 +69,11 @@ impl<'a> Prepared<'a> {
             precision: compute.precision,
             completed_epochs: epoch,
         });
+        let resumes = checkpoint.is_some();
+        let has_result = resumes || has_head(job)?;
         let reports = Reports { job, epoch, control, events };
         let [train, validation, test] = Split::ALL.map(|split| job.split(split));
-        let pixels = decode(job, &preprocessing, reports, checkpoint.is_some())?;
+        let pixels = decode(job, &preprocessing, reports, has_result)?;
         let pixels = Store::new(pixels, &job.samples, compute);
         tracing::info!(
             recipe = %job.spec.recipe,
@@ -85,7 +93,8 @@ impl<'a> Prepared<'a> {
             photos: Photos { pixels, normalise, compute },
             train,
             validation,
-            has_result: Cell::new(checkpoint.is_some()),
+            resumes,
+            has_result: Cell::new(has_result),
             checkpoint: Cell::new(checkpoint),
             test,
             checkpoints,
@@ -112,12 +121,6 @@ impl<'a> Prepared<'a> {
         Learner::new(task, learnable, self.checkpoint.take())?.fit()
     }
 
-    /// Whether there is something to keep of a job that is stopped now: an earlier trainer has
-    /// begun to train, or what training begins with is a result in itself.
-    pub(super) fn has_result(&self) -> bool {
-        self.has_result.get()
-    }
-
     /// From now on there is something to keep.
     pub(super) fn set_has_result(&self) {
         self.has_result.set(true);
@@ -125,7 +128,7 @@ impl<'a> Prepared<'a> {
 
     /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
     pub(super) fn fit_head(&self, params: &Params, head: &dyn Learnable) -> Result<Trained, End> {
-        let (checkpoints, checkpoint) = open_checkpoints(self.job, "checkpoints/head")?;
+        let (checkpoints, checkpoint) = open_checkpoints(self.job, HEAD_CHECKPOINTS)?;
         let task = self.task(Stage::Head, params, &checkpoints);
         Learner::new(task, head, checkpoint)?.fit()
     }
@@ -232,6 +235,15 @@ fn decode(
         },
         reports.of(Phase::Preparing, job.samples.len(), has_result),
     )
+}
+
+/// Whether an earlier trainer has completed an epoch of a head: fine-tuning that is stopped keeps it.
+fn has_head(job: &Job) -> Result<bool, End> {
+    if !job.folder.join(HEAD_CHECKPOINTS).exists() {
+        return Ok(false);
+    }
+    let (_, checkpoint) = open_checkpoints(job, HEAD_CHECKPOINTS)?;
+    Ok(checkpoint.is_some_and(|checkpoint| checkpoint.position.best.is_some()))
 }
 
 /// The checkpoints in a folder of the job's, and the newest that can be read.

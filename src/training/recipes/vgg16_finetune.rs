@@ -81,15 +81,15 @@ fn head(given: &Given, prepared: &Prepared<'_>) -> Result<Head, End> {
     let Some(head_epochs) = params.head_epochs else { return head_of_other_job(job, compute) };
     let head = Head::random(params.seed, compute.device);
     // Its weights are in the checkpoint then.
-    if prepared.has_result() {
+    if prepared.resumes {
         return Ok(head);
     }
     let base = given.base(compute)?.fixed(compute.kind());
     let samples = [&*prepared.train, &*prepared.validation].concat();
     let features = given.features(prepared, &base, &samples)?;
-    let params = Params { epochs: head_epochs, ..params.clone() };
-    let Params { learning_rate, learning_rate_schedule, .. } = Recipe::Vgg16Features.defaults();
-    let params = Params { learning_rate, learning_rate_schedule, ..params };
+    let Params { batch_size, seed, precision, device, .. } = *params;
+    let own = Recipe::Vgg16Features.defaults();
+    let params = Params { epochs: head_epochs, batch_size, seed, precision, device, ..own };
     let Trained { best, .. } =
         prepared.fit_head(&params, &OverFeatures { head: &head, features: &features })?;
     tracing::info!(best.epoch, best.val_loss, best.val_accuracy, "the head is trained");
