@@ -72,6 +72,20 @@ fn pictures_are_upright_whatever_way_the_camera_was_held() {
 }
 
 #[test]
+fn a_jpeg_whose_data_stops_short_of_its_end_mark_is_refused() {
+    for name in ["restart.jpg", "grey_adobe.jpg", "exif_6.jpg", "cmyk.jpg", "progressive.jpg"] {
+        let file = fixture(name);
+        let scan = file.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let header = usize::from(file[scan + 3]);
+        for end in scan + 2 + header..file.len() - 4 {
+            let cut = [&file[..end], &[0xFF, 0xD9]].concat();
+            let decoded = vision::decode(&cut, &LIMITS);
+            assert!(matches!(decoded, Err(DecodeError::Corrupt(_))), "{name} cut at {end}");
+        }
+    }
+}
+
+#[test]
 fn printers_inks_become_the_colours_they_print() {
     for name in ["cmyk", "ycck"] {
         let expected = decode(&fixture(&format!("{name}_expected.png")));

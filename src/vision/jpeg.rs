@@ -3,8 +3,8 @@
 //! The `image` crate decodes JPEG in zune-jpeg's lenient mode, which paints what is missing of a
 //! damaged file in grey and reports success: a half grey cat would be learned from. So the same
 //! decoder is called here in its strict mode, after the file was walked from marker to marker:
-//! only a file that reaches its end-of-image marker is whole (the decoder itself does not mind
-//! that the last rows are missing).
+//! only a file that reaches its end-of-image marker is whole. Nor does the decoder mind that the
+//! data stops short of that marker; `padding` makes it.
 
 mod padding;
 mod shrunk;
@@ -42,7 +42,7 @@ pub(super) fn decode(
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
     let bytes = walk(bytes)?;
-    let (mut decoder, header) = open(&bytes)?;
+    let (decoder, header) = open(&bytes)?;
     limits.check(header.width, header.height)?;
     let orientation = header.orientation;
     let least = least.map(|(width, height)| stored(width, height, orientation));
@@ -51,6 +51,8 @@ pub(super) fn decode(
     if let Some((image, size)) = shrunk {
         return Ok(Photo { image, size, orientation });
     }
+    let bytes = padding::padded_at_end(&bytes);
+    let (mut decoder, _) = open(&bytes)?;
     let mut image = RgbImage::new(header.width, header.height);
     decoder.decode_into(&mut image).map_err(error)?;
     Ok(Photo::whole(image, orientation))
@@ -85,8 +87,9 @@ fn error(error: DecodeErrors) -> DecodeError {
 
 const TRUNCATED: &str = "the file ends before the image does";
 
-/// Follows the markers to the end of the image. Junk between the segments of the header, which
-/// other decoders skip with a warning and the strict one refuses, is left out of what comes back.
+/// Follows the markers to the end of the image, where what comes back ends. Junk between the
+/// segments of the header, which other decoders skip with a warning and the strict one refuses, is
+/// left out of it.
 fn walk(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let truncated = || DecodeError::corrupt(TRUNCATED);
     let mut cleaned: Option<Vec<u8>> = None;
@@ -119,9 +122,9 @@ fn walk(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     }
     Ok(match cleaned {
         Some(mut cleaned) => {
-            cleaned.extend_from_slice(&bytes[kept_to..]);
+            cleaned.extend_from_slice(&bytes[kept_to..at]);
             Cow::Owned(cleaned)
         }
-        None => Cow::Borrowed(bytes),
+        None => Cow::Borrowed(&bytes[..at]),
     })
 }

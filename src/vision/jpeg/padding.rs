@@ -1,5 +1,5 @@
-//! Makes a lenient decoder strict: jpeg-decoder reads zeros where the data of a scan ends too
-//! early, and takes them for grey.
+//! Makes lenient decoders strict: both read zeros where the data of a scan ends too early, and take
+//! them for grey.
 //!
 //! No Huffman code consists of ones alone (ITU-T T.81, C.2). So ones are put in front of each
 //! marker that ends data: a decoder that has all its blocks never looks at them, and one that
@@ -12,6 +12,13 @@ use memchr::memchr;
 /// a restart marker behind them; and more than the 46 in which it is found out: 15 that end a
 /// code, a number of 15 bits that this announced, and 16 that are no code.
 const ONES: [u8; 12] = [0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0, 0xFF, 0];
+
+/// The file, which ends with its end-of-image marker, with ones before that: zune-jpeg does not look
+/// for a restart marker behind them.
+pub(super) fn padded_at_end(bytes: &[u8]) -> Vec<u8> {
+    let (data, end) = bytes.split_at(bytes.len().saturating_sub(2));
+    [data, &ONES, end].concat()
+}
 
 /// The file with ones at each end of its data, as a copy. Nothing where the file is not a
 /// baseline or extended sequential one of a single scan.
