@@ -62,7 +62,7 @@ function report({ report: { macro_avg: macro, weighted_avg: weighted, ...classes
 function charts({ pr_curve: pr, roc_curve: roc, calibration, confusion_matrix: { labels } }) {
   const unit = /** @type {[number, number]} */ ([0, 1]);
   const diagonal = { name: "chance", dashed: true, colour: 5, points: /** @type {[number, number][]} */ ([[0, 0], [1, 1]]) };
-  const filled = calibration.bins.filter(({ probability }) => probability !== null);
+  const filled = calibration.bins.filter(({ count }) => count > 0);
   return [
     lineChart({ title: "Precision and recall", x: `recall of ${labels[1]}`, y: "precision", xRange: unit, yRange: unit,
       series: [{ name: "precision", points: pr.recall.map((recall, index) => [recall, pr.precision[index]]) }],
@@ -71,7 +71,7 @@ function charts({ pr_curve: pr, roc_curve: roc, calibration, confusion_matrix: {
       series: [{ name: "model", points: roc.fpr.map((rate, index) => [rate, roc.tpr[index]]) }, diagonal],
       summary: `True against false positive rate: area ${decimal(roc.auc, 3)}` }).node,
     lineChart({ title: "Reliability", x: `probability of ${labels[1]} that was told`, y: `share that is ${labels[1]}`, xRange: unit, yRange: unit,
-      series: [{ name: "model", points: filled.map(({ probability, share }) => [probability ?? 0, share ?? 0]) }, { ...diagonal, name: "to be taken at its word" }],
+      series: [{ name: "model", points: filled.map((bin) => [bin.mean_predicted_probability ?? 0, bin.fraction_of_positives ?? 0]) }, { ...diagonal, name: "to be taken at its word" }],
       summary: `Reliability: expected calibration error ${percent(calibration.expected_calibration_error)}` }).node,
   ];
 }

@@ -20,7 +20,7 @@
  * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: { confidence: number, low: number, high: number }, threshold: number,
  *   confusion_matrix: { labels: string[], matrix: number[][] }, report: Record<string, ClassScore>,
  *   pr_curve: { precision: number[], recall: number[], auc: number, average_precision: number }, roc_curve: { fpr: number[], tpr: number[], auc: number | null },
- *   calibration: { expected_calibration_error: number, bins: { low: number, high: number, count: number, probability: number | null, share: number | null }[] },
+ *   calibration: { expected_calibration_error: number, bins: { low: number, high: number, count: number, mean_predicted_probability: number | null, fraction_of_positives: number | null }[] },
  *   best_threshold: { threshold: number, validation_f1: number, loss: number, accuracy: number } | null, misclassified: Misclassified[] }} Evaluation
  * @typedef {{ id: string, name: string, recipe: string, architecture: string, classes: string[], job_id: string | null, dataset: string, dataset_version: string,
  *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string, in_service: boolean }} Model

@@ -27,6 +27,9 @@ struct Reference {
     tpr: Vec<f64>,
     roc_auc: Option<f64>,
     calibration_error: f64,
+    /// The fractions of positives and the mean predicted probabilities of the bins that are not
+    /// empty.
+    calibration_curve: Option<[Vec<f64>; 2]>,
 }
 
 fn judged(labels: &[usize], logits: &[f64]) -> Vec<Judged> {
@@ -85,11 +88,47 @@ fn every_number_is_that_of_scikit_learn() {
             reference.roc_auc.unwrap_or(0.0),
             &of("area under ROC"),
         );
-        let calibration = ours.calibration.expected_calibration_error;
-        close(calibration, reference.calibration_error, &of("calibration"));
+        let calibration = &ours.calibration;
+        let error = calibration.expected_calibration_error;
+        close(error, reference.calibration_error, &of("calibration error"));
+        if let Some([fractions, means]) = &reference.calibration_curve {
+            let bins = || calibration.bins.iter();
+            let ours: Vec<_> = bins().filter_map(|bin| bin.fraction_of_positives).collect();
+            all_close(&ours, fractions, &of("fraction of positives"));
+            let ours: Vec<_> = bins().filter_map(|bin| bin.mean_predicted_probability).collect();
+            all_close(&ours, means, &of("mean predicted probability"));
+        }
         seen += 1;
     }
     assert_eq!(seen, 12);
+}
+
+#[test]
+fn the_threshold_of_the_best_f1_is_chosen_on_the_validation_split() {
+    #[derive(Deserialize)]
+    struct Judgements {
+        labels: Vec<usize>,
+        logits: Vec<f64>,
+    }
+    #[derive(Deserialize)]
+    struct Case {
+        validation: Judgements,
+        test: Judgements,
+        threshold: f64,
+        validation_f1: f64,
+        accuracy: f64,
+    }
+    let cases: Vec<Case> =
+        serde_json::from_slice(include_bytes!("fixtures/thresholds.json")).unwrap();
+    for Case { validation, test, threshold, validation_f1, accuracy } in cases {
+        let [validation, test] = [validation, test].map(|of| judged(&of.labels, &of.logits));
+        let evaluation = evaluate(Split::Test, &Classes::default(), &test, &validation);
+        let best = evaluation.best_threshold.unwrap();
+        close(best.threshold, threshold, "threshold");
+        close(best.validation_f1, validation_f1, "F1 on the validation split");
+        close(best.accuracy, accuracy, "accuracy on the test split");
+        assert_eq!(best.loss, evaluation.loss, "the loss knows no threshold");
+    }
 }
 
 #[test]

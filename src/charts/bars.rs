@@ -10,7 +10,7 @@ use plotters::style::{
 
 use super::{
     Result,
-    canvas::{Axis, FIRST, draw, draw_axes, text},
+    canvas::{Axis, FIRST, draw, draw_axes, text, whole},
 };
 use crate::domain::dataset::Counts;
 
@@ -91,7 +91,6 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
             .x_label_area_size(44)
             .y_label_area_size(62)
             .build_cartesian_2d(range, 0.0..most * 1.05)?;
-        let whole = |number: &f64| format!("{number:.0}");
         let x = Axis { name: &format!("{side}, pixels"), labels: 10, format: &whole };
         draw_axes(&mut chart, &x, &Axis { name: "images", labels: 10, format: &whole })?;
         for (bin, count) in edges.windows(2).zip(counts) {

@@ -135,6 +135,11 @@ pub(super) fn draw_axes(chart: &mut Plane<'_, '_>, x: &Axis<'_>, y: &Axis<'_>) -
     Ok(())
 }
 
+/// A whole number as it is, and nothing where the axis has room for labels between two of them.
+pub(super) fn whole(number: &f64) -> String {
+    if (number - number.round()).abs() < 1e-6 { format!("{number:.0}") } else { String::new() }
+}
+
 /// Text of that size in pixels.
 pub(super) fn text(size: u32) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size * 5 / 4).into_font()).color(&INK)

@@ -5,7 +5,7 @@ use plotters::style::{Color as _, WHITE};
 
 use super::{
     Result,
-    canvas::{Axis, FAINT, FIRST, INK, SECOND, draw, draw_axes, text},
+    canvas::{Axis, FAINT, FIRST, INK, SECOND, draw, draw_axes, text, whole},
 };
 use crate::domain::metrics::EpochMetrics;
 
@@ -60,7 +60,6 @@ fn curves(
             .x_label_area_size(44)
             .y_label_area_size(62)
             .build_cartesian_2d(0.5..last + 0.5, bottom..top)?;
-        let whole = |x: &f64| if x.fract() == 0.0 { format!("{x}") } else { String::new() };
         let labels = if last < 10.0 { last as usize + 1 } else { 10 };
         let x = Axis { name: "epoch", labels, format: &whole };
         let y = Axis { name: unit, labels: 10, format: &|y| format!("{y:.2}") };

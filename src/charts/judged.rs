@@ -115,14 +115,17 @@ pub fn reliability(evaluation: &Evaluation) -> Result {
     let bins: Vec<_> = calibration
         .bins
         .iter()
-        .filter_map(|bin| Some((bin.probability?, bin.share?, bin.count)))
+        .filter_map(|bin| {
+            Some((bin.mean_predicted_probability?, bin.fraction_of_positives?, bin.count))
+        })
         .collect();
-    let points: Vec<_> = bins.iter().map(|(said, so, _)| (*said, *so)).collect();
+    let points: Vec<_> =
+        bins.iter().map(|(predicted, observed, _)| (*predicted, *observed)).collect();
     let class = positive(evaluation);
     let (x, y) = (format!("mean probability of {class}"), format!("share of {class}"));
-    unit_square(&title, &x, &y, &points, Some("perfect"), &|index, (said, so)| {
+    unit_square(&title, &x, &y, &points, Some("perfect"), &|index, (predicted, observed)| {
         let count = bins.get(index).map_or(0, |(_, _, count)| *count);
-        format!("{count} images: said {said:.4}, so {so:.4}")
+        format!("{count} images: predicted {predicted:.4}, observed {observed:.4}")
     })
 }
 

@@ -59,9 +59,9 @@ pub struct Bin {
     /// Images in it.
     pub count: u64,
     /// Their mean probability of the second class; absent in an empty bin.
-    pub probability: Option<f64>,
+    pub mean_predicted_probability: Option<f64>,
     /// The share of them that is of the second class; absent in an empty bin.
-    pub share: Option<f64>,
+    pub fraction_of_positives: Option<f64>,
 }
 
 impl Calibration {
@@ -76,15 +76,16 @@ impl Calibration {
             *probabilities += probability;
             *positives += judged.label as f64;
         }
-        let distance: f64 = sums.iter().map(|(_, said, so)| (said - so).abs()).sum();
+        let distance: f64 =
+            sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
         let bins = sums.iter().enumerate().map(|(index, &(count, probabilities, positives))| {
             let mean = |sum: f64| (count > 0).then(|| sum / count as f64);
             Bin {
                 low: edge(index),
                 high: edge(index + 1),
                 count,
-                probability: mean(probabilities),
-                share: mean(positives),
+                mean_predicted_probability: mean(probabilities),
+                fraction_of_positives: mean(positives),
             }
         });
         Self {
