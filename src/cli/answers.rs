@@ -3,6 +3,8 @@
 //! Plain texts where a later server may know more words than this program, and only what is
 //! needed: unknown members pass unseen. With `--json` the answers are shown as they came.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +16,11 @@ use crate::domain::job::{Best, JobError, JobStatus};
 pub(super) struct Dataset {
     pub(super) name: String,
     pub(super) classes: Vec<String>,
+    pub(super) version: String,
+    /// Photos of each class in each split.
+    pub(super) counts: BTreeMap<String, BTreeMap<String, u64>>,
+    pub(super) bytes: u64,
+    pub(super) created_at: Timestamp,
 }
 
 /// A training job.

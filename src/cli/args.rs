@@ -1,7 +1,10 @@
 //! Options that every client command takes, and the forms of what people type.
 
 use clap::Args;
-use reqwest::Url;
+use reqwest::{Method, Url};
+use serde_json::json;
+
+use super::{Ending, Session};
 
 /// Where the server is and how to talk to it.
 #[derive(Debug, Clone, Args)]
@@ -24,6 +27,35 @@ pub(super) struct ClientArgs {
     /// Write JSON for programs: one document, or one a line where there are many
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// One thing on the server.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Its name or id
+    #[arg(value_parser = reference)]
+    pub(super) name: String,
+
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+impl Named {
+    /// Deletes it from one of the server's collections.
+    pub(super) async fn delete(
+        &self,
+        collection: &str,
+        session: &Session,
+    ) -> anyhow::Result<Ending> {
+        let request = session.client.request(Method::DELETE, &[collection, &self.name]);
+        session.client.bytes(request).await?;
+        if session.out.is_json() {
+            session.out.document(&json!({ "deleted": self.name }))?;
+        } else {
+            session.out.line(format_args!("{} is deleted", self.name))?;
+        }
+        Ok(Ending::Success)
+    }
 }
 
 /// An `http` or `https` address, made to end in `/` so that paths can be joined to it.

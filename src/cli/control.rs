@@ -43,7 +43,7 @@ impl Action {
     const fn outlook(self) -> &'static str {
         match self {
             Self::Cancel => "; it ends within one batch",
-            Self::Stop => "; it evaluates and keeps its best epoch, then ends",
+            Self::Stop => "; it keeps its best epoch, if one is complete, evaluates it and ends",
             Self::Resume => "",
         }
     }

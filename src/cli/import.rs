@@ -77,6 +77,7 @@ impl Import {
             }
         };
         show(session, &dataset, &report, &contents)?;
+        lacking(session, &dataset.name).await;
         let nothing_wrong = report.rejected_total == 0 && report.duplicates > 0;
         if report.added > 0 || nothing_wrong {
             return Ok(Ending::Success);
@@ -157,6 +158,24 @@ impl Import {
         let mut report: Report = client.json(request).await?;
         report.rejected_total = report.rejected_total.max(report.rejected.len() as u64);
         Ok(report)
+    }
+}
+
+/// Notes what a dataset still lacks to be trained on. It is only advice: where the server can't
+/// be asked any more, there is none.
+async fn lacking(session: &Session, name: &str) {
+    let request = session.client.request(Method::GET, &["datasets", name]);
+    let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
+    let has = |class: &str| counts.values().any(|of| of.get(class).is_some_and(|&count| count > 0));
+    let lacks: Vec<&str> = classes.iter().map(String::as_str).filter(|class| !has(class)).collect();
+    if lacks.len() == classes.len() {
+        let remove = format_args!("`pawprint datasets delete {name}` removes it");
+        session.out.note(format_args!("{name} is empty; {remove}"));
+    } else if !lacks.is_empty() {
+        let lacks = lacks.join(", ");
+        session
+            .out
+            .note(format_args!("{name} has no photo of {lacks} yet; training needs each class"));
     }
 }
 

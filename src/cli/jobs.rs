@@ -1,13 +1,12 @@
-//! `pawprint jobs`: the list of training jobs.
+//! `pawprint jobs`: the list of training jobs, and the end of one.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::{
     Ending, Session,
     answers::Job,
-    args::{ClientArgs, reference},
-    client,
+    args::{ClientArgs, Named, reference},
     output::{age, decimals},
 };
 use crate::domain::job::JobStatus;
@@ -17,7 +16,11 @@ const HEADING: [&str; 8] =
 
 /// Options of `pawprint jobs`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Jobs {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     /// Only those that stand so: queued, running, succeeded, failed, cancelled or interrupted
     #[arg(long)]
     status: Option<JobStatus>,
@@ -31,27 +34,34 @@ pub(super) struct Jobs {
     limit: usize,
 
     #[command(flatten)]
-    pub(super) client: ClientArgs,
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Delete a job that is over, with its curves, evaluation and log; its model stays
+    Delete(Named),
 }
 
 impl Jobs {
+    pub(super) const fn client(&self) -> &ClientArgs {
+        match &self.action {
+            Some(Action::Delete(job)) => &job.client,
+            None => &self.client,
+        }
+    }
+
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        if let Some(Action::Delete(job)) = &self.action {
+            return job.delete("jobs", session).await;
+        }
         let filters: Vec<_> =
             [("status", self.status.map(JobStatus::as_str)), ("dataset", self.dataset.as_deref())]
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
         let items = session.client.list(&["jobs"], &filters, self.limit).await?;
-        if session.out.is_json() {
-            session.out.document(&items)?;
-        } else if items.is_empty() {
-            session.out.note("there are no such jobs");
-        } else {
-            let now = Timestamp::now();
-            let rows: anyhow::Result<Vec<_>> =
-                items.iter().map(|item| Ok(row(client::read(item)?, now))).collect();
-            session.out.table(&HEADING, &rows?)?;
-        }
+        session.out.list(&items, "there are no such jobs", &HEADING, row)?;
         Ok(Ending::Success)
     }
 }

@@ -12,6 +12,7 @@ mod answers;
 mod args;
 mod client;
 mod control;
+mod datasets;
 mod embed;
 mod evaluate;
 mod events;
@@ -73,9 +74,11 @@ enum Command {
     Embed(embed::Embed),
     /// Put a folder or an archive of photos into a dataset
     Import(import::Import),
+    /// List datasets, or delete one
+    Datasets(datasets::Datasets),
     /// Start a training job
     Train(train::Train),
-    /// List training jobs, newest first
+    /// List training jobs, newest first, or delete one
     Jobs(jobs::Jobs),
     /// Follow a job until it ends
     Watch(watch::Watch),
@@ -91,7 +94,7 @@ enum Command {
     Report(report::Report),
     /// Label photos
     Predict(predict::Predict),
-    /// List models, and which one is in service
+    /// List models, choose which one answers, or delete one
     Models(models::Models),
     /// The VGG16 weights that two of the recipes begin with
     Weights(weights::Weights),
@@ -137,7 +140,8 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Command::Import(import) => ask(&import.client, async |s| import.run(s).await),
         Command::Train(train) => ask(&train.client, async |s| train.run(s).await),
-        Command::Jobs(jobs) => ask(&jobs.client, async |s| jobs.run(s).await),
+        Command::Datasets(datasets) => ask(datasets.client(), async |s| datasets.run(s).await),
+        Command::Jobs(jobs) => ask(jobs.client(), async |s| jobs.run(s).await),
         Command::Watch(watch) => ask(&watch.client, async |s| watch.run(s).await),
         Command::Cancel(control) => ask(&control.client, async |s| control.run(Cancel, s).await),
         Command::Stop(control) => ask(&control.client, async |s| control.run(Stop, s).await),
@@ -152,7 +156,7 @@ pub fn run(cli: Cli) -> ExitCode {
             }
             None => ask(&predict.client, async |s| predict.run(s).await),
         },
-        Command::Models(models) => ask(&models.client, async |s| models.run(s).await),
+        Command::Models(models) => ask(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => ask(weights.client(), async |s| weights.run(s).await),
         Command::Healthcheck(check) => check.run().into(),
     }

@@ -1,13 +1,16 @@
-//! `pawprint models`: the list of models, the one in service marked.
+//! `pawprint models`: the list of models, the one in service marked; which one that is to be, and
+//! the end of one.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::{
     Ending, Session,
     answers::Model,
-    args::ClientArgs,
+    args::{ClientArgs, Named},
     client,
     output::{age, decimals},
 };
@@ -17,26 +20,56 @@ const HEADING: [&str; 8] =
 
 /// Options of `pawprint models`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Models {
+    #[command(subcommand)]
+    action: Option<Action>,
+
     #[command(flatten)]
-    pub(super) client: ClientArgs,
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Let a model answer predictions until another is chosen; `best` follows the best again
+    Use(Named),
+    /// Delete a model that is not in service
+    Delete(Named),
 }
 
 impl Models {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
-        let items = session.client.list(&["models"], &[], usize::MAX).await?;
-        if session.out.is_json() {
-            session.out.document(&items)?;
-        } else if items.is_empty() {
-            session.out.note("there are no models yet");
-        } else {
-            let now = Timestamp::now();
-            let rows: anyhow::Result<Vec<_>> =
-                items.iter().map(|item| Ok(row(client::read(item)?, now))).collect();
-            session.out.table(&HEADING, &rows?)?;
+    pub(super) const fn client(&self) -> &ClientArgs {
+        match &self.action {
+            Some(Action::Use(model) | Action::Delete(model)) => &model.client,
+            None => &self.client,
         }
-        Ok(Ending::Success)
     }
+
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+        match &self.action {
+            Some(Action::Use(model)) => put_in_service(&model.name, session).await,
+            Some(Action::Delete(model)) => model.delete("models", session).await,
+            None => list(session).await,
+        }
+    }
+}
+
+async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<Ending> {
+    let request = session.client.request(Method::PUT, &["models", "current"]);
+    let answer: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
+    if session.out.is_json() {
+        session.out.document(&answer)?;
+    } else {
+        let Model { name, .. } = client::read(&answer)?;
+        session.out.line(format_args!("model {name} answers predictions now"))?;
+    }
+    Ok(Ending::Success)
+}
+
+async fn list(session: &Session) -> anyhow::Result<Ending> {
+    let items = session.client.list(&["models"], &[], usize::MAX).await?;
+    session.out.list(&items, "there are no models yet", &HEADING, row)?;
+    Ok(Ending::Success)
 }
 
 fn row(model: Model, now: Timestamp) -> Vec<String> {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::client;
 
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +48,30 @@ impl Output {
         self.line(serde_json::to_string(value)?)
     }
 
+    /// A list of the server's: a line of a table for each item, or, where there is none, a note
+    /// of that.
+    pub(super) fn list<T: DeserializeOwned>(
+        self,
+        items: &[Value],
+        none: &str,
+        heading: &[&str],
+        row: impl Fn(T, Timestamp) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            return self.document(&items);
+        }
+        if items.is_empty() {
+            self.note(none);
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let rows: anyhow::Result<Vec<_>> =
+            items.iter().map(|item| Ok(row(client::read(item)?, now))).collect();
+        self.table(heading, &rows?)
+    }
+
     /// A table with aligned columns and a heading.
-    pub(super) fn table(self, heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+    fn table(self, heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
         let mut widths: Vec<_> = heading.iter().map(|cell| cell.chars().count()).collect();
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,5 +1,5 @@
-//! `pawprint report`: all that is known of a job in one page that needs nothing else: what its
-//! dataset looks like, how training went, how well the best epoch does, and what it got wrong.
+//! `pawprint report`: all that is known of a job in one page that needs nothing else: how well its
+//! best epoch does, how training went, what it got wrong, and what its dataset looks like.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -15,6 +15,7 @@ use super::{
     answers::{Dataset, Job},
     args::{ClientArgs, reference},
     client, evaluate,
+    output::span,
 };
 use crate::domain::evaluation::{Evaluation, Misclassified};
 
@@ -29,7 +30,8 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));gap:.75rem}
 figure{margin:0}figure img{width:100%;height:auto}figcaption{font-size:.8rem;overflow-wrap:anywhere}
 table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}
-pre{overflow-x:auto}img{max-width:100%}";
+.result{font-size:1.5rem;font-weight:600;margin:0}.result small{font-size:1rem;font-weight:400}
+summary{cursor:pointer}pre{overflow-x:auto}img{max-width:100%}";
 
 /// Options of `pawprint report`.
 #[derive(Debug, Args)]
@@ -88,9 +90,13 @@ impl Page<'_> {
     async fn html(&self) -> anyhow::Result<Markup> {
         let job = self.job;
         let title = format!("{}: {} on {}", job.name, job.recipe, job.dataset);
-        let dataset = self.dataset().await?;
+        let judged = self.judged().await?;
         let curves = self.charts(&["jobs", &job.id], &["accuracy", "loss"]).await?;
-        let evaluation = self.evaluation().await?;
+        let evaluation = match &judged {
+            Some(judged) => self.evaluation(judged).await?,
+            None => html! { h2 { "Evaluation" } p { "There is none." } },
+        };
+        let dataset = self.dataset().await?;
         Ok(html! {
             (DOCTYPE)
             html lang="en" {
@@ -102,40 +108,65 @@ impl Page<'_> {
                 }
                 body {
                     h1 { (title) }
-                    (self.facts())
-                    (dataset)
+                    (self.result(judged.as_ref()))
                     h2 { "Training" }
                     (curves)
+                    (self.parameters())
                     (evaluation)
+                    (dataset)
                 }
             }
         })
     }
 
-    /// What was asked for and what became of it.
-    fn facts(&self) -> Markup {
+    /// What became of the job, in a few words.
+    fn result(&self, judged: Option<&Evaluation>) -> Markup {
+        let job = self.job;
+        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        let machine = [&job.device, &job.precision].map(|word| word.as_deref().unwrap_or("-"));
+        let ended = job.finished_at.map(|end| end.strftime("%-d %B %Y, %H:%M UTC").to_string());
+        let seconds = job.started_at.zip(job.finished_at).map(|(from, to)| to.duration_since(from));
+        let took = seconds.map(|it| span(it.unsigned_abs().as_secs()));
+        html! {
+            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = judged {
+                p.result {
+                    (percent(*accuracy)) " right "
+                    small {
+                        "of " (count) " photos of the " (split) " split; " (percent(interval.low)) " to "
+                        (percent(interval.high)) " with " (format!("{:.0} %", interval.confidence * 100.0)) " confidence"
+                    }
+                }
+            }
+            @if let Some(error) = &job.error { p { (error.detail) " (" (error.code) ")" } }
+            p {
+                (job.status)
+                @if let Some(ended) = ended { " on " (ended) }
+                @if let Some(took) = took { " after " (took) }
+                ", on " (machine[0]) " in " (machine[1]) "."
+                @if let Some(best) = &job.best {
+                    " Best epoch " (best.epoch) ": validation accuracy " (percent(best.val_accuracy))
+                    ", loss " (format!("{:.4}", best.val_loss)) "."
+                }
+            }
+        }
+    }
+
+    /// What was asked for, so that it can be asked for again.
+    fn parameters(&self) -> Markup {
         let text = |value: &serde_json::Value| match value {
             serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null => "-".to_owned(),
             other => other.to_string(),
         };
-        let fields = [
-            "status",
-            "recipe",
-            "dataset",
-            "dataset_version",
-            "device",
-            "precision",
-            "finished_at",
-        ];
-        let params = self.answer["params"].as_object();
+        let params = self.answer["params"].as_object().into_iter().flatten();
+        let version = ("dataset_version", &self.answer["dataset_version"]);
         html! {
-            table {
-                @for field in fields { tr { th { (field) } td { (text(&self.answer[field])) } } }
-                @for (name, value) in params.into_iter().flatten() {
-                    tr { th { (name) } td { (text(value)) } }
-                }
-                @if let Some(best) = &self.job.best {
-                    tr { th { "best epoch" } td { (best.epoch) ", validation loss " (format!("{:.4}", best.val_loss)) ", accuracy " (format!("{:.4}", best.val_accuracy)) } }
+            details {
+                summary { "Parameters" }
+                table {
+                    @for (name, value) in params.map(|(name, value)| (&**name, value)).chain([version]) {
+                        tr { th { (name.replace('_', " ")) } td { (text(value)) } }
+                    }
                 }
             }
         }
@@ -152,7 +183,7 @@ impl Page<'_> {
             charts => charts?,
         };
         let request = self.session.client.request(Method::GET, &path);
-        let Dataset { classes, .. } = self.session.client.json(request).await?;
+        let Dataset { classes, version, counts, .. } = self.session.client.json(request).await?;
         let each = PHOTOS.div_ceil(classes.len().max(1));
         let mut photos = Vec::new();
         for class in &classes {
@@ -164,26 +195,32 @@ impl Page<'_> {
         }
         let request =
             self.session.client.request(Method::GET, &[path[0], path[1], "augmentations"]);
-        let augmented = self.session.client.bytes(request).await?;
+        let augmented = match counts.get("train").map(|of| of.values().sum::<u64>()) {
+            None | Some(0) => None,
+            Some(_) => Some(self.session.client.bytes(request).await?),
+        };
         Ok(html! {
             h2 { "Dataset" }
+            @if self.answer["dataset_version"] != *version {
+                p { "It has changed since this job froze it; this is how it is now." }
+            }
             (charts)
             h3 { "Some of its photos" }
             (gallery(&photos))
-            h3 { "A training photo as the augmentation changes it" }
-            img src=(data_url("image/png", &augmented)) alt="nine augmented versions of one photo";
+            @if let Some(png) = augmented {
+                h3 { "A training photo as the augmentation changes it" }
+                img src=(data_url("image/png", &png)) alt="nine augmented versions of one photo";
+            }
         })
     }
 
-    async fn evaluation(&self) -> anyhow::Result<Markup> {
+    async fn judged(&self) -> anyhow::Result<Option<Evaluation>> {
+        let path = ["jobs", &self.job.id, "evaluation"];
+        found(self.session.client.json(self.session.client.request(Method::GET, &path)).await)
+    }
+
+    async fn evaluation(&self, evaluation: &Evaluation) -> anyhow::Result<Markup> {
         let path = ["jobs", &self.job.id];
-        let request = self.session.client.request(Method::GET, &[path[0], path[1], "evaluation"]);
-        let evaluation: Evaluation = match self.session.client.json(request).await {
-            Err(error) if error.is_not_found() => {
-                return Ok(html! { h2 { "Evaluation" } p { "There is none." } });
-            }
-            evaluation => evaluation?,
-        };
         let charts = self.charts(&path, &["confusion", "pr", "roc", "reliability"]).await?;
         let mut photos = Vec::new();
         for wrong in evaluation.misclassified.iter().take(PHOTOS) {
@@ -195,7 +232,7 @@ impl Page<'_> {
         let all = evaluation.misclassified.len();
         Ok(html! {
             h2 { "Evaluation" }
-            pre { (evaluate::text(&evaluation)) }
+            pre { (evaluate::text(evaluation)) }
             (charts)
             h3 { "Told wrong: " (all) " of " (evaluation.count) ", the surest first" }
             (gallery(&photos))
@@ -217,11 +254,16 @@ impl Page<'_> {
     /// A thumbnail, while the image is there and whole.
     async fn photo(&self, id: &str, caption: String) -> anyhow::Result<Option<Photo>> {
         let request = self.session.client.request(Method::GET, &["images", id, "thumbnail"]);
-        match self.session.client.bytes(request).await {
-            Ok(jpeg) => Ok(Some(Photo { source: data_url("image/jpeg", &jpeg), caption })),
-            Err(client::Error::Problem(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let jpeg = found(self.session.client.bytes(request).await)?;
+        Ok(jpeg.map(|jpeg| Photo { source: data_url("image/jpeg", &jpeg), caption }))
+    }
+}
+
+/// What is not there, or no longer, is left out.
+fn found<T>(answer: Result<T, client::Error>) -> anyhow::Result<Option<T>> {
+    match answer {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => Ok(Some(answer?)),
     }
 }
 

@@ -35,7 +35,10 @@ struct Seen {
 type Shared = Arc<Mutex<Seen>>;
 
 fn dataset() -> Json<Value> {
-    Json(json!({ "id": "1", "name": "pets", "classes": ["cat", "dog"] }))
+    Json(json!({
+        "id": "1", "name": "pets", "classes": ["cat", "dog"], "version": "00", "bytes": 9, "created_at": "2026-01-01T00:00:00Z",
+        "counts": { "train": { "cat": 1, "dog": 0 }, "test": { "cat": 0, "dog": 0 } },
+    }))
 }
 
 async fn show(State(seen): State<Shared>) -> Response {
@@ -50,7 +53,9 @@ async fn create(
     State(seen): State<Shared>,
     Json(body): Json<Value>,
 ) -> impl axum::response::IntoResponse {
-    seen.lock().unwrap().created = Some(body);
+    let mut seen = seen.lock().unwrap();
+    seen.created = Some(body);
+    seen.exists = true;
     (StatusCode::CREATED, dataset())
 }
 
@@ -133,6 +138,7 @@ async fn a_folder_arrives_as_a_sorted_tar_in_a_dataset_that_is_made_for_it() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stdout, "pets: 3 added, 0 duplicates, 0 rejected\n");
     assert!(ran.stderr.contains("not named like images: 1"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("pets has no photo of dog yet"), "{}", ran.stderr);
 
     let seen = seen.lock().unwrap();
     assert_eq!(seen.created, Some(json!({ "name": "pets", "classes": ["cat", "dog"] })));

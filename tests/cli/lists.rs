@@ -1,4 +1,4 @@
-//! `pawprint jobs`, `models`, `cancel`, `stop` and `resume`.
+//! `pawprint datasets`, `jobs`, `models`, `cancel`, `stop` and `resume`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use axum::{
     Json, Router,
     extract::{Path, Query},
     http::StatusCode,
-    routing::{get, post},
+    response::IntoResponse as _,
+    routing::{delete, get, post, put},
 };
 use serde_json::{Value, json};
 
@@ -79,6 +80,51 @@ async fn the_model_in_service_is_marked() {
 }
 
 #[tokio::test]
+async fn datasets_are_listed_with_what_is_in_them() {
+    let items = json!([{
+        "id": "1", "name": "pets", "classes": ["cat", "dog"], "version": "00", "bytes": 2048, "created_at": "2026-01-01T00:00:00Z",
+        "counts": { "train": { "cat": 7, "dog": 3 }, "validation": { "cat": 1, "dog": 2 }, "test": { "cat": 0, "dog": 0 } },
+    }]);
+    let url = serve(Router::new().route("/datasets", get(async move || page(&items)))).await;
+    let ran = run(pawprint(&url, &["datasets"])).await;
+    let line = ran.stdout.lines().nth(1).unwrap_or_default();
+    assert!(line.starts_with("pets  cat,dog  10     3           0     2.00 KiB"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn a_model_is_put_in_service() {
+    let choose = |Json(choice): Json<Value>| async move {
+        assert_eq!(choice, json!({ "model": "best" }));
+        Json(json!({
+            "id": "1", "name": "run-2", "recipe": "scratch_cnn", "dataset": "pets", "val_accuracy": 0.75,
+            "test_accuracy": null, "bytes": 2048, "created_at": "2026-01-01T00:00:00Z", "in_service": true,
+        }))
+    };
+    let url = serve(Router::new().route("/models/current", put(choose))).await;
+    let ran = run(pawprint(&url, &["models", "use", "best"])).await;
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), "model run-2 answers predictions now\n"));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_wanted_is_deleted() {
+    let gone = |Path((_, name)): Path<(String, String)>| async move {
+        match &*name {
+            "in-use" => problem(409, "dataset_in_use", "a job that is not finished uses it"),
+            _ => StatusCode::NO_CONTENT.into_response(),
+        }
+    };
+    let url = serve(Router::new().route("/{collection}/{name}", delete(gone))).await;
+    for collection in ["datasets", "jobs", "models"] {
+        let ran = run(pawprint(&url, &[collection, "delete", "old"])).await;
+        assert_eq!((ran.code, &*ran.stdout), (Some(0), "old is deleted\n"), "{collection}");
+    }
+    let ran = run(pawprint(&url, &["datasets", "delete", "in-use"])).await;
+    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: a job that is not finished uses it\n"));
+    let ran = run(pawprint(&url, &["models", "--json", "delete", "old"])).await;
+    assert_eq!(ran.code, Some(2), "an option that would be passed over is refused");
+}
+
+#[tokio::test]
 async fn a_job_is_asked_to_end_or_to_go_on() {
     let act = |Path((_, action)): Path<(String, String)>| async move {
         let status = if action == "resume" { "queued" } else { "running" };
@@ -87,7 +133,10 @@ async fn a_job_is_asked_to_end_or_to_go_on() {
     let url = serve(Router::new().route("/jobs/{job}/{action}", post(act))).await;
     for (action, expected) in [
         ("cancel", "job run-1 is running; it ends within one batch\n"),
-        ("stop", "job run-1 is running; it evaluates and keeps its best epoch, then ends\n"),
+        (
+            "stop",
+            "job run-1 is running; it keeps its best epoch, if one is complete, evaluates it and ends\n",
+        ),
         ("resume", "job run-1 is queued\n"),
     ] {
         let ran = run(pawprint(&url, &[action, "run-1"])).await;
