@@ -24,7 +24,7 @@ const PAGES = {
   models: { title: "Models", load: () => import("./models.js") },
 };
 
-/** Which entry of the navigation a page stands under. @type {Record<string, string>} */
+/** Which entry of the navigation a page stands under; a job under the one it was opened from. @type {Record<string, string>} */
 const UNDER = { dataset: "datasets", job: "train" };
 
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
@@ -41,6 +41,7 @@ async function route(moved) {
   const [name, ...parts] = pathname.split("/").map(decoded);
   const known = PAGES[name] ? name : "predict";
   const page = PAGES[known];
+  if (known === "train" || known === "evaluate") UNDER.job = known;
   document.title = `${parts[0] ?? page.title} · Pawprint`;
   for (const link of document.querySelectorAll("nav a")) {
     const here = link.getAttribute("href") === `#/${UNDER[known] ?? known}`;

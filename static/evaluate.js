@@ -8,7 +8,7 @@ import { badge } from "./live.js";
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
 /** @typedef {{ job: Job, test: number | null }} Row */
-/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean }} Column */
+/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean, rare?: boolean }} Column `rare`: left out where no job has a value */
 
 /** @type {Column[]} */
 const COLUMNS = [
@@ -23,10 +23,9 @@ const COLUMNS = [
   { name: "Epochs", value: ({ job }) => job.params.epochs, show: ({ job }) => job.params.epochs, number: true },
   { name: "Batch", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
   { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => `${job.params.learning_rate} ${job.params.learning_rate_schedule}`, number: true },
-  { name: "Early stopping", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true },
-  { name: "Head", value: ({ job }) => job.params.head_epochs, show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true },
-  { name: "Precision", value: ({ job }) => job.precision, show: ({ job }) => job.precision ?? "–" },
-  { name: "Device", value: ({ job }) => job.device, show: ({ job }) => job.device ?? "–" },
+  { name: "Early stopping", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true, rare: true },
+  { name: "Head", value: ({ job }) => job.params.head_epochs ?? job.params.head_from, show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true, rare: true },
+  { name: "Device", value: ({ job }) => job.device && `${job.device}, ${job.precision}`, show: ({ job }) => (job.device ? `${job.device}, ${job.precision}` : "–") },
   { name: "Seed", value: ({ job }) => job.params.seed, show: ({ job }) => job.params.seed, number: true },
   { name: "Time", value: ({ job }) => taken(job), show: ({ job }) => (taken(job) === null ? "–" : duration(/** @type {number} */ (taken(job)))), number: true },
 ];
@@ -62,7 +61,8 @@ export async function open(place, { signal }) {
 
 /** @param {Row[]} rows @param {() => void} again @param {() => void} chosen */
 function sorted(rows, again, chosen) {
-  const heads = COLUMNS.map((column) => {
+  const columns = COLUMNS.filter(({ rare, value }) => !rare || rows.some((row) => (value(row) ?? null) !== null));
+  const heads = columns.map((column) => {
     const here = column === state.by;
     const sort = button(column.name, () => {
       state.rising = here ? !state.rising : !column.number;
@@ -82,7 +82,7 @@ function sorted(rows, again, chosen) {
         else state.chosen.delete(id);
         chosen();
       } });
-      return el("tr", null, el("td", null, tick), COLUMNS.map((column) => el("td", { class: column.number ? "number" : undefined }, column.show(row))));
+      return el("tr", null, el("td", null, tick), columns.map((column) => el("td", { class: column.number ? "number" : undefined }, column.show(row))));
     })));
 }
 

@@ -4,7 +4,8 @@
  */
 
 import { get, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, el, field, fill, select } from "./dom.js";
+import { attempt, button, confirmLoss, count, el, field, fill, select } from "./dom.js";
+import { enlarge } from "./enlarged.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Image} Image */
@@ -15,6 +16,8 @@ const AT_ONCE = 6;
 const SPLITS = ["train", "validation", "test"];
 /** @type {Record<string, string>} */
 const KEYS = { t: "train", v: "validation", x: "test" };
+/** @type {Record<string, number>} */
+const NEIGHBOURS = { ArrowLeft: -1, ArrowRight: 1 };
 
 /**
  * @param {import("./types.js").Dataset} dataset
@@ -187,9 +190,8 @@ class Gallery {
     const items = this.items();
     const columns = Math.max(items.filter(({ offsetTop }) => offsetTop === items[0].offsetTop).length, 1);
     /** @type {Record<string, number>} */
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -items.length, End: items.length };
+    const steps = { ...NEIGHBOURS, ArrowUp: -columns, ArrowDown: columns, Home: -items.length, End: items.length };
     const at = items.indexOf(item);
-    const name = this.dataset.classes[Number(event.key) - 1];
     if (event.key in steps) {
       const next = items[Math.min(Math.max(at + steps[event.key], 0), items.length - 1)];
       if (event.shiftKey) {
@@ -200,17 +202,22 @@ class Gallery {
     } else if (event.key === " ") this.choose(item, { toggle: true });
     else if (event.key === "Escape") this.select([]);
     else if (event.key === "Enter") this.enlarge();
-    else if (event.key === "Delete" || event.key === "Backspace") void this.remove();
-    else if (KEYS[event.key]) void this.change({ split: KEYS[event.key] });
-    else if (name) void this.change({ label: name });
-    else return;
+    else if (!this.act(event.key, this.targets())) return;
     event.preventDefault();
   }
 
+  /** Does to `items` what a key asks for, if it asks for anything. @param {string} key @param {HTMLElement[]} items */
+  act(key, items) {
+    const label = this.dataset.classes[Number(key) - 1];
+    if (key === "Delete" || key === "Backspace") return this.remove(items);
+    if (KEYS[key]) return this.change({ split: KEYS[key] }, items);
+    return label ? this.change({ label }, items) : null;
+  }
+
   /** Relabels or moves. @param {{ label?: string, split?: string }} change */
-  change(change) {
+  change(change, items = this.targets()) {
     const isOther = (/** @type {Image} */ image) => (change.label ?? image.label) !== image.label || (change.split ?? image.split) !== image.split;
-    return this.each(this.targets(), isOther, async (item, image) => {
+    return this.each(items, isOther, async (item, image) => {
       const now = await send("PATCH", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`, change);
       this.describe(item, now);
       const stays = (!this.split.value || now.split === this.split.value) && (!this.label.value || now.label === this.label.value);
@@ -218,8 +225,7 @@ class Gallery {
     });
   }
 
-  async remove() {
-    const items = this.targets();
+  async remove(items = this.targets()) {
     if (items.length === 0) return;
     const one = items.length === 1 ? this.images.get(items[0])?.file_name : `${count(items.length)} images`;
     if (!(await confirmLoss(`Delete ${one} from ${this.dataset.name}?`, "Delete"))) return;
@@ -266,20 +272,22 @@ class Gallery {
     if (this.anchor === item) this.anchor = null;
   }
 
+  /** Shows what has the focus large. Its neighbours follow where it leaves the page, or the arrows do. */
   enlarge() {
-    const item = this.focused();
+    let item = this.focused();
     const image = item && this.images.get(item);
-    if (!image) return;
-    const dialog = el("dialog", { "aria-label": image.file_name, onclose: () => {
-      dialog.remove();
-      item.focus();
-    } });
-    dialog.append(el("div", { class: "stack" },
-      picture(`images/${path(image.id)}`, image.file_name),
-      el("p", null, image.file_name),
-      el("p", { class: "soft" }, `${image.label}, ${image.split}, ${image.width} × ${image.height}, ${bytes(image.bytes)}`),
-      el("div", { class: "row end" }, button("Close", () => dialog.close(), { autofocus: true }))));
-    document.body.append(dialog);
-    dialog.showModal();
+    if (!item || !image) return;
+    enlarge(image, async (key) => {
+      if (!item) return null;
+      const at = this.items().indexOf(item);
+      await this.act(key, [item]);
+      // What went wrong stands behind the photo.
+      if (this.messages.childElementCount > 0) return null;
+      const to = this.images.has(item) ? at + (NEIGHBOURS[key] ?? 0) : at;
+      if (to >= this.images.size) await this.more();
+      const items = this.items();
+      item = items[Math.min(Math.max(to, 0), items.length - 1)] ?? null;
+      return (item && this.images.get(item)) ?? null;
+    }, () => item && this.focus(item));
   }
 }

@@ -104,7 +104,12 @@ export function controls(job, messages, changed) {
     const sure = await confirmLoss(`Delete ${job.name}, its curves, its evaluation and its log? ${job.model_id ? "Its model stays." : "It has made no model: what it learned is lost."}`, "Delete");
     if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
   };
-  const stop = button("Stop", () => void askOnce(stop, "stop", "Stopping …"), { title: "Finish now: evaluate and keep the best epoch so far" });
+  const stop = button("Stop", async () => {
+    // As it stands now: this button may be older than the first epoch.
+    const { best, progress: at } = await get(`jobs/${path(job.id)}`).catch(() => job);
+    const keeps = best || at?.phase === "training_head";
+    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet, so there is nothing to keep: it would end without a model.`, "Stop it"))) await askOnce(stop, "stop", "Stopping …");
+  }, { title: "Finish now: evaluate and keep the best epoch so far" });
   const cancel = button("Cancel", async () => {
     if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await askOnce(cancel, "cancel", "Cancelling …");
   }, { class: "danger" });

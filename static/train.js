@@ -71,7 +71,9 @@ async function compose(place, started, signal) {
       show();
     } }), el("b", null, recipe), el("p", null, summary))));
   const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
-  const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
+  /** An error that was told is of what stood there before. */
+  const outdate = () => form.querySelector(":scope > .notice")?.remove();
+  const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
     await once(submit, form, async () => {
       const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);

@@ -105,6 +105,32 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
     browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 3)).await;
     browser.read("31 images: 14 train, 9 validation, 8 test").await;
     assert_eq!(shown().await, before - 3);
+    // Large, the arrows walk and the same keys act; what is relabelled gives way to the next.
+    browser
+        .client
+        .active_element()
+        .await
+        .unwrap()
+        .send_keys(&Key::Enter.to_string())
+        .await
+        .unwrap();
+    let name = || async {
+        let dialog = browser.see("//dialog[.//img]").await;
+        dialog.attr("aria-label").await.unwrap().unwrap()
+    };
+    let press = |key: String| async move {
+        browser.client.active_element().await.unwrap().send_keys(&key).await.unwrap();
+    };
+    let first = name().await;
+    press(Key::Right.to_string()).await;
+    browser.see(&format!("//dialog[@aria-label!='{first}']")).await;
+    let second = name().await;
+    press("2".to_owned()).await;
+    browser.see(&format!("//dialog[@aria-label!='{second}']")).await;
+    assert_ne!(name().await, first);
+    press(Key::Escape.to_string()).await;
+    browser.see("//body[not(dialog)]").await;
+    assert_eq!(shown().await, before - 4);
 }
 
 async fn train(browser: &Browser) {
