@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::FileExt as _, path::Path, process::Command, time::Instant};
+use std::{fs, os::unix::fs::FileExt as _, process::Command, time::Instant};
 
 use common::process::{PATIENCE, Process, kill};
 use reqwest::Method;
@@ -241,6 +241,25 @@ async fn a_stopped_job_keeps_its_best_epoch_so_far() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_stopped_in_its_first_epoch_has_nothing_to_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.pets(TRAIN).await;
+    let id = server.job(json!({ "epochs": 1000, "batch_size": 1 })).await;
+    server
+        .event(&id, |kind, data| (kind == "status" && data["status"] == "running").then_some(()))
+        .await;
+    assert_eq!(server.post(&format!("/jobs/{id}/stop"), Value::Null).await.0, 202);
+    let job = server.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("nothing_to_keep")),
+        "{job}"
+    );
+    assert!(job["model_id"].is_null());
+}
+
+#[tokio::test]
 async fn a_loss_that_is_no_number_any_more_fails_the_job_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
@@ -355,46 +374,6 @@ async fn what_can_not_be_trained_is_refused_with_the_reason() {
     assert_eq!(refused(json!({ "recipe": "magic", "dataset": "empty" })).await.0, 422);
     assert_eq!(server.ask(Method::GET, "/jobs/nothing", None).await.0, 404);
     assert_eq!(server.ask(Method::GET, "/jobs?status=done", None).await.0, 422);
-}
-
-#[tokio::test]
-async fn two_servers_can_not_share_a_data_directory() {
-    let folder = tempfile::tempdir().unwrap();
-    let _server = Process::start(folder.path());
-    let second = serve_briefly(folder.path());
-    assert!(!second.status.success());
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("in use by another pawprint server"), "{said}");
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut server = Process::start(folder.path());
-    assert!(server.end(Signal::TERM));
-    let database = format!("sqlite://{}", folder.path().join("pawprint.sqlite").display());
-    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9999, 'from the future', TRUE, x'00', 0)",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
-    pool.close().await;
-    let refused = serve_briefly(folder.path());
-    assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("made by a newer version of pawprint"), "{said}");
-}
-
-/// The output of a server that is expected to end at once.
-fn serve_briefly(folder: &Path) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_pawprint"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder)
-        .output()
-        .unwrap()
 }
 
 /// Looks until there is something.

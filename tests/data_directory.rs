@@ -1,0 +1,50 @@
+//! The data directory: whose it is, and which program may open it.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::{path::Path, process::Command};
+
+use common::process::Process;
+use rustix::process::Signal;
+
+#[tokio::test]
+async fn two_servers_can_not_share_a_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let _server = Process::start(folder.path());
+    let second = serve_briefly(folder.path());
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("in use by another pawprint server"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(folder.path());
+    assert!(server.end(Signal::TERM));
+    let database = format!("sqlite://{}", folder.path().join("pawprint.sqlite").display());
+    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', TRUE, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let refused = serve_briefly(folder.path());
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("made by a newer version of pawprint"), "{said}");
+}
+
+/// The output of a server that is expected to end at once.
+fn serve_briefly(folder: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_pawprint"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder)
+        .output()
+        .unwrap()
+}
