@@ -1,6 +1,10 @@
 //! The recipes beyond the first, with real trainers: what they make, how they survive, and where
 //! their weights come from.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on may stop there"
+)]
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -9,7 +13,7 @@ use std::{fs::File, io::Read as _, time::Duration};
 
 use common::{
     Server,
-    process::{Process, kill},
+    process::{PATIENCE, Process, kill},
 };
 use flate2::read::GzDecoder;
 use pawprint::{
@@ -116,6 +120,42 @@ async fn vgg16_is_trained_on_its_features_and_fine_tuned_from_there() {
     let request = server.request(Method::POST, &format!("/predict?model={name}"));
     let response = request.header("content-type", "image/png").body(photo).send().await.unwrap();
     assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+}
+
+/// With small steps both devices stay near the weights they begin with, so that their losses can be
+/// compared although they round and drop out differently.
+#[tokio::test]
+async fn on_a_gpu_every_recipe_comes_to_what_it_comes_to_on_the_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let system = server.get("/system").await;
+    if !system["devices"].as_array().unwrap().contains(&json!("cuda")) {
+        eprintln!("skipped: there is no GPU");
+        return;
+    }
+    server.pets(TRAIN).await;
+    supply_weights(&server).await;
+    let mut head = String::new();
+    for recipe in ["scratch_cnn", "augmented_cnn", "vgg16_features", "vgg16_finetune"] {
+        let mut losses = Vec::new();
+        for (device, precision) in [("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "bf16")] {
+            let mut more =
+                json!({ "device": device, "precision": precision, "learning_rate": 1e-6 });
+            if recipe == "vgg16_finetune" {
+                more["head_from"] = json!(head);
+            }
+            let job = server.job_of(recipe, params(more)).await;
+            let job = server.ended(&job).await;
+            assert_eq!(job["status"], "succeeded", "{job}");
+            assert_eq!((&job["device"], &job["precision"]), (&json!(device), &json!(precision)));
+            losses.push(job["best"]["val_loss"].as_f64().unwrap());
+            if recipe == "vgg16_features" {
+                head = job["id"].as_str().unwrap().to_owned();
+            }
+        }
+        let near = |other: f64| (other - losses[0]).abs() < 0.02 * losses[0].max(1.0);
+        assert!(losses.iter().all(|&loss| near(loss)), "{recipe}: {losses:?}");
+    }
 }
 
 #[tokio::test]
@@ -326,9 +366,12 @@ async fn weights_that_a_person_supplies_end_a_download() {
     ask("keras").await.problem(409, "downloading");
     assert_eq!(server.get("/weights/vgg16").await.ok()["state"], "downloading");
     let partial = server.folder.path().join("weights/torchvision.partial");
-    while !partial.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let begun = async {
+        while !partial.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
     let request = axum::http::Request::put("/weights/vgg16");
     let supplied = request.body(weights("torchvision_zip.pth").into()).unwrap();
     assert_eq!(server.send(supplied).await.ok()["state"], "ready");

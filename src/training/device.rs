@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use super::failure::Failure;
+use super::failure::{Failure, first_words, is_out_of_memory};
 use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
 
 /// A device and the kind of number its convolutions compute in.
@@ -27,12 +27,13 @@ impl Compute {
             DeviceChoice::Cpu => Device::Cpu,
             choice => match gpu() {
                 Ok(gpu) => gpu,
-                Err(reason) if choice == DeviceChoice::Cuda => {
+                Err(NoGpu::Full(words)) => return Err(Failure::out_of_memory(&words)),
+                Err(NoGpu::Unusable(reason)) if choice == DeviceChoice::Cuda => {
                     let detail =
                         format!("the job asks for CUDA, and {reason}; use device `auto` or `cpu`");
                     return Err(Failure::new("device_unavailable", detail));
                 }
-                Err(reason) => {
+                Err(NoGpu::Unusable(reason)) => {
                     tracing::info!(reason, "training on the processor");
                     Device::Cpu
                 }
@@ -93,16 +94,31 @@ fn open_cuda() -> Result<(), &'static str> {
     opened.as_ref().copied().map_err(String::as_str)
 }
 
-/// The first NVIDIA GPU, or why it can't be used.
-fn gpu() -> Result<Device, String> {
+/// Why nothing can be trained on a GPU.
+enum NoGpu {
+    /// There is none, or none that works.
+    Unusable(String),
+    /// Others have taken its memory; libtorch's words.
+    Full(String),
+}
+
+/// The first NVIDIA GPU.
+fn gpu() -> Result<Device, NoGpu> {
     let device = Device::Cuda(0);
-    open_cuda()?;
+    open_cuda().map_err(|reason| NoGpu::Unusable(reason.to_owned()))?;
     if !Cuda::is_available() {
-        return Err("this server has no NVIDIA GPU, or no driver for it".to_owned());
+        let reason = "this server has no NVIDIA GPU, or no driver for it";
+        return Err(NoGpu::Unusable(reason.to_owned()));
     }
     // It may be older than what this libtorch was built for.
-    try_to_convolve(device, Kind::Float)
-        .map_err(|error| format!("its GPU does not work with this libtorch ({error})"))?;
+    try_to_convolve(device, Kind::Float).map_err(|error| {
+        let words = first_words(&error.to_string());
+        if is_out_of_memory(&words) {
+            NoGpu::Full(words)
+        } else {
+            NoGpu::Unusable(format!("its GPU does not work with this libtorch ({words})"))
+        }
+    })?;
     Ok(device)
 }
 
@@ -110,7 +126,14 @@ fn gpu() -> Result<Device, String> {
 fn fastest_precision(device: Device) -> Precision {
     let native = match device {
         Device::Cpu => cpu_multiplies_bf16(),
-        gpu => try_to_convolve(gpu, Kind::BFloat16).is_ok(),
+        gpu => match try_to_convolve(gpu, Kind::BFloat16) {
+            Ok(()) => true,
+            Err(error) => {
+                let error = first_words(&error.to_string());
+                tracing::warn!(error, "no bf16 on this GPU");
+                false
+            }
+        },
     };
     if native { Precision::Bf16 } else { Precision::Fp32 }
 }

@@ -57,6 +57,17 @@ impl Failure {
         )
     }
 
+    /// There is not enough memory, on the device or in the machine; what libtorch says of it.
+    #[must_use]
+    pub fn out_of_memory(words: &str) -> Self {
+        Self::new(
+            "out_of_memory",
+            format!(
+                "there is not enough memory: try a smaller batch_size, or end what else uses it ({words})"
+            ),
+        )
+    }
+
     /// What a panic, most often one of libtorch's, says.
     #[must_use]
     pub fn from_panic(panic: &(dyn Any + Send)) -> Self {
@@ -65,22 +76,13 @@ impl Failure {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("a panic without words");
-        // libtorch appends its C++ stack behind the first line, whose end `unwrap` has escaped.
-        let first_line = message.split(['\n', '\r']).next().unwrap_or_default();
-        let first_line = first_line.split("\\n").next().unwrap_or_default();
-        let short: String = first_line.chars().take(LONGEST).collect();
-        let lower = message.to_lowercase();
-        if OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
-            return Self::new(
-                "out_of_memory",
-                format!(
-                    "there is not enough memory: try a smaller batch_size, or end what else uses it ({short})"
-                ),
-            );
+        let words = first_words(message);
+        if is_out_of_memory(message) {
+            return Self::out_of_memory(&words);
         }
         Self::new(
             "internal",
-            format!("the trainer met an error of its own; its log has more ({short})"),
+            format!("the trainer met an error of its own; its log has more ({words})"),
         )
     }
 }
@@ -100,6 +102,19 @@ const OUT_OF_MEMORY: [&str; 8] = [
     // What cuDNN says where it finds no room for a workspace.
     "unable to find an engine to execute this computation",
 ];
+
+/// The first line of what libtorch says, which appends its C++ stack; `unwrap` escapes its end.
+pub(super) fn first_words(message: &str) -> String {
+    let line = message.split(['\n', '\r']).next().unwrap_or_default();
+    let line = line.split("\\n").next().unwrap_or_default();
+    line.chars().take(LONGEST).collect()
+}
+
+/// Whether libtorch says that memory has run out.
+pub(super) fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+}
 
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
