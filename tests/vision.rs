@@ -85,6 +85,19 @@ fn a_jpeg_whose_data_stops_short_of_its_end_mark_is_refused() {
     }
 }
 
+/// Made of a fixture by ending it after its first scan: coarse, but a whole file.
+#[test]
+fn a_progressive_jpeg_of_a_single_scan_is_read() {
+    let file = fixture("progressive.jpg");
+    let mut scans = file.windows(2).enumerate().filter(|(_, pair)| *pair == [0xFF, 0xDA]);
+    let (first, _) = scans.next().unwrap();
+    // Between two scans there may be tables.
+    let data = &file[first + 2..];
+    let end = data.windows(2).position(|pair| pair[0] == 0xFF && pair[1] >= 0xC0).unwrap();
+    let single = [&file[..first + 2 + end], &[0xFF, 0xD9]].concat();
+    assert_near(&decode(&single), &picture(), 120);
+}
+
 #[test]
 fn printers_inks_become_the_colours_they_print() {
     for name in ["cmyk", "ycck"] {

@@ -31,7 +31,7 @@ type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
 
 /// Reads what stands before the pixels.
 pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
-    open(&walk(bytes)?).map(|(_, header)| header)
+    open(&walk(bytes)?.bytes).map(|(_, header)| header)
 }
 
 /// Decodes to pixels as they are stored, not yet turned. There may be fewer than the file has,
@@ -41,7 +41,7 @@ pub(super) fn decode(
     limits: &Limits,
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
-    let bytes = walk(bytes)?;
+    let Walked { bytes, is_single_progressive_scan } = walk(bytes)?;
     let (decoder, header) = open(&bytes)?;
     limits.check(header.width, header.height)?;
     let orientation = header.orientation;
@@ -51,7 +51,8 @@ pub(super) fn decode(
     if let Some((image, size)) = shrunk {
         return Ok(Photo { image, size, orientation });
     }
-    let bytes = padding::padded_at_end(&bytes);
+    let bytes =
+        if is_single_progressive_scan { bytes } else { padding::padded_at_end(&bytes).into() };
     let (mut decoder, _) = open(&bytes)?;
     let mut image = RgbImage::new(header.width, header.height);
     decoder.decode_into(&mut image).map_err(error)?;
@@ -87,19 +88,27 @@ fn error(error: DecodeErrors) -> DecodeError {
 
 const TRUNCATED: &str = "the file ends before the image does";
 
-/// Follows the markers to the end of the image, where what comes back ends. Junk between the
-/// segments of the header, which other decoders skip with a warning and the strict one refuses, is
-/// left out of it.
-fn walk(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+/// A file that reaches its end.
+struct Walked<'a> {
+    /// It, up to there. Junk between the segments of the header, which other decoders skip with a
+    /// warning and the strict one refuses, is left out.
+    bytes: Cow<'a, [u8]>,
+    /// Whether it is progressive, but of one scan: behind that the decoder looks no farther for the
+    /// end than it has read ahead.
+    is_single_progressive_scan: bool,
+}
+
+/// Follows the markers to the end of the image.
+fn walk(bytes: &[u8]) -> Result<Walked<'_>, DecodeError> {
     let truncated = || DecodeError::corrupt(TRUNCATED);
     let mut cleaned: Option<Vec<u8>> = None;
     let mut kept_to = 0;
     let mut at = 2;
-    let mut scanned = false;
+    let (mut scans, mut is_progressive) = (0, false);
     loop {
         let junk = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF));
         let junk = junk.ok_or_else(truncated)?;
-        if junk > 0 && !scanned {
+        if junk > 0 && scans == 0 {
             cleaned.get_or_insert_default().extend_from_slice(&bytes[kept_to..at]);
             kept_to = at + junk;
         }
@@ -109,22 +118,24 @@ fn walk(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
         let marker = *bytes.get(at + fill).ok_or_else(truncated)?;
         at += fill + 1;
         match marker {
-            0xD9 if scanned => break,
+            0xD9 if scans > 0 => break,
             0xD9 => return Err(DecodeError::corrupt("it ends before its first scan")),
             // Stuffed zeros, markers without data, restarts.
             0x00 | 0x01 | 0xD0..=0xD8 => {}
             _ => {
                 let length = bytes.get(at..at + 2).ok_or_else(truncated)?;
                 at += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-                scanned |= marker == 0xDA;
+                scans += u32::from(marker == 0xDA);
+                is_progressive |= marker == 0xC2;
             }
         }
     }
-    Ok(match cleaned {
+    let bytes = match cleaned {
         Some(mut cleaned) => {
             cleaned.extend_from_slice(&bytes[kept_to..at]);
             Cow::Owned(cleaned)
         }
         None => Cow::Borrowed(&bytes[..at]),
-    })
+    };
+    Ok(Walked { bytes, is_single_progressive_scan: is_progressive && scans == 1 })
 }

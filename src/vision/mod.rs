@@ -4,9 +4,9 @@
 //! Pure functions of their input, called from any thread that may block; none of them panics,
 //! whatever the bytes.
 
-/// Raised by each change that gives other pixels for the same bytes, so that decoded images which
-/// were kept are decoded anew.
-pub const VERSION: u32 = 2;
+/// Raised by each change that gives other pixels for the same bytes, or none, so that decoded images
+/// which were kept are decoded anew.
+pub const VERSION: u32 = 3;
 
 pub mod decode;
 mod format;

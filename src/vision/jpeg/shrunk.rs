@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn shrunk(bytes: &[u8], least: (u32, u32)) -> Option<Shrunk> {
-        let bytes = walk(bytes).ok()?;
+        let bytes = walk(bytes).ok()?.bytes;
         let (decoder, header) = open(&bytes).ok()?;
         decode(&bytes, &header, decoder.input_colorspace(), least)
     }
