@@ -8,7 +8,7 @@ import { badge } from "./live.js";
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
 /** @typedef {{ job: Job, test: number | null }} Row */
-/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean, rare?: boolean }} Column `rare`: left out where no job has a value */
+/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean, rare?: boolean }} Column `rare`: left out where no job has a value of its own */
 
 /** @type {Column[]} */
 const COLUMNS = [
@@ -22,9 +22,10 @@ const COLUMNS = [
   { name: "Best epoch", value: ({ job }) => job.best?.epoch, show: ({ job }) => job.best?.epoch ?? "–", number: true },
   { name: "Epochs", value: ({ job }) => job.params.epochs, show: ({ job }) => job.params.epochs, number: true },
   { name: "Batch", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
-  { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => `${job.params.learning_rate} ${job.params.learning_rate_schedule}`, number: true },
+  { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => job.params.learning_rate, number: true },
+  { name: "Schedule", value: ({ job }) => (job.params.learning_rate_schedule === "constant" ? null : job.params.learning_rate_schedule), show: ({ job }) => job.params.learning_rate_schedule, rare: true },
   { name: "Early stopping", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true, rare: true },
-  { name: "Head", value: ({ job }) => job.params.head_epochs ?? job.params.head_from, show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true, rare: true },
+  { name: "Head", value: ({ job }) => (job.params.head_from ? Infinity : job.params.head_epochs), show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true, rare: true },
   { name: "Device", value: ({ job }) => job.device && `${job.device}, ${job.precision}`, show: ({ job }) => (job.device ? `${job.device}, ${job.precision}` : "–") },
   { name: "Seed", value: ({ job }) => job.params.seed, show: ({ job }) => job.params.seed, number: true },
   { name: "Time", value: ({ job }) => taken(job), show: ({ job }) => (taken(job) === null ? "–" : duration(/** @type {number} */ (taken(job)))), number: true },
@@ -73,8 +74,8 @@ function sorted(rows, again, chosen) {
     return el("th", { scope: "col", class: column.number ? "number" : undefined, "aria-sort": here ? (state.rising ? "ascending" : "descending") : undefined }, sort);
   });
   const ordered = [...rows].sort((a, b) => order(state.by.value(a), state.by.value(b)) * (state.rising ? 1 : -1));
-  return el("table", null,
-    el("thead", null, el("tr", null, el("th", { scope: "col" }, el("span", { class: "hint" }, "Compare")), heads)),
+  return el("table", { class: "compare" },
+    el("thead", null, el("tr", null, el("th", { scope: "col" }, el("span", { class: "unseen" }, "Compare")), heads)),
     el("tbody", null, ordered.map((row) => {
       const { id, name } = row.job;
       const tick = el("input", { type: "checkbox", checked: state.chosen.has(id), "aria-label": `Compare ${name}`, onchange: () => {

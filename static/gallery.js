@@ -42,7 +42,7 @@ class Gallery {
     this.loading = false;
     this.round = 0;
     /** One change after the other, each of what the last one left. */
-    this.turn = Promise.resolve();
+    this.turn = Promise.resolve(true);
     /** Where a range begins that Shift extends. @type {HTMLElement | null} */
     this.anchor = null;
 
@@ -202,16 +202,25 @@ class Gallery {
     } else if (event.key === " ") this.choose(item, { toggle: true });
     else if (event.key === "Escape") this.select([]);
     else if (event.key === "Enter") this.enlarge();
-    else if (!this.act(event.key, this.targets())) return;
+    else {
+      const action = this.action(event.key);
+      if (!action) return;
+      void action(this.targets());
+    }
     event.preventDefault();
   }
 
-  /** Does to `items` what a key asks for, if it asks for anything. @param {string} key @param {HTMLElement[]} items */
-  act(key, items) {
+  /**
+   * What a key does to images, if it does anything; whether that went well.
+   *
+   * @param {string} key
+   * @returns {((items: HTMLElement[]) => Promise<boolean>) | null}
+   */
+  action(key) {
     const label = this.dataset.classes[Number(key) - 1];
-    if (key === "Delete" || key === "Backspace") return this.remove(items);
-    if (KEYS[key]) return this.change({ split: KEYS[key] }, items);
-    return label ? this.change({ label }, items) : null;
+    if (key === "Delete" || key === "Backspace") return (items) => this.remove(items);
+    if (KEYS[key]) return (items) => this.change({ split: KEYS[key] }, items);
+    return label ? (items) => this.change({ label }, items) : null;
   }
 
   /** Relabels or moves. @param {{ label?: string, split?: string }} change */
@@ -226,29 +235,31 @@ class Gallery {
   }
 
   async remove(items = this.targets()) {
-    if (items.length === 0) return;
+    if (items.length === 0) return true;
     const one = items.length === 1 ? this.images.get(items[0])?.file_name : `${count(items.length)} images`;
-    if (!(await confirmLoss(`Delete ${one} from ${this.dataset.name}?`, "Delete"))) return;
-    await this.each(items, () => true, async (item, image) => {
+    if (!(await confirmLoss(`Delete ${one} from ${this.dataset.name}?`, "Delete"))) return true;
+    return this.each(items, () => true, async (item, image) => {
       await send("DELETE", `datasets/${path(this.dataset.id)}/images/${path(image.id)}`);
       this.drop(item);
     });
   }
 
   /**
+   * Works on those of `items` that are wanted; whether all went well.
+   *
    * @param {HTMLElement[]} items
    * @param {(image: Image) => boolean} wanted
    * @param {(item: HTMLElement, image: Image) => Promise<void>} work
    */
   each(items, wanted, work) {
-    this.turn = this.turn.then(async () => {
+    const done = this.turn.then(async () => {
       const queue = items.flatMap((item) => {
         const image = this.images.get(item);
         return image && wanted(image) ? [{ item, image }] : [];
       });
-      if (queue.length === 0) return;
+      if (queue.length === 0) return true;
       const at = this.items().indexOf(queue[0].item);
-      await attempt(this.messages, async () => {
+      const went = await attempt(this.messages, async () => {
         const workers = Array.from({ length: AT_ONCE }, async () => {
           for (let next = queue.shift(); next; next = queue.shift()) await work(next.item, next.image);
         });
@@ -261,8 +272,10 @@ class Gallery {
       if (left.length > 0 && !this.grid.querySelector('[tabindex="0"]')) left[Math.min(at, left.length - 1)].tabIndex = 0;
       if (document.activeElement === document.body && left.length > 0) this.focus(left[Math.min(at, left.length - 1)]);
       this.changed();
+      return went;
     });
-    return this.turn;
+    this.turn = done;
+    return done;
   }
 
   /** @param {HTMLElement} item */
@@ -277,17 +290,18 @@ class Gallery {
     let item = this.focused();
     const image = item && this.images.get(item);
     if (!item || !image) return;
-    enlarge(image, async (key) => {
-      if (!item) return null;
+    const acts = (/** @type {string} */ key) => key in NEIGHBOURS || this.action(key) !== null;
+    enlarge(image, acts, async (key) => {
+      // An upload that ends meanwhile fills the page anew.
+      if (!item || !this.images.has(item)) return null;
       const at = this.items().indexOf(item);
-      await this.act(key, [item]);
-      // What went wrong stands behind the photo.
-      if (this.messages.childElementCount > 0) return null;
+      // What goes wrong is told behind the photo.
+      if (!(await (this.action(key)?.([item]) ?? true))) return null;
       const to = this.images.has(item) ? at + (NEIGHBOURS[key] ?? 0) : at;
       if (to >= this.images.size) await this.more();
       const items = this.items();
       item = items[Math.min(Math.max(to, 0), items.length - 1)] ?? null;
       return (item && this.images.get(item)) ?? null;
-    }, () => item && this.focus(item));
+    }, () => item && this.images.has(item) && this.focus(item));
   }
 }

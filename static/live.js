@@ -57,8 +57,8 @@ export class Speed {
     // A stream that begins tells at once what is known, and then what is new.
     if (same && (step === last.step || at - last.at < 300)) return this.now;
     this.last = { phase, epoch, step, at };
-    if (!same || step < last.step || phase === "downloading") return (this.now = undefined);
-    const images = phase === "preparing" || phase === "extracting" ? 1 : batch;
+    const images = { preparing: 1, extracting: 1, training: batch }[phase];
+    if (!same || step < last.step || !images) return (this.now = undefined);
     this.now = ((step - last.step) * images * 1000) / (at - last.at);
     return this.now;
   }
@@ -104,11 +104,16 @@ export function controls(job, messages, changed) {
     const sure = await confirmLoss(`Delete ${job.name}, its curves, its evaluation and its log? ${job.model_id ? "Its model stays." : "It has made no model: what it learned is lost."}`, "Delete");
     if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
   };
+  let asking = false;
   const stop = button("Stop", async () => {
+    if (asking) return;
+    asking = true;
     // As it stands now: this button may be older than the first epoch.
     const { best, progress: at } = await get(`jobs/${path(job.id)}`).catch(() => job);
-    const keeps = best || at?.phase === "training_head";
-    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet, so there is nothing to keep: it would end without a model.`, "Stop it"))) await askOnce(stop, "stop", "Stopping …");
+    const keeps = best || (at?.phase === "training_head" && at.epoch > 1);
+    const unless = job.recipe === "vgg16_finetune" ? "unless its head is trained already, " : "";
+    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet: ${unless}it ends without a model.`, "Stop it"))) await askOnce(stop, "stop", "Stopping …");
+    asking = false;
   }, { title: "Finish now: evaluate and keep the best epoch so far" });
   const cancel = button("Cancel", async () => {
     if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await askOnce(cancel, "cancel", "Cancelling …");

@@ -19,7 +19,7 @@ const PARAMS = {
   learning_rate_schedule: { name: "Schedule", hint: "cosine lets the learning rate fall to nearly zero by the last epoch.", options: ["constant", "cosine"] },
   early_stopping_patience: { name: "Early stopping", hint: "End after so many epochs without a lower validation loss. Empty: never.", min: 1, max: 10000 },
   seed: { name: "Seed", hint: "Where every random draw comes from: the same seed gives the same run.", min: 0 },
-  precision: { name: "Precision", hint: "auto takes bf16 where the processor has it.", options: ["auto", "fp32", "bf16"] },
+  precision: { name: "Precision", hint: "auto takes bf16 where the device has it.", options: ["auto", "fp32", "bf16"] },
   device: { name: "Device", hint: "auto takes an NVIDIA GPU where there is one.", options: ["auto", "cpu", "cuda"] },
   head_epochs: { name: "Epochs of the head", hint: "The head is trained alone first.", min: 1, max: 10000 },
 };

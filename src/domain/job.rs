@@ -136,8 +136,8 @@ pub struct Progress {
     pub epoch: u32,
     /// Epochs in all, where nothing stops it earlier.
     pub epochs: u32,
-    /// Steps done in this phase: bytes while downloading, images while preparing and
-    /// extracting, else batches.
+    /// Steps done in this phase: bytes while downloading, images while preparing and extracting,
+    /// optimizer steps while training, passes over some images while judging.
     pub step: u64,
     /// Steps of this phase in all.
     pub steps: u64,

@@ -174,7 +174,8 @@ pub async fn cancel(
 
 /// Finishes a job now.
 ///
-/// It evaluates and registers its best epoch so far and ends as `succeeded`.
+/// It evaluates and registers its best epoch so far and ends as `succeeded`; where none is complete,
+/// it ends as `failed` with `nothing_to_keep`.
 #[utoipa::path(post, path = "", responses(
     (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
     (status = 409, description = "`wrong_status`: it is not running."),
