@@ -1,6 +1,6 @@
 //! `pawprint import`: a folder or an archive of photos into a dataset, which is made if need be.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -166,16 +166,22 @@ impl Import {
 async fn lacking(session: &Session, name: &str) {
     let request = session.client.request(Method::GET, &["datasets", name]);
     let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
-    let has = |class: &str| counts.values().any(|of| of.get(class).is_some_and(|&count| count > 0));
-    let lacks: Vec<&str> = classes.iter().map(String::as_str).filter(|class| !has(class)).collect();
-    if lacks.len() == classes.len() {
+    if counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {
         let remove = format_args!("`pawprint datasets delete {name}` removes it");
         session.out.note(format_args!("{name} is empty; {remove}"));
-    } else if !lacks.is_empty() {
+        return;
+    }
+    let lacks: Vec<_> = ["train", "validation"]
+        .into_iter()
+        .flat_map(|split| classes.iter().map(move |class| (split, class)))
+        .filter(|(split, class)| {
+            counts.get(*split).and_then(|of| of.get(*class)).is_none_or(|&count| count == 0)
+        })
+        .map(|(split, class)| format!("{class} in {split}"))
+        .collect();
+    if !lacks.is_empty() {
         let lacks = lacks.join(", ");
-        session
-            .out
-            .note(format_args!("{name} has no photo of {lacks} yet; training needs each class"));
+        session.out.note(format_args!("{name} can't be trained on yet: it has no {lacks}"));
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 
 use super::{
@@ -50,8 +50,8 @@ pub(super) struct Report {
 
 /// A photo in the page.
 struct Photo {
-    /// A `data:` URL.
-    source: String,
+    /// A `data:` URL, or why there is none.
+    image: Result<String, String>,
     caption: String,
 }
 
@@ -123,7 +123,6 @@ impl Page<'_> {
     fn result(&self, judged: Option<&Evaluation>) -> Markup {
         let job = self.job;
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
-        let machine = [&job.device, &job.precision].map(|word| word.as_deref().unwrap_or("-"));
         let ended = job.finished_at.map(|end| end.strftime("%-d %B %Y, %H:%M UTC").to_string());
         let seconds = job.started_at.zip(job.finished_at).map(|(from, to)| to.duration_since(from));
         let took = seconds.map(|it| span(it.unsigned_abs().as_secs()));
@@ -139,10 +138,15 @@ impl Page<'_> {
             }
             @if let Some(error) = &job.error { p { (error.detail) " (" (error.code) ")" } }
             p {
+                "The job "
+                @if job.status.is_final() { "ended as " } @else { "is " }
                 (job.status)
                 @if let Some(ended) = ended { " on " (ended) }
                 @if let Some(took) = took { " after " (took) }
-                ", on " (machine[0]) " in " (machine[1]) "."
+                @if let (Some(device), Some(precision)) = (&job.device, &job.precision) {
+                    ", on " (device) " in " (precision)
+                }
+                "."
                 @if let Some(best) = &job.best {
                     " Best epoch " (best.epoch) ": validation accuracy " (percent(best.val_accuracy))
                     ", loss " (format!("{:.4}", best.val_loss)) "."
@@ -197,7 +201,7 @@ impl Page<'_> {
             self.session.client.request(Method::GET, &[path[0], path[1], "augmentations"]);
         let augmented = match counts.get("train").map(|of| of.values().sum::<u64>()) {
             None | Some(0) => None,
-            Some(_) => Some(self.session.client.bytes(request).await?),
+            Some(_) => self.image(request, "image/png").await?,
         };
         Ok(html! {
             h2 { "Dataset" }
@@ -207,9 +211,9 @@ impl Page<'_> {
             (charts)
             h3 { "Some of its photos" }
             (gallery(&photos))
-            @if let Some(png) = augmented {
+            @if let Some(sheet) = augmented {
                 h3 { "A training photo as the augmentation changes it" }
-                img src=(data_url("image/png", &png)) alt="nine augmented versions of one photo";
+                (shown(&sheet, "nine augmented versions of one photo"))
             }
         })
     }
@@ -251,11 +255,26 @@ impl Page<'_> {
         Ok(html! { div.charts { @for chart in charts { (PreEscaped(chart)) } } })
     }
 
-    /// A thumbnail, while the image is there and whole.
+    /// A thumbnail, while the image is there.
     async fn photo(&self, id: &str, caption: String) -> anyhow::Result<Option<Photo>> {
         let request = self.session.client.request(Method::GET, &["images", id, "thumbnail"]);
-        let jpeg = found(self.session.client.bytes(request).await)?;
-        Ok(jpeg.map(|jpeg| Photo { source: data_url("image/jpeg", &jpeg), caption }))
+        let image = self.image(request, "image/jpeg").await?;
+        Ok(image.map(|image| Photo { image, caption }))
+    }
+
+    /// A picture, or why the server has none to show; nothing where it is no longer there.
+    async fn image(
+        &self,
+        request: RequestBuilder,
+        media_type: &str,
+    ) -> anyhow::Result<Option<Result<String, String>>> {
+        match found(self.session.client.bytes(request).await) {
+            Ok(bytes) => Ok(bytes.map(|bytes| Ok(data_url(media_type, &bytes)))),
+            Err(error) => match error.downcast::<client::Error>()? {
+                client::Error::Problem(problem) => Ok(Some(Err(problem.detail))),
+                error => Err(error.into()),
+            },
+        }
     }
 }
 
@@ -274,9 +293,18 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 fn gallery(photos: &[Photo]) -> Markup {
     html! {
         div.photos {
-            @for Photo { source, caption } in photos {
-                figure { img src=(source) alt=(caption); figcaption { (caption) } }
+            @for Photo { image, caption } in photos {
+                figure { (shown(image, caption)) figcaption { (caption) } }
             }
+        }
+    }
+}
+
+fn shown(image: &Result<String, String>, alt: &str) -> Markup {
+    html! {
+        @match image {
+            Ok(source) => img src=(source) alt=(alt);,
+            Err(why) => p { "It can't be shown: " (why) },
         }
     }
 }

@@ -61,7 +61,7 @@ pub enum Rejection {
     },
     /// Its path names no class.
     #[error(
-        "nothing says which class it is: put it into a folder of the class's name (`{example}/…`), name it like `{example}.0.jpg`, or give `label` with the upload"
+        "nothing says which class it is: put it into a folder of the class's name (`{example}/…`), or name it like `{example}.0.jpg`"
     )]
     Unlabelled {
         /// A class of the dataset.

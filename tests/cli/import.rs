@@ -37,7 +37,7 @@ type Shared = Arc<Mutex<Seen>>;
 fn dataset() -> Json<Value> {
     Json(json!({
         "id": "1", "name": "pets", "classes": ["cat", "dog"], "version": "00", "bytes": 9, "created_at": "2026-01-01T00:00:00Z",
-        "counts": { "train": { "cat": 1, "dog": 0 }, "test": { "cat": 0, "dog": 0 } },
+        "counts": { "train": { "cat": 1, "dog": 0 }, "validation": { "cat": 1, "dog": 1 } },
     }))
 }
 
@@ -138,7 +138,8 @@ async fn a_folder_arrives_as_a_sorted_tar_in_a_dataset_that_is_made_for_it() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stdout, "pets: 3 added, 0 duplicates, 0 rejected\n");
     assert!(ran.stderr.contains("not named like images: 1"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("pets has no photo of dog yet"), "{}", ran.stderr);
+    let lacks = "pets can't be trained on yet: it has no dog in train";
+    assert!(ran.stderr.contains(lacks), "{}", ran.stderr);
 
     let seen = seen.lock().unwrap();
     assert_eq!(seen.created, Some(json!({ "name": "pets", "classes": ["cat", "dog"] })));

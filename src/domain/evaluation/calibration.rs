@@ -49,7 +49,8 @@ pub struct Calibration {
     pub bins: Vec<Bin>,
 }
 
-/// The images whose probabilities lie in one range.
+/// The images whose probabilities lie in one range. (Evaluations are kept: the first ones had
+/// shorter names.)
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bin {
     /// Where it begins.
@@ -59,8 +60,10 @@ pub struct Bin {
     /// Images in it.
     pub count: u64,
     /// Their mean probability of the second class; absent in an empty bin.
+    #[serde(alias = "probability")]
     pub mean_predicted_probability: Option<f64>,
     /// The share of them that is of the second class; absent in an empty bin.
+    #[serde(alias = "share")]
     pub fraction_of_positives: Option<f64>,
 }
 
