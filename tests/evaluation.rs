@@ -55,7 +55,7 @@ fn all_close(ours: &[f64], theirs: &[f64], what: &str) {
 #[test]
 fn every_number_is_that_of_scikit_learn() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/evaluation");
-    let mut seen = 0;
+    let (mut seen, mut curves) = (0, 0);
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let reference: Reference = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -97,10 +97,11 @@ fn every_number_is_that_of_scikit_learn() {
             all_close(&ours, fractions, &of("fraction of positives"));
             let ours: Vec<_> = bins().filter_map(|bin| bin.mean_predicted_probability).collect();
             all_close(&ours, means, &of("mean predicted probability"));
+            curves += 1;
         }
         seen += 1;
     }
-    assert_eq!(seen, 12);
+    assert_eq!((seen, curves), (12, 9));
 }
 
 #[test]
@@ -120,6 +121,7 @@ fn the_threshold_of_the_best_f1_is_chosen_on_the_validation_split() {
     }
     let cases: Vec<Case> =
         serde_json::from_slice(include_bytes!("fixtures/thresholds.json")).unwrap();
+    assert_eq!(cases.len(), 3);
     for Case { validation, test, threshold, validation_f1, accuracy } in cases {
         let [validation, test] = [validation, test].map(|of| judged(&of.labels, &of.logits));
         let evaluation = evaluate(Split::Test, &Classes::default(), &test, &validation);
