@@ -201,7 +201,8 @@ pub struct Params {
     /// The device asked for.
     pub device: DeviceChoice,
     /// Fine-tuning: passes that train the head alone before, with the learning rate of
-    /// `vgg16_features` and without early stopping, 1 to 10,000; absent where the head comes from another job.
+    /// `vgg16_features` and without early stopping, 1 to 10,000; absent where the head comes from
+    /// another job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_epochs: Option<u32>,
     /// Fine-tuning: the `vgg16_features` job whose head is taken.

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use super::{
+    clock::Clock,
     control::Control,
     device::Compute,
     draws,
@@ -167,7 +168,7 @@ impl<'a> Learner<'a> {
 
     /// Judges the weights that training begins with: the first to beat.
     fn judge_baseline(&mut self) -> Result<(), End> {
-        let clock = Clock { before: 0.0, started: Instant::now() };
+        let clock = Clock::go_on(0.0);
         // A job that is stopped now keeps what it begins with.
         let score = self.validate(clock, Control::check_unless_stopped)?;
         self.best_weights = copy(&self.learnable.weights());
@@ -194,7 +195,7 @@ impl<'a> Learner<'a> {
 
     /// One epoch, or what was left of it.
     fn epoch(&mut self) -> Result<(), End> {
-        let clock = Clock { before: self.position.partial.seconds, started: Instant::now() };
+        let clock = Clock::go_on(self.position.partial.seconds);
         let train = self.train(clock)?;
         let validation = self.validate(clock, Control::check)?;
         let seconds = clock.seconds();
@@ -379,19 +380,6 @@ impl<'a> Learner<'a> {
             steps,
             eta_seconds,
         }));
-    }
-}
-
-/// The time of an epoch, across an interruption.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    before: f64,
-    started: Instant,
-}
-
-impl Clock {
-    fn seconds(self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
     }
 }
 

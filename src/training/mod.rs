@@ -17,6 +17,7 @@
 
 pub mod augment;
 pub mod cache;
+pub mod clock;
 pub mod control;
 pub mod device;
 pub mod draws;
