@@ -138,7 +138,7 @@ async fn what_makes_no_sense_in_an_upload_is_named() {
 fn streamed(chunks: Vec<Result<Vec<u8>, std::io::Error>>) -> Request<Body> {
     let body = Body::from_stream(futures::stream::iter(chunks));
     let request =
-        Request::post(IMAGES).header(header::CONTENT_TYPE, "multipart/form-data; boundary=XXX");
+        Request::post(IMAGES).header(header::CONTENT_TYPE, "multipart/form-data; boundary=a-form");
     request.body(body).unwrap()
 }
 
@@ -158,7 +158,7 @@ async fn a_client_that_leaves_midway_leaves_nothing() {
         futures::stream::pending(),
     );
     let request = Request::post(IMAGES)
-        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=XXX")
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=a-form")
         .body(Body::from_stream(stalled))
         .unwrap();
     tokio::select! {
@@ -178,7 +178,7 @@ async fn a_dataset_that_is_deleted_during_an_upload_is_gone() {
     let (head, tail) = body.split_at(body.len() - 20);
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
     let request = Request::post(IMAGES)
-        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=XXX")
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=a-form")
         .body(Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver)))
         .unwrap();
     let deletion = async {
@@ -216,7 +216,8 @@ async fn a_form_is_bounded_in_every_direction() {
     })
     .await;
     server.pets().await;
-    let head = b"--XXX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"".to_vec();
+    let head =
+        b"--a-form\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"".to_vec();
     let endless = std::iter::repeat_with(|| Ok(vec![b'x'; 1 << 16])).take(40);
     let chunks = std::iter::once(Ok(head)).chain(endless).collect();
     server.send(streamed(chunks)).await.problem(400, "malformed");

@@ -4,7 +4,8 @@
 pub mod process;
 
 use std::{
-    io::{Cursor, Write as _},
+    fs::File,
+    io::{Cursor, Read as _, Write as _},
     path::Path,
 };
 
@@ -14,6 +15,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use clap::Parser;
+use flate2::read::GzDecoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use pawprint::{
     config::ServeConfig,
@@ -21,6 +23,14 @@ use pawprint::{
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
+
+/// A file of VGG16 weights as torchvision or Keras stores them.
+pub fn vgg16_weights(fixture: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/vgg16/{fixture}.gz.gz", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = Vec::new();
+    GzDecoder::new(GzDecoder::new(File::open(path).unwrap())).read_to_end(&mut bytes).unwrap();
+    bytes
+}
 
 /// The images of the dataset that [`Server::pets`] makes.
 pub const IMAGES: &str = "/datasets/pets/images";
@@ -158,7 +168,7 @@ pub async fn app(mut config: ServeConfig, folder: &Path) -> AppState {
     pawprint::app::compose(config).await.unwrap()
 }
 
-const FORM: &str = "multipart/form-data; boundary=XXX";
+const FORM: &str = "multipart/form-data; boundary=a-form";
 
 /// Files as the body of a form.
 pub fn form(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
@@ -166,13 +176,13 @@ pub fn form(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     for (name, bytes) in files {
         write!(
             body,
-            "--XXX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+            "--a-form\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
         )
         .unwrap();
         body.extend_from_slice(bytes);
         body.extend_from_slice(b"\r\n");
     }
-    body.extend_from_slice(b"--XXX--\r\n");
+    body.extend_from_slice(b"--a-form--\r\n");
     body
 }
 

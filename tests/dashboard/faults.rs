@@ -46,7 +46,7 @@ async fn a_hostile_file_name_is_shown_as_text() {
     let (status, _) = server.post("/datasets", json!({ "name": "pets" })).await;
     assert_eq!(status, 201);
     let request = server.request(Method::POST, "/datasets/pets/images?label=cat");
-    let request = request.header("content-type", "multipart/form-data; boundary=XXX");
+    let request = request.header("content-type", "multipart/form-data; boundary=a-form");
     let sent = request.body(form(&[(NAME, photo(1))])).send().await.unwrap();
     assert!(sent.status().is_success());
 
