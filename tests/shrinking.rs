@@ -27,7 +27,8 @@ fn fixture(name: &str) -> Vec<u8> {
 
 fn preprocessing(width: u32, height: u32) -> Preprocessing {
     let (resize, normalise) = (Resize::BilinearAntialiased, Normalise::UnitRange);
-    Preprocessing { width, height, resize, normalise }
+    let version = Preprocessing::VERSION;
+    Preprocessing { version, width, height, resize, normalise }
 }
 
 /// Mean and largest difference of a channel between a photo as a network sees it, and as it would
@@ -94,10 +95,9 @@ fn a_large_file_that_is_damaged_is_refused_as_if_it_were_small() {
     let middle = whole.len() / 2;
     let mut overwritten = whole.clone();
     overwritten[middle..middle + 64].fill(0xFF);
-    let (cut, unended) = (whole[..middle].to_vec(), whole[..whole.len() - 2].to_vec());
-    for (what, bytes) in [("cut", cut), ("unended", unended), ("overwritten", overwritten)] {
-        let error = vision::prepare(&bytes, &LIMITS, &preprocessing(180, 180)).unwrap_err();
-        assert_eq!(error.code(), "corrupt_image", "{what}");
+    for (what, bytes) in [("cut", &whole[..middle]), ("overwritten", &overwritten)] {
+        let prepared = vision::prepare(bytes, &LIMITS, &preprocessing(180, 180));
+        assert_eq!(prepared.err().map(|error| error.code()), Some("corrupt_image"), "{what}");
     }
     let small = Limits { max_pixels: 1_000_000 };
     let error = vision::prepare(&whole, &small, &preprocessing(180, 180)).unwrap_err();

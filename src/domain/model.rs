@@ -31,9 +31,13 @@ impl Architecture {
     }
 }
 
-/// How pixels become numbers: what a network was trained on and must be asked with.
+/// How the bytes of a photo become a network's input: what it was trained on and must be asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocessing {
+    /// Version of the rules by which bytes become pixels, [`Preprocessing::VERSION`] of the program
+    /// that trained the network. Files of before version 4 don't name it.
+    #[serde(default = "Preprocessing::unnamed_version")]
+    pub version: u32,
     /// Pixels across; the aspect is not kept.
     pub width: u32,
     /// Pixels down.
@@ -48,10 +52,25 @@ impl Preprocessing {
     /// RGB in 0 to 1 at 180×180: what the small network takes.
     pub const UNIT_180: Self = Self::at_180(Normalise::UnitRange);
 
+    /// Raised by each change that gives other pixels for the same bytes, or none: of a decoder, of
+    /// the orientation, of resizing. Pixels and features that were kept under another version are
+    /// computed anew. A model of another version still answers, as long as its canaries agree.
+    ///
+    /// | version | since |
+    /// |---|---|
+    /// | 4 | JPEGs give libjpeg-turbo's pixels; orientation also in XMP and in text chunks of PNG |
+    /// | 3 | JPEGs whose data is cut short are refused |
+    pub const VERSION: u32 = 4;
+
+    const fn unnamed_version() -> u32 {
+        3
+    }
+
     /// 180×180, the size of the reference notebook.
     #[must_use]
     pub const fn at_180(normalise: Normalise) -> Self {
-        Self { width: 180, height: 180, resize: Resize::BilinearAntialiased, normalise }
+        let (version, resize) = (Self::VERSION, Resize::BilinearAntialiased);
+        Self { version, width: 180, height: 180, resize, normalise }
     }
 
     /// Bytes of one image that is ready.

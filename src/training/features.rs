@@ -28,10 +28,9 @@ pub fn layout(
     preprocessing: &Preprocessing,
     compute: Compute,
 ) -> Layout {
-    let Preprocessing { width, height, .. } = preprocessing;
+    let Preprocessing { version, width, height, .. } = preprocessing;
     let weights = &weights.to_string()[..16];
     let (device, precision) = (compute.device_name(), compute.precision.as_str());
-    let version = crate::vision::VERSION;
     Layout {
         name: format!("vgg16-{weights}-{layer}-{width}x{height}-v{version}-{device}-{precision}"),
         shape: shape.to_vec(),

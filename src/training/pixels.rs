@@ -15,23 +15,20 @@ use super::{
     cache::{Filling, Layout, Records},
     failure::{End, Failure},
 };
-use crate::{
-    domain::{
-        dataset::{Digest, Sample},
-        model::Preprocessing,
-    },
-    vision,
+use crate::domain::{
+    dataset::{Digest, Sample},
+    model::Preprocessing,
 };
 
 /// Damaged images named in the error.
 const NAMED: usize = 5;
 
-/// How decoded images lie in the cache: RGB bytes `[height, width, 3]`. The version is
-/// [`vision::VERSION`]: pixels of a program that decoded otherwise are never mixed in.
+/// How decoded images lie in the cache: RGB bytes `[height, width, 3]`, named after
+/// [`Preprocessing::VERSION`] too: pixels of a program that decoded otherwise are never mixed in.
 fn layout(preprocessing: &Preprocessing) -> Layout {
-    let Preprocessing { width, height, .. } = *preprocessing;
+    let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
-        name: format!("{width}x{height}-v{}", vision::VERSION),
+        name: format!("{width}x{height}-v{version}"),
         shape: vec![height.into(), width.into(), 3],
         kind: Kind::Uint8,
     }

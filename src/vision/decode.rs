@@ -2,7 +2,7 @@
 //!
 //! | in the file | what becomes of it |
 //! |---|---|
-//! | EXIF orientation | applied: a model should not learn how people hold cameras |
+//! | orientation, in EXIF or XMP | applied: a model should not learn how people hold cameras |
 //! | CMYK, YCCK | to RGB by the usual Adobe convention (inverted inks, no profile) |
 //! | 16 bits a channel | rounded to 8 |
 //! | grey, palette | spread over three channels |
@@ -16,11 +16,11 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb, RgbImage,
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb, RgbImage, RgbaImage,
     metadata::Orientation,
 };
 
-use super::{format::Format, jpeg, png};
+use super::{format::Format, gif, jpeg, orientation, png, webp};
 
 /// What an image may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum DecodeError {
     #[error("the file is empty")]
     Empty,
     /// A format that is not read, by the name people know it by.
-    #[error("this is {0}; send JPEG, PNG, WebP, GIF or BMP")]
+    #[error("this is {0}, which is not supported; send JPEG, PNG, WebP, GIF or BMP")]
     UnsupportedFormat(&'static str),
     /// Larger than the limit.
     #[error("the image has {width} × {height} pixels; the limit is {max} in all")]
@@ -89,39 +89,6 @@ impl DecodeError {
     pub(super) fn corrupt(reason: impl ToString) -> Self {
         Self::Corrupt(reason.to_string())
     }
-}
-
-/// What a file says of itself, without its pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Info {
-    /// Its format, by its content.
-    pub format: Format,
-    /// Pixels across, upright.
-    pub width: u32,
-    /// Pixels down, upright.
-    pub height: u32,
-}
-
-/// Reads format and size without decoding pixels.
-///
-/// # Errors
-/// No image, one above the limits, or one whose header can't be read. That the pixels can be
-/// decoded is not said by success.
-pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Info, DecodeError> {
-    let format = Format::sniff(bytes)?;
-    guarded(|| {
-        let (width, height, orientation) = if format == Format::Jpeg {
-            let header = jpeg::header(bytes)?;
-            (header.width, header.height, header.orientation)
-        } else {
-            let mut decoder = open(bytes, format, limits)?;
-            let (width, height) = decoder.dimensions();
-            (width, height, orientation_of(&mut decoder))
-        };
-        limits.check(width, height)?;
-        let (width, height) = stored(width, height, orientation);
-        Ok(Info { format, width, height })
-    })
 }
 
 /// Pixels as a decoder gives them.
@@ -159,19 +126,29 @@ pub(super) fn decode_photo(
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
     let format = Format::sniff(bytes)?;
-    guarded(|| {
-        if format == Format::Jpeg {
-            return jpeg::decode(bytes, limits, least);
+    guarded(|| match format {
+        Format::Jpeg => jpeg::decode(bytes, limits, least),
+        Format::Png => {
+            let (exif, xmp) = png::metadata(bytes);
+            let image = other(bytes, ImageFormat::Png, limits)?;
+            if !png::is_whole(bytes) {
+                return Err(DecodeError::corrupt("the file ends before the image does"));
+            }
+            Ok(Photo::whole(flatten(image), orientation::of(exif.as_deref(), xmp.as_deref())))
         }
-        let mut decoder = open(bytes, format, limits)?;
-        let (width, height) = decoder.dimensions();
-        limits.check(width, height)?;
-        if format == Format::Png && !png::is_whole(bytes) {
-            return Err(DecodeError::corrupt("the file ends before the image does"));
+        Format::WebP => {
+            let (exif, xmp) = webp::metadata(bytes);
+            let image = other(bytes, ImageFormat::WebP, limits)?;
+            Ok(Photo::whole(flatten(image), orientation::of(exif, xmp)))
         }
-        let orientation = orientation_of(&mut decoder);
-        let image = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
-        Ok(Photo::whole(flatten(image), orientation))
+        Format::Gif => {
+            let image = gif::decode(bytes, limits)?;
+            Ok(Photo::whole(over_white(&image), Orientation::NoTransforms))
+        }
+        Format::Bmp => {
+            let image = other(bytes, ImageFormat::Bmp, limits)?;
+            Ok(Photo::whole(flatten_bmp(image), Orientation::NoTransforms))
+        }
     })
 }
 
@@ -191,33 +168,18 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Decode
         .unwrap_or_else(|_| Err(DecodeError::corrupt("the decoder gave up on it")))
 }
 
-fn open<'a>(
-    bytes: &'a [u8],
-    format: Format,
-    limits: &Limits,
-) -> Result<impl ImageDecoder + 'a, DecodeError> {
-    let format = match format {
-        Format::Jpeg => ImageFormat::Jpeg,
-        Format::Png => ImageFormat::Png,
-        Format::WebP => ImageFormat::WebP,
-        Format::Gif => ImageFormat::Gif,
-        Format::Bmp => ImageFormat::Bmp,
-    };
+/// Decodes by the `image` crate.
+fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, DecodeError> {
+    let refused = |error: ImageError| DecodeError::corrupt(error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = image::Limits::no_limits();
-    // The canvas and one frame of a GIF, or 16-bit RGBA, and room for small images' tables.
+    // 16-bit RGBA, and room for small images' tables.
     memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(16 << 20));
     reader.limits(memory);
-    reader.into_decoder().map_err(|error| refused(&error))
-}
-
-fn refused(error: &ImageError) -> DecodeError {
-    DecodeError::corrupt(error)
-}
-
-/// Metadata that can't be read says nothing of how the picture is to be turned.
-fn orientation_of(decoder: &mut impl ImageDecoder) -> Orientation {
-    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+    let decoder = reader.into_decoder().map_err(refused)?;
+    let (width, height) = decoder.dimensions();
+    limits.check(width, height)?;
+    DynamicImage::from_decoder(decoder).map_err(refused)
 }
 
 const fn turns(orientation: Orientation) -> bool {
@@ -236,20 +198,30 @@ pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) ->
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {
-    if !image.color().has_alpha() {
-        return image.into_rgb8();
+    if image.color().has_alpha() { over_white(&image.into_rgba8()) } else { image.into_rgb8() }
+}
+
+/// A bitmap that is transparent everywhere was written by a program that knows of no transparency.
+fn flatten_bmp(image: DynamicImage) -> RgbImage {
+    match image {
+        DynamicImage::ImageRgba8(image) if image.pixels().all(|pixel| pixel.0[3] == 0) => {
+            DynamicImage::ImageRgba8(image).into_rgb8()
+        }
+        other => flatten(other),
     }
-    let image = image.into_rgba8();
+}
+
+fn over_white(image: &RgbaImage) -> RgbImage {
     let (width, height) = image.dimensions();
     let mut flat = RgbImage::new(width, height);
     for (to, from) in flat.pixels_mut().zip(image.pixels()) {
         let [red, green, blue, alpha] = from.0;
-        *to = Rgb([red, green, blue].map(|channel| over_white(channel, alpha)));
+        *to = Rgb([red, green, blue].map(|channel| mix_with_white(channel, alpha)));
     }
     flat
 }
 
-fn over_white(channel: u8, alpha: u8) -> u8 {
+fn mix_with_white(channel: u8, alpha: u8) -> u8 {
     let alpha = u32::from(alpha);
     let mixed = (u32::from(channel) * alpha + 255 * (255 - alpha) + 127) / 255;
     u8::try_from(mixed).unwrap_or(u8::MAX)

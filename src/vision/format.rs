@@ -39,7 +39,8 @@ impl Format {
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
         }
-        if bytes.starts_with(b"\xFF\xD8\xFF") {
+        // Stray bytes may stand before the next marker.
+        if bytes.starts_with(b"\xFF\xD8") {
             Ok(Self::Jpeg)
         } else if bytes.starts_with(b"\x89PNG\r\n\x1A\n") {
             Ok(Self::Png)

@@ -1,141 +1,101 @@
-//! JPEG, decoded strictly.
+//! JPEG, decoded to the pixels of libjpeg-turbo, or not at all.
 //!
-//! The `image` crate decodes JPEG in zune-jpeg's lenient mode, which paints what is missing of a
-//! damaged file in grey and reports success: a half grey cat would be learned from. So the same
-//! decoder is called here in its strict mode, after the file was walked from marker to marker:
-//! only a file that reaches its end-of-image marker is whole. Nor does the decoder mind that the
-//! data stops short of that marker; `padding` makes it.
+//! `libjpeg-turbo-rs` gives those pixels to the bit, whatever the process (baseline, extended,
+//! progressive; Huffman or arithmetic coding), the restart intervals and the size. It is used in its
+//! strict mode, in which a scan that is damaged or ends early is an error: libjpeg itself paints
+//! what is missing in grey and goes on, and a half grey cat would be learned from. [`structure`]
+//! adds what the decoder does not say, and [`planes`] the sampling factors and scans that it
+//! leaves out.
 
-mod padding;
-mod shrunk;
-
-use std::borrow::Cow;
+mod planes;
+mod structure;
 
 use image::{RgbImage, metadata::Orientation};
-use zune_jpeg::{
-    JpegDecoder,
-    errors::DecodeErrors,
-    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
+
+use self::structure::Structure;
+use super::{
+    decode::{DecodeError, Limits, Photo, stored},
+    orientation,
 };
 
-use super::decode::{DecodeError, Limits, Photo, stored};
-
-/// Size as it is stored, and how it is to be turned.
-pub(super) struct Header {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) orientation: Orientation,
-}
-
-type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
-
-/// Reads what stands before the pixels.
-pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
-    open(&walk(bytes)?.bytes).map(|(_, header)| header)
-}
+/// Far more scans than any encoder makes, and few enough that a small file of many scans of a large
+/// image ends soon.
+const MAX_SCANS: usize = 500;
+/// Scales are eighths: a block of 8 × 8 pixels becomes one of so many.
+const WHOLE: u32 = 8;
 
 /// Decodes to pixels as they are stored, not yet turned. There may be fewer than the file has,
 /// where it is said how many there must be at `least`, across and down, when it is upright.
+///
+/// # Errors
+/// A kind of JPEG that is not read, one above `limits`, or one that is damaged or cut short.
 pub(super) fn decode(
     bytes: &[u8],
     limits: &Limits,
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
-    let Walked { bytes, is_single_progressive_scan } = walk(bytes)?;
-    let (decoder, header) = open(&bytes)?;
-    limits.check(header.width, header.height)?;
-    let orientation = header.orientation;
-    let least = least.map(|(width, height)| stored(width, height, orientation));
-    let colorspace = decoder.input_colorspace();
-    let shrunk = least.and_then(|least| shrunk::decode(&bytes, &header, colorspace, least));
-    if let Some((image, size)) = shrunk {
-        return Ok(Photo { image, size, orientation });
+    let file = Structure::read(bytes)?;
+    let (width, height) = (u32::from(file.frame.width), u32::from(file.frame.height));
+    limits.check(width, height)?;
+    let bytes = file.complete()?;
+    let orientation = orientation::of(file.exif, file.xmp);
+    let limits = DecodeLimits { max_scans: MAX_SCANS, ..DecodeLimits::default() };
+    let mut decoder = Decoder::new_with_limits(&bytes, limits).map_err(error)?;
+    let colors = decoder.jpeg_color_space();
+
+    if planes::are_needed(&file) {
+        let mut image = RgbImage::new(width, height);
+        planes::decode_into(&file, &bytes, colors, &mut image).map_err(error)?;
+        return Ok(Photo::whole(image, orientation));
     }
-    let bytes =
-        if is_single_progressive_scan { bytes } else { padding::padded_at_end(&bytes).into() };
-    let (mut decoder, _) = open(&bytes)?;
-    let mut image = RgbImage::new(header.width, header.height);
-    decoder.decode_into(&mut image).map_err(error)?;
-    Ok(Photo::whole(image, orientation))
-}
 
-fn open(bytes: &[u8]) -> Result<(Decoder<'_>, Header), DecodeError> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(error)?;
-    let info = decoder.info().ok_or_else(|| DecodeError::corrupt("it has no frame"))?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    let header = Header {
-        width: u32::from(info.width),
-        height: u32::from(info.height),
-        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    let eighths = least.map_or(WHOLE, |least| eighths((width, height), least, orientation));
+    decoder.set_scale(scale(eighths)?);
+    let size = [width, height].map(|side| f64::from(side * eighths) / f64::from(WHOLE));
+    let [scaled_width, scaled_height] = size.map(|side| side.ceil() as u32);
+    let image = if matches!(colors, ColorSpace::Cmyk | ColorSpace::Ycck) {
+        decoder.set_output_format(PixelFormat::Cmyk);
+        let inks = decoder.decode_image().map_err(error)?.data;
+        let pixels = inks.as_chunks().0.iter().flat_map(|inks| cmyk_to_rgb(*inks)).collect();
+        RgbImage::from_raw(scaled_width, scaled_height, pixels)
+            .ok_or_else(|| DecodeError::corrupt("it has too few pixels"))?
+    } else {
+        decoder.set_output_format(PixelFormat::Rgb);
+        let mut image = RgbImage::new(scaled_width, scaled_height);
+        decoder.decode_image_into(&mut image).map_err(error)?;
+        image
     };
-    Ok((decoder, header))
+    Ok(Photo { image, size: (size[0], size[1]), orientation })
 }
 
-fn error(error: DecodeErrors) -> DecodeError {
+/// The least number of eighths of a photo's sides that are no fewer pixels than `least`.
+fn eighths(size: (u32, u32), least: (u32, u32), orientation: Orientation) -> u32 {
+    let least = stored(least.0, least.1, orientation);
+    let needed = |side: u32, least: u32| (least * WHOLE).div_ceil(side.max(1));
+    needed(size.0, least.0).max(needed(size.1, least.1)).clamp(1, WHOLE)
+}
+
+/// The factor of so many eighths, in lowest terms as the decoder wants it.
+fn scale(eighths: u32) -> Result<ScalingFactor, DecodeError> {
+    let common = 1 << eighths.trailing_zeros().min(WHOLE.trailing_zeros());
+    ScalingFactor::try_new(eighths / common, WHOLE / common).map_err(error)
+}
+
+/// Inks as Adobe stores them, inverted, on white paper.
+fn cmyk_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
+    [cyan, magenta, yellow].map(|ink| {
+        let product = u16::from(ink) * u16::from(black);
+        ((product + 127) / 255) as u8
+    })
+}
+
+fn error(error: JpegError) -> DecodeError {
     match error {
-        DecodeErrors::Unsupported(_) => {
-            DecodeError::UnsupportedFormat("a JPEG that is lossless or arithmetically coded")
+        JpegError::Unsupported(_) => {
+            DecodeError::UnsupportedFormat("a JPEG of unusual sampling factors or components")
         }
+        JpegError::UnexpectedEof => DecodeError::corrupt("its data ends before the image does"),
         other => DecodeError::corrupt(other),
     }
-}
-
-const TRUNCATED: &str = "the file ends before the image does";
-
-/// A file that reaches its end.
-struct Walked<'a> {
-    /// It, up to there. Junk between the segments of the header, which other decoders skip with a
-    /// warning and the strict one refuses, is left out.
-    bytes: Cow<'a, [u8]>,
-    /// Whether it is progressive, but of one scan: behind that the decoder looks no farther for the
-    /// end than it has read ahead.
-    is_single_progressive_scan: bool,
-}
-
-/// Follows the markers to the end of the image.
-fn walk(bytes: &[u8]) -> Result<Walked<'_>, DecodeError> {
-    let truncated = || DecodeError::corrupt(TRUNCATED);
-    let mut cleaned: Option<Vec<u8>> = None;
-    let mut kept_to = 0;
-    let mut at = 2;
-    let (mut scans, mut is_progressive) = (0, false);
-    loop {
-        let junk = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF));
-        let junk = junk.ok_or_else(truncated)?;
-        if junk > 0 && scans == 0 {
-            cleaned.get_or_insert_default().extend_from_slice(&bytes[kept_to..at]);
-            kept_to = at + junk;
-        }
-        at += junk;
-        // Any number of fill bytes may stand before the marker's own.
-        let fill = bytes[at..].iter().take_while(|&&byte| byte == 0xFF).count();
-        let marker = *bytes.get(at + fill).ok_or_else(truncated)?;
-        at += fill + 1;
-        match marker {
-            0xD9 if scans > 0 => break,
-            0xD9 => return Err(DecodeError::corrupt("it ends before its first scan")),
-            // Stuffed zeros, markers without data, restarts.
-            0x00 | 0x01 | 0xD0..=0xD8 => {}
-            _ => {
-                let length = bytes.get(at..at + 2).ok_or_else(truncated)?;
-                at += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-                scans += u32::from(marker == 0xDA);
-                is_progressive |= marker == 0xC2;
-            }
-        }
-    }
-    let bytes = match cleaned {
-        Some(mut cleaned) => {
-            cleaned.extend_from_slice(&bytes[kept_to..at]);
-            Cow::Owned(cleaned)
-        }
-        None => Cow::Borrowed(&bytes[..at]),
-    };
-    Ok(Walked { bytes, is_single_progressive_scan: is_progressive && scans == 1 })
 }

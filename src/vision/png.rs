@@ -1,19 +1,90 @@
-//! Whether a PNG is all there. A decoder stops at the last row; a file that was cut after it, or
-//! between two chunks, would pass unnoticed.
+//! What the `image` crate leaves open of a PNG: whether it is all there, and the metadata in its
+//! text chunks.
 
-/// Whether the chunks of a PNG, whose signature was seen, run on to its `IEND`.
-pub(super) fn is_whole(bytes: &[u8]) -> bool {
+use std::{borrow::Cow, io::Read as _};
+
+use flate2::read::ZlibDecoder;
+
+/// More than any metadata that says how a picture is to be turned.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// Name and data of each chunk, up to the first that is cut short.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some((length, kind)) = rest.first_chunk::<4>().zip(rest.get(4..8)) {
-        // Length, name and checksum stand around the data.
-        let Some(end) = (u32::from_be_bytes(*length) as usize).checked_add(12) else {
-            return false;
-        };
-        let Some(next) = rest.get(end..) else { return false };
-        if kind == b"IEND" {
-            return true;
+    std::iter::from_fn(move || {
+        let length = u32::from_be_bytes(*rest.first_chunk()?) as usize;
+        let name = rest.get(4..)?.first_chunk()?;
+        let data = rest.get(8..)?.get(..length)?;
+        // A checksum stands behind the data.
+        rest = rest.get(length.checked_add(12)?..)?;
+        Some((name, data))
+    })
+}
+
+/// Whether the chunks run on to `IEND`. A decoder stops at the last row; a file that was cut after
+/// it, or between two chunks, would pass unnoticed.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    chunks(bytes).any(|(name, _)| name == b"IEND")
+}
+
+/// Metadata, as it stands in the file or taken out of a text.
+type Block<'a> = Option<Cow<'a, [u8]>>;
+
+/// EXIF and XMP: of the chunk `eXIf`, of the texts in which ImageMagick and exiftool put them, and
+/// of Adobe's `XML:com.adobe.xmp`.
+pub(super) fn metadata(bytes: &[u8]) -> (Block<'_>, Block<'_>) {
+    let (mut exif, mut raw_exif, mut xmp) = (None, None, None);
+    for (name, data) in chunks(bytes) {
+        if name == b"eXIf" {
+            exif = exif.or(Some(Cow::Borrowed(data)));
+            continue;
         }
-        rest = next;
+        let Some((keyword, text)) = text(name, data) else { continue };
+        match keyword {
+            b"XML:com.adobe.xmp" => xmp = xmp.or(Some(text)),
+            b"Raw profile type xmp" => xmp = xmp.or_else(|| raw_profile(&text)),
+            b"Raw profile type exif" | b"Raw profile type APP1" => {
+                raw_exif = raw_exif.or_else(|| raw_profile(&text));
+            }
+            _ => {}
+        }
     }
-    false
+    (exif.or(raw_exif), xmp)
+}
+
+/// Keyword and text of a text chunk.
+fn text<'a>(name: &[u8; 4], data: &'a [u8]) -> Option<(&'a [u8], Cow<'a, [u8]>)> {
+    let (keyword, rest) = split_at_nul(data)?;
+    match name {
+        b"tEXt" => Some((keyword, rest.into())),
+        b"zTXt" => Some((keyword, inflate(rest.strip_prefix(&[0])?)?)),
+        b"iTXt" => {
+            let (&[is_compressed, _method], rest) = rest.split_first_chunk()?;
+            let (_language, rest) = split_at_nul(rest)?;
+            let (_translated, text) = split_at_nul(rest)?;
+            let text = if is_compressed == 0 { text.into() } else { inflate(text)? };
+            Some((keyword, text))
+        }
+        _ => None,
+    }
+}
+
+fn split_at_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&byte| byte == 0)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+fn inflate(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut text = Vec::new();
+    ZlibDecoder::new(bytes).take(MAX_TEXT).read_to_end(&mut text).ok()?;
+    Some(text.into())
+}
+
+/// The bytes of a text that is a name, a length, and hexadecimal digits in lines.
+fn raw_profile(text: &[u8]) -> Option<Cow<'static, [u8]>> {
+    let text = text.trim_ascii_start();
+    let lines = text.splitn(3, |&byte| byte == b'\n');
+    let digits: Vec<u8> =
+        lines.last()?.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    hex::decode(digits).ok().map(Cow::Owned)
 }
