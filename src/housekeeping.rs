@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     data_dir::DataDir,
-    domain::{JobId, ModelId, job::JobStatus},
+    domain::{JobId, ModelId},
     http::state::{App, AppState},
     registry::embedded,
     scheduler, storage,
@@ -70,10 +70,7 @@ async fn round(app: &App) -> Result<(), Error> {
 
 async fn known(app: &App) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
     let mut connection = app.storage.read().await?;
-    let mut known = HashSet::new();
-    for status in JobStatus::ALL {
-        known.extend(jobs::with_status(&mut connection, status).await?);
-    }
+    let known = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
     let models = models::best_first(&mut connection, embedded::NAME).await?;
     Ok((known, models.into_iter().collect()))
 }

@@ -196,7 +196,7 @@ async fn where_the_newest_checkpoint_was_cut_in_half_the_one_before_it_is_used()
     let job = server.ended(&id).await;
     assert_as_if_undisturbed(&server, &job).await;
     let log = fs::read_to_string(server.folder(&id).join("log.txt")).unwrap();
-    assert!(log.contains("a checkpoint can't be read"), "{log}");
+    assert!(log.contains("a checkpoint is damaged"), "{log}");
 }
 
 #[tokio::test]

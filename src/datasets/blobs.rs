@@ -1,10 +1,11 @@
 //! Content-addressed store of encoded images: `blobs/ab/ab12…`, by SHA-256.
 //!
 //! A blob is written under a temporary name, synced, then renamed: under its own name it is
-//! always whole. Called on threads that may block. Rows point here, so blobs are made durable
+//! always whole, and one that is whole is never replaced. Called on threads that may block. Rows point here, so blobs are made durable
 //! before their rows are committed; a blob without a row is litter that [`super::sweep`] removes.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -82,44 +83,39 @@ impl Blobs {
     /// Puts files under the names of their hashes and makes them durable, all at once: when this
     /// returns, they outlive a power cut.
     ///
-    /// A blob that is there already is replaced, so that sending a photo again repairs one whose
-    /// bytes were damaged or lost.
+    /// A blob that is there already stays, but where its bytes are damaged: sending a photo again
+    /// repairs it.
     pub(super) fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
-        #[cfg(not(target_os = "linux"))]
-        for (_, file) in &files {
-            sync(file)?;
-        }
+        let files: Vec<_> =
+            files.into_iter().filter(|(digest, _)| self.read(digest).is_err()).collect();
+        // The bytes first: a rename that outlives a power cut without them would leave a blob that
+        // is empty.
+        self.sync_files(&files)?;
+        let mut folders = BTreeSet::from([self.root.clone()]);
         for (digest, file) in files {
-            self.rename(&digest, file)?;
+            let path = self.path(&digest);
+            let folder = path.parent().unwrap_or(&self.root).to_owned();
+            fs::create_dir_all(&folder).map_err(|source| Error::disk(&folder, source))?;
+            file.persist(&path).map_err(|error| Error::disk(&path, error.error))?;
+            folders.insert(folder);
         }
-        self.sync_all()
-    }
-
-    fn rename(&self, digest: &Digest, file: TempPath) -> Result<(), Error> {
-        let path = self.path(digest);
-        let file = match file.persist(&path) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::NotFound => error.path,
-            Err(error) => return Err(Error::disk(&path, error.error)),
-        };
-        // The first blob that begins with these two digits.
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| Error::disk(folder, source))?;
-        }
-        file.persist(&path).map_err(|error| Error::disk(&path, error.error))
+        folders.iter().try_for_each(|folder| sync(folder))
     }
 
     /// One call for the whole batch: 500 files synced one by one take seconds on a spinning disk.
     #[cfg(target_os = "linux")]
-    fn sync_all(&self) -> Result<(), Error> {
-        let failed = |source| Error::disk(&self.root, source);
-        let root = fs::File::open(&self.root).map_err(failed)?;
-        rustix::fs::syncfs(&root).map_err(|error| failed(error.into()))
+    fn sync_files(&self, files: &[(Digest, TempPath)]) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| Error::disk(&self.tmp, source);
+        let tmp = fs::File::open(&self.tmp).map_err(failed)?;
+        rustix::fs::syncfs(&tmp).map_err(|error| failed(error.into()))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn sync_all(&self) -> Result<(), Error> {
-        sync(&self.root)
+    fn sync_files(&self, files: &[(Digest, TempPath)]) -> Result<(), Error> {
+        files.iter().try_for_each(|(_, file)| sync(file))
     }
 
     /// Every blob of the store with its size, in no order. Other files are passed over.
@@ -154,7 +150,6 @@ fn is_not_found(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-#[cfg(not(target_os = "linux"))]
 fn sync(path: &Path) -> Result<(), Error> {
     fs::File::open(path)
         .and_then(|file| file.sync_all())
@@ -200,6 +195,18 @@ mod tests {
         blobs.remove(&digest).unwrap();
         assert!(matches!(blobs.read(&digest), Err(Error::Damaged(_))));
         blobs.remove(&digest).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_whole_blob_is_never_replaced() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (_folder, blobs) = store();
+        let digest = put(&blobs, b"meow");
+        let inode = || fs::metadata(blobs.path(&digest)).unwrap().ino();
+        let first = inode();
+        put(&blobs, b"meow");
+        assert_eq!(inode(), first);
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::{
     data_dir::DataDir,
     domain::{
         DatasetId, Name,
-        dataset::{Classes, Dataset},
+        dataset::{Classes, Dataset, Digest, version_of},
     },
     storage::{self, Page, Storage, datasets::Row},
     vision,
@@ -206,15 +206,29 @@ impl Datasets {
     async fn describe(&self, row: Row) -> Result<Dataset, Error> {
         let version = match row.version {
             Some(version) => version,
-            None => {
-                let mut transaction = self.storage().write().await?;
-                let version = storage::datasets::refresh_version(&mut transaction, row.id).await?;
-                transaction.commit().await.map_err(storage::Error::from)?;
-                version
-            }
+            None => self.compute_version(row.id).await?,
         };
         let mut connection = self.storage().read().await?;
         Ok(storage::datasets::describe(&mut connection, row, version).await?)
+    }
+
+    /// The version of a dataset's images as they are now, which is kept where nothing changes
+    /// meanwhile. Writers wait only while it is written down.
+    async fn compute_version(&self, id: DatasetId) -> Result<Digest, Error> {
+        let (revision, samples) = {
+            let mut connection = self.storage().read().await?;
+            // One before the other: a change in between makes the revision too old, and nothing is
+            // kept.
+            let revision = storage::datasets::revision(&mut connection, id).await?;
+            (revision, storage::images::samples(&mut connection, id).await?)
+        };
+        let version = blocking(move || Ok(version_of(&samples))).await?;
+        if let Some(revision) = revision {
+            let mut transaction = self.storage().write().await?;
+            storage::datasets::keep_version(&mut transaction, id, revision, version).await?;
+            transaction.commit().await.map_err(storage::Error::from)?;
+        }
+        Ok(version)
     }
 }
 

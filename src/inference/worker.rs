@@ -65,6 +65,10 @@ fn judge(model: &Loaded, batch: usize, requests: Vec<Request<Vec<Vec<u8>>, Vec<f
             logits.extend(model.forward(images)?);
             Ok(logits)
         })
+    })
+    .and_then(|logits: Vec<f64>| match logits.iter().any(|logit| logit.is_nan()) {
+        true => Err("the network's output is not a number".to_owned()),
+        false => Ok(logits),
     });
     let inference = begun.elapsed();
     let mut next = 0;

@@ -203,29 +203,35 @@ impl Scheduler {
     /// succeeded. While the guard is held, no job freezes others.
     ///
     /// # Errors
-    /// The database's own.
+    /// The database's own, or a manifest can't be read: nobody knows then which images it needs.
     pub async fn frozen_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
         let guard = self.0.freezing.lock().await;
-        let mut connection = self.0.storage.read().await?;
-        let mut folders = Vec::new();
-        for status in JobStatus::ALL.into_iter().filter(|status| *status != JobStatus::Succeeded) {
-            let ids = jobs::with_status(&mut connection, status).await?;
-            folders.extend(ids.into_iter().map(|id| self.0.data_dir.job(id)));
-        }
-        let digests = blocking(move || {
-            let mut digests = HashSet::new();
-            for folder in folders {
-                match spec::read_manifest(&folder) {
-                    Ok(samples) => digests.extend(samples.into_iter().map(|sample| sample.sha256)),
-                    // Deleted meanwhile, or of a job that can't be resumed in any case.
-                    Err(error) => {
-                        tracing::warn!(path = %folder.display(), %error, "a manifest can't be read");
-                    }
+        let statuses = {
+            let mut connection = self.0.storage.read().await?;
+            jobs::statuses(&mut connection).await?
+        };
+        let mut digests = HashSet::new();
+        for (id, _) in statuses.into_iter().filter(|(_, it)| *it != JobStatus::Succeeded) {
+            let folder = self.0.data_dir.job(id);
+            match blocking(move || spec::read_manifest(&folder)).await {
+                Ok(samples) => digests.extend(samples.into_iter().map(|sample| sample.sha256)),
+                Err(error) if self.exists(id).await? => {
+                    tracing::warn!(
+                        job.id = %id, %error,
+                        "a job's manifest can't be read: no image is removed until the job is deleted"
+                    );
+                    return Err(Error::Folder(error));
                 }
+                // It was deleted meanwhile.
+                Err(_) => {}
             }
-            Ok(digests)
-        });
-        Ok((guard, digests.await.map_err(Error::Folder)?))
+        }
+        Ok((guard, digests))
+    }
+
+    async fn exists(&self, id: JobId) -> Result<bool, Error> {
+        let mut connection = self.0.storage.read().await?;
+        Ok(jobs::get(&mut connection, id).await?.is_some())
     }
 
     async fn find(&self, reference: &str) -> Result<Job, Error> {
@@ -267,10 +273,10 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// `scratch-cnn-` and the last six digits of the id, which are random.
+/// `scratch-cnn-` and the last twelve digits of the id, which are random.
 fn default_name(recipe: Recipe, id: JobId) -> Name {
     let id = id.to_string();
-    let name = format!("{}-{}", recipe.as_str().replace('_', "-"), &id[id.len() - 6..]);
+    let name = format!("{}-{}", recipe.as_str().replace('_', "-"), &id[id.len() - 12..]);
     match name.parse() {
         Ok(name) => name,
         Err(impossible) => unreachable!("a recipe and hex digits make a name: {impossible}"),

@@ -1,7 +1,10 @@
 //! One trainer: started, listened to, told to end, and, where it won't, killed.
 
-use std::{ffi::OsString, fs::OpenOptions, io, process::Stdio, time::Duration};
+use std::{
+    ffi::OsString, fs::OpenOptions, io, panic::AssertUnwindSafe, process::Stdio, time::Duration,
+};
 
+use futures::FutureExt as _;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin},
@@ -12,6 +15,7 @@ use tokio::{
 use super::{
     Scheduler,
     outcome::{Asked, Ending, death},
+    progress::Unsaved,
 };
 use crate::{
     domain::{
@@ -39,17 +43,54 @@ const MALLOC: (&str, &str) = (
 /// asks for fp32, it is to get that.
 const FULL_PRECISION: (&str, &str) = ("NVIDIA_TF32_OVERRIDE", "0");
 
-impl Scheduler {
+/// The place of a running job among the trainers that may run; free again when it is dropped.
+pub(super) struct Slot {
+    pub(super) scheduler: Scheduler,
+    pub(super) id: JobId,
+}
+
+impl Slot {
     /// Runs one trainer for the job to its end, and settles what becomes of the job.
-    pub(super) async fn execute(&self, id: JobId, mut commands: mpsc::UnboundedReceiver<Command>) {
+    pub(super) async fn execute(self, commands: mpsc::UnboundedReceiver<Command>) {
+        let (scheduler, id) = (self.scheduler.clone(), self.id);
         let mut asked = Asked::Nothing;
-        let ending = match self.provide(id, &mut commands, &mut asked).await {
+        let run = AssertUnwindSafe(scheduler.run_trainer(id, commands, &mut asked)).catch_unwind();
+        let ending = run.await.unwrap_or_else(|_| Ending::Failed(panicked()));
+        // Before the outcome is saved: once the job is queued, another trainer may run for it.
+        drop(self);
+        let settle = AssertUnwindSafe(scheduler.settle(id, ending, asked)).catch_unwind();
+        if settle.await.is_err() {
+            scheduler.unsettled().insert(id, (Ending::Failed(panicked()), asked));
+        }
+        scheduler.0.wake.notify_one();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.scheduler.running().remove(&self.id);
+        self.scheduler.0.wake.notify_one();
+    }
+}
+
+fn panicked() -> JobError {
+    JobError {
+        code: "internal".to_owned(),
+        detail: "the server failed while it watched the trainer; its log has the details, and the job can be resumed".to_owned(),
+    }
+}
+
+impl Scheduler {
+    async fn run_trainer(
+        &self,
+        id: JobId,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        asked: &mut Asked,
+    ) -> Ending {
+        match self.provide(id, &mut commands, asked).await {
             Err(ending) => ending,
-            Ok(()) => self.train(id, commands, &mut asked).await,
-        };
-        // Before the books: once they say `queued`, another trainer may stand here.
-        self.running().remove(&id);
-        self.settle(id, ending, asked).await;
+            Ok(()) => self.train(id, commands, asked).await,
+        }
     }
 
     async fn train(
@@ -123,16 +164,32 @@ impl Scheduler {
             tokio::select! {
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
-                        Ok(event) => {
-                            if let Some(ending) = self.take(id, event).await {
+                        Ok(event) => match self.take(id, event).await {
+                            Ok(None) => {}
+                            Ok(Some(ending)) => {
                                 last = Some(ending);
                                 deadline = Some(Instant::now() + END_WITHIN);
                             }
-                        }
+                            // The next trainer reports it again.
+                            Err(Unsaved) if *asked == Asked::Nothing => {
+                                tell(&mut stdin, Command::Suspend).await;
+                                *asked = Asked::Suspend;
+                                deadline = Some(Instant::now() + self.suspend_within());
+                            }
+                            Err(Unsaved) => {}
+                        },
                         Err(_) => tracing::warn!(job.id = %id, line, "not an event"),
                     },
                     Ok(None) => break,
-                    Err(error) => tracing::warn!(job.id = %id, %error, "a trainer's line can't be read"),
+                    // Not UTF-8: the lines after it may be.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        tracing::warn!(job.id = %id, %error, "a trainer's line can't be read");
+                    }
+                    Err(error) => {
+                        tracing::error!(job.id = %id, %error, "a trainer's output can't be read");
+                        let _ = child.start_kill();
+                        break;
+                    }
                 },
                 Some(command) = commands.recv() => {
                     tell(&mut stdin, command).await;

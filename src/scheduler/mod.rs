@@ -13,7 +13,10 @@ mod weights;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -24,6 +27,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::commands::NewJob;
+use self::{
+    executor::Slot,
+    outcome::{Asked, Ending},
+};
 use crate::{
     config::ServeConfig,
     data_dir::DataDir,
@@ -94,6 +101,10 @@ struct Inner {
     changed: watch::Sender<()>,
     /// The trainers that run, by their jobs.
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
+    /// Jobs whose trainers have ended, but whose outcome could not be saved.
+    unsettled: Mutex<HashMap<JobId, (Ending, Asked)>>,
+    /// Writes of jobs' states that have failed and are being retried.
+    retrying: AtomicUsize,
     executors: TaskTracker,
     /// Held while a job freezes its images, and while images are swept.
     freezing: tokio::sync::Mutex<()>,
@@ -130,6 +141,8 @@ impl Scheduler {
             wake: Notify::new(),
             changed: watch::channel(()).0,
             running: Mutex::default(),
+            unsettled: Mutex::default(),
+            retrying: AtomicUsize::new(0),
             executors: TaskTracker::new(),
             freezing: tokio::sync::Mutex::default(),
         }))
@@ -192,7 +205,14 @@ impl Scheduler {
         self.0.changed.subscribe()
     }
 
+    /// How many states and outcomes of jobs can't be saved at the moment.
+    #[must_use]
+    pub fn unsaved(&self) -> usize {
+        self.0.retrying.load(Relaxed) + self.unsettled().len()
+    }
+
     async fn tick(&self) -> Result<Tick, Error> {
+        self.settle_again().await;
         if self.running().len() >= self.0.config.max_running_jobs.get() {
             return Ok(Tick::Idle);
         }
@@ -203,11 +223,8 @@ impl Scheduler {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.running().insert(id, sender);
         self.0.changed.send_replace(());
-        let scheduler = self.clone();
-        self.0.executors.spawn(async move {
-            scheduler.execute(id, receiver).await;
-            scheduler.0.wake.notify_one();
-        });
+        let slot = Slot { scheduler: self.clone(), id };
+        self.0.executors.spawn(slot.execute(receiver));
         Ok(Tick::Started)
     }
 
@@ -221,6 +238,10 @@ impl Scheduler {
             job_events::status(connection, &job).await?;
         }
         Ok(())
+    }
+
+    fn unsettled(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, (Ending, Asked)>> {
+        self.0.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, mpsc::UnboundedSender<Command>>> {

@@ -1,8 +1,8 @@
 //! What trainers report, into rows.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use tokio::time::sleep;
+use backon::{ExponentialBuilder, Retryable as _};
 
 use super::{
     Scheduler,
@@ -20,29 +20,38 @@ use crate::{
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
+        spec::Spec,
     },
     weights::model_file,
 };
 
-/// A write that failed, as on a full disk, is tried again so often.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// A write that failed, as on a full disk, is retried after 1 s, then 2, 4 and so on, at most every
+/// 30 s, some ten minutes in all.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(Duration::from_secs(30))
+    .with_max_times(24);
+
+/// The state of a job could not be saved in time.
+#[derive(Debug)]
+pub(super) struct Unsaved;
 
 impl Scheduler {
-    /// Writes down one event; gives the ending where it was the last.
-    pub(super) async fn take(&self, id: JobId, event: Event) -> Option<Ending> {
+    /// Saves one event; gives the ending where it was the last.
+    pub(super) async fn take(&self, id: JobId, event: Event) -> Result<Option<Ending>, Unsaved> {
         match event {
-            Event::Finished => return Some(Ending::Finished),
-            Event::Cancelled => return Some(Ending::Cancelled),
-            Event::Suspended => return Some(Ending::Suspended),
+            Event::Finished => return Ok(Some(Ending::Finished)),
+            Event::Cancelled => return Ok(Some(Ending::Cancelled)),
+            Event::Suspended => return Ok(Some(Ending::Suspended)),
             Event::Failed { code, detail } => {
-                return Some(Ending::Failed(JobError { code, detail }));
+                return Ok(Some(Ending::Failed(JobError { code, detail })));
             }
             // The next one is a second away.
             Event::Progress(_) => drop(self.write_down(id, &event).await),
-            _ => self.insist(id, || self.write_down(id, &event)).await,
+            _ => self.retry_until_saved(id, || self.write_down(id, &event)).await?,
         }
         self.0.changed.send_replace(());
-        None
+        Ok(None)
     }
 
     async fn write_down(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
@@ -79,38 +88,60 @@ impl Scheduler {
         .ok()
     }
 
-    /// Settles what becomes of a job whose trainer has ended.
+    /// Settles what becomes of a job whose trainer has ended. What can't be saved in time is left to
+    /// [`Scheduler::settle_again`], or after a shutdown to the next server.
     pub(super) async fn settle(&self, id: JobId, ending: Ending, asked: Asked) {
+        if let Err(Unsaved) = self.try_to_settle(id, ending.clone(), asked).await {
+            tracing::error!(job.id = %id, ?ending, "the outcome of a job could not be saved yet");
+            self.unsettled().insert(id, (ending, asked));
+        }
+    }
+
+    /// Settles the jobs whose outcome could not be saved when their trainers ended, where the
+    /// database takes writes again.
+    pub(super) async fn settle_again(&self) {
+        if self.unsettled().is_empty() || self.0.storage.check().await.is_err() {
+            return;
+        }
+        let unsettled = std::mem::take(&mut *self.unsettled());
+        for (id, (ending, asked)) in unsettled {
+            self.settle(id, ending, asked).await;
+        }
+    }
+
+    async fn try_to_settle(&self, id: JobId, ending: Ending, asked: Asked) -> Result<(), Unsaved> {
         let ending = match ending {
             Ending::Finished => match self.take_over_model(id).await {
                 Ok((card, bytes)) => {
-                    self.register(id, &card, bytes).await;
+                    self.register(id, &card, bytes).await?;
                     Ending::Finished
                 }
                 Err(error) => Ending::Failed(error),
             },
             other => other,
         };
-        self.insist(id, || self.close(id, ending.clone(), asked)).await;
+        self.retry_until_saved(id, || self.close(id, ending.clone(), asked)).await?;
         self.0.changed.send_replace(());
         if ending == Ending::Finished {
             self.remove_checkpoints(id).await;
         }
+        Ok(())
     }
 
-    /// Notes a new model and puts the best one in service: a job that is seen to have succeeded
+    /// Adds a new model and puts the best one in service: a job that is seen to have succeeded
     /// answers already, if it is the best.
-    async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) {
-        self.insist(id, || async move {
+    async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) -> Result<(), Unsaved> {
+        self.retry_until_saved(id, || async move {
             let mut transaction = self.0.storage.write().await?;
             models::insert(&mut transaction, card, bytes).await?;
             job_events::model(&mut transaction, id, card.id).await?;
             Ok(transaction.commit().await?)
         })
-        .await;
+        .await?;
         if let Err(error) = self.0.registry.refresh().await {
             tracing::warn!(job.id = %id, error = crate::telemetry::chain(&error), "the best model can't serve");
         }
+        Ok(())
     }
 
     async fn close(&self, id: JobId, ending: Ending, asked: Asked) -> Result<(), storage::Error> {
@@ -143,15 +174,20 @@ impl Scheduler {
         Ok(transaction.commit().await?)
     }
 
-    /// Moves the model that a trainer has written to its place, and reads its card.
+    /// Moves the model that a trainer has written to its place, unless it is there already, and reads
+    /// its card.
     async fn take_over_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
-        let made = self.0.data_dir.job(id).join(MODEL);
+        let folder = self.0.data_dir.job(id);
         let data_dir = self.0.data_dir.clone();
         let taken = blocking(move || {
-            let card = model_file::load_card(&made).map_err(io::Error::other)?;
-            let place = data_dir.model(card.id);
-            fs::rename(&made, &place)?;
-            fs::File::open(data_dir.models())?.sync_all()?;
+            let made = folder.join(MODEL);
+            let place = data_dir.model(Spec::load(&folder)?.model_id);
+            if made.exists() || !place.exists() {
+                model_file::load_card(&made).map_err(io::Error::other)?;
+                fs::rename(&made, &place)?;
+                fs::File::open(data_dir.models())?.sync_all()?;
+            }
+            let card = model_file::load_card(&place).map_err(io::Error::other)?;
             Ok((card, fs::metadata(&place)?.len()))
         });
         taken.await.map_err(|error| {
@@ -171,22 +207,29 @@ impl Scheduler {
         }
     }
 
-    /// Tries a write until it succeeds or the server shuts down; the trainer waits meanwhile, its
-    /// pipe full. After a shutdown the next server takes the job up from its folder.
-    async fn insist<F>(&self, id: JobId, write: impl Fn() -> F)
+    /// Tries a write until it succeeds, for some ten minutes or until the server shuts down; the
+    /// trainer waits meanwhile, its pipe full. After a shutdown the next server takes the job up from
+    /// its folder.
+    async fn retry_until_saved<F>(&self, id: JobId, write: impl Fn() -> F) -> Result<(), Unsaved>
     where
         F: Future<Output = Result<(), storage::Error>>,
     {
-        while let Err(error) = write().await {
+        let Err(error) = write().await else { return Ok(()) };
+        self.0.retrying.fetch_add(1, Relaxed);
+        let log = |error: &storage::Error| {
             tracing::error!(
                 job.id = %id,
-                error = crate::telemetry::chain(&error),
-                "what became of a job can't be written down; trying again"
+                error = crate::telemetry::chain(error),
+                "the state of a job can't be saved; trying again"
             );
-            tokio::select! {
-                () = sleep(RETRY_EVERY) => {}
-                () = self.0.shutdown.cancelled() => return,
-            }
-        }
+        };
+        log(&error);
+        let retries = write.retry(RETRIES).notify(|error, _| log(error));
+        let saved = tokio::select! {
+            saved = retries => saved.map_err(|_| Unsaved),
+            () = self.0.shutdown.cancelled() => Err(Unsaved),
+        };
+        self.0.retrying.fetch_sub(1, Relaxed);
+        saved
     }
 }

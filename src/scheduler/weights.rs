@@ -177,10 +177,11 @@ fn unavailable(why: Option<JobError>) -> JobError {
 /// Gives the file `from` another name, `to`, without a copy where the file system can.
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) => copy(from, to),
-        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(_) => copy(from, to)?,
+        Ok(()) => {}
     }
+    to.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 /// Copies a file so that `to` is whole or not there.

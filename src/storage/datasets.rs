@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Error, Page, Result, images, name_taken, types::Time};
+use super::{Error, Page, Result, name_taken, types::Time};
 use crate::domain::{
     DatasetId, Name, Timestamp,
-    dataset::{Classes, Counts, Dataset, Digest, Split, version_of},
+    dataset::{Classes, Counts, Dataset, Digest, Split},
 };
 
 /// A dataset's own row.
@@ -160,27 +160,36 @@ pub async fn describe(
     Ok(Dataset { id, name, classes, version, counts, images, bytes, created_at })
 }
 
-/// The version of a dataset's images, computed and kept where they changed since. Within a
-/// write transaction: else a change could come in between, and an outdated version be kept.
+/// How often the images of a dataset have changed; `None` if there is no such dataset.
 ///
 /// # Errors
 /// The database failed.
-pub async fn refresh_version(connection: &mut SqliteConnection, id: DatasetId) -> Result<Digest> {
-    let kept = sqlx::query_scalar!(
-        r#"SELECT version AS "version: Digest" FROM datasets WHERE id = ?"#,
-        id
+pub async fn revision(connection: &mut SqliteConnection, id: DatasetId) -> Result<Option<i64>> {
+    Ok(sqlx::query_scalar!("SELECT revision FROM datasets WHERE id = ?", id)
+        .fetch_optional(connection)
+        .await?)
+}
+
+/// Keeps the version that was computed of the images as they were at `revision`, unless they have
+/// changed since.
+///
+/// # Errors
+/// The database failed.
+pub async fn keep_version(
+    connection: &mut SqliteConnection,
+    id: DatasetId,
+    revision: i64,
+    version: Digest,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE datasets SET version = ? WHERE id = ? AND revision = ?",
+        version,
+        id,
+        revision
     )
-    .fetch_optional(&mut *connection)
-    .await?
-    .flatten();
-    if let Some(version) = kept {
-        return Ok(version);
-    }
-    let version = version_of(&images::samples(connection, id).await?);
-    sqlx::query!("UPDATE datasets SET version = ? WHERE id = ?", version, id)
-        .execute(connection)
-        .await?;
-    Ok(version)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Forgets the version: an image came, went or changed.
@@ -188,7 +197,9 @@ pub async fn refresh_version(connection: &mut SqliteConnection, id: DatasetId) -
 /// # Errors
 /// The database failed.
 pub async fn clear_version(connection: &mut SqliteConnection, id: DatasetId) -> Result<()> {
-    sqlx::query!("UPDATE datasets SET version = NULL WHERE id = ?", id).execute(connection).await?;
+    sqlx::query!("UPDATE datasets SET version = NULL, revision = revision + 1 WHERE id = ?", id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

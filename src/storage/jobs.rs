@@ -199,6 +199,19 @@ pub async fn with_status(
     .await?)
 }
 
+/// Every job and its status, as of one moment.
+///
+/// # Errors
+/// The database's own.
+pub async fn statuses(connection: &mut SqliteConnection) -> Result<Vec<(JobId, JobStatus)>> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: JobId", status AS "status: JobStatus" FROM jobs ORDER BY id"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
+}
+
 /// How many jobs have each status, also those that none has.
 ///
 /// # Errors

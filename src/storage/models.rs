@@ -130,15 +130,21 @@ pub async fn find(
 }
 
 /// The models from best to worst: the highest validation accuracy, then the lower validation
-/// loss, then the newer. The one named `last` comes last, whatever it says of itself: it was
-/// judged on other photos.
+/// loss, then the newer.
+///
+/// Accuracies can be compared only between models of the same dataset and the same classes. So those
+/// of the dataset and the classes that the newest model was trained on come first, then the others,
+/// and last the one named `last`, which was not trained here.
 ///
 /// # Errors
 /// The database's own.
 pub async fn best_first(connection: &mut SqliteConnection, last: &str) -> Result<Vec<ModelId>> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: ModelId" FROM models
-           ORDER BY name = ?, val_accuracy DESC, val_loss ASC, id DESC"#,
+           ORDER BY name = ?1,
+                    (dataset, classes) = (SELECT dataset, classes FROM models WHERE name <> ?1
+                                          ORDER BY created_at DESC, id DESC LIMIT 1) DESC,
+                    val_accuracy DESC, val_loss ASC, id DESC"#,
         last
     )
     .fetch_all(connection)

@@ -121,7 +121,7 @@ impl<'a> Learner<'a> {
         if let Some(checkpoint) = checkpoint {
             learner.restore(checkpoint).map_err(misfit)?;
             learner.say_best();
-            learner.say_last_epoch();
+            learner.position.epochs.iter().for_each(|metrics| learner.say_epoch(metrics));
         }
         Ok(learner)
     }
@@ -277,14 +277,11 @@ impl<'a> Learner<'a> {
             self.position.best = Some(Best { epoch, val_loss, val_accuracy });
         }
         let mean = self.position.seconds_per_epoch.unwrap_or(seconds);
-        self.position = Position {
-            epoch,
-            step: 0,
-            partial: Partial::default(),
-            best: self.position.best,
-            last: Some(metrics),
-            seconds_per_epoch: Some(mean + (seconds - mean) / f64::from(epoch)),
-        };
+        self.position.epoch = epoch;
+        self.position.step = 0;
+        self.position.partial = Partial::default();
+        self.position.epochs.push(metrics);
+        self.position.seconds_per_epoch = Some(mean + (seconds - mean) / f64::from(epoch));
         self.save()?;
         tracing::info!(
             epoch,
@@ -296,7 +293,7 @@ impl<'a> Learner<'a> {
             best,
             "epoch complete"
         );
-        self.say_last_epoch();
+        self.say_epoch(&metrics);
         Ok(())
     }
 
@@ -311,14 +308,12 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn say_last_epoch(&self) {
+    fn say_epoch(&self, metrics: &EpochMetrics) {
         if self.task.stage == Stage::Head {
             return;
         }
-        if let Some(metrics) = self.position.last {
-            let best = self.position.best.is_some_and(|best| best.epoch == metrics.epoch);
-            self.task.events.send(&Event::Epoch { metrics, best });
-        }
+        let best = self.position.best.is_some_and(|best| best.epoch == metrics.epoch);
+        self.task.events.send(&Event::Epoch { metrics: *metrics, best });
     }
 
     fn save(&self) -> Result<(), End> {

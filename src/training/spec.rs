@@ -63,6 +63,16 @@ pub const HEAD: &str = "head.safetensors";
 const SPEC: &str = "spec.json";
 const MANIFEST: &str = "manifest.jsonl";
 
+impl Spec {
+    /// Reads the spec of the job in `folder`.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(folder.join(SPEC))?)?)
+    }
+}
+
 impl Job {
     /// Writes the folder of a new job.
     ///
@@ -79,7 +89,8 @@ impl Job {
         let mut file = File::create(folder.join(SPEC))?;
         serde_json::to_writer_pretty(&mut file, spec)?;
         file.sync_all()?;
-        File::open(folder)?.sync_all()
+        File::open(folder)?.sync_all()?;
+        folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     }
 
     /// Reads the folder of a job and checks that its manifest is the version the spec names.
@@ -90,8 +101,7 @@ impl Job {
         let bad = |what: &str, error: &dyn std::fmt::Display| {
             Failure::new("bad_job", format!("the job's {what} can't be read: {error}"))
         };
-        let spec = fs::read(folder.join(SPEC)).map_err(|error| bad(SPEC, &error))?;
-        let spec: Spec = serde_json::from_slice(&spec).map_err(|error| bad(SPEC, &error))?;
+        let spec = Spec::load(folder).map_err(|error| bad(SPEC, &error))?;
         let samples = read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
         if version_of(&samples) != spec.dataset_version {
             return Err(Failure::new(

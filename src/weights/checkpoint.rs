@@ -1,7 +1,8 @@
 //! Checkpoints: everything a trainer needs to go on as if nothing had happened.
 //!
 //! One file holds the weights, the optimizer's state and the best epoch's weights, so that they
-//! can't disagree. Two generations are kept: where the newer can't be read, the older is used.
+//! can't disagree. Two generations are kept: where the newer is damaged, it is set aside and the
+//! older is used.
 
 use std::{
     collections::HashMap,
@@ -28,9 +29,13 @@ pub struct Position {
     pub partial: Partial,
     /// The best epoch so far.
     pub best: Option<Best>,
-    /// What was measured of the last completed epoch: said again by a trainer that goes on from
-    /// here, since the one before it may have died between saving and saying it.
-    pub last: Option<EpochMetrics>,
+    /// What was measured of each completed epoch, in order: a trainer that goes on from here reports
+    /// them again, since what the one before it reported may not have been read.
+    #[serde(default)]
+    pub epochs: Vec<EpochMetrics>,
+    /// The last of them, which is all that checkpoints of version 0.1 have.
+    #[serde(default, skip_serializing)]
+    last: Option<EpochMetrics>,
     /// Mean seconds of the epochs so far, to estimate the rest.
     pub seconds_per_epoch: Option<f64>,
 }
@@ -69,6 +74,8 @@ pub struct Checkpoints {
 
 /// Generations that are kept.
 const KEPT: usize = 2;
+/// What is appended to the name of a damaged checkpoint.
+const DAMAGED: &str = "damaged";
 const METADATA_KEY: &str = "position";
 const PARTS: [&str; 3] = ["weights.", "optimizer.", "best."];
 
@@ -79,6 +86,7 @@ impl Checkpoints {
     /// The folder can't be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        folder.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -106,17 +114,27 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest checkpoint that can be read, if any. Each newer one that can't is given to
-    /// `damaged` and removed.
-    pub fn load(&self, mut damaged: impl FnMut(&Path, &Error)) -> Option<Checkpoint> {
-        self.newest_first().into_iter().find_map(|path| match load(&path) {
-            Ok(checkpoint) => Some(checkpoint),
-            Err(error) => {
-                damaged(&path, &error);
-                let _ = fs::remove_file(&path);
-                None
+    /// The newest whole checkpoint, if any. Each newer one whose content is damaged is given to
+    /// `damaged` and set aside under the name of its file with `.damaged` appended.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a checkpoint can't be read: that says nothing of what is in it.
+    pub fn load(
+        &self,
+        mut damaged: impl FnMut(&Path, &Error),
+    ) -> Result<Option<Checkpoint>, Error> {
+        for path in self.newest_first() {
+            match load(&path) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error) => {
+                    damaged(&path, &error);
+                    fs::rename(&path, path.with_added_extension(DAMAGED))
+                        .map_err(|source| Error::Io { path, source })?;
+                }
             }
-        })
+        }
+        Ok(None)
     }
 
     fn newest_first(&self) -> Vec<PathBuf> {
@@ -136,7 +154,12 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
     let text = metadata
         .get(METADATA_KEY)
         .ok_or_else(|| content(format!("its header has no `{METADATA_KEY}`")))?;
-    let position = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
+    let mut position: Position =
+        serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
+    let last = position.last.take();
+    if position.epochs.is_empty() {
+        position.epochs.extend(last);
+    }
     let mut parts = [Tensors::new(), Tensors::new(), Tensors::new()];
     for (name, tensor) in tensors {
         let part = PARTS.iter().zip(&mut parts).find_map(|(prefix, part)| {
@@ -174,8 +197,28 @@ mod tests {
         for (epoch, step) in [(1, 0), (2, 0), (2, 7), (10, 0)] {
             checkpoints.save(&checkpoint(epoch, step)).unwrap();
         }
-        assert_eq!(checkpoints.load(|_, _| panic!("none is damaged")), Some(checkpoint(10, 0)));
+        let loaded = checkpoints.load(|_, _| panic!("none is damaged")).unwrap();
+        assert_eq!(loaded, Some(checkpoint(10, 0)));
         assert_eq!(checkpoints.newest_first().len(), KEPT);
+    }
+
+    #[test]
+    fn a_checkpoint_that_knows_of_its_last_epoch_alone_is_read() {
+        let old = r#"{"epoch":2,"step":0,"partial":{"loss":0.0,"correct":0.0,"seen":0,"seconds":0.0},
+            "best":null,"last":{"epoch":2,"train_loss":0.5,"train_accuracy":0.7,"val_loss":0.6,
+            "val_accuracy":0.65,"learning_rate":0.001,"seconds":9.0,"images_per_second":300.0},
+            "seconds_per_epoch":9.0}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), old.to_owned())]);
+        let weights = Tensors::from([("weights.w".to_owned(), Tensor::from_slice(&[1.0_f32]))]);
+        tensors::save(&folder.path().join("00002-000000000.safetensors"), metadata, &weights)
+            .unwrap();
+        let loaded = checkpoints.load(|_, error| panic!("{error}")).unwrap().unwrap();
+        let epochs: Vec<u32> = loaded.position.epochs.iter().map(|epoch| epoch.epoch).collect();
+        assert_eq!(epochs, [2]);
+        checkpoints.save(&loaded).unwrap();
+        assert_eq!(checkpoints.load(|_, error| panic!("{error}")).unwrap(), Some(loaded));
     }
 
     #[test]
@@ -188,8 +231,24 @@ mod tests {
         let whole = fs::read(&newest).unwrap();
         fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
         let mut damaged = Vec::new();
-        let loaded = checkpoints.load(|path, _| damaged.push(path.to_owned()));
+        let loaded = checkpoints.load(|path, _| damaged.push(path.to_owned())).unwrap();
         assert_eq!(loaded, Some(checkpoint(1, 0)));
-        assert_eq!(damaged, [newest]);
+        assert_eq!(damaged, std::slice::from_ref(&newest));
+        assert!(!newest.exists());
+        let aside = fs::read(newest.with_added_extension(DAMAGED)).unwrap();
+        assert_eq!(aside, whole[..whole.len() / 2]);
+    }
+
+    #[test]
+    fn one_that_can_not_be_read_is_neither_passed_over_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(folder.path()).unwrap();
+        checkpoints.save(&checkpoint(1, 0)).unwrap();
+        // Reading a folder fails as a broken disk does, also for root.
+        let newest = folder.path().join("00002-000000000.safetensors");
+        fs::create_dir(&newest).unwrap();
+        let loaded = checkpoints.load(|_, _| panic!("nothing says that it is damaged"));
+        assert!(matches!(loaded, Err(Error::Io { path, .. }) if path == newest));
+        assert_eq!(checkpoints.newest_first().len(), 2);
     }
 }

@@ -254,8 +254,8 @@ fn open_checkpoints(job: &Job, folder: &str) -> Result<(Checkpoints, Option<Chec
         tracing::warn!(
             path = %path.display(),
             error = crate::telemetry::chain(error),
-            "a checkpoint can't be read; using the one before it"
+            "a checkpoint is damaged and set aside; using the one before it"
         );
-    });
+    })?;
     Ok((checkpoints, checkpoint))
 }
