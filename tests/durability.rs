@@ -1,0 +1,170 @@
+//! Nothing is lost and nothing is removed in doubt: rows over migrations, versions, manifests, epochs
+//! that were never read, and which models are compared.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{IMAGES, Server, photo, process::Process};
+use pawprint::{
+    domain::{
+        DatasetId, ModelId,
+        dataset::{Classes, Digest},
+        model::ModelCard,
+    },
+    storage::{Storage, datasets, models},
+    weights::model_file::load_card,
+};
+use rustix::process::Signal;
+use serde_json::json;
+use sqlx::{SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+
+async fn storage(folder: &Path) -> Storage {
+    Storage::open(&folder.join("pawprint.sqlite")).await.unwrap()
+}
+
+#[tokio::test]
+async fn rows_of_the_first_schema_come_through_every_migration() {
+    let folder = tempfile::tempdir().unwrap();
+    let migrations = folder.path().join("migrations");
+    fs::create_dir(&migrations).unwrap();
+    let first = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/0001_initial.sql");
+    fs::copy(first, migrations.join("0001_initial.sql")).unwrap();
+    let path = folder.path().join("pawprint.sqlite");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    Migrator::new(migrations.as_path()).await.unwrap().run(&old).await.unwrap();
+    let (id, version) = (DatasetId::new(), Digest::of(b"v").to_string());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        r#"INSERT INTO datasets VALUES ('{id}', 'pets', '["cat","dog"]', '{version}', '2026-01-01T00:00:00Z');
+           INSERT INTO images VALUES ('{id}', '{id}', '{version}', 'cat.jpg', 0, 'train', 'image/jpeg',
+                                      4, 3, 9, 1, '2026-01-01T00:00:00Z');"#
+    )))
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let storage = storage(folder.path()).await;
+    let mut connection = storage.read().await.unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    assert_eq!((row.id, row.version.map(|it| it.to_string())), (id, Some(version)));
+    assert_eq!(datasets::counts(&mut connection, &row).await.unwrap().1, 1);
+    assert_eq!(datasets::revision(&mut connection, id).await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_version_that_was_computed_before_a_change_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = storage(folder.path()).await;
+    let mut connection = storage.write().await.unwrap();
+    let name = "pets".parse().unwrap();
+    let id = datasets::insert(&mut connection, &name, &Classes::default()).await.unwrap();
+    let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
+    datasets::clear_version(&mut connection, id).await.unwrap();
+    datasets::keep_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    assert_eq!(row.version, None);
+    let version = Digest::of(b"new");
+    datasets::keep_version(&mut connection, id, revision + 1, version).await.unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    assert_eq!(row.version, Some(version));
+}
+
+/// A model of that name, dataset and validation accuracy.
+fn card(name: &str, dataset: &str, classes: &[&str], accuracy: f64) -> ModelCard {
+    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
+    let mut card = load_card(Path::new(embedded)).unwrap();
+    card.id = ModelId::new();
+    card.name = name.parse().unwrap();
+    card.dataset = dataset.parse().unwrap();
+    card.classes =
+        Classes::new(classes.iter().map(|class| class.parse().unwrap()).collect()).unwrap();
+    card.validation.accuracy = accuracy;
+    card.created_at = pawprint::domain::Timestamp::now();
+    card
+}
+
+#[tokio::test]
+async fn only_models_of_one_dataset_and_its_classes_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = storage(folder.path()).await;
+    let mut connection = storage.write().await.unwrap();
+    let mut best = async |card: ModelCard| {
+        models::insert(&mut connection, &card, 1).await.unwrap();
+        let best = models::best_first(&mut connection, "default").await.unwrap()[0];
+        let model = models::find(&mut connection, &best.to_string(), None).await.unwrap();
+        model.unwrap().name.to_string()
+    };
+    let pets = ["cat", "dog"];
+    assert_eq!(best(card("default", "shipped", &pets, 1.0)).await, "default");
+    assert_eq!(best(card("pets-1", "pets", &pets, 0.9)).await, "pets-1");
+    assert_eq!(best(card("pets-2", "pets", &pets, 0.8)).await, "pets-1");
+    // Another dataset, however hard it is; and other classes under the same name.
+    assert_eq!(best(card("parts-1", "parts", &["good", "bad"], 0.6)).await, "parts-1");
+    assert_eq!(best(card("parts-2", "parts", &["good", "poor"], 0.5)).await, "parts-2");
+    assert_eq!(best(card("pets-3", "pets", &pets, 0.7)).await, "pets-1");
+}
+
+#[tokio::test]
+async fn no_image_is_removed_while_a_manifest_can_not_be_read() {
+    let server = Server::start().await;
+    server.pets().await;
+    for (number, split, label) in [
+        (0, "train", "cat"),
+        (1, "train", "dog"),
+        (2, "validation", "cat"),
+        (3, "validation", "dog"),
+    ] {
+        let path = format!("{IMAGES}?split={split}&label={label}");
+        server.upload(&path, &[("x.jpg", photo(number))]).await.ok();
+    }
+    let job = json!({ "recipe": "scratch_cnn", "dataset": "pets" });
+    let job = server.json("POST", "/jobs", job).await.ok()["id"].as_str().unwrap().to_owned();
+    let frozen = async || {
+        let frozen = server.app.scheduler.frozen_images().await;
+        frozen.map(|(_guard, images)| images.len())
+    };
+    assert_eq!(frozen().await.unwrap(), 4);
+
+    let manifest = server.folder.path().join(format!("jobs/{job}/manifest.jsonl"));
+    let whole = fs::read(&manifest).unwrap();
+    for damage in [&whole[..whole.len() - 9], b"\0\0\0"] {
+        fs::write(&manifest, damage).unwrap();
+        assert!(frozen().await.is_err());
+    }
+    fs::remove_file(&manifest).unwrap();
+    assert!(frozen().await.is_err());
+
+    // Of a job that is deleted, nothing is needed any more.
+    server.post(&format!("/jobs/{job}/cancel"), "").await.ok();
+    server.delete(&format!("/jobs/{job}")).await;
+    assert_eq!(frozen().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn epochs_that_were_never_read_are_reported_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(folder.path());
+    server.pets(8).await;
+    let params = json!({ "epochs": 4, "batch_size": 4, "precision": "fp32", "device": "cpu" });
+    let id = server.job(params).await;
+    server.epoch(&id, 3).await;
+    server.end(Signal::KILL);
+    // As if they had still been in the pipe when the server was killed.
+    let storage = storage(folder.path()).await;
+    let mut transaction = storage.write().await.unwrap();
+    sqlx::query("DELETE FROM epochs").execute(&mut *transaction).await.unwrap();
+    sqlx::query("DELETE FROM job_events WHERE kind = 'epoch'")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    storage.close().await;
+
+    let server = Process::start(folder.path());
+    assert_eq!(server.ended(&id).await["status"], "succeeded");
+    assert_eq!(server.epochs(&id).await, [1, 2, 3, 4]);
+}
