@@ -170,15 +170,16 @@ pub async fn augmentations(
     let Some(sample) = train.get((seed % train.len().max(1) as u64) as usize) else {
         return Err(invalid("the dataset has no training image yet"));
     };
-    let bytes = app.datasets.blobs().read(&sample.sha256)?;
+    let (blobs, sha256) = (app.datasets.blobs().clone(), sample.sha256);
     let _place = app.decoders.acquire().await;
     let limits = vision::Limits { max_pixels: app.config.max_image_pixels };
     let preprocessing = Preprocessing::UNIT_180;
+    let prepare = move || {
+        let bytes = blobs.read(&sha256)?;
+        vision::prepare(&bytes, &limits, &preprocessing).map_err(|error| Problem::internal(&error))
+    };
     let photo =
-        tokio::task::spawn_blocking(move || vision::prepare(&bytes, &limits, &preprocessing))
-            .await
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(|error| Problem::internal(&error))?;
+        tokio::task::spawn_blocking(prepare).await.map_err(|error| Problem::internal(&error))??;
     let sheet = contact_sheet(photo, preprocessing, count, seed).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], sheet).into_response())
 }

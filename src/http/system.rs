@@ -39,6 +39,7 @@ pub struct Ready {
 struct Checks {
     model: &'static str,
     database: &'static str,
+    jobs: &'static str,
 }
 
 /// Whether the process lives.
@@ -58,22 +59,21 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         Some(_) => "ok",
         None => "no model is in service yet",
     };
-    let database = match state.storage.check().await {
-        Ok(()) => "ok",
-        Err(error) => {
-            tracing::warn!(error = crate::telemetry::chain(&error), "the database takes no writes");
-            "takes no writes"
-        }
+    let database = if state.storage.is_writable().await { "ok" } else { "takes no writes" };
+    let jobs = match state.scheduler.unsaved() {
+        0 => "ok",
+        _ => "the state of a job can't be saved",
     };
-    if model == "ok" && database == "ok" {
-        return Json(Ready { status: "ready", checks: Checks { model, database } }).into_response();
+    let checks = Checks { model, database, jobs };
+    if [model, database, jobs] == ["ok"; 3] {
+        return Json(Ready { status: "ready", checks }).into_response();
     }
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "not_ready",
-        format!("model: {model}; database: {database}"),
+        format!("model: {model}; database: {database}; jobs: {jobs}"),
     )
-    .with("checks", json!({ "model": model, "database": database }))
+    .with("checks", json!(checks))
     .into_response()
 }
 

@@ -34,6 +34,9 @@ pub enum Error {
     /// Its file can't be written, or is none.
     #[error(transparent)]
     File(#[from] weights::Error),
+    /// The thread that writes it ended early.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// The database's own.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -47,10 +50,12 @@ pub enum Error {
 pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error> {
     let card = model_file::card_in(Path::new("the model in the binary"), MODEL)?;
     let path = data_dir.model(card.id);
-    // Compared whole: a file that the disk has damaged is made good.
-    if std::fs::read(&path).ok().as_deref() != Some(MODEL) {
-        model_file::write(&path, MODEL)?;
-    }
+    let write = move || match std::fs::read(&path) {
+        // Compared whole: a file that the disk has damaged is made good.
+        Ok(bytes) if bytes == MODEL => Ok(()),
+        _ => model_file::write(&path, MODEL),
+    };
+    tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)??;
     let mut transaction = storage.write().await?;
     let older = models::find(&mut transaction, NAME, None).await?;
     let older = older.map(|model| model.id).filter(|&id| id != card.id);

@@ -55,6 +55,11 @@ impl Scheduler {
     }
 
     async fn write_down(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
+        // Read before the write lock is taken.
+        let read = match event {
+            Event::Evaluation(_) => self.read_evaluation(id).await,
+            _ => None,
+        };
         let mut transaction = self.0.storage.write().await?;
         let connection = &mut *transaction;
         match event {
@@ -68,8 +73,8 @@ impl Scheduler {
             }
             Event::Best(best) => job_events::set_best(connection, id, *best).await?,
             Event::Evaluation(score) => {
-                if let Some(evaluation) = self.read_evaluation(id).await {
-                    evaluations::put(connection, id, &evaluation).await?;
+                if let Some(evaluation) = &read {
+                    evaluations::put(connection, id, evaluation).await?;
                 }
                 job_events::evaluation(connection, id, score).await?;
             }

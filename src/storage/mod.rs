@@ -13,7 +13,11 @@ pub mod models;
 pub mod statistics;
 mod types;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -21,6 +25,7 @@ use sqlx::{
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Mutex;
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +90,12 @@ impl<T> Page<T> {
 #[derive(Debug, Clone)]
 pub struct Storage {
     pool: SqlitePool,
+    /// When it was last seen whether the database takes writes, and whether it did.
+    checked: Arc<Mutex<Option<(Instant, bool)>>>,
 }
+
+/// How long it is believed that the database takes writes, or that it does not.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 impl Storage {
     /// Opens the database at `path`, making it where it is missing and bringing it up to date.
@@ -108,7 +118,7 @@ impl Storage {
             }
             other => Error::Migrate(other),
         })?;
-        Ok(Self { pool })
+        Ok(Self { pool, checked: Arc::default() })
     }
 
     /// A connection to read with.
@@ -128,7 +138,24 @@ impl Storage {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Whether the database takes writes: makes one that changes nothing.
+    /// Whether the database takes writes, as of at most [`CHECK_EVERY`] ago: cheap, however often it
+    /// is asked.
+    pub async fn is_writable(&self) -> bool {
+        let mut checked = self.checked.lock().await;
+        if let Some((at, is_writable)) = *checked
+            && at.elapsed() < CHECK_EVERY
+        {
+            return is_writable;
+        }
+        let check = self.check().await;
+        if let Err(error) = &check {
+            tracing::warn!(error = crate::telemetry::chain(error), "the database takes no writes");
+        }
+        *checked = Some((Instant::now(), check.is_ok()));
+        check.is_ok()
+    }
+
+    /// Makes a write that changes nothing.
     ///
     /// # Errors
     /// It does not.

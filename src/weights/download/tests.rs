@@ -77,7 +77,7 @@ fn from(start: usize, version: &str) -> Option<(String, String)> {
     Some((format!("bytes={start}-"), version.to_owned()))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_arrives_with_progress() {
     let content = content();
     let scene = Scene::new(&content, vec![Reply::Send(whole("\"1\"", &content, 400_000))]).await;
@@ -89,7 +89,7 @@ async fn a_file_arrives_with_progress() {
     assert!(told.is_sorted());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_goes_on_where_it_was_cut() {
     let content = content();
     let replies = vec![
@@ -105,7 +105,7 @@ async fn a_cut_connection_goes_on_where_it_was_cut() {
     assert_eq!(scene.server.ranges(), asked);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_is_asked_again() {
     let content = content();
     let replies = vec![
@@ -120,7 +120,7 @@ async fn a_server_that_falls_silent_is_asked_again() {
     assert_eq!(scene.server.ranges(), [None, None, from(1000, "\"1\"")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_download_goes_on_at_the_next_call() {
     let content = content();
     let replies = vec![
@@ -146,7 +146,7 @@ async fn a_dropped_download_goes_on_at_the_next_call() {
     assert_eq!(scene.server.ranges(), [None, from(5000, "\"1\"")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_fetched_anew() {
     let (old, new) = (content(), content().into_iter().rev().collect::<Vec<_>>());
     let replies = vec![
@@ -160,7 +160,7 @@ async fn a_changed_file_is_fetched_anew() {
     assert_eq!(scene.server.ranges(), [None, from(1000, "\"old\""), from(2000, "\"new\"")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_strong_version_or_with_a_wrong_range_it_starts_anew() {
     let content = content();
     let replies = vec![
@@ -175,7 +175,7 @@ async fn without_a_strong_version_or_with_a_wrong_range_it_starts_anew() {
     assert_eq!(scene.server.ranges(), [None, None, from(3000, "\"1\""), None]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_file_is_not_fetched_again() {
     let content = content();
     let beyond = reply("416 Range Not Satisfiable\nContent-Range: bytes */400000", b"");
@@ -190,7 +190,7 @@ async fn a_whole_file_is_not_fetched_again() {
     assert_eq!(scene.server.ranges(), [from(400_000, "\"1\"")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_another_file_is_not_gone_on_with() {
     let content = content();
     let scene = Scene::new(&content, vec![Reply::Send(whole("\"1\"", &content, 400_000))]).await;
@@ -202,7 +202,7 @@ async fn a_part_of_another_file_is_not_gone_on_with() {
     assert_eq!(scene.server.ranges(), [None]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn another_file_than_the_published_one_is_removed() {
     let content = content();
     let send = || Reply::Send(whole("\"1\"", b"something else", 14));
@@ -216,7 +216,7 @@ async fn another_file_than_the_published_one_is_removed() {
     assert!(error.contains("not 00000000…"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_beginning_of_a_sha256_is_enough() {
     let content = content();
     let send = Reply::Send(whole("\"1\"", &content, 400_000));
@@ -227,7 +227,7 @@ async fn the_beginning_of_a_sha256_is_enough() {
     scene.assert_arrived(&content);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_sends_without_end_is_stopped() {
     let chunk = reply("200 OK\nTransfer-Encoding: chunked", b"");
     let replies = vec![
@@ -242,7 +242,7 @@ async fn a_server_that_sends_without_end_is_stopped() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_always_breaks_off_is_given_up_but_what_came_stays() {
     let content = content();
     let replies = vec![
@@ -257,7 +257,7 @@ async fn a_server_that_always_breaks_off_is_given_up_but_what_came_stays() {
     assert_eq!(scene.server.requests().len(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_told_in_words() {
     let send = |head: &str| Reply::Send(reply(head, b""));
     let missing = send("404 Not Found\nContent-Length: 0");
@@ -274,7 +274,7 @@ async fn refusals_are_told_in_words() {
     scene.assert_nothing_left();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn redirects_are_followed() {
     let content = content();
     let there = Server::start(vec![Reply::Send(whole("\"1\"", &content, 400_000))]).await;
@@ -285,7 +285,7 @@ async fn redirects_are_followed() {
 }
 
 #[cfg(target_os = "linux")]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_apart() {
     let content = content();
     let scene = Scene::new(&content, vec![Reply::Send(whole("\"1\"", &content, 400_000))]).await;

@@ -6,7 +6,7 @@ use reqwest::{
     Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE},
 };
-use tokio::time;
+use tokio::{task::block_in_place, time};
 
 use super::{
     DownloadError, Patience, Source,
@@ -102,9 +102,9 @@ impl Transfer<'_> {
             if body.length > self.patience.max_bytes {
                 return Err(self.too_large());
             }
-            // Not handed to another thread: that one would go on writing after this future was
-            // dropped, while the next call already reads how far the file is.
-            body.file.write_all(&chunk).map_err(self.partial.io())?;
+            // Not in a task of its own: that one would go on writing after this future was dropped,
+            // while the next call already reads how far the file is.
+            block_in_place(|| body.file.write_all(&chunk)).map_err(self.partial.io())?;
             progress(body.length, total);
         }
         match body.total {
