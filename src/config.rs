@@ -8,11 +8,15 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     thread,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 
 use crate::{inference::tuning::Wishes, pretrained::Sources, vision};
+
+/// A trainer says that it is alive every ten seconds.
+const TRAINER_SILENCE: Duration = Duration::from_secs(60);
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -122,6 +126,11 @@ pub struct ServeConfig {
     /// Where VGG16 weights are downloaded from (tests name a server of their own)
     #[arg(skip)]
     pub weights: Sources,
+
+    /// How long a trainer may be silent, which says that it is alive every ten seconds (tests are
+    /// less patient)
+    #[arg(skip = TRAINER_SILENCE)]
+    pub trainer_silence: Duration,
 
     /// The program that trains; this one where it is left out (tests name the built binary)
     #[arg(skip)]

@@ -5,9 +5,12 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use common::{IMAGES, Server, photo, process::Process};
+use common::{
+    IMAGES, Server, photo,
+    process::{PATIENCE, Process, kill, photos},
+};
 use pawprint::{
     domain::{
         DatasetId, ModelId,
@@ -142,6 +145,39 @@ async fn no_image_is_removed_while_a_manifest_can_not_be_read() {
     server.post(&format!("/jobs/{job}/cancel"), "").await.ok();
     server.delete(&format!("/jobs/{job}")).await;
     assert_eq!(frozen().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_trainer_that_was_stopped_is_noticed_and_replaced() {
+    let server = Server::with(|config| {
+        config.trainer_program = Some(env!("CARGO_BIN_EXE_pawprint").into());
+        config.trainer_silence = Duration::from_secs(13);
+    })
+    .await;
+    tokio::spawn(server.app.scheduler.clone().run());
+    server.pets().await;
+    server.post("/datasets/pets/archive", common::tar(&photos(8))).await.ok();
+    let params = json!({ "epochs": 2, "batch_size": 4, "precision": "fp32", "device": "cpu" });
+    let job = json!({ "recipe": "scratch_cnn", "dataset": "pets", "params": params });
+    let job = server.json("POST", "/jobs", job).await.ok()["id"].as_str().unwrap().to_owned();
+    let path = format!("/jobs/{job}");
+    let mut changes = server.app.scheduler.changes();
+    let mut is_stopped = false;
+    let ended = async {
+        loop {
+            let job = server.get(&path).await.ok();
+            if !is_stopped && job["progress"]["phase"] == "training" {
+                is_stopped = true;
+                kill(Process::trainers(job["id"].as_str().unwrap())[0], Signal::STOP);
+            }
+            if job["finished_at"] != serde_json::Value::Null {
+                return job;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    let job = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(2)), "{job}");
 }
 
 #[tokio::test]

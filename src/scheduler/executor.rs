@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Scheduler,
-    outcome::{Asked, Ending, death},
+    outcome::{Asked, Ending, death, silent},
     progress::Unsaved,
 };
 use crate::{
@@ -160,9 +160,14 @@ impl Scheduler {
         }
         let mut lines = BufReader::new(stdout).lines();
         let mut last = None;
+        let silence = self.0.config.trainer_silence;
+        let mut silent_at = Instant::now() + silence;
         loop {
             tokio::select! {
-                line = lines.next_line() => match line {
+                // What has been said counts before that nothing more was.
+                biased;
+                line = lines.next_line() => {
+                    match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
                         Ok(event) => match self.take(id, event).await {
                             Ok(None) => {}
@@ -190,7 +195,9 @@ impl Scheduler {
                         let _ = child.start_kill();
                         break;
                     }
-                },
+                    }
+                    silent_at = Instant::now() + silence;
+                }
                 Some(command) = commands.recv() => {
                     tell(&mut stdin, command).await;
                     note(asked, command);
@@ -202,6 +209,11 @@ impl Scheduler {
                     tell(&mut stdin, Command::Suspend).await;
                     *asked = Asked::Suspend;
                     deadline = Some(Instant::now() + self.suspend_within());
+                }
+                () = sleep_until(silent_at), if last.is_none() => {
+                    tracing::warn!(job.id = %id, seconds = silence.as_secs(), "a trainer is silent and is killed");
+                    last = Some(Ending::Died(silent(silence)));
+                    let _ = child.start_kill();
                 }
                 () = until(deadline) => {
                     tracing::warn!(job.id = %id, "a trainer did not end in time and is killed");

@@ -1,6 +1,6 @@
 //! What becomes of a job when its trainer has ended: one pure function.
 
-use std::process::ExitStatus;
+use std::{process::ExitStatus, time::Duration};
 
 use crate::domain::job::{JobError, JobStatus};
 
@@ -70,6 +70,17 @@ pub(super) fn death(status: ExitStatus) -> JobError {
     JobError {
         code: "trainer_killed".to_owned(),
         detail: format!("the trainer {how}; the job's log may have more"),
+    }
+}
+
+/// Says that a process was killed since it had given no sign of life for so long.
+pub(super) fn silent(silence: Duration) -> JobError {
+    JobError {
+        code: "trainer_killed".to_owned(),
+        detail: format!(
+            "the trainer gave no sign of life for {} s and was killed: it had been stopped, or the machine had no time for it",
+            silence.as_secs()
+        ),
     }
 }
 

@@ -46,6 +46,7 @@ impl Scheduler {
             Event::Failed { code, detail } => {
                 return Ok(Some(Ending::Failed(JobError { code, detail })));
             }
+            Event::Alive => return Ok(None),
             // The next one is a second away.
             Event::Progress(_) => drop(self.write_down(id, &event).await),
             _ => self.retry_until_saved(id, || self.write_down(id, &event)).await?,
@@ -78,7 +79,11 @@ impl Scheduler {
                 }
                 job_events::evaluation(connection, id, score).await?;
             }
-            Event::Finished | Event::Cancelled | Event::Suspended | Event::Failed { .. } => {}
+            Event::Alive
+            | Event::Finished
+            | Event::Cancelled
+            | Event::Suspended
+            | Event::Failed { .. } => {}
         }
         Ok(transaction.commit().await?)
     }

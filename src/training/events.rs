@@ -1,6 +1,10 @@
 //! What a trainer tells the server: JSON lines on standard output.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    thread,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +13,9 @@ use crate::domain::{
     metrics::{EpochMetrics, Score},
     recipe::Precision,
 };
+
+/// A process that is stopped, or whose machine has no time for it, is silent for longer.
+pub const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +32,8 @@ pub enum Event {
     },
     /// How far it has come: at each change of phase, and at most once a second between.
     Progress(Progress),
+    /// The process is alive, whatever it computes; sent every [`ALIVE_EVERY`].
+    Alive,
     /// What there is to beat: judged before the first epoch, or kept in a checkpoint.
     Best(Best),
     /// An epoch is complete and its checkpoint written.
@@ -61,6 +70,18 @@ impl Events {
     #[must_use]
     pub const fn to_stdout() -> Self {
         Self
+    }
+
+    /// Sends [`Event::Alive`] now and then from a thread of its own, as long as the process lives.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn keep_alive(self) -> io::Result<()> {
+        let beat = move || loop {
+            thread::sleep(ALIVE_EVERY);
+            self.send(&Event::Alive);
+        };
+        thread::Builder::new().name("alive".to_owned()).spawn(beat).map(drop)
     }
 
     /// Sends one event. Where nobody listens any more, `control` ends the process.

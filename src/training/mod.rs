@@ -56,6 +56,9 @@ pub fn run(folder: &Path) -> ExitCode {
     let control = Control::listen();
     let events = Events::to_stdout();
     yield_to_others();
+    if let Err(error) = events.keep_alive() {
+        return report(&events, Failure::new("internal", format!("no thread: {error}")).into());
+    }
     // libtorch's errors come as panics; each must end as an event that people understand.
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let job = Job::load(folder)?;
@@ -63,15 +66,23 @@ pub fn run(folder: &Path) -> ExitCode {
         recipes::train(&job, &control, &events)
     }));
     note_memory();
-    let end = result.unwrap_or_else(|panic| Err(End::Failed(Failure::from_panic(&*panic))));
-    let event = match end {
-        Ok(()) => Event::Finished,
-        Err(End::Cancelled) => Event::Cancelled,
-        Err(End::Suspended) => Event::Suspended,
-        Err(End::Stopped) => failed(Failure::nothing_to_keep()),
-        Err(End::Failed(failure)) => failed(failure),
-    };
-    events.send(&event);
+    match result.unwrap_or_else(|panic| Err(Failure::from_panic(&*panic).into())) {
+        Ok(()) => {
+            events.send(&Event::Finished);
+            ExitCode::SUCCESS
+        }
+        Err(end) => report(&events, end),
+    }
+}
+
+/// Sends how training ended before it was done.
+fn report(events: &Events, end: End) -> ExitCode {
+    events.send(&match end {
+        End::Cancelled => Event::Cancelled,
+        End::Suspended => Event::Suspended,
+        End::Stopped => failed(Failure::nothing_to_keep()),
+        End::Failed(failure) => failed(failure),
+    });
     ExitCode::SUCCESS
 }
 
