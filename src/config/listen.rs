@@ -55,7 +55,9 @@ impl FromStr for Listen {
         let is_host = match bare {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None if host.is_empty() => return Err(InvalidListen::NoHost(port.to_owned())),
-            None if host.contains(':') => return Err(InvalidListen::NoBrackets),
+            None if host.starts_with(':') || host.parse::<Ipv6Addr>().is_ok() => {
+                return Err(InvalidListen::NoBrackets);
+            }
             None => host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')),
         };
         if !is_host {

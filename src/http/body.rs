@@ -65,8 +65,11 @@ pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
         // It may end in the name of a member that nobody knows.
-        let path: String = error.path().to_string().chars().take(MAX_PATH).collect();
+        let path = path.char_indices().nth(MAX_PATH).map_or(&*path, |(end, _)| {
+            path[..end].rsplit_once('.').map_or(".", |(known, _)| known)
+        });
         let error = error.into_inner();
         let reason = shorten_quote(&error.to_string());
         if !error.is_data() {
