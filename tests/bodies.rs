@@ -359,6 +359,7 @@ async fn a_slash_too_many_changes_nothing() {
         (docs.status.as_u16(), &docs.headers[header::LOCATION]),
         (308, &"../docs".parse().unwrap())
     );
+    server.delete("/docs/").await.problem(405, "method_not_allowed");
     server.get("/nothing/").await.problem(404, "not_found");
     server.get("/predict/").await.problem(405, "method_not_allowed");
     let problem = server.get("/v2/models/nobody/").await.problem(404, "not_found");

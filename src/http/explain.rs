@@ -100,7 +100,7 @@ pub struct Explanation {
 
 /// Shows what in a photo speaks for its label, by Grad-CAM.
 ///
-/// In a form, `model`, `format` and `name` may be text fields, before or behind the file; other
+/// In a form, `model`, `format` and `name` may be text fields, before or after the file; other
 /// text fields are refused.
 #[utoipa::path(post, path = "", params(ExplainQuery),
     request_body(content(

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 use axum::{body::Bytes, http::StatusCode};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -15,11 +15,14 @@ use utoipa::{
 
 use super::{b64, problem::Problem};
 
+/// Instances that are read at most; how many are taken is a setting, which allows far fewer.
+const MAX_INSTANCES: usize = 100_000;
+
 /// Images as JSON.
 #[derive(Debug, Deserialize)]
 pub struct Instances<'a> {
     /// The images, in their order.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     pub instances: Vec<Instance<'a>>,
 }
 
@@ -82,6 +85,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Instance<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyForm)
     }
+}
+
+/// A body of nothing but commas and quotation marks must not become gigabytes.
+fn bounded<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Instance<'a>>, D::Error> {
+    struct Bounded;
+
+    impl<'de> Visitor<'de> for Bounded {
+        type Value = Vec<Instance<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of images")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut instances = Vec::new();
+            while let Some(instance) = list.next_element()? {
+                if instances.len() == MAX_INSTANCES {
+                    let detail = format_args!("more than {MAX_INSTANCES} instances");
+                    return Err(A::Error::custom(detail));
+                }
+                instances.push(instance);
+            }
+            Ok(instances)
+        }
+    }
+
+    deserializer.deserialize_seq(Bounded)
 }
 
 struct AnyForm;
@@ -170,6 +202,8 @@ mod tests {
             let refusal = refusal(json);
             assert!(refusal.contains(said), "{json}: {refusal}");
         }
+        let many = format!(r#"{{"instances": [""{}]}}"#, r#","""#.repeat(MAX_INSTANCES));
+        assert!(refusal(&many).contains("more than 100000 instances"));
         let long = format!(r#"{{"instances": ["{}!"]}}"#, "QUJD".repeat(100_000));
         assert!(refusal(&long).len() < 400);
     }

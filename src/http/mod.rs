@@ -35,4 +35,5 @@ pub mod router;
 pub mod sent;
 pub mod state;
 pub mod system;
+pub mod uploads;
 pub mod weights;

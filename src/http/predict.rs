@@ -50,7 +50,7 @@ struct PredictForm {
 /// Tells what is on each image.
 ///
 /// One image that can't be read fails the whole request; the member `index` says which. In a form,
-/// `model` and `name` may be text fields, before or behind the files; other text fields are refused.
+/// `model` and `name` may be text fields, before or after the files; other text fields are refused.
 #[utoipa::path(post, path = "", params(PredictQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),

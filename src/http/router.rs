@@ -24,7 +24,7 @@ use super::{
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, predict,
     problem::Problem,
     state::AppState,
-    system, weights,
+    system, uploads, weights,
 };
 
 /// The routes that need no token.
@@ -61,8 +61,8 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .at("/datasets/{dataset}/augmentations", routes!(datasets::augmentations));
 
     let images = OpenApiRouter::new()
-        .at("/datasets/{dataset}/images", routes!(images::list, images::upload))
-        .at("/datasets/{dataset}/archive", routes!(images::upload_archive))
+        .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
+        .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
         .at("/datasets/{dataset}/images/{image}", routes!(images::change, images::delete))
         .at("/images/{image}", routes!(images::original))
         .at("/images/{image}/thumbnail", routes!(images::thumbnail));
@@ -137,10 +137,10 @@ pub fn router(state: AppState) -> Router {
         .with_state(state);
 
     // Around the whole table: which route a path is of is found with its slashes trimmed.
-    Router::new()
-        // The links of this page are relative to `/docs`.
-        .route("/docs/", get(|| async { Redirect::permanent("../docs") }))
-        .fallback_service(NormalizePath::trim_trailing_slash(whole))
+    let whole = NormalizePath::trim_trailing_slash(whole);
+    // The links of this page are relative to `/docs`.
+    let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
+    Router::new().route("/docs/", docs).fallback_service(whole)
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

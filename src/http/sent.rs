@@ -1,8 +1,8 @@
-//! What a client sends to be judged, read whole before a model is asked for.
+//! The body of a prediction request, read whole before a model is looked up.
 //!
-//! A client may send slowly, and a form may name its model behind the photos. So nothing is held
-//! meanwhile that others wait for, and photos are kept as they came: in memory, and beyond a bound
-//! in temporary files.
+//! A client may send slowly, and a form may name its model after the photos. So no place in the
+//! queue is held meanwhile, and photos are kept encoded: in memory, and beyond a bound in temporary
+//! files.
 
 use axum::{
     body::Bytes,
