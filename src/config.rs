@@ -29,7 +29,7 @@ pub enum LogFormat {
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
-    /// Host and port to listen on, on every address that the host has; port 0 picks a free one
+    /// Host and port to listen on, at every address of the host; port 0 picks a free one
     #[arg(
         long,
         env = "PAWPRINT_LISTEN",
