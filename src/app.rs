@@ -1,10 +1,9 @@
 //! Composition root: makes a server out of its rooms, runs it, and takes it down.
 
-use std::{future::Future, io::Write as _, sync::Arc, time::Duration};
+use std::{future::Future, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     time::timeout,
@@ -20,6 +19,7 @@ use crate::{
         router::router,
         state::{App, AppState},
     },
+    listener::Listeners,
     metrics::Metrics,
     pretrained::Pretrained,
     registry::{Registry, embedded},
@@ -29,18 +29,17 @@ use crate::{
     training::device::cuda_is_available,
 };
 
-/// `pawprint serve`: listens where the settings say until SIGTERM or Ctrl-C.
+/// `pawprint serve`: listens on `addresses`, those of the settings' host, until SIGTERM or Ctrl-C.
 ///
 /// # Errors
-/// The settings, the data directory or the address can't be used.
-pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
+/// The data directory or the addresses can't be used.
+pub async fn serve(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {
     telemetry::init(config.log_format);
-    config.validate()?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("can't listen on {} (--listen, PAWPRINT_LISTEN)", config.listen)
-    })?;
+    let listeners = Listeners::bind(addresses)
+        .await
+        .with_context(|| format!("--listen {} (PAWPRINT_LISTEN)", config.listen))?;
     let stop = stop_signal()?;
-    run(config, listener, stop).await
+    run(config, listeners, stop).await
 }
 
 /// Makes the rooms of a server and brings them up to date; nothing runs yet.
@@ -98,16 +97,17 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
 /// As [`compose`], or the listener failed.
 pub async fn run(
     config: ServeConfig,
-    listener: TcpListener,
+    listener: impl Into<Listeners>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let app = compose(config).await?;
-    announce(&listener)?;
+    let listeners = listener.into();
+    announce(&listeners)?;
     tokio::spawn(housekeeping::run(Arc::clone(&app)));
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
     let server =
-        axum::serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(async move {
+        axum::serve(listeners, router(Arc::clone(&app))).with_graceful_shutdown(async move {
             stop.await;
             tracing::info!("shutting down: requests and trainers end");
             shutdown.cancel();
@@ -136,12 +136,14 @@ pub async fn run(
 }
 
 /// The one line on standard output: tests and scripts wait for it.
-fn announce(listener: &TcpListener) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
+fn announce(listeners: &Listeners) -> anyhow::Result<()> {
+    let addresses = listeners.addresses()?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "listening on http://{address}")?;
+    for address in addresses.iter().take(1) {
+        writeln!(stdout, "listening on http://{address}")?;
+    }
     stdout.flush()?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(?addresses, version = env!("CARGO_PKG_VERSION"), "listening");
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Made by `main` from the command line (or by a test by hand), checked once by
 //! [`ServeConfig::validate`], then shared unchanged.
 
+pub mod listen;
+
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -13,6 +15,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
+use self::listen::Listen;
 use crate::{inference::tuning::Wishes, pretrained::Sources, vision};
 
 /// A trainer says that it is alive every ten seconds.
@@ -30,9 +33,14 @@ pub enum LogFormat {
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
-    /// Address to listen on; port 0 picks a free one
-    #[arg(long, env = "PAWPRINT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: SocketAddr,
+    /// Host and port to listen on, at every address of the host; port 0 picks a free one
+    #[arg(
+        long,
+        env = "PAWPRINT_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT"
+    )]
+    pub listen: Listen,
 
     /// Folder that holds the database, the images, the jobs and the models
     #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
@@ -151,16 +159,15 @@ pub enum ConfigError {
 }
 
 impl ServeConfig {
-    /// Checks what single flags can't.
+    /// Checks what single flags can't; `addresses` are those that `listen` means.
     ///
     /// # Errors
     /// A combination that makes no sense or isn't safe, naming the variable.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        match &self.api_token {
-            None if !self.listen.ip().is_loopback() && !self.allow_anonymous => {
-                Err(ConfigError::Anonymous(self.listen))
-            }
-            Some(token)
+    pub fn validate(&self, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
+        let open = addresses.iter().find(|address| !address.ip().is_loopback());
+        match (&self.api_token, open) {
+            (None, Some(open)) if !self.allow_anonymous => Err(ConfigError::Anonymous(*open)),
+            (Some(token), _)
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) =>
             {
                 Err(ConfigError::Token)
@@ -206,17 +213,31 @@ mod tests {
 
     #[test]
     fn an_open_address_needs_a_token_or_a_word() {
-        assert!(config(&[]).validate().is_ok());
-        assert!(config(&["--listen", "[::1]:0"]).validate().is_ok());
-        assert!(config(&["--listen", "0.0.0.0:80"]).validate().is_err());
-        assert!(config(&["--listen", "0.0.0.0:80", "--allow-anonymous"]).validate().is_ok());
-        assert!(config(&["--listen", "0.0.0.0:80", "--api-token", "s3cret"]).validate().is_ok());
+        let validate = |arguments: &[&str]| {
+            let config = config(arguments);
+            config.validate(&config.listen.addresses().unwrap())
+        };
+        assert!(validate(&[]).is_ok());
+        assert!(validate(&["--listen", "[::1]:0"]).is_ok());
+        assert!(validate(&["--listen", "localhost:0"]).is_ok());
+        assert!(validate(&["--listen", "0.0.0.0:80"]).is_err());
+        assert!(validate(&["--listen", "[::]:80"]).is_err());
+        assert!(validate(&["--listen", "0.0.0.0:80", "--allow-anonymous"]).is_ok());
+        assert!(validate(&["--listen", "0.0.0.0:80", "--api-token", "s3cret"]).is_ok());
+    }
+
+    #[test]
+    fn one_open_address_of_several_is_enough_to_need_a_token() {
+        let addresses = ["127.0.0.1:80", "10.0.0.7:80"].map(|it| it.parse().unwrap());
+        assert!(config(&[]).validate(&addresses[..1]).is_ok());
+        let error = config(&[]).validate(&addresses).unwrap_err();
+        assert!(error.to_string().starts_with("10.0.0.7:80 "), "{error}");
     }
 
     #[test]
     fn a_token_that_no_client_could_send_is_refused() {
         for token in ["", "two words", "naïve"] {
-            assert!(config(&["--api-token", token]).validate().is_err(), "{token:?}");
+            assert!(config(&["--api-token", token]).validate(&[]).is_err(), "{token:?}");
         }
     }
 }

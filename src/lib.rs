@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
 //! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
+//! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
 //! | [`metrics`] | what `GET /metrics` counts and shows | server, tokio tasks |
@@ -37,6 +38,7 @@ pub mod domain;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod listener;
 pub mod metrics;
 pub mod pretrained;
 pub mod registry;

@@ -119,21 +119,19 @@ async fn a_server_that_is_asked_to_stop_answers_what_it_has_begun_over_http_2() 
     let mut server = Process::start(folder.path());
     let client = client(|builder| builder);
     let (sender, receiver) = mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
-    let photo = photo(1);
-    let (first, rest) = photo.split_at(photo.len() / 2);
-    sender.send(Ok(first.to_vec())).await.unwrap();
     let request = client.post(url(&server, "/predict")).header("content-type", "image/jpeg");
     let answer =
         tokio::spawn(request.body(Body::wrap_stream(ReceiverStream::new(receiver))).send());
 
-    until(async || {
-        let metrics = server.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
-        metrics.text().await.unwrap().contains("pawprint_prediction_queue_depth 1\n")
-    })
-    .await;
+    // A photo, and behind its end more than any window of flow control: only a handler that reads
+    // it lets all of that leave.
+    sender.send(Ok(photo(1))).await.unwrap();
+    for _ in 0..8 {
+        sender.send(Ok(vec![0; 1 << 20])).await.unwrap();
+    }
     server.signal(Signal::TERM);
     until(async || TcpStream::connect(server.address()).is_err()).await;
-    sender.send(Ok(rest.to_vec())).await.unwrap();
+    sender.send(Ok(vec![0])).await.unwrap();
     drop(sender);
 
     let answer = answer.await.unwrap().unwrap();

@@ -153,8 +153,11 @@ async fn what_can_not_be_answered_is_refused_in_the_clients_words() {
     let body = in_json(&[photo(1)]).to_string();
     let compressed = common::gzip(body.as_bytes());
     let request = server.request(Method::POST, INFER).header("content-encoding", "gzip");
+    assert_eq!(send(request.body(compressed.clone())).await.0, 200);
+    let request = server.request(Method::POST, INFER).header("content-encoding", "compress");
     let (status, problem, _) = send(request.body(compressed)).await;
     assert_eq!((status, &problem["code"]), (415, &json!("unsupported_encoding")));
+    assert_eq!(problem["error"], problem["detail"]);
     let request = server.request(Method::POST, INFER).header("content-encoding", "identity");
     assert_eq!(send(request.body(body.clone())).await.0, 200);
     let request = server.request(Method::POST, INFER);

@@ -128,3 +128,32 @@ async fn a_server_that_is_asked_to_stop_answers_what_it_has_accepted() {
     }
     assert!(server.end(Signal::TERM));
 }
+
+#[tokio::test]
+async fn a_host_is_served_on_every_address_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start_at(folder.path(), "localhost:0");
+    let port = server.address().rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    let mut answered = 0;
+    for address in tokio::net::lookup_host(("localhost", port)).await.unwrap() {
+        let Ok(mut connection) = TcpStream::connect(address).await else { continue };
+        let request =
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, connection.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{address}: {answer}");
+        answered += 1;
+    }
+    assert!(answered > 0);
+    // Where a machine has both families, both are served.
+    let families = ["127.0.0.1:0", "[::1]:0"].map(|it| std::net::TcpListener::bind(it).is_ok());
+    let known = tokio::net::lookup_host(("localhost", port)).await.unwrap();
+    let known: BTreeSet<_> = known.filter(|it| families[usize::from(it.is_ipv6())]).collect();
+    assert_eq!(answered, known.len());
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"))
+        .args(["healthcheck", "--listen", &format!("localhost:{port}")])
+        .status();
+    assert!(status.unwrap().success());
+    assert!(server.end(Signal::TERM));
+}

@@ -12,30 +12,44 @@ use std::{
 use clap::Args;
 
 use super::{Ending, output::Output};
+use crate::config::listen::Listen;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Options of `pawprint healthcheck`.
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// Address the server was told to listen on
-    #[arg(long, env = "PAWPRINT_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    listen: SocketAddr,
+    /// Host and port the server was told to listen on
+    #[arg(
+        long,
+        env = "PAWPRINT_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT"
+    )]
+    listen: Listen,
 }
 
 impl Healthcheck {
     pub(super) fn run(&self) -> Ending {
-        let address = reachable(self.listen);
-        match status_line(address) {
-            Ok(line) if line.split(' ').nth(1) == Some("200") => return Ending::Success,
-            Ok(line) => {
-                Output::new(false).error(format_args!("http://{address}/healthz answers {line:?}"));
-            }
+        let out = Output::new(false);
+        let listen = &self.listen;
+        let addresses = match listen.addresses() {
+            Ok(addresses) => addresses,
             Err(error) => {
-                Output::new(false)
-                    .error(format_args!("no Pawprint server answers at http://{address}: {error}"));
+                out.error(format_args!("can't find the addresses of {listen}: {error}"));
+                return Ending::Failed;
             }
+        };
+        // The server may listen on some of a name's addresses only.
+        let mut failures = Vec::new();
+        for address in addresses.into_iter().map(reachable) {
+            failures.push(match status_line(address) {
+                Ok(line) if line.split(' ').nth(1) == Some("200") => return Ending::Success,
+                Ok(line) => format!("http://{address}/healthz answers {line:?}"),
+                Err(error) => format!("no Pawprint server answers at http://{address}: {error}"),
+            });
         }
+        failures.iter().for_each(|failure| out.error(failure));
         Ending::Failed
     }
 }

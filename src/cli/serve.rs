@@ -1,5 +1,7 @@
 //! `pawprint serve`: the settings are checked, then [`crate::app`] takes over.
 
+use std::net::SocketAddr;
+
 use anyhow::Context as _;
 
 use super::{Ending, output::Output};
@@ -7,11 +9,21 @@ use crate::config::ServeConfig;
 
 pub(super) fn run(config: ServeConfig) -> Ending {
     let out = Output::new(false);
-    if let Err(error) = config.validate() {
+    let addresses = match config.listen.addresses() {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let listen = &config.listen;
+            out.error(format_args!(
+                "can't find the addresses of {listen} (--listen, PAWPRINT_LISTEN): {error}"
+            ));
+            return Ending::Failed;
+        }
+    };
+    if let Err(error) = config.validate(&addresses) {
         out.error(error);
         return Ending::WrongUsage;
     }
-    match start(config) {
+    match start(config, &addresses) {
         Ok(()) => Ending::Success,
         Err(error) => {
             out.error(format_args!("{error:#}"));
@@ -20,10 +32,10 @@ pub(super) fn run(config: ServeConfig) -> Ending {
     }
 }
 
-fn start(config: ServeConfig) -> anyhow::Result<()> {
+fn start(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("can't start the runtime")?
-        .block_on(crate::app::serve(config))
+        .block_on(crate::app::serve(config, addresses))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{archive::ArchiveError, report::Report};
 use crate::{
-    domain::{ImageId, Name, dataset::Digest},
+    domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
     storage,
     vision::{DecodeError, ResizeError},
 };
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No dataset has that id or name.
-    #[error("there is no dataset `{0}`")]
+    #[error("there is no dataset `{}`", Excerpt(.0))]
     NoDataset(String),
     /// It was removed while an upload was under way.
     #[error("the dataset was deleted while images were on their way to it")]
@@ -25,7 +25,7 @@ pub enum Error {
     #[error("there is no image `{0}`")]
     NoImage(ImageId),
     /// The dataset has no such class.
-    #[error("`{label}` is no class of this dataset; it has {classes}")]
+    #[error("`{}` is no class of this dataset; it has {classes}", Excerpt(label))]
     UnknownLabel {
         /// What was asked for.
         label: String,

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type},
 };
 
-use super::{DatasetId, ImageId, Name, Timestamp};
+use super::{DatasetId, ImageId, Name, Timestamp, excerpt::Excerpt};
 
 /// The part of a dataset that an image serves in.
 #[derive(
@@ -61,7 +61,7 @@ impl fmt::Display for Split {
 
 /// A text that names no split.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no split: use train, validation or test")]
+#[error("`{}` is no split: use train, validation or test", Excerpt(.0))]
 pub struct UnknownSplit(pub String);
 
 impl FromStr for Split {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::Digest,
+    excerpt::Excerpt,
     recipe::{Params, Precision, Recipe},
 };
 
@@ -81,7 +82,10 @@ impl fmt::Display for JobStatus {
 
 /// A text that names no status.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no job status: use queued, running, succeeded, failed, cancelled or interrupted")]
+#[error(
+    "`{}` is no job status: use queued, running, succeeded, failed, cancelled or interrupted",
+    Excerpt(.0)
+)]
 pub struct UnknownStatus(pub String);
 
 impl FromStr for JobStatus {

@@ -6,6 +6,7 @@
 
 pub mod dataset;
 pub mod evaluation;
+pub mod excerpt;
 pub mod ids;
 pub mod job;
 pub mod metrics;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::JobId;
+use super::{JobId, excerpt::Excerpt};
 
 /// One way to train a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -94,7 +94,7 @@ impl fmt::Display for Recipe {
 
 /// A text that names no recipe.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no recipe; GET /recipes lists them")]
+#[error("`{}` is no recipe; GET /recipes lists them", Excerpt(.0))]
 pub struct UnknownRecipe(pub String);
 
 impl FromStr for Recipe {

@@ -1,5 +1,7 @@
 //! Request bodies that are read whole, within a limit, and the JSON in them.
 
+use std::error::Error;
+
 use axum::{
     body::{Bytes, to_bytes},
     extract::Request,
@@ -8,29 +10,33 @@ use axum::{
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
-use super::problem::Problem;
+use super::{content_encoding::Undecodable, problem::Problem};
+use crate::domain::excerpt::shorten_quote;
+
+/// Characters of the place of an error in a body; that of a known member has fewer.
+const MAX_PATH: usize = 60;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The whole body of `request`.
 ///
 /// # Errors
-/// 413 over `limit` bytes, 400 where it ends early.
+/// 413 over `limit` bytes, 400 where it ends early or is not in its `Content-Encoding`.
 pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
     to_bytes(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(
         |error| {
-            let over = std::error::Error::source(&error)
-                .is_some_and(|source| source.is::<LengthLimitError>());
-            if over {
-                return too_large(limit);
-            }
-            broke_off(&error)
+            let over = error.source().is_some_and(|source| source.is::<LengthLimitError>());
+            if over { too_large(limit) } else { broke_off(&error) }
         },
     )
 }
 
-/// 400: the body ended before its end.
+/// 400: the body ended before its end, or is not in the coding that its header names.
 #[must_use]
-pub fn broke_off(error: &axum::Error) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed", format!("the body broke off: {error}"))
+pub fn broke_off(error: &(dyn Error + 'static)) -> Problem {
+    let detail = Undecodable::among(error)
+        .map_or_else(|| format!("the body broke off: {error}"), ToString::to_string);
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
 }
 
 /// 413: more bytes than `limit`.
@@ -43,17 +49,89 @@ pub fn too_large(limit: u64) -> Problem {
     )
 }
 
-/// The value that `text` is the JSON of.
+/// The value that `text` is the JSON of; a byte-order mark before it is passed over.
 ///
 /// # Errors
-/// 400 where it is no JSON, 422 where it is that of something else.
+/// 400 where it is no JSON in UTF-8, 422 where it is that of something else.
 pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(text).map_err(|error| {
-        let (status, code) = if error.is_data() {
-            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value")
-        } else {
-            (StatusCode::BAD_REQUEST, "malformed")
-        };
-        Problem::new(status, code, error.to_string())
-    })
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let malformed = |detail| Problem::new(StatusCode::BAD_REQUEST, "malformed", detail);
+    // JSON begins with two ASCII characters, unless it is of a single one.
+    if text.starts_with(b"\xFE\xFF")
+        || text.starts_with(b"\xFF\xFE")
+        || text.iter().take(2).any(|&byte| byte == 0)
+    {
+        return Err(malformed("the body is in UTF-16 or UTF-32; send JSON in UTF-8".to_owned()));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        // It may end in the name of a member that nobody knows.
+        let path = path.char_indices().nth(MAX_PATH).map_or(&*path, |(end, _)| {
+            path[..end].rsplit_once('.').map_or(".", |(known, _)| known)
+        });
+        let error = error.into_inner();
+        let reason = shorten_quote(&error.to_string());
+        if !error.is_data() {
+            return malformed(format!("the body is not valid JSON: {reason}"));
+        }
+        let detail = if path == "." { reason } else { format!("{path}: {reason}") };
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| malformed(format!("the body is not valid JSON: {error}")))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn status(text: &[u8]) -> u16 {
+        json::<Value>(text).map_or_else(|it| it.into_response().status().as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn json_may_begin_with_a_byte_order_mark_and_must_be_utf_8() {
+        assert_eq!(status(b"\xEF\xBB\xBF{\"a\": 1}"), 200);
+        assert_eq!(status(b"7"), 200);
+        for text in [&b""[..], b"\xEF\xBB\xBF", b"\xEF\xBB\xBF\xEF\xBB\xBF{}", b"{} {}", b"{"] {
+            assert_eq!(status(text), 400, "{text:?}");
+        }
+        let little: Vec<u8> = "\u{FEFF}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for text in [little, big] {
+            let Err(problem) = json::<Value>(&text) else { unreachable!("that is UTF-16") };
+            assert!(format!("{problem:?}").contains("UTF-8"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_where_and_repeats_little() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {
+            _number: u32,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            _items: Vec<Inner>,
+        }
+        let long = "x".repeat(100_000);
+        for (text, place) in [
+            (
+                format!(r#"{{"_items": [{{"_number": 1}}, {{"_number": "{long}"}}]}}"#),
+                "_items[1]._number: ",
+            ),
+            (format!(r#"{{"_items": [{{"{long}": 1}}]}}"#), "_items[0]"),
+        ] {
+            let problem = json::<Outer>(text.as_bytes()).unwrap_err();
+            let said = format!("{problem:?}");
+            assert!(said.contains(place) && said.len() < 700, "{said}");
+        }
+    }
 }

@@ -35,14 +35,6 @@ impl PartialSchema for Binary {
 
 impl ToSchema for Binary {}
 
-/// A form of files, each under any field name.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the document alone reads it")]
-pub struct Files {
-    #[schema(min_items = 1)]
-    file: Vec<Binary>,
-}
-
 /// A table of routes: each line gives a path to handlers and to what they say of themselves.
 pub trait Table {
     /// Answers under `path` with the handlers of `routes!`.
@@ -121,7 +113,15 @@ fn complete(path: &str, operation: &mut Operation) {
     if json {
         refuse(operation, 400, "`malformed`: no JSON.");
         refuse(operation, 413, "`too_large`");
-        refuse(operation, 415, "`not_json`: a `Content-Type` other than `application/json`.");
+        let other = "`not_json`: a `Content-Type` other than `application/json`. `unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.";
+        refuse(operation, 415, other);
+    }
+    if operation.request_body.is_some() {
+        refuse(
+            operation,
+            415,
+            "`unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.",
+        );
     }
     if json || queried {
         refuse(operation, 422, "`invalid_value`");

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use super::problem::Problem;
 use crate::{
     datasets::{self, archive::ArchiveError, report::Report},
+    domain::excerpt::Excerpt,
     inference::EngineError,
     pretrained, registry, scheduler, storage, vision,
     weights::vgg16::ConvertError,
@@ -104,7 +105,8 @@ impl From<EngineError> for Problem {
 
 /// An image of a request that can't be judged: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
-    let which = name.map_or_else(|| format!("image {index}"), |name| format!("`{name}`"));
+    let which =
+        name.map_or_else(|| format!("image {index}"), |name| format!("`{}`", Excerpt(name)));
     let status = match error.code() {
         "unsupported_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "too_many_pixels" => StatusCode::PAYLOAD_TOO_LARGE,

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use image::ImageFormat;
@@ -12,14 +12,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::{Binary, Files},
+    document::Binary,
     extract::{Json, Query},
-    photos::{Decoding, Instances, Photos},
+    instances::Instances,
+    photos::{Decoding, Photos},
     problem::Problem,
+    sent::Sent,
     state::AppState,
 };
 use crate::{
-    domain::prediction::{ModelRef, Prediction},
+    domain::{
+        excerpt::Excerpt,
+        prediction::{ModelRef, Prediction},
+    },
     inference::{EngineError, gradcam::Map},
 };
 
@@ -35,20 +40,51 @@ const PROBABILITY: HeaderName = HeaderName::from_static("x-probability");
 pub struct ExplainQuery {
     /// Name or id of a model; without it the one in service answers.
     model: Option<String>,
-    #[serde(default)]
-    #[param(inline)]
-    format: Format,
+    /// The form of the answer.
+    #[param(inline, value_type = Option<Format>, default = "png")]
+    format: Option<String>,
+    /// Name of the photo: its `file_name` in the answer.
+    name: Option<String>,
+}
+
+/// A form with a photo, and what the query can say as well.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the document alone reads it")]
+struct ExplainForm {
+    /// The photo: a part with a `filename`, whatever its field is named.
+    image: Binary,
+    /// As `model` of the query.
+    model: Option<String>,
+    /// As `format` of the query.
+    #[schema(inline)]
+    format: Option<Format>,
+    /// As `name` of the query.
+    name: Option<String>,
 }
 
 /// The form of an explanation.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 enum Format {
     /// The photo under its map.
-    #[default]
     Png,
     /// The map itself.
     Json,
+}
+
+impl Format {
+    fn of(text: Option<&str>) -> Result<Self, Problem> {
+        match text {
+            None | Some("png") => Ok(Self::Png),
+            Some("json") => Ok(Self::Json),
+            Some(other) => Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_value",
+                format!("format must be png or json, not `{}`", Excerpt(other)),
+            )
+            .with("field", "format")),
+        }
+    }
 }
 
 /// What in a photo speaks for its label.
@@ -63,10 +99,13 @@ pub struct Explanation {
 }
 
 /// Shows what in a photo speaks for its label, by Grad-CAM.
+///
+/// In a form, `model`, `format` and `name` may be text fields, before or after the file; other
+/// text fields are refused.
 #[utoipa::path(post, path = "", params(ExplainQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
-        (Binary = "application/octet-stream"), (Files = "multipart/form-data"), (Instances = "application/json"),
+        (Binary = "application/octet-stream"), (ExplainForm = "multipart/form-data"), (Instances = "application/json"),
     )),
     responses(
         (status = 200, description = "The photo under its map, or the map.",
@@ -75,7 +114,7 @@ pub struct Explanation {
         (status = 400, description = "`malformed`"),
         (status = 404, description = "There is no such model."),
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
-        (status = 415, description = "`unsupported_type`"),
+        (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
         (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why the image can't be decoded."),
         (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
         (status = 503, description = "`no_model`: none is in service."),
@@ -87,11 +126,16 @@ pub async fn explain(
     Query(query): Query<ExplainQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let Sent { content, fields } =
+        Sent::read(&state, request, 1, &["model", "format", "name"]).await?;
+    let model = fields.or("model", query.model.as_deref())?;
+    let name = fields.or("name", query.name.as_deref())?;
+    let format = Format::of(fields.or("format", query.format.as_deref())?.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
-    let engine = state.registry.engine(query.model.as_deref()).await?;
+    let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
     let decoding = Decoding::new(&state, card.preprocessing).with_picture(LONGEST);
-    let Photos { names, pixels, pictures, .. } = decoding.read(request).await?;
+    let Photos { names, pixels, pictures, .. } = decoding.take(content, name).await?;
     let one = (names.into_iter().next(), pixels.into_iter().next(), pictures.into_iter().next());
     let (Some(name), Some(pixels), Some(picture)) = one else {
         return Err(Problem::internal(&std::io::Error::other("a photo without its picture")));
@@ -102,7 +146,7 @@ pub async fn explain(
     })?;
     let headers =
         [(LABEL, prediction.label.to_string()), (PROBABILITY, prediction.probability.to_string())];
-    if matches!(query.format, Format::Json) {
+    if format == Format::Json {
         let model = ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe };
         return Ok((headers, Json(Explanation { prediction, model, map })).into_response());
     }

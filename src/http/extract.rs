@@ -2,21 +2,50 @@
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts,
-        rejection::{JsonRejection, PathRejection, QueryRejection},
+        FromRequest, FromRequestParts, Request,
+        rejection::{PathRejection, QueryRejection},
     },
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
-use super::problem::Problem;
+use super::{body, problem::Problem};
+use crate::domain::excerpt::shorten_quote;
+
+/// Bytes of a JSON body, but for those that hold images.
+const MAX_JSON: u64 = 2 << 20;
 
 /// A JSON body, in and out.
-#[derive(Debug, Clone, Copy, FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
+#[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_json",
+                "send JSON, with `Content-Type: application/json`",
+            ));
+        }
+        let body = body::read(request, MAX_JSON).await?;
+        body::json(&body).map(Self)
+    }
+}
+
+/// Whether a body is declared as JSON, or as something that is written in JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let declared = declared.and_then(|value| value.parse::<mime::Mime>().ok());
+    declared.is_some_and(|mime| {
+        mime.type_() == mime::APPLICATION
+            && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
+    })
+}
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -34,36 +63,19 @@ pub struct Query<T>(pub T);
 #[from_request(via(axum::extract::Path), rejection(Problem))]
 pub struct Path<T>(pub T);
 
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
-        let (status, code) = match &rejection {
-            JsonRejection::JsonDataError(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
-            JsonRejection::JsonSyntaxError(_) => (StatusCode::BAD_REQUEST, "malformed"),
-            JsonRejection::MissingJsonContentType(_) => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json")
-            }
-            other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
-            }
-            _ => (StatusCode::BAD_REQUEST, "malformed"),
-        };
-        let text = rejection.body_text();
-        // Who reads it may have typed no JSON: what follows names the field.
-        let detail =
-            text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
-        Self::new(status, code, detail.unwrap_or(&text))
-    }
-}
-
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", rejection.body_text())
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_value",
+            shorten_quote(&rejection.body_text()),
+        )
     }
 }
 
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", rejection.body_text())
+        Self::new(StatusCode::NOT_FOUND, "not_found", shorten_quote(&rejection.body_text()))
     }
 }
 

@@ -1,30 +1,20 @@
-//! Images of datasets: uploaded singly or in archives, listed, changed, and shown.
+//! Images of datasets: listed, changed, and shown.
 
 use axum::{
-    body::Body,
-    extract::{Request, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt as _;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    body::broke_off,
-    document::{Binary, Files},
+    document::Binary,
     extract::{Json, Paging, Path, Query, parse},
-    parts::{Part, Parts},
     problem::Problem,
     state::AppState,
 };
 use crate::{
-    datasets::{
-        Datasets, Error,
-        archive::{HEAD, recognise},
-        report::Report,
-        upload::{Spooled, Upload},
-    },
     domain::{
         ImageId,
         dataset::{Image, Split},
@@ -32,163 +22,8 @@ use crate::{
     storage::Page,
 };
 
-/// Where uploaded images go.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    /// The split that the images enter; `auto` lets each image's hash choose, 70/15/15.
-    #[param(inline, value_type = Option<Destination>, default = "auto")]
-    split: Option<String>,
-    /// The class of all images; without it, each file's name tells. Not for archives.
-    label: Option<String>,
-}
-
-/// What `split` may say of an upload, as the document names it.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[expect(dead_code, reason = "the document alone reads them")]
-enum Destination {
-    Train,
-    Validation,
-    Test,
-    Auto,
-}
-
-impl Target {
-    /// The split that was named; none for `auto`.
-    fn split(&self) -> Result<Option<Split>, Problem> {
-        match self.split.as_deref() {
-            None | Some("auto") => Ok(None),
-            named => parse(named).map_err(|_| {
-                let name = named.unwrap_or_default();
-                invalid(format!("split must be train, validation, test or auto, not `{name}`"))
-            }),
-        }
-    }
-}
-
 fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
-}
-
-/// Adds images to a dataset.
-///
-/// A file that can't be used is no error: the report lists it.
-#[utoipa::path(post, path = "", params(Target), request_body(content = Files, content_type = "multipart/form-data"), responses(
-    (status = 200, description = "What became of the files.", body = Report),
-    (status = 400, description = "`malformed`: no form, or one that breaks off."),
-    (status = 413, description = "`too_large` or `too_many_files`: a form above the limits."),
-    (status = 415, description = "`not_multipart`"),
-    (status = 422, description = "`invalid_value`, `unknown_label`: another split or class. `no_files`"),
-    (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
-))]
-pub async fn upload(
-    State(app): State<AppState>,
-    Path(dataset): Path<String>,
-    Query(target): Query<Target>,
-    request: Request,
-) -> Result<Json<Report>, Problem> {
-    let split = target.split()?;
-    let mut upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
-    let limits = app.datasets.limits();
-    let mut parts = Parts::of(request, limits.max_archive_bytes).await?;
-    let mut files = 0;
-    while let Some(part) = parts.next().await? {
-        files += 1;
-        if files > limits.max_archive_entries {
-            return Err(Error::TooManyFiles { max: limits.max_archive_entries }.into());
-        }
-        take(&app.datasets, &mut upload, part).await?;
-    }
-    if files == 0 {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "no_files",
-            "the form has no file in it",
-        ));
-    }
-    Ok(Json(upload.finish().await?))
-}
-
-/// Spools one part. What is too large is read on to its end, but kept nowhere.
-async fn take(datasets: &Datasets, upload: &mut Upload, mut part: Part<'_>) -> Result<(), Problem> {
-    let max = datasets.limits().max_image_bytes;
-    let name = part.name();
-    let mut spool = Some(datasets.spool().await?);
-    while let Some(chunk) = part.chunk().await? {
-        spool = match spool {
-            Some(spool) if spool.bytes() + chunk.len() as u64 <= max => {
-                Some(spool.push(chunk).await?)
-            }
-            _ => None,
-        };
-    }
-    match spool {
-        Some(spool) => upload.add(&name, spool.finish().await?).await?,
-        None => upload.too_large(&name, max).await?,
-    }
-    Ok(())
-}
-
-/// Adds the images of a zip, tar or tar.gz to a dataset.
-///
-/// Paths name the classes: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. What was read before
-/// some damage stays, and the problem counts it.
-#[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
-    (status = 200, description = "What became of the files.", body = Report),
-    (status = 400, description = "`malformed`: the body broke off."),
-    (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
-    (status = 415, description = "`unsupported_type`: no archive."),
-    (status = 422, description = "`archive_damaged`; `invalid_value`: another split, or a label."),
-    (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
-))]
-pub async fn upload_archive(
-    State(app): State<AppState>,
-    Path(dataset): Path<String>,
-    Query(target): Query<Target>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Report>, Problem> {
-    let split = target.split()?;
-    if target.label.is_some() {
-        return Err(invalid("label is for single images; in an archive, paths name the classes"));
-    }
-    // Whether there is such a dataset is said before gigabytes are sent.
-    app.datasets.require(&dataset).await?;
-    let max = app.datasets.limits().max_archive_bytes;
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > max) {
-        return Err(Error::BodyTooLarge { max }.into());
-    }
-    let archive = spool(&app.datasets, body, max).await?;
-    Ok(Json(app.datasets.import(&dataset, split, archive.path).await?))
-}
-
-async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {
-    let mut spool = datasets.spool().await?;
-    let mut head = Vec::new();
-    let mut body = body.into_data_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
-        if spool.bytes() + chunk.len() as u64 > max {
-            return Err(Error::BodyTooLarge { max }.into());
-        }
-        if head.len() < HEAD {
-            head.extend_from_slice(&chunk);
-            // Nobody should have to send gigabytes to hear that they are no archive.
-            if head.len() >= HEAD {
-                recognise(&head)
-                    .map_err(|error| Error::Archive { error, report: Box::default() })?;
-            }
-        }
-        spool = spool.push(chunk).await?;
-    }
-    Ok(spool.finish().await?)
 }
 
 /// What a list of images is narrowed to. Paging stands here too: a flattened struct can't read

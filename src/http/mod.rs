@@ -6,10 +6,13 @@
 #![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
 
 pub mod auth;
+pub mod b64;
 pub mod body;
+pub mod content_encoding;
 pub mod dashboard;
 pub mod datasets;
 pub mod detached;
+pub mod disposition;
 pub mod docs;
 pub mod document;
 pub mod drain;
@@ -17,8 +20,10 @@ pub mod error;
 pub mod evaluations;
 pub mod explain;
 pub mod extract;
+pub mod fields;
 pub mod images;
 pub mod inference_protocol;
+pub mod instances;
 pub mod jobs;
 pub mod metrics;
 pub mod models;
@@ -27,6 +32,8 @@ pub mod photos;
 pub mod predict;
 pub mod problem;
 pub mod router;
+pub mod sent;
 pub mod state;
 pub mod system;
+pub mod uploads;
 pub mod weights;

@@ -23,10 +23,10 @@ use axum::{
     },
     http::{StatusCode, header},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 
-use super::problem::Problem;
+use super::{body, content_encoding::Undecodable, disposition::Names, problem::Problem};
 
 /// Bytes that may come in before the parser makes something of them.
 const MAX_UNREAD: usize = 1 << 20;
@@ -43,6 +43,9 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Part<'a> {
     field: Field<'a>,
+    names: Names,
+    /// What [`Part::head`] has read ahead.
+    ahead: BytesMut,
     flow: Arc<Flow>,
     max_bytes: u64,
 }
@@ -98,7 +101,11 @@ impl Parts {
         match self.multipart.next_field().await {
             Ok(field) => {
                 flow.unread.store(0, Relaxed);
-                Ok(field.map(|field| Part { field, flow, max_bytes }))
+                Ok(field.map(|field| {
+                    let header = field.headers().get(header::CONTENT_DISPOSITION);
+                    let names = header.map(|it| Names::read(it.as_bytes())).unwrap_or_default();
+                    Part { field, names, ahead: BytesMut::new(), flow, max_bytes }
+                }))
             }
             Err(error) => Err(flow.problem(&error, max_bytes)),
         }
@@ -109,7 +116,42 @@ impl Part<'_> {
     /// The name of the file, or else that of the form's field.
     #[must_use]
     pub fn name(&self) -> String {
-        self.field.file_name().or(self.field.name()).unwrap_or("file").to_owned()
+        let file = self.names.file.as_deref().filter(|name| !name.is_empty());
+        file.or(self.field_name()).unwrap_or("file").to_owned()
+    }
+
+    /// The name of the form's field.
+    #[must_use]
+    pub fn field_name(&self) -> Option<&str> {
+        self.names.field.as_deref()
+    }
+
+    /// The name of the file: empty where a form's file input was left empty, none where the part
+    /// does not say that it is a file.
+    #[must_use]
+    pub fn file_name(&self) -> Option<&str> {
+        self.names.file.as_deref()
+    }
+
+    /// Whether the part is declared as an image, or as bytes.
+    #[must_use]
+    pub fn is_declared_binary(&self) -> bool {
+        let declared = self.field.content_type().and_then(|it| it.parse::<mime::Mime>().ok());
+        declared.is_some_and(|mime| {
+            mime.type_() == mime::IMAGE || mime == mime::APPLICATION_OCTET_STREAM
+        })
+    }
+
+    /// The first `size` bytes of the part, or all of it; they are still to come as chunks.
+    ///
+    /// # Errors
+    /// As [`Parts::next`].
+    pub async fn head(&mut self, size: usize) -> Result<&[u8], Problem> {
+        while self.ahead.len() < size {
+            let Some(chunk) = self.receive().await? else { break };
+            self.ahead.extend_from_slice(&chunk);
+        }
+        Ok(&self.ahead[..size.min(self.ahead.len())])
     }
 
     /// The next piece of the part's bytes.
@@ -117,6 +159,13 @@ impl Part<'_> {
     /// # Errors
     /// As [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
+        if self.ahead.is_empty() {
+            return self.receive().await;
+        }
+        Ok(Some(self.ahead.split().freeze()))
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, Problem> {
         match self.field.chunk().await {
             Ok(chunk) => {
                 self.flow.unread.store(0, Relaxed);
@@ -135,6 +184,9 @@ impl Flow {
                 "too_large",
                 format!("the body is larger than {max_bytes} bytes, the limit of one request"),
             );
+        }
+        if Undecodable::among(error).is_some() {
+            return body::broke_off(error);
         }
         Problem::new(StatusCode::BAD_REQUEST, "malformed", error.body_text())
     }

@@ -1,21 +1,20 @@
-//! Photos on their way from a request to a model: read, decoded and resized, within the limits of
-//! the settings. Used by every endpoint that asks a model.
+//! Photos on their way from a request to a model: decoded and resized, within the limits of the
+//! settings. Used by every endpoint that asks a model.
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    body::Bytes,
-    extract::Request,
-    http::{StatusCode, header},
+use super::{
+    body,
+    error::unreadable,
+    instances::Instances,
+    problem::Problem,
+    sent::{Content, Encoded},
+    state::App,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use crate::{domain::model::Preprocessing, vision};
+use axum::{body::Bytes, http::StatusCode};
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use image::RgbImage;
-use serde::Deserialize;
-use utoipa::ToSchema;
-
-use super::{body, error::unreadable, parts::Parts, problem::Problem, state::App};
-use crate::{domain::model::Preprocessing, vision};
 
 /// The photos of a request, decoded and resized.
 #[derive(Debug)]
@@ -28,35 +27,6 @@ pub struct Photos {
     pub pictures: Vec<RgbImage>,
     /// How long that took, in milliseconds.
     pub decode_ms: f64,
-}
-
-/// Images as JSON.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct Instances {
-    #[schema(min_items = 1)]
-    instances: Vec<Instance>,
-}
-
-/// One image.
-#[derive(Debug, Deserialize, ToSchema)]
-struct Instance {
-    /// Its encoded bytes in base64.
-    #[schema(content_encoding = "base64")]
-    b64: String,
-}
-
-impl Photos {
-    /// The photos of a body of any of the three forms that `POST /predict` takes.
-    ///
-    /// # Errors
-    /// A body of another form, none, too many or too large, or one that is no image.
-    pub async fn read(
-        state: &App,
-        preprocessing: Preprocessing,
-        request: Request,
-    ) -> Result<Self, Problem> {
-        Decoding::new(state, preprocessing).read(request).await
-    }
 }
 
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
@@ -93,70 +63,38 @@ impl<'a> Decoding<'a> {
         Self { most: 1, longest: Some(longest), ..self }
     }
 
-    /// The photos of a body of any of the three forms that `POST /predict` takes.
+    /// The photos of what a client sent; `name` is that of the only one.
     ///
     /// # Errors
-    /// As [`Photos::read`].
-    pub async fn read(mut self, request: Request) -> Result<Photos, Problem> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<mime::Mime>().ok());
-        let (kind, subtype) =
-            content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
-                (mime.type_().as_str(), mime.subtype().as_str())
-            });
-        match (kind, subtype) {
-            ("multipart", "form-data") => self.multipart(request).await?,
-            ("application", "json") => self.json(request).await?,
-            ("image", _) | ("application", "octet-stream") => {
-                let bytes = body::read(request, self.state.config.max_image_bytes).await?;
-                self.push(None, bytes).await?;
-            }
-            _ => {
-                return Err(Problem::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "unsupported_type",
-                    "send an image (Content-Type: image/jpeg, …), multipart/form-data with image files, or JSON {\"instances\": [{\"b64\": …}]}",
-                ));
-            }
-        }
-        self.finish().await
-    }
-    async fn multipart(&mut self, request: Request) -> Result<(), Problem> {
-        let config = &self.state.config;
-        let most = config.max_image_bytes.saturating_mul(self.most as u64);
-        let mut form = Parts::of(request, most).await?;
-        while let Some(mut part) = form.next().await? {
-            let name = part.name();
-            let mut bytes = Vec::new();
-            while let Some(chunk) = part.chunk().await? {
-                bytes.extend_from_slice(&chunk);
-                if bytes.len() as u64 > config.max_image_bytes {
-                    return Err(body::too_large(config.max_image_bytes));
+    /// None, too many, one that is too large or no image, or a name for several.
+    pub async fn take(mut self, content: Content, name: Option<String>) -> Result<Photos, Problem> {
+        match content {
+            Content::Image(bytes) => self.push(None, bytes).await?,
+            Content::Files(files) => {
+                for (name, file) in files {
+                    self.push_encoded(Some(name), file).await?;
                 }
             }
-            self.push(Some(name), bytes.into()).await?;
+            Content::Json(body) => {
+                let Instances { instances } = body::json(&body)?;
+                for (index, instance) in instances.iter().enumerate() {
+                    self.push(None, instance.bytes(index)?).await?;
+                }
+            }
         }
-        Ok(())
-    }
-
-    async fn json(&mut self, request: Request) -> Result<(), Problem> {
-        let limit = self.state.config.max_image_bytes.saturating_mul(4);
-        let body = body::read(request, limit).await?;
-        let Instances { instances } = body::json(&body)?;
-        for (index, instance) in instances.into_iter().enumerate() {
-            let bytes = BASE64.decode(&instance.b64).map_err(|error| {
-                Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_value",
-                    format!("instances[{index}].b64 is not base64: {error}"),
-                )
-            })?;
-            self.push(None, bytes.into()).await?;
+        if name.is_some() && self.count > 1 {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_value",
+                format!("`name` names a single photo; there are {}", self.count),
+            )
+            .with("field", "name"));
         }
-        Ok(())
+        let mut photos = self.finish().await?;
+        if name.is_some() {
+            photos.names = vec![name];
+        }
+        Ok(photos)
     }
 
     /// Starts decoding one photo, waiting for a free place first.
@@ -164,14 +102,18 @@ impl<'a> Decoding<'a> {
     /// # Errors
     /// One photo too many, or more bytes than one may have.
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
+        let limit = self.state.config.max_image_bytes;
+        if bytes.len() as u64 > limit && self.count < self.most {
+            return Err(body::too_large(limit).with("index", self.count));
+        }
+        self.push_encoded(name, Encoded::Memory(bytes)).await
+    }
+
+    async fn push_encoded(&mut self, name: Option<String>, file: Encoded) -> Result<(), Problem> {
         let index = self.count;
         self.count += 1;
         if self.count > self.most {
             return Err(too_many(self.most));
-        }
-        let limit = self.state.config.max_image_bytes;
-        if bytes.len() as u64 > limit {
-            return Err(body::too_large(limit).with("index", index));
         }
         let decoders = Arc::clone(&self.state.decoders);
         let permit = decoders.acquire_owned().await.map_err(|error| Problem::internal(&error))?;
@@ -179,15 +121,18 @@ impl<'a> Decoding<'a> {
         let (preprocessing, longest) = (self.preprocessing, self.longest);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let Some(longest) = longest else {
-                return Ok((vision::prepare(&bytes, &limits, &preprocessing)?, None));
-            };
-            vision::prepare_with_picture(&bytes, &limits, &preprocessing, longest)
-                .map(|(pixels, picture)| (pixels, Some(picture)))
+            let bytes = file.read()?;
+            Ok::<_, std::io::Error>(match longest {
+                None => vision::prepare(&bytes, &limits, &preprocessing).map(|it| (it, None)),
+                Some(longest) => {
+                    vision::prepare_with_picture(&bytes, &limits, &preprocessing, longest)
+                        .map(|(pixels, picture)| (pixels, Some(picture)))
+                }
+            })
         });
         self.running.push_back(Box::pin(async move {
             let prepared = task.await.map_err(|error| Problem::internal(&error))?;
-            match prepared {
+            match prepared.map_err(|error| Problem::internal(&error))? {
                 Ok((pixels, picture)) => Ok((name, pixels, picture)),
                 Err(error) => Err(unreadable(&error, index, name.as_deref())),
             }

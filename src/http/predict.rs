@@ -7,14 +7,16 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::{Binary, Files},
+    document::Binary,
     extract::{Json, Query},
+    instances::Instances,
     metrics::server_timing,
-    photos::{Instances, Photos},
+    photos::Decoding,
     problem::Problem,
+    sent::Sent,
     state::AppState,
 };
 use crate::{
@@ -28,22 +30,38 @@ use crate::{
 pub struct PredictQuery {
     /// Name or id of the model to ask; the one in service where nothing is said.
     model: Option<String>,
+    /// Name of the photo, where only one is sent: its `file_name` in the answer.
+    name: Option<String>,
+}
+
+/// A form of photos, each under any field name, and what the query can say as well.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the document alone reads it")]
+struct PredictForm {
+    /// The photos: every part with a `filename`, whatever its field is named.
+    #[schema(min_items = 1)]
+    image: Vec<Binary>,
+    /// As `model` of the query.
+    model: Option<String>,
+    /// As `name` of the query.
+    name: Option<String>,
 }
 
 /// Tells what is on each image.
 ///
-/// One image that can't be read fails the whole request; the member `index` says which.
+/// One image that can't be read fails the whole request; the member `index` says which. In a form,
+/// `model` and `name` may be text fields, before or after the files; other text fields are refused.
 #[utoipa::path(post, path = "", params(PredictQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
-        (Binary = "application/octet-stream"), (Files = "multipart/form-data"), (Instances = "application/json"),
+        (Binary = "application/octet-stream"), (PredictForm = "multipart/form-data"), (Instances = "application/json"),
     )),
     responses(
         (status = 200, description = "A prediction for each image, in their order.", body = PredictResponse),
         (status = 400, description = "`malformed`"),
         (status = 404, description = "There is no such model."),
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
-        (status = 415, description = "`unsupported_type`"),
+        (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
         (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why an image can't be decoded."),
         (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
         (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
@@ -56,10 +74,14 @@ pub async fn predict(
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Problem> {
     let begun = Instant::now();
+    let most = state.config.max_predict_images.get();
+    let Sent { content, fields } = Sent::read(&state, request, most, &["model", "name"]).await?;
+    let model = fields.or("model", query.model.as_deref())?;
+    let name = fields.or("name", query.name.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
-    let engine = state.registry.engine(query.model.as_deref()).await?;
+    let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let photos = Photos::read(&state, card.preprocessing, request).await?;
+    let photos = Decoding::new(&state, card.preprocessing).take(content, name).await?;
     let answer = engine.judge(photos.pixels).await?;
     let predictions = photos.names.into_iter().zip(answer.output).map(|(name, logit)| {
         Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {

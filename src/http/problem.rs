@@ -13,6 +13,11 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
+use crate::domain::excerpt::Excerpt;
+
+/// Characters of a `detail`; what is longer repeats something that came in, and is cut.
+const MAX_DETAIL: usize = 1_000;
+
 /// An answer that says what went wrong: `application/problem+json` with a stable `code`.
 #[derive(Debug)]
 pub struct Problem {
@@ -31,7 +36,11 @@ impl Problem {
 
     /// 404: there is no such thing.
     pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what} `{name}`"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no {what} `{}`", Excerpt(&name.to_string())),
+        )
     }
 
     /// A problem of our own making: `error` goes to the log, and nothing of it to the caller.
@@ -57,6 +66,20 @@ impl Problem {
         self.extensions.insert(key.to_owned(), value.into());
         self
     }
+}
+
+/// The last resort against messages without an end: its head, where it says what is wrong, and a
+/// little of its tail, where it may say what to do.
+fn cut(detail: String) -> String {
+    let (head, tail) = (MAX_DETAIL * 3 / 20, MAX_DETAIL / 20);
+    let length = detail.chars().count();
+    if length <= MAX_DETAIL {
+        return detail;
+    }
+    let mut short: String = detail.chars().take(head).collect();
+    short.push_str(" … ");
+    short.extend(detail.chars().skip(length - tail));
+    short
 }
 
 impl PartialSchema for Problem {
@@ -95,7 +118,7 @@ impl IntoResponse for Problem {
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "code": self.code,
-            "detail": self.detail,
+            "detail": cut(self.detail),
         });
         if let Value::Object(members) = &mut body {
             members.extend(self.extensions);
@@ -110,5 +133,19 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_without_end_is_cut_between_characters() {
+        assert_eq!(cut("short".to_owned()), "short");
+        let long = format!("begin {} end", "ä".repeat(100_000));
+        let short = cut(long);
+        assert_eq!(short.chars().count(), 203);
+        assert!(short.starts_with("begin ä") && short.ends_with("ä end"), "{short}");
     }
 }

@@ -6,11 +6,12 @@ use axum::{
     Router,
     http::{HeaderName, Request, StatusCode},
     middleware,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse as _, Redirect, Response},
     routing::{get, post},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
+    normalize_path::NormalizePath,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
 };
@@ -18,12 +19,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, dashboard, datasets, docs,
+    auth, content_encoding, dashboard, datasets, docs,
     document::{self, Table as _},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, predict,
     problem::Problem,
     state::AppState,
-    system, weights,
+    system, uploads, weights,
 };
 
 /// The routes that need no token.
@@ -60,8 +61,8 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .at("/datasets/{dataset}/augmentations", routes!(datasets::augmentations));
 
     let images = OpenApiRouter::new()
-        .at("/datasets/{dataset}/images", routes!(images::list, images::upload))
-        .at("/datasets/{dataset}/archive", routes!(images::upload_archive))
+        .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
+        .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
         .at("/datasets/{dataset}/images/{image}", routes!(images::change, images::delete))
         .at("/images/{image}", routes!(images::original))
         .at("/images/{image}/thumbnail", routes!(images::thumbnail));
@@ -119,10 +120,11 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
 /// The whole API.
 pub fn router(state: AppState) -> Router {
     let guarded = Router::from(guarded())
+        .route_layer(middleware::from_fn(content_encoding::decode))
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
-    Router::from(open())
+    let whole = Router::from(open())
         .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(drain::drain))
@@ -132,7 +134,13 @@ pub fn router(state: AppState) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
-        .with_state(state)
+        .with_state(state);
+
+    // Around the whole table: which route a path is of is found with its slashes trimmed.
+    let whole = NormalizePath::trim_trailing_slash(whole);
+    // The links of this page are relative to `/docs`.
+    let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
+    Router::new().route("/docs/", docs).fallback_service(whole)
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

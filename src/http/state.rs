@@ -31,7 +31,8 @@ pub struct App {
     pub metrics: Metrics,
     /// A place for each photo that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
-    /// A place for each prediction that may be under way; more are refused before they are read.
+    /// A place for each prediction that may be under way, taken when its body has been read; more
+    /// are refused.
     pub admitted: Arc<Semaphore>,
     /// Cancelled when the server begins to shut down: streams end, nothing new starts.
     pub shutdown: CancellationToken,

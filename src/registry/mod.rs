@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use crate::{
     config::ServeConfig,
     data_dir::DataDir,
-    domain::{ModelId, Timestamp, model::Model},
+    domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
     inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
     storage::{self, Storage, models},
 };
@@ -30,7 +30,7 @@ const KEPT: usize = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No model has that name or id.
-    #[error("there is no model `{0}`")]
+    #[error("there is no model `{}`", Excerpt(.0))]
     NoSuchModel(String),
     /// No model answers yet.
     #[error("no model is in service yet: train one first")]

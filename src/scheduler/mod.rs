@@ -37,6 +37,7 @@ use crate::{
     datasets::{self, Datasets},
     domain::{
         JobId,
+        excerpt::Excerpt,
         job::{JobStatus, Request},
         recipe::InvalidParam,
     },
@@ -53,7 +54,7 @@ const POLL_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No job has that name or id.
-    #[error("there is no job `{0}`")]
+    #[error("there is no job `{}`", Excerpt(.0))]
     NoSuchJob(String),
     /// A class lacks images to learn from or to be judged on.
     #[error("{0}")]

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         JobId,
         dataset::Digest,
+        excerpt::Excerpt,
         job::{JobError, Phase, Progress},
         recipe::Recipe,
     },
@@ -124,7 +125,8 @@ impl Scheduler {
     ) -> Result<GivenHead, Error> {
         let mut connection = self.0.storage.read().await?;
         let job = jobs::find(&mut connection, reference).await?;
-        let job = job.ok_or_else(|| Error::Head(format!("there is no job `{reference}`")))?;
+        let job =
+            job.ok_or_else(|| Error::Head(format!("there is no job `{}`", Excerpt(reference))))?;
         let refuse = |why: &str| Err(Error::Head(format!("job `{}` {why}", job.name)));
         if job.recipe != Recipe::Vgg16Features {
             return refuse("is not of the recipe vgg16_features");

@@ -184,6 +184,11 @@ async fn wrong_usage_exits_with_2() {
         &["predict"],
         &["models", "--server", "ftp://host"],
         &["serve", "--listen", "0.0.0.0:0"],
+        &["serve", "--listen", "[::]:0"],
+        &["serve", "--listen", "8080"],
+        &["serve", "--listen", ":8080"],
+        &["serve", "--listen", "::1:8080"],
+        &["healthcheck", "--listen", "localhost"],
     ] {
         let ran = run(pawprint("http://127.0.0.1:1", arguments)).await;
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
@@ -208,7 +213,8 @@ async fn a_reader_who_has_left_ends_the_program_quietly() {
 async fn a_health_check_asks_the_port_the_server_was_told_to_listen_on() {
     let url = serve(Router::new().route("/healthz", get(|| async { "ok" }))).await;
     let port = url.rsplit(':').next().unwrap();
-    for host in ["127.0.0.1", "0.0.0.0"] {
+    // The server above has one of the addresses of `localhost`.
+    for host in ["127.0.0.1", "0.0.0.0", "localhost"] {
         let mut command = pawprint(&url, &["healthcheck"]);
         command.env("PAWPRINT_LISTEN", format!("{host}:{port}"));
         let ran = run(command).await;
@@ -223,5 +229,22 @@ async fn a_health_check_asks_the_port_the_server_was_told_to_listen_on() {
         let mut command = pawprint(&url, &["healthcheck"]);
         command.env("PAWPRINT_LISTEN", url.trim_start_matches("http://"));
         assert_eq!(run(command).await.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_can_not_be_listened_on_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for (listen, said) in [
+        (format!("localhost:{}", taken.port()), format!("can't listen on {taken}")),
+        ("no-such-host.invalid:80".to_owned(), "no-such-host.invalid:80".to_owned()),
+    ] {
+        let arguments = ["serve", "--listen", &listen, "--data-dir", folder];
+        let ran = run(pawprint("http://127.0.0.1:1", &arguments)).await;
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&said) && ran.stderr.contains("--listen"), "{}", ran.stderr);
     }
 }

@@ -12,9 +12,9 @@ pub mod tensor;
 mod tests;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -31,6 +31,7 @@ use super::{
     extract::{Json, Path},
     photos::{Decoding, Photos},
     problem::Problem,
+    sent,
     state::{App, AppState},
     system,
 };
@@ -41,9 +42,6 @@ use crate::{
 
 /// The version of every model: a newer model has another name.
 pub const VERSION: &str = "1";
-
-/// Bytes of a problem; far more than any has.
-const MAX_PROBLEM: usize = 1 << 20;
 
 /// The model that a path names, by name or id, or as `current`.
 #[derive(Debug, Deserialize)]
@@ -154,10 +152,13 @@ pub async fn infer(
     Path(target): Path<Target>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let name = target.name()?;
+    let header_length = request.headers().get(HEADER_LENGTH).cloned();
+    let body = body::read(request, sent::max_json(&state)).await?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
-    let engine = state.registry.engine(Some(target.name()?)).await?;
+    let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
-    let (asked, photos) = read(&state, card.preprocessing, request).await?;
+    let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
     let logits = engine.judge(photos.pixels).await?.output;
     Answer { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
         .write(&asked.outputs)
@@ -167,18 +168,9 @@ pub async fn infer(
 async fn read(
     state: &App,
     preprocessing: Preprocessing,
-    request: Request,
+    body: Bytes,
+    header_length: Option<HeaderValue>,
 ) -> Result<(Inference, Photos), Problem> {
-    let encoding = request.headers().get(header::CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| encoding != "identity") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_encoding",
-            "compressed requests are not taken: send the body without Content-Encoding",
-        ));
-    }
-    let header_length = request.headers().get(HEADER_LENGTH).cloned();
-    let body = body::read(request, state.config.max_image_bytes.saturating_mul(4)).await?;
     let most = state.config.max_predict_images.get();
     let (inference, images) = request::parse(&body, header_length.as_ref(), most)?;
     let mut decoding = Decoding::new(state, preprocessing);
@@ -199,7 +191,7 @@ pub async fn name_the_error(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    let Ok(body) = to_bytes(body, MAX_PROBLEM).await else {
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(head, Body::empty());
     };
     head.headers.remove(header::CONTENT_LENGTH);

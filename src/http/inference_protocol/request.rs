@@ -8,7 +8,10 @@ use super::{
     invalid, malformed, shared_memory,
     tensor::{self, Image, Input},
 };
-use crate::http::{body, problem::Problem};
+use crate::{
+    domain::excerpt::Excerpt,
+    http::{body, problem::Problem},
+};
 
 /// The header that says how many bytes of a body are JSON; the rest is binary.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -107,7 +110,8 @@ fn length_of_json(header: &HeaderValue, body: usize) -> Result<usize, Problem> {
     let length = header.to_str().ok().and_then(|text| text.parse::<usize>().ok());
     length.filter(|&length| length <= body).ok_or_else(|| {
         malformed(format!(
-            "Inference-Header-Content-Length must be the length of the JSON that the body begins with, of its {body} bytes at most, not {header:?}"
+            "Inference-Header-Content-Length must be the length of the JSON that the body begins with, of its {body} bytes at most, not `{}`",
+            Excerpt(&String::from_utf8_lossy(header.as_bytes()))
         ))
     })
 }
@@ -131,6 +135,7 @@ fn requested(wire: &Wire<'_>) -> Result<Vec<Requested>, Problem> {
         }
         let output = Output::ALL.into_iter().find(|output| output.as_str() == name);
         let output = output.ok_or_else(|| {
+            let name = Excerpt(name);
             invalid(format!("there is no output `{name}`: `label` and `probabilities` are given"))
         })?;
         if outputs.iter().any(|earlier| earlier.output == output) {

@@ -5,7 +5,6 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::{Buf as _, Bytes};
 use serde::{
     Deserialize, Deserializer,
@@ -14,7 +13,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{invalid, malformed, shared_memory};
-use crate::http::{photos, problem::Problem};
+use crate::{
+    domain::excerpt::{Excerpt, shorten_quote},
+    http::{b64, photos, problem::Problem},
+};
 
 /// Characters that a shape may take: one that is longer is none of ours.
 const MAX_SHAPE: usize = 100;
@@ -54,9 +56,9 @@ impl Image<'_> {
     pub fn bytes(self, index: usize) -> Result<Bytes, Problem> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Text(text) => BASE64.decode(&*text).map(Bytes::from).map_err(|error| {
+            Self::Text(text) => b64::decode(&text).map(Bytes::from).map_err(|error| {
                 let problem = invalid(format!(
-                    "element {index} of `image` is not base64: {error}; in JSON, images are sent in base64"
+                    "element {index} of `image`: {error}; in JSON, images are sent in base64"
                 ));
                 problem.with("index", index)
             }),
@@ -75,11 +77,15 @@ pub fn images<'a>(
 ) -> Result<Vec<Image<'a>>, Problem> {
     let Input { name, datatype, shape, data, parameters } = input;
     if name != "image" {
-        return Err(invalid(format!("there is no input `{name}`: the models here take `image`")));
+        return Err(invalid(format!(
+            "there is no input `{}`: the models here take `image`",
+            Excerpt(name)
+        )));
     }
     if datatype != "BYTES" {
         return Err(invalid(format!(
-            "`image` is of datatype BYTES, not {datatype}: each element is an encoded image, a JPEG for one"
+            "`image` is of datatype BYTES, not {}: each element is an encoded image, a JPEG for one",
+            Excerpt(datatype)
         )));
     }
     let count = count(shape, most)?;
@@ -159,7 +165,9 @@ fn texts<'a>(data: &'a RawValue, count: usize) -> Result<Vec<Cow<'a, str>>, Prob
     let mut texts = Vec::with_capacity(count);
     Texts { texts: &mut texts, count }
         .deserialize(&mut serde_json::Deserializer::from_str(data.get()))
-        .map_err(|error| invalid(format!("data of `image`: {error}")))?;
+        .map_err(|error| {
+            invalid(format!("data of `image`: {}", shorten_quote(&error.to_string())))
+        })?;
     Ok(texts)
 }
 

@@ -1,0 +1,227 @@
+//! `Content-Encoding`: compressed bodies are decoded before a handler reads them.
+//!
+//! So the limits of every route count the bytes that come out. Memory is bounded whatever a body
+//! claims: windows beyond what browsers read as well are refused, and nothing is decoded before a
+//! handler asks for it.
+
+use std::{error::Error, fmt, io, pin::Pin};
+
+use async_compression::{
+    tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder},
+    zstd::DParameter,
+};
+use async_stream::try_stream;
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
+use tokio_util::io::StreamReader;
+
+use super::problem::Problem;
+use crate::domain::excerpt::Excerpt;
+
+/// What is read, for the `Accept-Encoding` of a refusal.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
+
+/// Codings that may lie on top of each other.
+const MAX_LAYERS: usize = 3;
+
+/// Bytes that are decoded at a time.
+const CHUNK: usize = 64 << 10;
+
+/// The window of a zstd frame, as a power of two: the 8 MiB of RFC 9659.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// A coding of RFC 9110 that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// A body that is not in the coding that its header names, or is cut off within it.
+#[derive(Debug)]
+pub struct Undecodable {
+    coding: Coding,
+    reason: String,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { coding, reason } = self;
+        write!(
+            f,
+            "the body is not {coding}, as its Content-Encoding says, or it is damaged or cut off: {reason}"
+        )
+    }
+}
+
+impl Error for Undecodable {}
+
+impl Undecodable {
+    /// The one among the causes of `error`, if any.
+    #[must_use]
+    pub fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(undecodable) = error.downcast_ref() {
+                return Some(undecodable);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+/// Decodes the body of a request in any of the codings that are read.
+pub async fn decode(mut request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let codings = match codings(request.headers()) {
+        Ok(codings) => codings,
+        Err(problem) => {
+            let mut refusal = problem.into_response();
+            refusal.headers_mut().insert(header::ACCEPT_ENCODING, ACCEPTED);
+            return refusal;
+        }
+    };
+    request.headers_mut().remove(header::CONTENT_ENCODING);
+    if !codings.is_empty() {
+        // It counts what is sent, not what comes out.
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        request = request.map(|body| decoded_body(body, &codings));
+    }
+    next.run(request).await
+}
+
+/// The codings of a body in the order in which they were applied.
+fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Problem> {
+    let mut codings = Vec::new();
+    for value in headers.get_all(header::CONTENT_ENCODING) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        for name in text.split(',').map(str::trim) {
+            codings.push(match name.to_ascii_lowercase().as_str() {
+                "" | "identity" => continue,
+                "gzip" | "x-gzip" => Coding::Gzip,
+                "deflate" => Coding::Deflate,
+                "br" => Coding::Brotli,
+                "zstd" => Coding::Zstd,
+                _ => {
+                    return Err(unsupported(format!(
+                        "the Content-Encoding `{}` is not supported: use gzip, deflate, br or zstd, or send the body uncompressed",
+                        Excerpt(name)
+                    )));
+                }
+            });
+        }
+    }
+    if codings.len() > MAX_LAYERS {
+        return Err(unsupported(format!(
+            "a body may be compressed {MAX_LAYERS} times over, not {} times",
+            codings.len()
+        )));
+    }
+    Ok(codings)
+}
+
+fn unsupported(detail: String) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
+}
+
+type Pieces = BoxStream<'static, io::Result<Bytes>>;
+type Encoded = StreamReader<Pieces, Bytes>;
+
+fn decoded_body(body: Body, codings: &[Coding]) -> Body {
+    let raw = body.into_data_stream().map_err(io::Error::other).boxed();
+    let decoded = codings
+        .iter()
+        .rev()
+        .fold(raw, |encoded, &coding| decoded(StreamReader::new(encoded), coding).boxed());
+    Body::from_stream(decoded.map_err(cause))
+}
+
+/// What an error that went through readers was made of.
+fn cause(error: io::Error) -> Box<dyn Error + Send + Sync> {
+    if error.get_ref().is_some() {
+        return error.into_inner().unwrap_or_else(|| "the body can't be read".into());
+    }
+    error.into()
+}
+
+fn decoded(mut encoded: Encoded, coding: Coding) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    try_stream! {
+        let Some(&first) = encoded.fill_buf().await?.first() else { return };
+        let mut decoder = decoder(encoded, coding, first)?;
+        let mut chunk = BytesMut::new();
+        loop {
+            chunk.reserve(CHUNK);
+            let read = decoder.read_buf(&mut chunk).await;
+            if read.map_err(|error| blame(coding, error))? == 0 {
+                break;
+            }
+            yield chunk.split().freeze();
+        }
+    }
+}
+
+/// A decoder for what begins with the byte `first`.
+fn decoder(
+    encoded: Encoded,
+    coding: Coding,
+    first: u8,
+) -> io::Result<Pin<Box<dyn AsyncRead + Send>>> {
+    // All of them read on behind the end of a stream: another may follow, and nothing else.
+    macro_rules! of {
+        ($decoder:expr) => {{
+            let mut decoder = $decoder;
+            decoder.multiple_members(true);
+            Box::pin(decoder)
+        }};
+    }
+    Ok(match coding {
+        Coding::Gzip => of!(GzipDecoder::new(encoded)),
+        // The coding is zlib's form; some clients send deflate without it, which never begins so.
+        Coding::Deflate if first & 0x0F == 8 => of!(ZlibDecoder::new(encoded)),
+        Coding::Deflate => of!(DeflateDecoder::new(encoded)),
+        // The mark of "large window" brotli, with windows of up to 1 GiB, which is not `br`.
+        Coding::Brotli if first & 0x7F == 0x11 => {
+            let error = io::Error::other("its window is larger than 16 MiB");
+            return Err(blame(coding, error));
+        }
+        Coding::Brotli => of!(BrotliDecoder::new(encoded)),
+        Coding::Zstd => {
+            let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+            of!(ZstdDecoder::with_params(encoded, &[window]))
+        }
+    })
+}
+
+/// An error of a decoder; what came up from below it is left as it is.
+fn blame(coding: Coding, error: io::Error) -> io::Error {
+    let from_below =
+        error.get_ref().is_some_and(|error| error.is::<axum::Error>() || error.is::<Undecodable>());
+    if from_below {
+        return error;
+    }
+    io::Error::other(Undecodable { coding, reason: error.to_string() })
+}

@@ -1,0 +1,159 @@
+//! The text fields of a form, which say what the query can say as well.
+//!
+//! Which parts of a form are files is decided here too, for every route that takes forms.
+
+use axum::http::StatusCode;
+
+use super::{parts::Part, problem::Problem};
+use crate::{domain::excerpt::Excerpt, vision};
+
+/// Bytes of a field's value.
+const MAX_VALUE: usize = 1_000;
+
+/// Bytes of a part that tell whether it is text.
+const HEAD: usize = 1_024;
+
+/// The fields of a form so far.
+#[derive(Debug)]
+pub struct Fields {
+    known: &'static [&'static str],
+    values: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    /// None yet; `known` are the names that the route takes.
+    #[must_use]
+    pub const fn new(known: &'static [&'static str]) -> Self {
+        Self { known, values: Vec::new() }
+    }
+
+    /// Keeps a part that is a field and gives back one that is a file. An empty file input gives
+    /// nothing.
+    ///
+    /// # Errors
+    /// 422 for a field that the route does not take, one that is too long, or two that differ; and
+    /// as [`Part::chunk`].
+    pub async fn sift<'a>(&mut self, mut part: Part<'a>) -> Result<Option<Part<'a>>, Problem> {
+        match part.file_name() {
+            Some("") => return Ok((!part.head(1).await?.is_empty()).then_some(part)),
+            Some(_) => return Ok(Some(part)),
+            None => {}
+        }
+        let name = self.known.iter().find(|name| part.field_name() == Some(**name));
+        if let Some(name) = name {
+            self.keep(name, part).await?;
+            return Ok(None);
+        }
+        // Some clients send a file without saying that it is one.
+        if part.is_declared_binary() || !is_text(part.head(HEAD).await?) {
+            return Ok(Some(part));
+        }
+        let name = part.field_name().unwrap_or_default();
+        Err(invalid(
+            name,
+            format!(
+                "unknown form field `{}`: this route takes {} beside the files, and each file needs a `filename`",
+                Excerpt(name),
+                listed(self.known)
+            ),
+        ))
+    }
+
+    async fn keep(&mut self, name: &'static str, mut part: Part<'_>) -> Result<(), Problem> {
+        let value = part.head(MAX_VALUE + 1).await?;
+        if value.len() > MAX_VALUE {
+            return Err(invalid(
+                name,
+                format!("the form field `{name}` is longer than {MAX_VALUE} bytes"),
+            ));
+        }
+        let value = std::str::from_utf8(value)
+            .map_err(|_| invalid(name, format!("the form field `{name}` is not text in UTF-8")))?
+            .trim();
+        // A form that is not filled in sends its fields empty.
+        if value.is_empty() {
+            return Ok(());
+        }
+        match self.get(name) {
+            Some(earlier) if earlier != value => {
+                return Err(differ(name, "in an earlier field", earlier, value));
+            }
+            Some(_) => {}
+            None => self.values.push((name, value.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+
+    /// What the form says, or else the query.
+    ///
+    /// # Errors
+    /// 422 where both speak and differ.
+    pub fn or(&self, name: &'static str, query: Option<&str>) -> Result<Option<String>, Problem> {
+        match (query, self.get(name)) {
+            (Some(query), Some(form)) if query != form => {
+                Err(differ(name, "in the query", query, form))
+            }
+            (query, form) => Ok(form.or(query).map(str::to_owned)),
+        }
+    }
+}
+
+fn differ(name: &str, place: &str, first: &str, second: &str) -> Problem {
+    let (first, second) = (Excerpt(first), Excerpt(second));
+    invalid(name, format!("`{name}` is `{first}` {place} and `{second}` in the form; say it once"))
+}
+
+fn invalid(field: &str, detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+        .with("field", Excerpt(field).to_string())
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a part that begins so is text, not an image of any kind.
+fn is_text(head: &[u8]) -> bool {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // Cut within a character.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    vision::Format::sniff(head).is_err()
+        && !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_told_from_images() {
+        for text in [&b""[..], b"cat", b"caf\xC3\xA9\r\n", b"half a caf\xC3"] {
+            assert!(is_text(text), "{text:?}");
+        }
+        for image in
+            [&b"\xFF\xD8\xFF\xE0"[..], b"\x89PNG\r\n\x1A\n", b"GIF89a", b"a\0b", b"caf\xE9."]
+        {
+            assert!(!is_text(image), "{image:?}");
+        }
+    }
+
+    #[test]
+    fn the_form_and_the_query_must_not_contradict_each_other() {
+        let mut fields = Fields::new(&["model"]);
+        assert_eq!(fields.or("model", Some("a")).unwrap().unwrap(), "a");
+        fields.values.push(("model", "b".to_owned()));
+        assert_eq!(fields.or("model", None).unwrap().unwrap(), "b");
+        assert_eq!(fields.or("model", Some("b")).unwrap().unwrap(), "b");
+        let problem = format!("{:?}", fields.or("model", Some("a")).unwrap_err());
+        assert!(problem.contains("`a` in the query and `b` in the form"), "{problem}");
+    }
+}

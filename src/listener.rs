@@ -1,0 +1,157 @@
+//! The sockets that the server listens on: one for each address of its host.
+//!
+//! Opened by `app` at the start, and owned by the HTTP server's task.
+
+use std::{io, net::SocketAddr};
+
+use anyhow::{Context as _, bail};
+use axum::serve::Listener;
+use futures::future::select_all;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How often a free port is sought that all addresses have free.
+const ATTEMPTS: usize = 10;
+
+/// Listens on several addresses as on one.
+#[derive(Debug)]
+pub struct Listeners {
+    first: TcpListener,
+    others: Vec<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(first: TcpListener) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
+impl Listeners {
+    /// Listens on every address that can be had. Where the port is 0, all get the same free one.
+    ///
+    /// A host may have addresses of a family that the machine has not: the others are enough then.
+    /// A port that is taken on one of them is an error, as clients would reach two programs.
+    ///
+    /// # Errors
+    /// None can be had, or the port is taken.
+    pub async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(addresses).await {
+                // A port that was free on the first address need not be so on the others.
+                Err(error) if addresses.iter().all(|it| it.port() == 0) && is_taken(&error) => {
+                    last = Some(error);
+                }
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no address to listen on")))
+    }
+
+    async fn attempt(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+        let mut opened: Vec<TcpListener> = Vec::new();
+        let mut missing = Vec::new();
+        for address in addresses {
+            let mut address = *address;
+            if let (0, Some(first)) = (address.port(), opened.first()) {
+                address.set_port(first.local_addr()?.port());
+            }
+            match TcpListener::bind(address).await {
+                Ok(listener) => opened.push(listener),
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrNotAvailable || is_no_family(&error) =>
+                {
+                    missing.push((address, error));
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("can't listen on {address}"));
+                }
+            }
+        }
+        let mut opened = opened.into_iter();
+        let Some(first) = opened.next() else {
+            let Some((address, error)) = missing.into_iter().next() else {
+                bail!("there is no address to listen on");
+            };
+            return Err(error).with_context(|| format!("can't listen on {address}"));
+        };
+        for (address, error) in missing {
+            tracing::info!(%address, %error, "this address is not available; the others are used");
+        }
+        Ok(Self { first, others: opened.collect() })
+    }
+
+    /// The addresses that are listened on, of which there is at least one.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        std::iter::once(&self.first).chain(&self.others).map(TcpListener::local_addr).collect()
+    }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// Whether the machine has no addresses of that family at all.
+fn is_no_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+impl Listener for Listeners {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let Self { first, others } = self;
+        // Accepting can be given up at any time: a connection that nobody took stays in its queue.
+        let accepts = std::iter::once(first)
+            .chain(others)
+            .map(|listener| Box::pin(Listener::accept(listener)));
+        select_all(accepts).await.0
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn both(port: u16) -> [SocketAddr; 2] {
+        [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+    }
+
+    #[tokio::test]
+    async fn all_addresses_get_the_same_free_port_and_are_answered() {
+        let mut listeners = Listeners::bind(&both(0)).await.unwrap();
+        let addresses = listeners.addresses().unwrap();
+        assert!(addresses.iter().all(|it| it.port() == addresses[0].port() && it.port() != 0));
+        for address in addresses {
+            let client = TcpStream::connect(address).await.unwrap();
+            let (_, from) = listeners.accept().await;
+            assert_eq!(from, client.local_addr().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_an_error_that_names_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = Listeners::bind(&both(port)).await.unwrap_err();
+        assert!(format!("{error:#}").contains(&format!("127.0.0.1:{port}")), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_the_machine_has_not_is_passed_over() {
+        // Of a block for documentation: no machine has it.
+        let nobodys: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        let listeners = Listeners::bind(&[both(0)[0], nobodys]).await.unwrap();
+        assert_eq!(listeners.addresses().unwrap().len(), 1);
+        assert!(Listeners::bind(&[nobodys]).await.is_err());
+    }
+}
