@@ -16,7 +16,8 @@ use tokio::{
 use super::{
     Datasets, Error, Limits,
     blobs::Blobs,
-    fingerprint, naming,
+    fingerprint,
+    layout::{Assignment, Place},
     report::{Rejection, Report},
 };
 use crate::{
@@ -70,34 +71,6 @@ pub(super) enum Content {
     Spooled(TempPath, u64),
 }
 
-/// Where the images of an upload go.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Placing {
-    /// The split of all of them; by path or by content where there is none.
-    pub split: Option<Split>,
-    /// The class of all of them; by path where there is none.
-    pub label: Option<usize>,
-}
-
-/// Where one image goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) label: usize,
-    split: Option<Split>,
-}
-
-impl Placing {
-    /// The place of a file by its path.
-    pub(super) fn of(self, path: &str, classes: &Classes) -> Result<Place, Rejection> {
-        if naming::is_unsafe(path) {
-            return Err(Rejection::UnsafePath);
-        }
-        let reading = naming::read(path, classes);
-        let label = self.label.map_or(reading.label, Ok)?;
-        Ok(Place { label, split: self.split.or(reading.split) })
-    }
-}
-
 /// A file that passed its check.
 #[derive(Debug)]
 struct Checked {
@@ -105,7 +78,15 @@ struct Checked {
     image: NewImage,
 }
 
-type Outcome = (String, Result<Box<Checked>, Rejection>);
+/// What became of a file, by its name.
+type Outcome = (String, Fate);
+
+#[derive(Debug)]
+enum Fate {
+    Passed(Box<Checked>),
+    Rejected(Rejection),
+    Ignored,
+}
 
 #[derive(Debug)]
 enum Waiting {
@@ -144,17 +125,27 @@ impl Ingest {
         }
     }
 
-    /// Notes a file that was turned away unread.
+    /// Notes a file that was rejected unread.
     pub(super) async fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Error> {
-        self.waiting.push_back(Waiting::Known((name, Err(rejection))));
+        self.know(name, Fate::Rejected(rejection)).await
+    }
+
+    /// Notes a file that was left out.
+    pub(super) async fn ignore(&mut self, name: String) -> Result<(), Error> {
+        self.know(name, Fate::Ignored).await
+    }
+
+    async fn know(&mut self, name: String, fate: Fate) -> Result<(), Error> {
+        self.waiting.push_back(Waiting::Known((name, fate)));
         self.settle(Self::window(&self.datasets)).await
     }
 
-    /// Takes a file in; waits while enough of them are being checked.
+    /// Takes a file in; waits while enough of them are being checked. Without a place it needs
+    /// one before it is entered: see [`Self::assign`].
     pub(super) async fn add(
         &mut self,
         name: String,
-        place: Place,
+        place: Option<Place>,
         content: Content,
     ) -> Result<(), Error> {
         let throttle = self.datasets.throttle();
@@ -166,11 +157,39 @@ impl Ingest {
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
         let (blobs, limits) = (self.datasets.blobs().clone(), *self.datasets.limits());
         self.waiting.push_back(Waiting::Checking(tokio::task::spawn_blocking(move || {
-            let outcome = check(source, place, &name, &blobs, &limits);
+            let checked = check(source, place.unwrap_or_default(), &name, &blobs, &limits);
             drop((room, worker));
-            outcome.map(|checked| (name, checked.map(Box::new)))
+            checked.map(|checked| match checked {
+                Ok(checked) => (name, Fate::Passed(Box::new(checked))),
+                Err(rejection) => (name, Fate::Rejected(rejection)),
+            })
         })));
         self.settle(Self::window(&self.datasets)).await
+    }
+
+    /// Waits for all checks, and says of each file so far, by the name it was added under, what it
+    /// is to be called and where it goes. What its path says against it counts before what its
+    /// content does.
+    pub(super) async fn assign(
+        &mut self,
+        assign: impl Fn(&str) -> (String, Assignment),
+    ) -> Result<(), Error> {
+        self.settle(0).await?;
+        for (name, fate) in &mut self.outcomes {
+            let (shown, assignment) = assign(name);
+            match (assignment, &mut *fate) {
+                (Assignment::Place(place), Fate::Passed(checked)) => {
+                    checked.image.file_name.clone_from(&shown);
+                    checked.image.label = place.label;
+                    checked.image.split = split_of(place, &checked.image.sha256);
+                }
+                (Assignment::Place(_), _) => {}
+                (Assignment::Reject(rejection), _) => *fate = Fate::Rejected(rejection),
+                (Assignment::Ignore, _) => *fate = Fate::Ignored,
+            }
+            *name = shown;
+        }
+        Ok(())
     }
 
     /// Waits for all checks, enters what passed, and says what became of everything.
@@ -207,14 +226,16 @@ impl Ingest {
         let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
         let mut files = Vec::new();
         let mut rows = Vec::new();
-        for (name, outcome) in batch {
-            rows.push((
-                name,
-                outcome.map(|checked| {
+        for (name, fate) in batch {
+            let row = match fate {
+                Fate::Passed(checked) => {
                     files.push((checked.image.sha256, checked.file));
-                    checked.image
-                }),
-            ));
+                    Ok(checked.image)
+                }
+                Fate::Rejected(rejection) => Err(Some(rejection)),
+                Fate::Ignored => Err(None),
+            };
+            rows.push((name, row));
         }
         // A sweep must not come between the blobs and their rows.
         let _gate = self.datasets.gate().read().await;
@@ -223,13 +244,13 @@ impl Ingest {
             super::blocking(move || blobs.put(files)).await?;
         }
         let (mut added, mut duplicates) = (0, 0);
-        let mut rejections = Vec::new();
+        let mut refused = Vec::new();
         let mut transaction = self.datasets.storage().write().await?;
         for (name, row) in rows {
             let image = match row {
                 Ok(image) => image,
                 Err(rejection) => {
-                    rejections.push((name, rejection));
+                    refused.push((name, rejection));
                     continue;
                 }
             };
@@ -238,7 +259,8 @@ impl Ingest {
                 Inserted::Known { label } if label == image.label => duplicates += 1,
                 Inserted::Known { label } => match self.classes.name(label) {
                     Some(label) => {
-                        rejections.push((name, Rejection::LabelConflict { label: label.clone() }));
+                        let conflict = Rejection::LabelConflict { label: label.clone() };
+                        refused.push((name, Some(conflict)));
                     }
                     None => return Err(Error::GoneDataset),
                 },
@@ -251,11 +273,18 @@ impl Ingest {
         transaction.commit().await.map_err(storage::Error::from)?;
         self.report.added += added;
         self.report.duplicates += duplicates;
-        for (name, rejection) in rejections {
-            self.report.reject(name, &rejection);
+        for (name, rejection) in refused {
+            match rejection {
+                Some(rejection) => self.report.reject(name, &rejection),
+                None => self.report.ignore(name),
+            }
         }
         Ok(())
     }
+}
+
+fn split_of(place: Place, sha256: &Digest) -> Split {
+    place.split.unwrap_or_else(|| Split::by_content(sha256))
 }
 
 enum Source {
@@ -298,7 +327,7 @@ fn check(
         sha256,
         file_name: name.to_owned(),
         label: place.label,
-        split: place.split.unwrap_or_else(|| Split::by_content(&sha256)),
+        split: split_of(place, &sha256),
         media_type: format.media_type(),
         width: pixels.width(),
         height: pixels.height(),

@@ -9,7 +9,9 @@
 //! | [`upload`] | one upload under way, file by file |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
 //! | `ingest` | files become checked images, in batches |
-//! | [`naming`] | class and split off a path |
+//! | [`layout`] | class and split off the folders of an upload; by `labels` and `splits` |
+//! | [`litter`] | what systems leave in folders |
+//! | [`naming`] | paths, made safe and shown |
 //! | [`blobs`] | the images' bytes on disk |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
@@ -21,9 +23,13 @@ mod error;
 pub mod fingerprint;
 mod images;
 mod ingest;
+mod labels;
+pub mod layout;
+pub mod litter;
 pub mod manifest;
 pub mod naming;
 pub mod report;
+mod splits;
 pub mod statistics;
 pub mod sweep;
 pub mod upload;
@@ -33,7 +39,7 @@ use std::sync::Arc;
 use tokio::sync::{RwLock, Semaphore};
 
 use self::{blobs::Blobs, ingest::Throttle};
-pub use self::{error::Error, ingest::Placing, manifest::Manifest};
+pub use self::{error::Error, layout::Placing, manifest::Manifest};
 use crate::{
     config::{ServeConfig, processors},
     data_dir::DataDir,

@@ -1,4 +1,5 @@
-//! What became of an upload: counts, and the files that were turned away with the reason.
+//! What became of an upload: counts, the files that were rejected with the reason, and those that
+//! were left out.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,6 +11,8 @@ use crate::{
 
 /// Rejected files that are listed; of more, only the number is said.
 const MAX_LISTED: usize = 1_000;
+/// Files that were left out and are named.
+const MAX_EXAMPLES: usize = 10;
 
 /// What became of the files of an upload.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
@@ -19,14 +22,35 @@ pub struct Report {
     pub added: u64,
     /// Images that were in it already, under the same label.
     pub duplicates: u64,
-    /// Files that were turned away: the first thousand.
+    /// Files that were rejected: the first thousand.
     pub rejected: Vec<Rejected>,
-    /// Files that were turned away in all.
+    /// Files that were rejected in all.
     pub rejected_total: u64,
+    /// Files that were left out, because systems leave them in folders and nobody means to send
+    /// them: `.DS_Store`, `Thumbs.db`, `@eaDir/…` and the like, and hidden files.
+    pub ignored: Ignored,
+}
+
+/// Files that were left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = IgnoredFiles)]
+pub struct Ignored {
+    /// How many.
+    pub count: u64,
+    /// The names of the first ten.
+    pub examples: Vec<String>,
 }
 
 impl Report {
-    /// Notes that `file` was turned away.
+    /// Notes that `file` was left out.
+    pub(super) fn ignore(&mut self, file: String) {
+        self.ignored.count += 1;
+        if self.ignored.examples.len() < MAX_EXAMPLES {
+            self.ignored.examples.push(file);
+        }
+    }
+
+    /// Notes that `file` was rejected.
     pub(super) fn reject(&mut self, file: String, rejection: &Rejection) {
         self.rejected_total += 1;
         if self.rejected.len() < MAX_LISTED {
@@ -36,7 +60,7 @@ impl Report {
     }
 }
 
-/// A file that was turned away.
+/// A file that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rejected {
     /// The name it came under.
@@ -67,6 +91,25 @@ pub enum Rejection {
         /// A class of the dataset.
         example: String,
     },
+    /// Its folders name no class, in an upload where those of other files do.
+    #[error(
+        "no folder it is in names a class, and beside folders that do, file names don't count: put it into a folder of the class's name (`{example}/…`)"
+    )]
+    InNoClassFolder {
+        /// A class of the dataset.
+        example: String,
+    },
+    /// It is in no split, in an upload where other files are.
+    #[error(
+        "{} no split, unlike {splits} of the same upload: rename its folder to train, validation or test, or upload it separately with `split=`",
+        folder.as_ref().map_or_else(|| "it is in".to_owned(), |folder| format!("`{folder}` names"))
+    )]
+    UnknownSplit {
+        /// The folder that is none, beside those that are.
+        folder: Option<String>,
+        /// Some of those that are.
+        splits: String,
+    },
     /// Its path names a class that the dataset hasn't.
     #[error("`{name}` is no class of this dataset; it has {classes}")]
     UnknownLabel {
@@ -87,12 +130,21 @@ pub enum Rejection {
     /// An archive's entry that is no file.
     #[error("it is a link or a device, not a file")]
     Link,
+    /// A hard link of an archive to a file that does not come before it.
+    #[error("it is a link to `{target}`, which is not an earlier file of this archive")]
+    DeadLink {
+        /// What it links to.
+        target: String,
+    },
     /// An archive's entry that can't be read without a password.
     #[error("it is encrypted; send the archive without a password")]
     Encrypted,
     /// An archive's entry in a form that isn't read.
-    #[error("it is packed by a method that is not read; use deflate, or don't compress")]
-    Packing,
+    #[error("it is compressed by {method}, which is not supported; use deflate, or don't compress")]
+    Packing {
+        /// The method's name.
+        method: String,
+    },
     /// An archive's entry whose bytes are not those that were packed.
     #[error("it is damaged within the archive: {0}")]
     Unpack(String),
@@ -105,13 +157,14 @@ impl Rejection {
         match self {
             Self::Decode(error) => error.code(),
             Self::TooLarge { .. } => "too_large",
-            Self::Unlabelled { .. } => "unlabelled",
+            Self::Unlabelled { .. } | Self::InNoClassFolder { .. } => "unlabelled",
+            Self::UnknownSplit { .. } => "unknown_split",
             Self::UnknownLabel { .. } => "unknown_label",
             Self::LabelConflict { .. } => "label_conflict",
             Self::UnsafePath => "unsafe_path",
-            Self::Link => "link",
+            Self::Link | Self::DeadLink { .. } => "link",
             Self::Encrypted => "encrypted",
-            Self::Packing => "unsupported_type",
+            Self::Packing { .. } => "unsupported_type",
             Self::Unpack(_) => "corrupt_image",
         }
     }
@@ -141,5 +194,9 @@ mod tests {
         }
         assert_eq!((report.rejected.len(), report.rejected_total), (1_000, 1_500));
         assert_eq!(report.rejected[999].file, "999");
+        for number in 0..20 {
+            report.ignore(format!("{number}/Thumbs.db"));
+        }
+        assert_eq!((report.ignored.count, report.ignored.examples.len()), (20, 10));
     }
 }

@@ -10,11 +10,13 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::{
     Datasets, Error, blocking, class,
-    ingest::{Content, Ingest, Placing},
+    ingest::{Content, Ingest},
+    layout::{Layout, Placing},
+    litter::is_litter,
     naming,
     report::{Rejection, Report},
 };
-use crate::domain::dataset::{Classes, Split};
+use crate::domain::dataset::Split;
 
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
@@ -76,11 +78,15 @@ impl Spool {
     }
 }
 
-/// Files on their way into a dataset. They enter it when all of them have come.
+/// Bytes of a path that are kept until all files have come: more than file systems have.
+const MAX_PATH: usize = 4096;
+
+/// Files on their way into a dataset. They enter it when all of them have come, since what one
+/// path means depends on the others.
 #[derive(Debug)]
 pub struct Upload {
     ingest: Ingest,
-    classes: Classes,
+    layout: Layout,
     placing: Placing,
 }
 
@@ -97,8 +103,9 @@ impl Datasets {
     ) -> Result<Upload, Error> {
         let (id, classes) = self.resolve(dataset).await?;
         let label = label.map(|label| class(&classes, label)).transpose()?;
-        let ingest = Ingest::new(self.clone(), id, classes.clone(), false);
-        Ok(Upload { ingest, classes, placing: Placing { split, label } })
+        let layout = Layout::new(&classes);
+        let ingest = Ingest::new(self.clone(), id, classes, false);
+        Ok(Upload { ingest, layout, placing: Placing { split, label } })
     }
 
     /// A new temporary file.
@@ -116,26 +123,22 @@ impl Upload {
     /// Takes in a file that came under `name`.
     ///
     /// # Errors
-    /// The disk or the database failed. That a file is turned away is no error.
+    /// The disk or the database failed. That a file is rejected is no error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
-        if naming::is_noise(name) && !naming::is_unsafe(name) {
-            return Ok(());
+        let path = self.observe(name);
+        if is_litter(&path) {
+            return self.ingest.ignore(path).await;
         }
-        let shown = naming::shown(name);
-        match self.placing.of(name, &self.classes) {
-            Ok(place) => {
-                self.ingest.add(shown, place, Content::Spooled(file.path, file.bytes)).await
-            }
-            Err(rejection) => self.ingest.reject(shown, rejection).await,
-        }
+        self.ingest.add(path, None, Content::Spooled(file.path, file.bytes)).await
     }
 
-    /// Turns away a file that had more than `max` bytes.
+    /// Rejects a file that had more than `max` bytes.
     ///
     /// # Errors
     /// The database failed.
     pub async fn too_large(&mut self, name: &str, max: u64) -> Result<(), Error> {
-        self.ingest.reject(naming::shown(name), Rejection::TooLarge { max }).await
+        let path = self.observe(name);
+        self.ingest.reject(path, Rejection::TooLarge { max }).await
     }
 
     /// Enters what passed into the dataset.
@@ -143,6 +146,15 @@ impl Upload {
     /// # Errors
     /// The disk or the database failed.
     pub async fn finish(self) -> Result<Report, Error> {
-        self.ingest.finish().await
+        let Self { mut ingest, layout, placing } = self;
+        ingest.assign(|path| (naming::shown(path), layout.assign(path, placing))).await?;
+        ingest.finish().await
+    }
+
+    /// Notes that a file came under `name`; the path it is known by until all have come.
+    fn observe(&mut self, name: &str) -> String {
+        let path = &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_PATH))..];
+        self.layout.observe(path);
+        path.to_owned()
     }
 }

@@ -5,17 +5,82 @@
 //! archive of 500,000 photos; its iterator does not. That one is marked as unstable, which the
 //! lock file takes care of.
 
-use std::{fs::File, io::BufReader};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
+};
 
-use ::zip::{ZipReadOptions, read::Config, result::ZipError, unstable::read::ZipIterable};
+use ::zip::{
+    CompressionMethod, ZipReadOptions,
+    read::{Config, ZipFileEntry},
+    result::ZipError,
+    unstable::read::ZipIterable,
+};
+use memchr::memmem;
 
-use super::{ArchiveError, Kind, Sink, Stop};
-use crate::datasets::report::Rejection;
+use super::{
+    ArchiveError, Stop,
+    sink::{Kind, Sink},
+};
+use crate::datasets::{layout::Layout, report::Rejection};
 
-/// Reads the archive that both `directory` and `body` are open on.
+/// What a zip is that was cut into volumes.
+pub(super) const ONE_OF_MANY: &str = "one volume of a zip that was split into several";
+
+/// The record at the end of a zip that says where its directory is, without the comment.
+const END: usize = 22;
+/// Most bytes of a zip's comment, which follows that record.
+const MAX_COMMENT: u64 = 65_535;
+
+type Directory = ZipIterable<BufReader<File>>;
+
+fn open(mut file: File) -> Result<Directory, Stop> {
+    check_end(&mut file)?;
+    ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(damaged)
+}
+
+/// Looks at the end of the file, to say better than the crate what is wrong with it.
+fn check_end(file: &mut File) -> Result<(), Stop> {
+    let mut begin = [0; 2];
+    let read = file.read(&mut begin).map_err(Stop::Disk)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(Stop::Disk)?;
+    let tail = size.min(MAX_COMMENT + END as u64);
+    file.seek(SeekFrom::Start(size - tail)).map_err(Stop::Disk)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Stop::Disk)?;
+    let end = memmem::rfind(&bytes, b"PK\x05\x06").and_then(|at| bytes[at..].first_chunk::<END>());
+    match end {
+        // The number of this volume; all ones where zip64 says it.
+        Some(&[_, _, _, _, low, high, ..]) if !matches!((low, high), (0, 0) | (0xFF, 0xFF)) => {
+            Err(ArchiveError::NotAnArchive(ONE_OF_MANY).into())
+        }
+        Some(_) => Ok(()),
+        None if read == 2 && begin == *b"MZ" => {
+            Err(ArchiveError::NotAnArchive("a program without a zip in it").into())
+        }
+        None => {
+            let why = "the directory at its end is missing; send it again, and all volumes of a split zip as one";
+            Err(ArchiveError::Damaged(why.to_owned()).into())
+        }
+    }
+}
+
+/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
+/// second pass to say.
+pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
+    let Ok(mut archive) = open(file) else { return };
+    let Ok(files) = archive.files() else { return };
+    for entry in files.take(usize::try_from(max).unwrap_or(usize::MAX)) {
+        let Ok(entry) = entry else { return };
+        if !entry.is_dir() && !is_special(entry.unix_mode()) {
+            layout.observe(&path(&entry));
+        }
+    }
+}
+
+/// Hands the files of the archive that both `directory` and `body` are open on to `sink`.
 pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), Stop> {
-    let directory = BufReader::new(directory);
-    let mut archive = ZipIterable::try_new(directory, Config::default()).map_err(damaged)?;
+    let mut archive = open(directory)?;
     let max = sink.limits().max_archive_entries;
     if archive.len() as u64 > max {
         return Err(ArchiveError::TooManyEntries { max }.into());
@@ -23,27 +88,22 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), S
     let mut body = BufReader::with_capacity(1 << 16, body);
     for entry in archive.files().map_err(damaged)? {
         let entry = entry.map_err(damaged)?;
-        let path = match entry.name() {
-            Ok(name) => name.into_owned(),
-            Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
-        };
+        let path = path(&entry);
         let kind = if entry.is_dir() {
             Kind::Folder
         } else if is_special(entry.unix_mode()) {
-            Kind::Link
+            Rejection::Link.into()
         } else if entry.encrypted() {
-            Kind::Encrypted
+            Rejection::Encrypted.into()
+        } else if let Some(method) = unsupported(entry.compression()) {
+            Rejection::Packing { method }.into()
         } else {
             Kind::File
         };
         let size = entry.size();
         let Some((name, place)) = sink.meet(&path, kind, size)? else { continue };
         let contents = match entry.with_reader(&mut body, ZipReadOptions::new()) {
-            Ok(contents) => sink.meter.around(contents),
-            Err(ZipError::UnsupportedArchive(_)) => {
-                sink.reject(name, Rejection::Packing)?;
-                continue;
-            }
+            Ok(contents) => sink.meter().clone().around(contents),
             Err(error) => {
                 sink.reject(name, Rejection::Unpack(error.to_string()))?;
                 continue;
@@ -57,6 +117,18 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), S
     Ok(())
 }
 
+/// An entry's path. Without the flag that says UTF-8 it should be code page 437, but many programs
+/// write UTF-8 all the same, and hardly any text of that code page is valid UTF-8 by chance.
+fn path(entry: &ZipFileEntry) -> String {
+    match str::from_utf8(entry.name_raw()) {
+        Ok(name) => name.to_owned(),
+        Err(_) => match entry.name() {
+            Ok(name) => name.into_owned(),
+            Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
+        },
+    }
+}
+
 /// A link, a device, a pipe: anything with a Unix type that is not a file's.
 fn is_special(mode: Option<u32>) -> bool {
     const TYPE: u32 = 0o170_000;
@@ -64,6 +136,26 @@ fn is_special(mode: Option<u32>) -> bool {
     mode.is_some_and(|mode| !matches!(mode & TYPE, 0 | FILE))
 }
 
+/// The name of a method that is not read here.
+fn unsupported(method: CompressionMethod) -> Option<String> {
+    #[expect(deprecated, reason = "there is no other way to learn the number")]
+    let CompressionMethod::Unsupported(number) = method else { return None };
+    let name = match number {
+        1 => "Shrink",
+        2..=5 => "Reduce",
+        6 | 10 => "Implode",
+        94 => "MP3",
+        96 => "JPEG recompression",
+        97 => "WavPack",
+        98 => "PPMd",
+        _ => return Some(format!("method {number}")),
+    };
+    Some(name.to_owned())
+}
+
 fn damaged(error: ZipError) -> Stop {
-    ArchiveError::Damaged(error.to_string()).into()
+    match error {
+        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Stop::Disk(error),
+        error => ArchiveError::Damaged(error.to_string()).into(),
+    }
 }

@@ -1,0 +1,164 @@
+//! Hard links: an entry without data that names an earlier one. The files that links name are
+//! found out in the first pass over the archive and kept aside in the second, whether they enter
+//! the dataset themselves or not.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::datasets::naming::components;
+
+/// Stands for a path, however it is written: 16 bytes of a hash over its components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key([u8; 16]);
+
+impl Key {
+    pub(super) fn of(path: &[u8]) -> Self {
+        let mut hasher = Sha256::new();
+        // Other names than UTF-8 must stay apart.
+        match str::from_utf8(path) {
+            Ok(path) => components(path).for_each(|name| {
+                hasher.update(name);
+                hasher.update(b"/");
+            }),
+            Err(_) => hasher.update(path),
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&hasher.finalize()[..16]);
+        Self(key)
+    }
+}
+
+/// The files that links of one archive name.
+#[derive(Debug)]
+pub(super) struct Links {
+    folder: PathBuf,
+    wanted: HashSet<Key>,
+    kept: HashMap<Key, Kept>,
+    /// Where their bytes lie, one after the other.
+    file: Option<File>,
+    end: u64,
+}
+
+/// A file that was kept for links to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    start: u64,
+    pub(super) size: u64,
+}
+
+impl Links {
+    /// None yet; `wanted` are to be kept in a file without a name in `folder`.
+    pub(super) fn new(folder: &Path, wanted: HashSet<Key>) -> Self {
+        Self { folder: folder.to_owned(), wanted, kept: HashMap::new(), file: None, end: 0 }
+    }
+
+    pub(super) fn is_wanted(&self, key: Key) -> bool {
+        self.wanted.contains(&key)
+    }
+
+    /// The file of that path, if it came earlier.
+    pub(super) fn get(&self, key: Key) -> Option<Kept> {
+        self.kept.get(&key).copied()
+    }
+
+    /// Another path for a file that is kept.
+    pub(super) fn alias(&mut self, key: Key, kept: Kept) {
+        if self.is_wanted(key) {
+            self.kept.insert(key, kept);
+        }
+    }
+
+    /// Notes a file that is too large for an image: of a link to it, only that is said.
+    pub(super) fn note(&mut self, key: Key, size: u64) {
+        self.kept.insert(key, Kept { start: self.end, size });
+    }
+
+    /// Reads `body` and keeps what comes out of it, for the file of that path.
+    pub(super) fn keep<'a, R: Read>(&'a mut self, body: R) -> io::Result<Keeping<'a, R>> {
+        if self.file.is_none() {
+            self.file = Some(tempfile::tempfile_in(&self.folder)?);
+        }
+        Ok(Keeping { start: self.end, links: self, body, failed: None })
+    }
+
+    /// The bytes of a file that is kept.
+    pub(super) fn read(&mut self, kept: Kept) -> io::Result<impl Read> {
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        file.seek(SeekFrom::Start(kept.start))?;
+        Ok(file.take(kept.size))
+    }
+}
+
+/// A file that is read and kept.
+#[derive(Debug)]
+pub(super) struct Keeping<'a, R> {
+    links: &'a mut Links,
+    body: R,
+    start: u64,
+    /// That the disk failed, not the archive.
+    failed: Option<io::Error>,
+}
+
+impl<R> Keeping<'_, R> {
+    /// The whole of it was read: links to `key` find it.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub(super) fn done(self, key: Key) -> io::Result<()> {
+        let kept = Kept { start: self.start, size: self.links.end - self.start };
+        self.links.kept.insert(key, kept);
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl<R: Read> Read for Keeping<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        let Some(file) = self.links.file.as_mut().filter(|_| self.failed.is_none()) else {
+            return Ok(read);
+        };
+        let written = file
+            .seek(SeekFrom::Start(self.links.end))
+            .and_then(|_| file.write_all(&buffer[..read]));
+        match written {
+            Ok(()) => self.links.end += read as u64,
+            Err(error) => self.failed = Some(error),
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_path_has_one_key() {
+        assert_eq!(Key::of(b"./a//b.jpg"), Key::of(b"a/b.jpg"));
+        assert_ne!(Key::of(b"a/b.jpg"), Key::of(b"ab.jpg"));
+        assert_ne!(Key::of(b"a/\xFF.jpg"), Key::of(b"a/\xFE.jpg"));
+    }
+
+    #[test]
+    fn what_is_kept_is_read_again_in_any_order() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|path| Key::of(path));
+        let mut links = Links::new(&std::env::temp_dir(), HashSet::from([a, b, c]));
+        for (key, text) in [(a, "first"), (b, "second")] {
+            let mut keeping = links.keep(text.as_bytes()).unwrap();
+            io::copy(&mut keeping, &mut io::sink()).unwrap();
+            keeping.done(key).unwrap();
+        }
+        let kept = links.get(b).unwrap();
+        links.alias(c, kept);
+        for (key, expected) in [(c, "second"), (a, "first"), (b, "second")] {
+            let kept = links.get(key).unwrap();
+            assert_eq!(io::read_to_string(links.read(kept).unwrap()).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Reads tar, entry by entry, from a file or from a gzip stream.
+
+mod links;
+mod pax;
+mod reader;
+mod sparse;
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufReader, Read},
+};
+
+use self::{
+    links::{Key, Links},
+    reader::{Body, Entry, Kind, Reader, Source},
+};
+use super::{
+    ArchiveError, Stop,
+    gzip::Gunzip,
+    meter::{Meter, Metered},
+    sink::{self, Sink},
+};
+use crate::datasets::{layout::Layout, report::Rejection};
+
+
+const BUFFER: usize = 1 << 16;
+
+/// Whether `head` is the first block of a tar, or its end already.
+pub(super) fn is_header(head: &[u8]) -> bool {
+    let Some(block) = head.first_chunk() else { return false };
+    block.iter().all(|&byte| byte == 0) || reader::is_header(block)
+}
+
+/// A tar as it is: what isn't needed is not read.
+#[derive(Debug)]
+pub(super) struct Plain {
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl Plain {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let left = file.metadata()?.len();
+        Ok(Self { file: BufReader::with_capacity(BUFFER, file), left })
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+impl Source for Plain {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or_else(|| reader::damaged("it ends within a file"))?;
+        self.file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
+    }
+}
+
+impl<S: Source> Source for Metered<S> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.inner().skip(bytes)
+    }
+}
+
+/// A gzip stream; all that comes out of it is counted.
+#[derive(Debug)]
+pub(super) struct Zipped(Metered<Gunzip<BufReader<File>>>);
+
+impl Zipped {
+    pub(super) fn new(file: File, meter: &Meter) -> Self {
+        Self(meter.around(Gunzip::new(BufReader::with_capacity(BUFFER, file))))
+    }
+}
+
+impl Read for Zipped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Source for Zipped {}
+
+/// What the first pass over a tar found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// The files that hard links name.
+    wanted: HashSet<Key>,
+}
+
+/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
+/// second pass to say.
+pub(super) fn survey(source: impl Source, meter: Meter, max: u64, layout: &mut Layout) -> Survey {
+    let mut reader = Reader::new(source, meter);
+    let mut files = HashSet::new();
+    let mut wanted = HashSet::new();
+    for _ in 0..max {
+        let Ok(Some(entry)) = reader.next() else { break };
+        match &entry.kind {
+            Kind::File => {}
+            Kind::HardLink(target) if files.contains(&Key::of(target)) => {
+                wanted.insert(Key::of(target));
+            }
+            _ => continue,
+        }
+        files.insert(Key::of(&entry.path));
+        layout.observe(&String::from_utf8_lossy(&entry.path));
+    }
+    Survey { wanted }
+}
+
+/// Hands the files of the archive to `sink`.
+pub(super) fn read(source: impl Source, survey: Survey, sink: &mut Sink) -> Result<(), Stop> {
+    let mut reader = Reader::new(source, sink.meter().clone());
+    let mut links = Links::new(sink.tmp(), survey.wanted);
+    while let Some(entry) = reader.next().map_err(|error| damaged(sink, &error))? {
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        match &entry.kind {
+            Kind::File => file(&path, &entry, reader.body(&entry), &mut links, sink)?,
+            Kind::HardLink(target) => link(&path, &entry, target, &mut links, sink)?,
+            Kind::Folder => drop(sink.meet(&path, sink::Kind::Folder, 0)?),
+            Kind::Other => drop(sink.meet(&path, Rejection::Link.into(), 0)?),
+        }
+    }
+    Ok(())
+}
+
+fn file(
+    path: &str,
+    entry: &Entry,
+    mut body: Body<impl Source>,
+    links: &mut Links,
+    sink: &mut Sink,
+) -> Result<(), Stop> {
+    let met = sink.meet(path, sink::Kind::File, entry.size)?;
+    let key = Key::of(&entry.path);
+    if !links.is_wanted(key) {
+        let Some((name, place)) = met else { return Ok(()) };
+        return sink.take(name, place, entry.size, body)?.map_err(|error| damaged(sink, &error));
+    }
+    if entry.size > sink.limits().max_image_bytes {
+        links.note(key, entry.size);
+        return Ok(());
+    }
+    let mut keeping = links.keep(&mut body).map_err(Stop::Disk)?;
+    let read = match met {
+        Some((name, place)) => sink.take(name, place, entry.size, &mut keeping)?,
+        None => io::copy(&mut keeping, &mut io::sink()).map(drop),
+    };
+    read.map_err(|error| damaged(sink, &error))?;
+    keeping.done(key).map_err(Stop::Disk)
+}
+
+fn link(
+    path: &str,
+    entry: &Entry,
+    target: &[u8],
+    links: &mut Links,
+    sink: &mut Sink,
+) -> Result<(), Stop> {
+    let Some(kept) = links.get(Key::of(target)) else {
+        let target = String::from_utf8_lossy(target).chars().take(255).collect();
+        sink.meet(path, Rejection::DeadLink { target }.into(), 0)?;
+        return Ok(());
+    };
+    links.alias(Key::of(&entry.path), kept);
+    let Some((name, place)) = sink.meet(path, sink::Kind::File, kept.size)? else { return Ok(()) };
+    let meter = sink.meter().clone();
+    let body = links.read(kept).map_err(Stop::Disk)?;
+    sink.take(name, place, kept.size, meter.around(body))?.map_err(Stop::Disk)
+}
+
+fn damaged(sink: &Sink, error: &io::Error) -> Stop {
+    if sink.meter().is_exhausted() {
+        return ArchiveError::Unpacked { max: sink.limits().max_unpacked_bytes }.into();
+    }
+    ArchiveError::Damaged(error.to_string()).into()
+}

@@ -1,0 +1,295 @@
+//! How the files of an upload lie in folders, and what that says of each: its class, its split,
+//! or that it is left out.
+//!
+//! Used in two passes: [`Layout::observe`] sees the path of every file of the upload, then
+//! [`Layout::assign`] judges each. What one path means depends on the others:
+//!
+//! - A folder names the class (see `labels`), the nearest to the file first. File names such as
+//!   `cat.0.jpg` name it only in an upload where no folder does, and never against a folder.
+//! - A folder names the split (see `splits`), the nearest first. `pets_train` is one where
+//!   `pets_test` or the like lies beside it. Once any folder of an upload is a split, a file in none is
+//!   rejected: spread at random, it could put photos to learn from among those to be examined on.
+//! - Where no folder is a split, each image's content chooses.
+//! - Litter and hidden files are left out; a hidden folder over everything is read through.
+//!
+//! Pure, and bounded in memory whatever the number of files and their names.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+};
+
+use super::{
+    labels::Labels,
+    litter::{Wrapper, is_hidden, is_litter},
+    naming::{components, is_unsafe},
+    report::Rejection,
+    splits,
+};
+use crate::domain::dataset::{Classes, Split};
+
+/// Folders of splits, and folders that may be, that are kept in mind.
+const MAX_FOLDERS: usize = 100_000;
+/// Names of splits that a message gives as examples.
+const MAX_EXAMPLES: usize = 3;
+/// Hidden folders over everything that are read through; of more, an upload is left out.
+const MAX_HIDDEN: usize = 3;
+
+/// Where the images of an upload go, as its sender says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Placing {
+    /// The split of all of them; by path or by content where there is none.
+    pub split: Option<Split>,
+    /// The class of all of them; by path where there is none.
+    pub label: Option<usize>,
+}
+
+/// Where one image goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The index of its class.
+    pub label: usize,
+    /// Its split; by its content where there is none.
+    pub split: Option<Split>,
+}
+
+/// What becomes of a file by its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assignment {
+    /// It goes there, if it is an image.
+    Place(Place),
+    /// It is rejected.
+    Reject(Rejection),
+    /// It is left out: nobody meant to send it.
+    Ignore,
+}
+
+/// What is known of the paths of an upload.
+#[derive(Debug)]
+pub struct Layout {
+    labels: Labels,
+    wrapper: Wrapper,
+    /// By the number of hidden folders on the way: those of files that turn out to be left out
+    /// have no say.
+    facts: [Facts; MAX_HIDDEN + 1],
+    hashes: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    /// A folder names a class.
+    class_folders: bool,
+    /// Names of folders that are splits, for messages.
+    splits: BTreeSet<String>,
+    /// Folders that have splits in them.
+    parents: HashSet<u64>,
+    /// Splits that folders such as `pets_train` name, by their parent and the rest of their name.
+    partial: HashMap<u64, BTreeSet<Split>>,
+}
+
+/// A folder on the way to a file.
+struct Folder<'a> {
+    name: &'a str,
+    /// Stands for the folders above it.
+    parent: u64,
+    label: Option<usize>,
+    split: Option<FolderSplit>,
+}
+
+#[derive(Clone, Copy)]
+enum FolderSplit {
+    Sure(Split),
+    /// One if there are others like it: the key of [`Facts::partial`].
+    Partial(Split, u64),
+}
+
+impl Layout {
+    /// Of an upload to a dataset with these classes, before its first file.
+    #[must_use]
+    pub fn new(classes: &Classes) -> Self {
+        Self {
+            labels: Labels::new(classes),
+            wrapper: Wrapper::default(),
+            facts: Default::default(),
+            hashes: RandomState::new(),
+        }
+    }
+
+    /// Notes the path of a file. Links that lead nowhere and the like are not to be noted.
+    pub fn observe(&mut self, path: &str) {
+        if is_unsafe(path) || is_litter(path) {
+            return;
+        }
+        self.wrapper.observe(path);
+        let mut names: Vec<&str> = components(path).collect();
+        if names.pop().is_none_or(is_hidden) {
+            return;
+        }
+        let (folders, _) = self.folders(&names);
+        let hidden = names.iter().filter(|name| is_hidden(name)).count();
+        let Some(facts) = self.facts.get_mut(hidden) else { return };
+        for folder in folders {
+            facts.class_folders |= folder.label.is_some();
+            let is_split = match folder.split {
+                None => false,
+                Some(FolderSplit::Sure(_)) => true,
+                Some(FolderSplit::Partial(split, key)) => {
+                    if facts.partial.len() < MAX_FOLDERS || facts.partial.contains_key(&key) {
+                        facts.partial.entry(key).or_default().insert(split);
+                    }
+                    facts.is_split(key)
+                }
+            };
+            if is_split {
+                if facts.splits.len() < MAX_EXAMPLES && !facts.splits.contains(folder.name) {
+                    facts.splits.insert(folder.name.chars().take(100).collect());
+                }
+                if facts.parents.len() < MAX_FOLDERS {
+                    facts.parents.insert(folder.parent);
+                }
+            }
+        }
+    }
+
+    /// What becomes of the file at `path`, of an upload whose files have all been noted.
+    #[must_use]
+    pub fn assign(&self, path: &str, placing: Placing) -> Assignment {
+        if is_unsafe(path) {
+            return Assignment::Reject(Rejection::UnsafePath);
+        }
+        let mut names: Vec<&str> = components(path).collect();
+        let hidden = names.iter().filter(|name| is_hidden(name)).count();
+        let Some(facts) = self.facts.get(hidden).filter(|_| !self.wrapper.ignores(path)) else {
+            return Assignment::Ignore;
+        };
+        let Some(file) = names.pop() else {
+            return Assignment::Reject(self.unlabelled(facts));
+        };
+        let (folders, own) = self.folders(&names);
+        let split_at = folders.iter().rposition(|folder| facts.split(folder).is_some());
+        let split = match (placing.split, split_at) {
+            (Some(split), _) => Ok(Some(split)),
+            (None, Some(at)) => Ok(facts.split(&folders[at])),
+            (None, None) if facts.splits.is_empty() => Ok(None),
+            (None, None) => Err(facts.stray(&folders, own)),
+        };
+        let label = match placing.label {
+            Some(label) => Ok(label),
+            None => {
+                let of_folder = folders.iter().rev().find_map(|folder| folder.label);
+                let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
+                of_folder.or_else(of_file).ok_or_else(|| self.blame(facts, &folders, split_at))
+            }
+        };
+        let rejection = match (label, split) {
+            (Ok(label), Ok(split)) => return Assignment::Place(Place { label, split }),
+            (Ok(_), Err(stray)) => facts.unknown_split(stray.map(|at| folders[at].name)),
+            (Err(Some(at)), Err(Some(stray))) if at == stray => {
+                facts.unknown_split(Some(folders[at].name))
+            }
+            (Err(Some(at)), _) => Rejection::unknown_label(folders[at].name, self.labels.classes()),
+            (Err(None), _) => match class_like_prefix(file).filter(|_| !facts.class_folders) {
+                Some(word) => Rejection::unknown_label(word, self.labels.classes()),
+                None => self.unlabelled(facts),
+            },
+        };
+        Assignment::Reject(rejection)
+    }
+
+    /// The folders of these names, one in the other, and what stands for all of them.
+    fn folders<'a>(&self, names: &[&'a str]) -> (Vec<Folder<'a>>, u64) {
+        let mut hasher = self.hashes.build_hasher();
+        let mut parent = hasher.finish();
+        let mut folders = Vec::with_capacity(names.len());
+        for name in names {
+            let mut label = self.labels.of_folder(name);
+            // A class may be named like a split: `dev`, say.
+            let named = if self.labels.exact(name).is_some() { None } else { splits::read(name) };
+            let split = named.map(|named| {
+                if named.rest.is_empty() {
+                    return FolderSplit::Sure(named.split);
+                }
+                // `train_cats` names both.
+                let of_rest = self.labels.of_folder(&named.rest);
+                label = label.or(of_rest);
+                if of_rest.is_some() {
+                    return FolderSplit::Sure(named.split);
+                }
+                let key = self.hashes.hash_one((parent, named.rest));
+                FolderSplit::Partial(named.split, key)
+            });
+            folders.push(Folder { name, parent, label, split });
+            hasher.write(name.as_bytes());
+            hasher.write_u8(b'/');
+            parent = hasher.finish();
+        }
+        (folders, parent)
+    }
+
+    /// Which folder should have named a class: the one below the split, or above it, or else the
+    /// nearest.
+    fn blame(&self, facts: &Facts, folders: &[Folder], split_at: Option<usize>) -> Option<usize> {
+        match split_at {
+            Some(at) if at + 1 < folders.len() => Some(at + 1),
+            Some(at) => (self.wrapper.depth()..at)
+                .rev()
+                .find(|&above| facts.split(&folders[above]).is_none()),
+            // Where other folders name classes, one over all of them is not meant to.
+            None if facts.class_folders && folders.len() <= self.wrapper.depth() => None,
+            None => folders.len().checked_sub(1),
+        }
+    }
+
+    fn unlabelled(&self, facts: &Facts) -> Rejection {
+        let example = self.labels.classes().name(0).map(ToString::to_string).unwrap_or_default();
+        if facts.class_folders {
+            Rejection::InNoClassFolder { example }
+        } else {
+            Rejection::Unlabelled { example }
+        }
+    }
+}
+
+impl Facts {
+    fn is_split(&self, key: u64) -> bool {
+        self.partial.get(&key).is_some_and(|splits| splits.len() > 1)
+    }
+
+    fn split(&self, folder: &Folder) -> Option<Split> {
+        match folder.split? {
+            FolderSplit::Sure(split) => Some(split),
+            FolderSplit::Partial(split, key) => self.is_split(key).then_some(split),
+        }
+    }
+
+    /// Which of `folders` lies beside splits and is none; `None` where the file itself does, or
+    /// there are no splits near. `own` stands for all the folders.
+    fn stray(&self, folders: &[Folder], own: u64) -> Option<usize> {
+        let beside = folders.iter().position(|folder| self.parents.contains(&folder.parent));
+        beside.or_else(|| {
+            let is_file = self.parents.contains(&own);
+            folders.len().checked_sub(1).filter(|_| !is_file).map(|_| 0)
+        })
+    }
+
+    fn unknown_split(&self, folder: Option<&str>) -> Rejection {
+        let splits: Vec<String> = self.splits.iter().map(|name| format!("`{name}`")).collect();
+        Rejection::UnknownSplit {
+            folder: folder.map(|name| name.chars().take(100).collect()),
+            splits: splits.join(", "),
+        }
+    }
+}
+
+/// The word in front of a number, as in `bird.7.jpg`: meant as a class, it seems.
+fn class_like_prefix(file: &str) -> Option<&str> {
+    let mut parts = file.split('.');
+    let word = parts.next().filter(|word| word.chars().all(char::is_alphabetic))?;
+    let number = parts.next()?;
+    parts.next()?;
+    (!word.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some(word)
+}
+
+#[cfg(test)]
+mod tests;

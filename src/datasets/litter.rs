@@ -1,0 +1,176 @@
+//! What operating systems, file managers and network drives leave in folders of photos, and
+//! nobody means to send: left out of an upload, and counted.
+
+use super::naming::components;
+
+/// Names of files and folders, without regard to case. Everything in such a folder is litter.
+const NAMES: [&str; 42] = [
+    // macOS
+    "__MACOSX",
+    ".AppleDB",
+    ".AppleDesktop",
+    ".AppleDouble",
+    ".DocumentRevisions-V100",
+    ".DS_Store",
+    ".fseventsd",
+    ".LSOverride",
+    ".Spotlight-V100",
+    ".TemporaryItems",
+    ".Trash",
+    ".Trashes",
+    ".VolumeIcon.icns",
+    "Icon\r",
+    "Network Trash Folder",
+    "Temporary Items",
+    // Windows
+    "$RECYCLE.BIN",
+    "desktop.ini",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "System Volume Information",
+    "Thumbs.db",
+    // Linux desktops and Android
+    ".cache",
+    ".directory",
+    ".nomedia",
+    ".thumbnails",
+    "lost+found",
+    // Synology, QNAP
+    "#recycle",
+    "#snapshot",
+    ".@__thumb",
+    "@eaDir",
+    "@Recently-Snapshot",
+    "@Recycle",
+    "@tmp",
+    // Programs
+    ".git",
+    ".hg",
+    ".ipynb_checkpoints",
+    ".picasa.ini",
+    ".picasaoriginals",
+    ".svn",
+    "__pycache__",
+    "Picasa.ini",
+];
+
+/// Names that begin so: halves of AppleDouble files, trash cans of removable disks, the stubs of
+/// files that were removed while they were open.
+const BEGINNINGS: [&str; 5] = ["._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
+
+/// Names that end so: Windows' marks of downloads as WSL shows them, Synology's attributes.
+const ENDINGS: [&str; 3] = [":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
+
+/// Whether `path` is litter, or lies in a folder that is.
+#[must_use]
+pub fn is_litter(path: &str) -> bool {
+    components(path).any(|name| {
+        NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || BEGINNINGS.iter().any(|beginning| begins(name, beginning))
+            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+    })
+}
+
+fn begins(name: &str, beginning: &str) -> bool {
+    name.get(..beginning.len()).is_some_and(|head| head.eq_ignore_ascii_case(beginning))
+}
+
+/// Whether a file or folder of that name is hidden: its name begins with a dot.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') && name != ".."
+}
+
+/// The folders that stand over every file of an upload. Hidden files are left out of an upload
+/// as litter is, but a hidden folder over everything, `.pets/train/cat/1.jpg`, only wraps it.
+#[derive(Debug, Default)]
+pub struct Wrapper {
+    /// What all files so far have in common.
+    folders: Option<Vec<String>>,
+}
+
+impl Wrapper {
+    /// Notes a file of the upload. Litter and hidden files say nothing about the others.
+    pub fn observe(&mut self, path: &str) {
+        let mut folders: Vec<&str> = components(path).collect();
+        let file = folders.pop().unwrap_or_default();
+        if is_hidden(file) || is_litter(path) {
+            return;
+        }
+        match &mut self.folders {
+            None => self.folders = Some(folders.into_iter().map(str::to_owned).collect()),
+            Some(common) => {
+                let same = common.iter().zip(folders).take_while(|(a, b)| a == b).count();
+                common.truncate(same);
+            }
+        }
+    }
+
+    /// How many folders stand over everything.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.folders.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Whether `path` is left out: litter, or hidden below the wrapper.
+    #[must_use]
+    pub fn ignores(&self, path: &str) -> bool {
+        is_litter(path) || components(path).skip(self.depth()).any(is_hidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systems_leave_is_litter_wherever_it_lies() {
+        for path in [
+            "__MACOSX/cat/._1.jpg",
+            "cat/.DS_Store",
+            "Thumbs.db",
+            "cat/THUMBS.DB",
+            "cat/._1.jpg",
+            ".git/x",
+            "cat/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg",
+            "$RECYCLE.BIN/S-1-5-21/$R1.jpg",
+            "$Recycle.Bin\\x.jpg",
+            "System Volume Information/IndexerVolumeGuid",
+            "pets/.thumbnails/1.jpg",
+            "cat/.@__thumb/default1.jpg",
+            ".Trash-1000/files/1.jpg",
+            "cat/Icon\r",
+            "cat/1.jpg:Zone.Identifier",
+            "lost+found/#123",
+            "train/.ipynb_checkpoints/1-checkpoint.jpg",
+        ] {
+            assert!(is_litter(path), "{path}");
+        }
+        for path in ["cat/1.jpg", "./cat/1.jpg", ".pets/cat/1.jpg", "eaDir/1.jpg", "Icon", ""] {
+            assert!(!is_litter(path), "{path}");
+        }
+    }
+
+    fn wrapper(paths: &[&str]) -> Wrapper {
+        let mut wrapper = Wrapper::default();
+        paths.iter().for_each(|path| wrapper.observe(path));
+        wrapper
+    }
+
+    #[test]
+    fn a_hidden_folder_over_everything_is_read_through() {
+        let all = [".pets/train/cat/1.jpg", ".pets/test/dog/2.jpg", "__MACOSX/._.pets"];
+        let wrapper = wrapper(&all);
+        assert_eq!(wrapper.depth(), 1);
+        assert!(!wrapper.ignores(all[0]) && !wrapper.ignores(all[1]) && wrapper.ignores(all[2]));
+        assert!(wrapper.ignores(".pets/train/cat/.hidden.jpg"));
+        assert!(wrapper.ignores(".pets/train/.old/1.jpg"));
+    }
+
+    #[test]
+    fn a_hidden_folder_beside_others_is_left_out() {
+        let wrapper = wrapper(&["pets/cat/1.jpg", "pets/.old/cat/2.jpg", "pets/.hidden.jpg"]);
+        assert_eq!(wrapper.depth(), 1);
+        assert!(wrapper.ignores("pets/.old/cat/2.jpg") && wrapper.ignores("pets/.hidden.jpg"));
+        assert!(!wrapper.ignores("pets/cat/1.jpg"));
+    }
+}
