@@ -17,6 +17,7 @@ use crate::{
     housekeeping,
     http::{
         router::router,
+        serve,
         state::{App, AppState},
     },
     listener::Listeners,
@@ -106,13 +107,12 @@ pub async fn run(
     tokio::spawn(housekeeping::run(Arc::clone(&app)));
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
-    let server =
-        axum::serve(listeners, router(Arc::clone(&app))).with_graceful_shutdown(async move {
-            stop.await;
-            tracing::info!("shutting down: requests and trainers end");
-            shutdown.cancel();
-        });
-    let mut server = tokio::spawn(server.into_future());
+    let stopping = async move {
+        stop.await;
+        tracing::info!("shutting down: requests and trainers end");
+        shutdown.cancel();
+    };
+    let mut server = tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), stopping));
     tokio::select! {
         // Without connections the server ends as soon as it is asked to; trainers come first.
         biased;
@@ -121,14 +121,14 @@ pub async fn run(
             let all = async { tokio::join!(&mut server, jobs) };
             match timeout(Duration::from_secs(seconds), all).await {
                 Ok((server, jobs)) => {
-                    server??;
+                    server?;
                     jobs?;
                 }
                 // Trainers are killed as their handles drop; the next server takes their jobs up.
                 Err(_) => tracing::warn!(seconds, "not everything ended in time"),
             }
         }
-        ended = &mut server => ended??,
+        ended = &mut server => ended?,
     }
     app.storage.close().await;
     tracing::info!("stopped");

@@ -127,8 +127,9 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_MAX_PREDICT_IMAGES", default_value = "64", value_name = "N")]
     pub max_predict_images: NonZeroUsize,
 
-    /// Seconds that requests and trainers get to end when the server is asked to stop
-    #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
+    /// Seconds that requests and trainers get to end when the server is asked to stop; Docker kills
+    /// a container after ten
+    #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
     /// Where VGG16 weights are downloaded from (tests name a server of their own)

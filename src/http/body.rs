@@ -10,7 +10,7 @@ use axum::{
 use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
-use super::{content_encoding::Undecodable, problem::Problem};
+use super::{content_encoding::Undecodable, pace::Late, problem::Problem};
 use crate::domain::excerpt::shorten_quote;
 
 /// Characters of the place of an error in a body; that of a known member has fewer.
@@ -31,9 +31,19 @@ pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
     )
 }
 
-/// 400: the body ended before its end, or is not in the coding that its header names.
+/// 400: the body ended before its end, or is not in the coding that its header names; 408: it comes
+/// too slowly; 503: the server shuts down meanwhile.
 #[must_use]
 pub fn broke_off(error: &(dyn Error + 'static)) -> Problem {
+    match Late::among(error) {
+        Some(late @ Late::Slow) => {
+            return Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", late.to_string());
+        }
+        Some(late @ Late::Stopping) => {
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", late.to_string());
+        }
+        None => {}
+    }
     let detail = Undecodable::among(error)
         .map_or_else(|| format!("the body broke off: {error}"), ToString::to_string);
     Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)

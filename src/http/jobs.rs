@@ -284,7 +284,10 @@ impl Watcher {
                 }
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() { return },
-                    () = state.shutdown.cancelled() => return,
+                    () = state.shutdown.cancelled() => {
+                        yield Ok(Event::default().event("end").data("the server is shutting down"));
+                        return;
+                    }
                 }
             }
         }

@@ -26,7 +26,9 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 
-use super::{body, content_encoding::Undecodable, disposition::Names, problem::Problem};
+use super::{
+    body, content_encoding::Undecodable, disposition::Names, pace::Late, problem::Problem,
+};
 
 /// Bytes that may come in before the parser makes something of them.
 const MAX_UNREAD: usize = 1 << 20;
@@ -185,7 +187,7 @@ impl Flow {
                 format!("the body is larger than {max_bytes} bytes, the limit of one request"),
             );
         }
-        if Undecodable::among(error).is_some() {
+        if Undecodable::among(error).is_some() || Late::among(error).is_some() {
             return body::broke_off(error);
         }
         Problem::new(StatusCode::BAD_REQUEST, "malformed", error.body_text())

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{
     auth, content_encoding, dashboard, datasets, docs,
     document::{self, Table as _},
-    drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, predict,
+    drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     problem::Problem,
     state::AppState,
     system, uploads, weights,
@@ -127,6 +127,7 @@ pub fn router(state: AppState) -> Router {
     let whole = Router::from(open())
         .merge(guarded)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), pace::keep))
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(inference_protocol::name_the_error))

@@ -7,16 +7,16 @@ pub mod embedded;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use utoipa::ToSchema;
 
 use crate::{
-    config::ServeConfig,
+    config::{ServeConfig, processors},
     data_dir::DataDir,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
     inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
@@ -94,8 +94,11 @@ struct Inner {
     storage: Storage,
     settings: Settings,
     current: RwLock<Option<Serving>>,
-    /// Newest last. Its lock also makes loads take turns.
-    others: Mutex<VecDeque<Arc<Engine>>>,
+    /// Models that requests named, newest last; each is loaded by the first of its requests, while the
+    /// others of that model wait.
+    others: std::sync::Mutex<VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>>,
+    /// A place for each model that may be loaded at a time.
+    loading: Semaphore,
     /// Held while the model in service is chosen.
     choosing: Mutex<()>,
 }
@@ -113,7 +116,8 @@ impl Registry {
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },
             current: RwLock::default(),
-            others: Mutex::default(),
+            others: std::sync::Mutex::default(),
+            loading: Semaphore::new(processors().get().max(2)),
             choosing: Mutex::default(),
         }))
     }
@@ -229,7 +233,7 @@ impl Registry {
         let mut transaction = self.0.storage.write().await?;
         models::delete(&mut transaction, model.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.0.others.lock().await.retain(|engine| engine.card().id != model.id);
+        self.others().retain(|(id, _)| *id != model.id);
         if let Err(error) = tokio::fs::remove_file(self.0.data_dir.model(model.id)).await {
             tracing::warn!(model.id = %model.id, %error, "a model's file can't be removed");
         }
@@ -250,16 +254,30 @@ impl Registry {
         {
             return Ok(engine);
         }
-        let mut others = self.0.others.lock().await;
-        if let Some(engine) = others.iter().find(|engine| engine.card().id == model.id) {
-            return Ok(Arc::clone(engine));
+        let other = self.other(model.id);
+        let load = async {
+            let _place = self.0.loading.acquire().await;
+            self.load(model.id).await
+        };
+        other.get_or_try_init(|| load).await.cloned()
+    }
+
+    /// The place of a model among those that requests named.
+    fn other(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
+        let mut others = self.others();
+        if let Some((_, other)) = others.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(other);
         }
-        let engine = self.load(model.id).await?;
-        others.push_back(Arc::clone(&engine));
+        let other = Arc::new(OnceCell::new());
+        others.push_back((id, Arc::clone(&other)));
         if others.len() > KEPT {
             others.pop_front();
         }
-        Ok(engine)
+        other
+    }
+
+    fn others(&self) -> MutexGuard<'_, VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>> {
+        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {

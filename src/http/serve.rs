@@ -1,0 +1,130 @@
+//! Connections: accepted as far as there is room for them, each given a bounded time for its head,
+//! and ended in an orderly way when the server shuts down.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{Router, serve::Listener as _};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use rustix::process::{Resource, getrlimit};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use crate::listener::Listeners;
+
+/// A client has so long to send the head of a request; after an answer, to begin the next one.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// An HTTP/2 client is asked so often whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// What an HTTP/2 connection begins with.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Files that are kept for others than connections.
+const OTHER_FILES: u64 = 256;
+const MAX_CONNECTIONS: u64 = 8192;
+
+/// Serves `router` on `listeners` until `stop` is done and the requests under way have ended.
+pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(max_connections()));
+    let open = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(HEAD_WITHIN);
+    loop {
+        // Whom there is no room for waits in the system's queue.
+        let accept = async {
+            let place = Arc::clone(&room).acquire_owned().await.ok();
+            (place, listeners.accept().await.0)
+        };
+        let (place, stream) = tokio::select! {
+            accepted = accept => accepted,
+            () = &mut stop => break,
+        };
+        let (builder, router, watcher) = (builder.clone(), router.clone(), open.watcher());
+        tokio::spawn(async move {
+            let _place = place;
+            // Until the first bytes tell which protocol it is, no timer of a protocol runs.
+            if timeout(HEAD_WITHIN, begins(&stream)).await != Ok(true) {
+                return;
+            }
+            let _ = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(router);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            // What goes wrong with a connection is between it and its client.
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    }
+    drop(listeners);
+    open.shutdown().await;
+}
+
+/// Waits until a client has sent enough to tell the protocol; `false` where it has left.
+async fn begins(stream: &TcpStream) -> bool {
+    let mut head = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut head).await {
+            Ok(0) | Err(_) => return false,
+            Ok(read) if read < PREFACE.len() && PREFACE.starts_with(&head[..read]) => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            Ok(_) => return true,
+        }
+    }
+}
+
+/// Connections that may be open at a time: what the system lets this process have, without the
+/// files it needs for itself.
+fn max_connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(MAX_CONNECTIONS);
+    let room = files.saturating_sub(OTHER_FILES).clamp(files / 2, MAX_CONNECTIONS.max(files / 2));
+    usize::try_from(room.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_protocol_is_told_by_the_first_bytes_that_are_not_the_others() {
+        for first in [&b"G"[..], b"POST", &PREFACE[..]] {
+            let (mut client, server) = connected().await;
+            client.write_all(first).await.unwrap();
+            assert!(begins(&server).await);
+        }
+        let (client, server) = connected().await;
+        drop(client);
+        assert!(!begins(&server).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_only_begins_is_not_waited_for() {
+        let (mut client, server) = connected().await;
+        client.write_all(&PREFACE[..5]).await.unwrap();
+        assert!(timeout(HEAD_WITHIN, begins(&server)).await.is_err());
+        drop(server);
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    }
+}
