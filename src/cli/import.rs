@@ -16,9 +16,8 @@ use tokio_util::io::ReaderStream;
 use super::{
     Ending, Session,
     answers::{Dataset, Ignored, Rejected, Report},
-    client,
     args::{ClientArgs, reference},
-    pack,
+    client, pack,
     progress::Transfer,
     source::{Archive, Contents, Folder, Source},
 };
@@ -136,7 +135,8 @@ impl Import {
     ) -> anyhow::Result<Report> {
         let transfer = Arc::new(Transfer::new(session.out, folder.contents.bytes));
         let names = dataset.classes.iter().map(|name| name.parse());
-        let classes = names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
+        let classes =
+            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
         let classes = classes.unwrap_or_default();
         let top = pack::top(&folder.path, |name| layout::is_telling(name, &classes));
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));

@@ -111,14 +111,14 @@ fn plain(name: &str) -> String {
 
 /// What English makes of a word for more than one of it; some of these nobody writes (`boxs`).
 fn plurals(word: &str) -> impl Iterator<Item = String> {
-    let hisses = word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh");
+    let hisses =
+        word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh");
     let es = hisses.then(|| format!("{word}es"));
     let ies = word
         .strip_suffix('y')
         .filter(|stem| !stem.is_empty() && !stem.ends_with(['a', 'e', 'i', 'o', 'u']))
         .map(|stem| format!("{stem}ies"));
-    let ves =
-        word.strip_suffix("fe").or(word.strip_suffix('f')).map(|stem| format!("{stem}ves"));
+    let ves = word.strip_suffix("fe").or(word.strip_suffix('f')).map(|stem| format!("{stem}ves"));
     let irregular = IRREGULAR.iter().find_map(|(one, many)| {
         let stem = word.strip_suffix(one)?;
         (stem.is_empty() || stem.ends_with(' ') || *one == "man").then(|| format!("{stem}{many}"))
@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(dogs.of_file("great.dane.0.jpg"), Some(1));
         assert_eq!(dogs.of_file("great.0.jpg"), Some(0));
         let pets = Labels::new(&Classes::default());
-        for (file, index) in [("cat.jpg", 0), ("dog.7.jpg", 1), ("cat_0012.jpg", 0), ("DOG-3.png", 1)]
+        for (file, index) in
+            [("cat.jpg", 0), ("dog.7.jpg", 1), ("cat_0012.jpg", 0), ("DOG-3.png", 1)]
         {
             assert_eq!(pets.of_file(file), Some(index), "{file}");
         }

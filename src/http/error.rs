@@ -168,9 +168,8 @@ fn unread_archive(error: &ArchiveError, report: &Report) -> Problem {
         .with("added", report.added)
         .with("duplicates", report.duplicates)
         .with("rejected_total", report.rejected_total);
-    let lists = serde_json::to_value(&report.rejected).and_then(|rejected| {
-        Ok((rejected, serde_json::to_value(&report.ignored)?))
-    });
+    let lists = serde_json::to_value(&report.rejected)
+        .and_then(|rejected| Ok((rejected, serde_json::to_value(&report.ignored)?)));
     match lists {
         Ok((rejected, ignored)) => problem.with("rejected", rejected).with("ignored", ignored),
         Err(_) => problem,

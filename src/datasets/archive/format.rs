@@ -23,7 +23,8 @@ pub const HEAD: usize = 1 << 16;
 /// # Errors
 /// It is no archive, or a damaged one.
 pub fn recognise(head: &[u8]) -> Result<Format, ArchiveError> {
-    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") || head.starts_with(b"MZ") {
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") || head.starts_with(b"MZ")
+    {
         return Ok(Format::Zip);
     }
     if tar::is_header(head) {

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn members_and_padding_are_read_to_the_end() {
-        let stream = [gzip(b"one "), gzip(b""), vec![0; 20], gzip(b"two"), vec![0; 10_000]].concat();
+        let stream =
+            [gzip(b"one "), gzip(b""), vec![0; 20], gzip(b"two"), vec![0; 10_000]].concat();
         let (text, result) = gunzip(&stream);
         assert_eq!((text.as_slice(), result.unwrap()), (&b"one two"[..], 7));
     }

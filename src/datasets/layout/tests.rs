@@ -80,7 +80,8 @@ fn a_path_that_names_no_class_says_so() {
     for path in ["x.jpg", "IMG_1234.jpg", "train/x.jpg", "pets.jpg/", "a.0", ""] {
         assert_eq!(assigned(&[path]), [Err("unlabelled")], "{path}");
     }
-    for path in ["bird/x.jpg", "train/bird/x.jpg", "bird.0.jpg", "train/bird.0.jpg", "test1/1.jpg"] {
+    for path in ["bird/x.jpg", "train/bird/x.jpg", "bird.0.jpg", "train/bird.0.jpg", "test1/1.jpg"]
+    {
         assert_eq!(assigned(&[path]), [Err("unknown_label")], "{path}");
     }
 }
@@ -136,7 +137,8 @@ fn what_is_in_no_split_beside_splits_is_rejected() {
 #[test]
 fn the_folder_that_is_no_split_is_named() {
     let mut layout = Layout::new(&Classes::default());
-    let all = ["a/train/cat/1.jpg", "a/val/cat/1.jpg", "a/extra/cat/1.jpg", "a/cat.jpg", "b/cat/1.jpg"];
+    let all =
+        ["a/train/cat/1.jpg", "a/val/cat/1.jpg", "a/extra/cat/1.jpg", "a/cat.jpg", "b/cat/1.jpg"];
     all.iter().for_each(|path| layout.observe(path));
     let said = |path| match layout.assign(path, Placing::default()) {
         Assignment::Reject(rejection) => rejection.to_string(),
@@ -157,7 +159,10 @@ fn folders_that_are_alike_but_for_the_split_are_splits() {
         ("pets_test/cat/2.jpg", Ok((CAT, TEST))),
         ("birds_test/dog/3.jpg", Err("unknown_split")),
     ]);
-    check(&[("train2017/cat/1.jpg", Ok((CAT, TRAIN))), ("val2017/cat/2.jpg", Ok((CAT, VALIDATION)))]);
+    check(&[
+        ("train2017/cat/1.jpg", Ok((CAT, TRAIN))),
+        ("val2017/cat/2.jpg", Ok((CAT, VALIDATION))),
+    ]);
     check(&[("a/my_train/cat/1.jpg", Ok((CAT, None))), ("b/my_test/cat/2.jpg", Ok((CAT, None)))]);
     let found = assigned_to(&["A", "B"], Placing::default(), &["trainA/1.jpg", "testB/2.jpg"]);
     assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TEST))]);
@@ -177,12 +182,8 @@ fn a_class_may_be_named_like_a_split() {
 fn a_label_of_all_needs_no_folder() {
     let placing = Placing { split: None, label: Some(DOG) };
     let all = ["x.jpg", "val/y.jpg", "cat/z.jpg", "Thumbs.db"];
-    let expected = [
-        Err("unknown_split"),
-        Ok((DOG, VALIDATION)),
-        Err("unknown_split"),
-        Err("ignored"),
-    ];
+    let expected =
+        [Err("unknown_split"), Ok((DOG, VALIDATION)), Err("unknown_split"), Err("ignored")];
     assert_eq!(assigned_to(&["cat", "dog"], placing, &all), expected);
     assert_eq!(assigned_to(&["cat", "dog"], placing, &all[..1]), [Ok((DOG, None))]);
 }

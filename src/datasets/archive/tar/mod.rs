@@ -23,7 +23,6 @@ use super::{
 };
 use crate::datasets::{layout::Layout, report::Rejection};
 
-
 const BUFFER: usize = 1 << 16;
 
 /// Whether `head` is the first block of a tar, or its end already.
@@ -56,10 +55,8 @@ impl Read for Plain {
 
 impl Source for Plain {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        self.left = self
-            .left
-            .checked_sub(bytes)
-            .ok_or_else(|| reader::damaged("it ends within a file"))?;
+        self.left =
+            self.left.checked_sub(bytes).ok_or_else(|| reader::damaged("it ends within a file"))?;
         self.file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 }

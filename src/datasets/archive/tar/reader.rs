@@ -99,8 +99,8 @@ impl<S: Source> Reader<S> {
             match header.as_bytes()[156] {
                 b'x' | b'X' => {
                     let records = self.extension(size?)?;
-                    extensions.pax = Pax::parse(&records)
-                        .ok_or_else(|| damaged("a pax header is damaged"))?;
+                    extensions.pax =
+                        Pax::parse(&records).ok_or_else(|| damaged("a pax header is damaged"))?;
                 }
                 b'L' => extensions.path = Some(text(self.extension(size?)?)),
                 b'K' => extensions.link = Some(text(self.extension(size?)?)),
@@ -154,8 +154,7 @@ impl<S: Source> Reader<S> {
 
     fn entry(&mut self, header: &Header, kind: u8, extensions: Extensions) -> io::Result<Entry> {
         let Extensions { path, link, pax } = extensions;
-        let path =
-            pax.path.or(path).unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = pax.path.or(path).unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match kind {
             b'1' => {
                 let link = pax.link.or(link);
@@ -277,7 +276,8 @@ impl<S: Source> Read for Body<'_, S> {
             self.map = rest;
         }
         let next = self.map.first().copied();
-        let hole = next.map_or(self.size, |chunk| chunk.offset) - self.position;
+        // None within a piece.
+        let hole = next.map_or(self.size, |chunk| chunk.offset).saturating_sub(self.position);
         let room = |bytes: u64| bytes.min(buffer.len() as u64);
         if hole > 0 {
             let zeros = room(hole);
