@@ -31,7 +31,7 @@ async fn every_kind_of_archive_and_every_layout_is_read() {
         ("train/dog/1.jpg", photo(1)),
         ("val/cat/2.jpg", photo(2)),
         ("pets/test/dog/3.jpg", photo(3)),
-        ("train/cat.4.jpg", photo(4)),
+        ("train/cats/4.jpg", photo(4)),
         ("__MACOSX/train/cat/._0.jpg", vec![1, 2, 3]),
         ("train/.DS_Store", vec![1, 2, 3]),
     ];
@@ -41,7 +41,10 @@ async fn every_kind_of_archive_and_every_layout_is_read() {
         let report = server.post(ARCHIVE, archive).await.ok();
         assert_eq!(
             report,
-            json!({ "added": 5, "duplicates": 0, "rejected": [], "rejected_total": 0 })
+            json!({
+                "added": 5, "duplicates": 0, "rejected": [], "rejected_total": 0,
+                "ignored": { "count": 2, "examples": ["__MACOSX/train/cat/._0.jpg", "train/.DS_Store"] },
+            })
         );
         let expected = json!({
             "train": { "cat": 2, "dog": 1 },
@@ -57,10 +60,12 @@ async fn every_kind_of_archive_and_every_layout_is_read() {
 async fn folders_of_classes_and_flat_names_are_split_by_content_or_as_asked() {
     let server = Server::start().await;
     server.pets().await;
-    let files: Vec<_> =
-        (0..30).map(|n| (["cat/x.jpg", "dog.1.jpg"][n as usize % 2], photo(n))).collect();
-    let report = server.post(ARCHIVE, tar(&files)).await.ok();
-    assert_eq!(report["added"], 30);
+    for (names, first) in [(["cat/x.jpg", "dog/x.jpg"], 0), (["cat.0.jpg", "dog.1.jpg"], 15)] {
+        let files: Vec<_> =
+            (first..first + 15).map(|n| (names[n as usize % 2], photo(n))).collect();
+        let report = server.post(ARCHIVE, tar(&files)).await.ok();
+        assert_eq!(report["added"], 15);
+    }
     let counts_by_content = counts(&server).await;
     assert!(
         ["train", "validation", "test"]
@@ -321,7 +326,7 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
 }
 
 #[tokio::test]
-async fn encrypted_entries_are_turned_away() {
+async fn encrypted_entries_are_rejected() {
     let server = Server::start().await;
     server.pets().await;
     let mut archive = zip(&[("cat/0.jpg", photo(0))]);

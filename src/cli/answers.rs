@@ -82,6 +82,15 @@ pub(super) struct Report {
     /// At least as many as `rejected` names.
     #[serde(default)]
     pub(super) rejected_total: u64,
+    #[serde(default)]
+    pub(super) ignored: Ignored,
+}
+
+/// Files that were left out of an upload.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Ignored {
+    pub(super) count: u64,
+    pub(super) examples: Vec<String>,
 }
 
 /// A file that did not enter the dataset.

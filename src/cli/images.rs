@@ -1,9 +1,8 @@
-//! The images of a folder, in a stable order.
+//! The files of a folder, in a stable order.
 //!
 //! What looks like an image is told by the name; whether it is one, the server says. Links are
 //! followed only on demand: one in a folder from elsewhere could lead to photos that nobody meant
-//! to send. One that leads back to a folder above itself is an error of that link alone. Hidden
-//! files and folders, whose names begin with a dot, are passed over.
+//! to send. One that leads back to a folder above itself is an error of that link alone.
 
 use std::path::{Path, PathBuf};
 
@@ -24,19 +23,35 @@ pub(super) enum Found {
     Other(PathBuf),
     /// A link that is not followed.
     Link(PathBuf),
+    /// A device, a pipe, a socket.
+    Special(PathBuf),
     /// Something that can't be looked at, and why.
     Unreadable(PathBuf, String),
 }
 
+/// What is below `folder` and not hidden, as [`walk_all`] finds it: the names of hidden files and
+/// folders begin with a dot.
+pub(super) fn walk(folder: &Path) -> impl Iterator<Item = Found> + use<> {
+    found(folder, false, |entry| entry.depth() == 0 || !is_hidden(entry))
+}
+
 /// Everything below `folder`, sorted by name within each folder; memory is that of the largest
 /// folder's list of names.
-pub(super) fn walk(folder: &Path, follow_links: bool) -> impl Iterator<Item = Found> + use<> {
+pub(super) fn walk_all(folder: &Path, follow_links: bool) -> impl Iterator<Item = Found> + use<> {
+    found(folder, follow_links, |_| true)
+}
+
+fn found(
+    folder: &Path,
+    follow_links: bool,
+    is_wanted: fn(&DirEntry) -> bool,
+) -> impl Iterator<Item = Found> + use<> {
     let root = folder.to_owned();
     WalkDir::new(folder)
         .follow_links(follow_links)
         .sort_by_file_name()
         .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry))
+        .filter_entry(is_wanted)
         .filter_map(move |entry| match entry {
             Ok(entry) if entry.file_type().is_dir() => None,
             Ok(entry) if entry.file_type().is_file() && is_image_name(entry.path()) => {
@@ -44,7 +59,8 @@ pub(super) fn walk(folder: &Path, follow_links: bool) -> impl Iterator<Item = Fo
                 Some(Found::Image { path: entry.into_path(), bytes })
             }
             Ok(entry) if entry.file_type().is_symlink() => Some(Found::Link(entry.into_path())),
-            Ok(entry) => Some(Found::Other(entry.into_path())),
+            Ok(entry) if entry.file_type().is_file() => Some(Found::Other(entry.into_path())),
+            Ok(entry) => Some(Found::Special(entry.into_path())),
             Err(error) => {
                 let path = error.path().unwrap_or(&root).to_owned();
                 Some(Found::Unreadable(path, reason(&error)))
@@ -88,7 +104,7 @@ mod tests {
     }
 
     fn images(folder: &Path, follow_links: bool) -> Vec<String> {
-        walk(folder, follow_links)
+        walk_all(folder, follow_links)
             .filter_map(|found| match found {
                 Found::Image { path, .. } => Some(path),
                 _ => None,
@@ -102,9 +118,18 @@ mod tests {
         let files =
             ["dog/2.JPG", "dog/10.jpeg", "cat/1.png", "notes.txt", ".git/x.jpg", "cat/._1.png"];
         let folder = folder(&files);
-        assert_eq!(images(folder.path(), false), ["cat/1.png", "dog/10.jpeg", "dog/2.JPG"]);
+        let names: Vec<_> = walk(folder.path())
+            .filter_map(|found| match found {
+                Found::Image { path, .. } => Some(path),
+                _ => None,
+            })
+            .map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string())
+            .collect();
+        assert_eq!(names, ["cat/1.png", "dog/10.jpeg", "dog/2.JPG"]);
         let is_other = |found: &Found| matches!(found, Found::Other(_));
-        assert_eq!(walk(folder.path(), false).filter(is_other).count(), 1);
+        assert_eq!(walk(folder.path()).filter(is_other).count(), 1);
+        let all = [".git/x.jpg", "cat/._1.png", "cat/1.png", "dog/10.jpeg", "dog/2.JPG"];
+        assert_eq!(images(folder.path(), false), all);
     }
 
     #[test]
@@ -115,10 +140,10 @@ mod tests {
         symlink("nowhere.jpg", folder.path().join("broken.jpg")).unwrap();
         assert_eq!(images(folder.path(), false), ["train/cat/1.jpg"]);
         let is_link = |found: &Found| matches!(found, Found::Link(_));
-        assert_eq!(walk(folder.path(), false).filter(is_link).count(), 3);
+        assert_eq!(walk(folder.path()).filter(is_link).count(), 3);
 
         assert_eq!(images(folder.path(), true), ["train/cat/1.jpg", "validation/cat/1.jpg"]);
-        let unreadable: Vec<_> = walk(folder.path(), true)
+        let unreadable: Vec<_> = walk_all(folder.path(), true)
             .filter_map(|found| match found {
                 Found::Unreadable(path, reason) => Some((path, reason)),
                 _ => None,

@@ -15,21 +15,24 @@ use tokio_util::io::ReaderStream;
 
 use super::{
     Ending, Session,
-    answers::{Dataset, Rejected, Report},
+    answers::{Dataset, Ignored, Rejected, Report},
     args::{ClientArgs, reference},
-    pack,
+    client, pack,
     progress::Transfer,
-    source::{Archive, Contents, Source},
+    source::{Archive, Contents, Folder, Source},
 };
+use crate::{datasets::layout, domain::dataset::Classes};
 
 const CHUNK: usize = 128 * 1024;
 
 /// Options of `pawprint import`.
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// Folder of photos, or a zip, tar or tar.gz of one: SPLIT/CLASS/*, CLASS/* or CLASS.*.jpg
+    /// Folder of images, or a zip, tar or tar.gz of one: SPLIT/CLASS/*, CLASS/* or CLASS.*.jpg
     ///
-    /// In a folder, hidden files are passed over.
+    /// A folder gives the same result as an archive of its contents. Its own name counts too where
+    /// it is a split or a class: `pawprint import photos/train` adds to the train split. Hidden
+    /// files and what systems leave in folders are ignored and counted.
     #[arg(value_name = "DIR|ARCHIVE")]
     source: PathBuf,
 
@@ -67,18 +70,31 @@ impl Import {
         let source = Source::open(&self.source, self.follow_links)?;
         let dataset = self.dataset(session).await?;
         let (report, contents) = match source {
-            Source::Folder(contents) => {
+            Source::Folder(folder) => {
+                let contents = folder.contents;
                 let images = contents.images;
                 session.out.note(format_args!("sending {images} images to {}", dataset.name));
-                (self.send_folder(session, contents.bytes).await?, contents)
+                (self.send_folder(session, &dataset, folder).await, contents)
             }
             Source::Archive(archive) => {
-                (self.send_archive(session, archive).await?, Contents::default())
+                (self.send_archive(session, archive).await, Contents::default())
+            }
+        };
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                // What was added before an archive broke stays.
+                if let Some(report) = before(&error) {
+                    show(session, &dataset, &report, &contents)?;
+                }
+                return Err(error);
             }
         };
         show(session, &dataset, &report, &contents)?;
         lacking(session, &dataset.name).await;
-        let nothing_wrong = report.rejected_total == 0 && report.duplicates > 0;
+        // A folder that was sent before may well hold a text beside its images.
+        let no_images = contents.others + contents.links;
+        let nothing_wrong = report.duplicates > 0 && report.rejected_total <= no_images;
         if report.added > 0 || nothing_wrong {
             return Ok(Ending::Success);
         }
@@ -111,10 +127,19 @@ impl Import {
         }
     }
 
-    async fn send_folder(&self, session: &Session, bytes: u64) -> anyhow::Result<Report> {
-        let transfer = Arc::new(Transfer::new(session.out, bytes));
-        let (chunks, packing) =
-            pack::pack(self.source.clone(), self.follow_links, Arc::clone(&transfer));
+    async fn send_folder(
+        &self,
+        session: &Session,
+        dataset: &Dataset,
+        folder: Folder,
+    ) -> anyhow::Result<Report> {
+        let transfer = Arc::new(Transfer::new(session.out, folder.contents.bytes));
+        let names = dataset.classes.iter().map(|name| name.parse());
+        let classes =
+            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
+        let classes = classes.unwrap_or_default();
+        let top = pack::top(&folder.path, |name| layout::is_telling(name, &classes));
+        let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));
         let answer = self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
         transfer.clear();
         let unreadable = match packing.await.context("packing the folder broke off")? {
@@ -161,6 +186,12 @@ impl Import {
     }
 }
 
+/// What a refusal says of the files before it, if it does.
+fn before(error: &anyhow::Error) -> Option<Report> {
+    let Some(client::Error::Problem(problem)) = error.downcast_ref() else { return None };
+    serde_json::from_value(problem.body.clone()).ok()
+}
+
 /// Notes what a dataset still lacks to be trained on. It is only advice: where the server can't
 /// be asked any more, there is none.
 async fn lacking(session: &Session, name: &str) {
@@ -193,7 +224,7 @@ fn show(
 ) -> anyhow::Result<()> {
     let out = session.out;
     let Contents { others, links, .. } = contents;
-    let Report { added, duplicates, rejected, rejected_total } = report;
+    let Report { added, duplicates, rejected, rejected_total, ignored } = report;
     if out.is_json() {
         return out.document(&json!({
             "dataset": dataset.name,
@@ -201,6 +232,7 @@ fn show(
             "duplicates": duplicates,
             "rejected": rejected,
             "rejected_total": rejected_total,
+            "ignored": ignored,
             "not_images": others,
             "links_not_followed": links,
         }));
@@ -216,11 +248,43 @@ fn show(
     if unnamed > 0 {
         out.line(format_args!("  and {unnamed} more"))?;
     }
-    if *others > 0 {
-        out.note(format_args!("files not sent because they are not named like images: {others}"));
+    if let Some(ignored) = ignored.sentence() {
+        out.line(format_args!("  {ignored}"))?;
     }
     if *links > 0 {
         out.note(format_args!("links not followed: {links} (--follow-links follows them)"));
     }
     Ok(())
+}
+
+impl Ignored {
+    /// How many files were ignored, and some of them; `None` where there were none.
+    fn sentence(&self) -> Option<String> {
+        let Self { count, examples } = self;
+        let files = if *count == 1 { "file" } else { "files" };
+        let some = examples[..examples.len().min(3)].join(", ");
+        match count {
+            0 => None,
+            _ if some.is_empty() => Some(format!("{count} {files} ignored")),
+            1..=3 => Some(format!("{count} {files} ignored: {some}")),
+            _ => Some(format!("{count} {files} ignored, such as {some}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_files_are_counted_and_some_named() {
+        let sentence = |count, examples: &[&str]| {
+            let examples = examples.iter().map(ToString::to_string).collect();
+            Ignored { count, examples }.sentence()
+        };
+        assert_eq!(sentence(0, &[]), None);
+        assert_eq!(sentence(1, &[".DS_Store"]).unwrap(), "1 file ignored: .DS_Store");
+        let many = sentence(12, &["a", "b", "c", "d"]).unwrap();
+        assert_eq!(many, "12 files ignored, such as a, b, c");
+    }
 }

@@ -4,8 +4,13 @@
 //! A blocking thread reads and packs; a short bounded channel carries the chunks to the request,
 //! so the disk is read only as fast as the server takes them. Names are relative to the folder,
 //! and owners and times are left out: the same folder gives the same bytes.
+//!
+//! Everything in the folder is named, so that the server's answer is the one that it gives to an
+//! archive of the same files. But of a file that is no image, only the beginning is sent, as a
+//! sparse file of the same size: it says what the file is, and a video stays where it is.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, BufWriter, Read, Take, Write},
     path::{Path, PathBuf},
@@ -21,8 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     answers::Rejected,
-    images::{Found, walk},
     progress::Transfer,
+    source::{Folder, HEAD, Item},
 };
 
 const CHUNK: usize = 128 * 1024;
@@ -31,15 +36,16 @@ const CHUNKS_WAITING: usize = 2;
 /// The chunks of a tar; an error where packing could not go on.
 pub(super) type Chunks = ReceiverStream<io::Result<Bytes>>;
 
-/// Starts to pack the images of `folder`; the task ends with the files that could not be read.
+/// Starts to pack `folder`; the task ends with the files that could not be read. With `top`,
+/// everything lies in a folder of that name.
 pub(super) fn pack(
-    folder: PathBuf,
-    follow_links: bool,
+    folder: Folder,
+    top: Option<PathBuf>,
     transfer: Arc<Transfer>,
 ) -> (Chunks, JoinHandle<io::Result<Vec<Rejected>>>) {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let packing = spawn_blocking(move || {
-        let packed = pack_into(&folder, follow_links, Sender(sender.clone()), &transfer);
+        let packed = pack_into(&folder, top.as_deref(), Sender(sender.clone()), &transfer);
         if let Err(error) = &packed {
             // The request must break off: half a tar must not look like a whole one.
             let _ = sender.blocking_send(Err(io::Error::other(error.to_string())));
@@ -56,27 +62,39 @@ pub(super) fn is_abandoned(error: &io::Error) -> bool {
 }
 
 fn pack_into(
-    folder: &Path,
-    follow_links: bool,
+    folder: &Folder,
+    top: Option<&Path>,
     writer: impl Write,
     transfer: &Transfer,
 ) -> io::Result<Vec<Rejected>> {
     let mut tar = tar::Builder::new(BufWriter::with_capacity(CHUNK, writer));
     let mut unreadable = Vec::new();
-    for found in walk(folder, follow_links) {
-        let (path, reason) = match found {
-            Found::Other(_) | Found::Link(_) => continue,
-            Found::Unreadable(path, reason) => (path, reason),
-            Found::Image { path, .. } => match open(&path) {
+    let name_of = |path: &Path| {
+        let relative = folder.relative(path);
+        top.map_or_else(|| relative.to_owned(), |top| top.join(relative))
+    };
+    for item in folder.items() {
+        let (path, reason) = match item {
+            Item::Unreadable(path, reason) => (path, reason),
+            Item::Name(path) => {
+                append_name(&mut tar, &name_of(&path), tar::EntryType::Regular)?;
+                continue;
+            }
+            Item::Link(path) => {
+                append_name(&mut tar, &name_of(&path), tar::EntryType::Symlink)?;
+                continue;
+            }
+            Item::Whole(ref path, _) | Item::Head(ref path) => match open(path) {
                 Ok((file, size)) => {
-                    append(&mut tar, relative(&path, folder), file, size, transfer)?;
+                    let sent = if matches!(item, Item::Head(_)) { size.min(HEAD) } else { size };
+                    append(&mut tar, &name_of(path), file, Sizes { size, sent }, transfer)?;
                     continue;
                 }
-                Err(error) => (path, error.to_string()),
+                Err(error) => (path.clone(), error.to_string()),
             },
         };
         unreadable.push(Rejected {
-            file: relative(&path, folder).display().to_string(),
+            file: name_of(&path).display().to_string(),
             code: "unreadable".to_owned(),
             detail: reason,
         });
@@ -85,29 +103,63 @@ fn pack_into(
     Ok(unreadable)
 }
 
+/// The name of the folder, where it is part of what is meant: `train` of `photos/train`, or `cat`.
+pub(super) fn top(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
+    let own = folder.file_name().map(OsStr::to_owned);
+    // `.` and `..` have names too.
+    let own = own.or_else(|| folder.canonicalize().ok()?.file_name().map(OsStr::to_owned))?;
+    is_telling(&own.to_string_lossy()).then(|| own.into())
+}
+
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }
 
-fn relative<'a>(path: &'a Path, folder: &Path) -> &'a Path {
-    path.strip_prefix(folder).unwrap_or(path)
+/// An entry without data.
+fn append_name(
+    tar: &mut tar::Builder<impl Write>,
+    name: &Path,
+    kind: tar::EntryType,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, io::empty())
+}
+
+/// Bytes of a file, and how many of them are sent.
+#[derive(Clone, Copy)]
+struct Sizes {
+    size: u64,
+    sent: u64,
 }
 
 fn append(
     tar: &mut tar::Builder<impl Write>,
     name: &Path,
     file: File,
-    size: u64,
+    Sizes { size, sent }: Sizes,
     transfer: &Transfer,
 ) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
-    header.set_size(size);
+    header.set_size(sent);
     header.set_mode(0o644);
-    let mut content = Counted { file: file.take(size), transfer };
+    if sent < size
+        && let Some(gnu) = header.as_gnu_mut()
+    {
+        gnu.set_real_size(size);
+        gnu.sparse[0].set_offset(0);
+        gnu.sparse[0].set_length(sent);
+        gnu.sparse[1].set_offset(size);
+        gnu.sparse[1].set_length(0);
+        header.set_entry_type(tar::EntryType::GNUSparse);
+    }
+    let mut content = Counted { file: file.take(sent), transfer };
     tar.append_data(&mut header, name, &mut content)?;
-    // The header has promised `size` bytes; what follows would be read as a part of this file.
+    // The header has promised so many bytes; what follows would be read as a part of this file.
     if content.file.limit() > 0 {
         let message = format!("{} became shorter while it was read", name.display());
         return Err(io::Error::other(message));
@@ -150,13 +202,20 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::cli::output::Output;
+    use crate::cli::{output::Output, source::Source};
 
-    fn packed(folder: &Path) -> (Vec<u8>, Vec<Rejected>) {
+    fn packed(folder: &Path, top: Option<&Path>) -> (Vec<u8>, Vec<Rejected>) {
+        let Ok(Source::Folder(folder)) = Source::open(folder, true) else { unreachable!() };
         let mut bytes = Vec::new();
         let transfer = Transfer::new(Output::new(true), 0);
-        let unreadable = pack_into(folder, true, &mut bytes, &transfer).unwrap();
+        let unreadable = pack_into(&folder, top, &mut bytes, &transfer).unwrap();
         (bytes, unreadable)
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut tar = tar::Archive::new(bytes);
+        let entries = tar.entries().unwrap();
+        entries.map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
     }
 
     #[test]
@@ -165,16 +224,24 @@ mod tests {
         let long = format!("{}.jpg", "x".repeat(150));
         fs::write(folder.path().join(&long), vec![7; 1_000]).unwrap();
         fs::write(folder.path().join("a.png"), "a").unwrap();
-        let (bytes, unreadable) = packed(folder.path());
+        let (bytes, unreadable) = packed(folder.path(), None);
         assert!(unreadable.is_empty());
-        assert_eq!(bytes, packed(folder.path()).0);
+        assert_eq!(bytes, packed(folder.path(), None).0);
+        assert_eq!(names(&bytes), ["a.png".to_owned(), long.clone()]);
+        let (bytes, _) = packed(folder.path(), Some(Path::new("train")));
+        assert_eq!(names(&bytes), ["train/a.png".to_owned(), format!("train/{long}")]);
+    }
+
+    #[test]
+    fn a_large_file_that_is_no_image_keeps_its_size_and_not_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.jpg"), "a").unwrap();
+        fs::write(folder.path().join("b.mp4"), vec![b'x'; 1_000_000]).unwrap();
+        let (bytes, _) = packed(folder.path(), None);
+        assert!(bytes.len() < 20_000, "{}", bytes.len());
         let mut tar = tar::Archive::new(&*bytes);
-        let names: Vec<_> = tar
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect();
-        assert_eq!(names, ["a.png".to_owned(), long]);
+        let entry = tar.entries().unwrap().nth(1).unwrap().unwrap();
+        assert_eq!((entry.path().unwrap(), entry.size()), (Path::new("b.mp4").into(), 1_000_000));
     }
 
     #[test]
@@ -182,9 +249,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.jpg"), "a").unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("b.jpg")).unwrap();
-        let (bytes, unreadable) = packed(folder.path());
-        assert_eq!(tar::Archive::new(&*bytes).entries().unwrap().count(), 1);
+        let (bytes, unreadable) = packed(folder.path(), None);
+        assert_eq!(names(&bytes), ["a.jpg"]);
         assert_eq!(unreadable.len(), 1);
         assert_eq!((&*unreadable[0].file, &*unreadable[0].code), ("b.jpg", "unreadable"));
+    }
+
+    #[test]
+    fn the_folders_own_name_counts_where_it_says_something() {
+        let is_telling = |name: &str| name == "train";
+        assert_eq!(top(Path::new("photos/train/"), is_telling), Some("train".into()));
+        assert_eq!(top(Path::new("train/photos"), is_telling), None);
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("train/cat")).unwrap();
+        assert_eq!(top(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
     }
 }

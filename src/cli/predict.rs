@@ -119,10 +119,10 @@ impl Predict {
                 continue;
             }
             let before = inputs.paths.len();
-            for found in walk(path, false) {
+            for found in walk(path) {
                 match found {
                     Found::Image { path, .. } => inputs.paths.push(path),
-                    Found::Other(_) => {}
+                    Found::Other(_) | Found::Special(_) => {}
                     Found::Link(path) => {
                         inputs.fail(
                             out,

@@ -178,7 +178,7 @@ impl Layout {
             None => {
                 let of_folder = folders.iter().rev().find_map(|folder| folder.label);
                 let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
-                of_folder.or_else(of_file).ok_or_else(|| self.blame(facts, &folders, split_at))
+                of_folder.or_else(of_file).ok_or_else(|| self.blame(facts, &folders, own, split_at))
             }
         };
         let rejection = match (label, split) {
@@ -228,13 +228,20 @@ impl Layout {
 
     /// Which folder should have named a class: the one below the split, or above it, or else the
     /// nearest.
-    fn blame(&self, facts: &Facts, folders: &[Folder], split_at: Option<usize>) -> Option<usize> {
+    fn blame(
+        &self,
+        facts: &Facts,
+        folders: &[Folder],
+        own: u64,
+        split_at: Option<usize>,
+    ) -> Option<usize> {
         match split_at {
             Some(at) if at + 1 < folders.len() => Some(at + 1),
             Some(at) => (self.wrapper.depth()..at)
                 .rev()
                 .find(|&above| facts.split(&folders[above]).is_none()),
-            // Where other folders name classes, one over all of them is not meant to.
+            // A folder of splits is not meant to name a class, nor is one over all that do.
+            None if facts.parents.contains(&own) => None,
             None if facts.class_folders && folders.len() <= self.wrapper.depth() => None,
             None => folders.len().checked_sub(1),
         }
@@ -248,6 +255,14 @@ impl Layout {
             Rejection::Unlabelled { example }
         }
     }
+}
+
+/// Whether a folder of that name is a split by itself, or names one of the classes: whoever sends
+/// what is in it means that too.
+#[must_use]
+pub fn is_telling(folder: &str, classes: &Classes) -> bool {
+    Labels::new(classes).of_folder(folder).is_some()
+        || splits::read(folder).is_some_and(|named| named.rest.is_empty())
 }
 
 impl Facts {

@@ -276,7 +276,8 @@ impl<S: Source> Read for Body<'_, S> {
             self.map = rest;
         }
         let next = self.map.first().copied();
-        let hole = next.map_or(self.size, |chunk| chunk.offset) - self.position;
+        // None within a piece.
+        let hole = next.map_or(self.size, |chunk| chunk.offset).saturating_sub(self.position);
         let room = |bytes: u64| bytes.min(buffer.len() as u64);
         if hole > 0 {
             let zeros = room(hole);
