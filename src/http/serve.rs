@@ -15,6 +15,7 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::listener::Listeners;
 
@@ -32,6 +33,7 @@ const MAX_CONNECTIONS: u64 = 8192;
 pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(max_connections()));
     let open = GracefulShutdown::new();
+    let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
@@ -51,10 +53,12 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
             () = &mut stop => break,
         };
         let (builder, router, watcher) = (builder.clone(), router.clone(), open.watcher());
+        let stopping = stopping.clone();
         tokio::spawn(async move {
             let _place = place;
             // Until the first bytes tell which protocol it is, no timer of a protocol runs.
-            if timeout(HEAD_WITHIN, begins(&stream)).await != Ok(true) {
+            let begins = stopping.run_until_cancelled(timeout(HEAD_WITHIN, begins(&stream)));
+            if begins.await != Some(Ok(true)) {
                 return;
             }
             let _ = stream.set_nodelay(true);
@@ -67,6 +71,7 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
         });
     }
     drop(listeners);
+    stopping.cancel();
     open.shutdown().await;
 }
 
