@@ -14,10 +14,10 @@ DATA ?= $(PAWPRINT_REAL_DATA)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce load clean distclean
+.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo '  CUDA=1 fetches the CUDA libraries as well, CUDA=0 drops them; the binary is the same.'
 
 tools: # each is asked to run: macOS has stand-ins that only offer to install the real one
@@ -75,6 +75,9 @@ reproduce: build ## train the four recipes on DATA and print the table of README
 
 load: build ## measure predictions of DATA's photos by the models in ./data (ARGS="--data-dir DIR")
 	scripts/load $(RELEASE)/pawprint $(DATA) $(ARGS)
+
+bench-decode: libtorch ## time how DATA's photos are decoded and prepared for a network
+	$(CARGO) bench --locked --bench decode -- $(DATA)
 
 clean: ## remove what was built
 	$(CARGO) clean

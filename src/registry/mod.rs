@@ -63,6 +63,9 @@ pub enum Mode {
     Pinned,
 }
 
+/// Models by id, each in its place from when it begins to be loaded.
+type Named = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
+
 /// The engine that answers.
 #[derive(Debug)]
 struct Serving {
@@ -96,7 +99,7 @@ struct Inner {
     current: RwLock<Option<Serving>>,
     /// Models that requests named, newest last; each is loaded by the first of its requests, while the
     /// others of that model wait.
-    others: std::sync::Mutex<VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>>,
+    others: std::sync::Mutex<Named>,
     /// A place for each model that may be loaded at a time.
     loading: Semaphore,
     /// Held while the model in service is chosen.
@@ -276,7 +279,7 @@ impl Registry {
         other
     }
 
-    fn others(&self) -> MutexGuard<'_, VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>> {
+    fn others(&self) -> MutexGuard<'_, Named> {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
