@@ -7,24 +7,22 @@ import { path, upload } from "./api.js";
 /** Of one request: the server reads files one after the other, and a person sees progress. */
 const FILES = 64;
 const BYTES = 32e6;
+/** Of a tar. */
+const BLOCK = 512;
 
 /** @param {string} name */
 export const isArchive = (name) => /\.(zip|tar|tar\.gz|tgz)$/i.test(name);
 
-/** What operating systems leave in folders. @param {string} name */
-const isNoise = (name) => name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX" || /^(thumbs\.db|desktop\.ini)$/i.test(part));
-
 /** @param {FileList | null} list @returns {Found[]} */
 export function picked(list) {
-  return Array.from(list ?? [], (file) => ({ file, path: file.webkitRelativePath || file.name })).filter((found) => !isNoise(found.path));
+  return Array.from(list ?? [], (file) => ({ file, path: file.webkitRelativePath || file.name }));
 }
 
 /** All files of a drop, folders walked. @param {DataTransfer} data @returns {Promise<Found[]>} */
 export async function dropped(data) {
   // The entries are gone once this turn of the event loop is over.
   const entries = Array.from(data.items, (item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  const found = (await Promise.all(entries.map(walk))).flat();
-  return found.filter((one) => !isNoise(one.path));
+  return (await Promise.all(entries.map(walk))).flat();
 }
 
 /** @param {FileSystemEntry} entry @returns {Promise<Found[]>} */
@@ -44,7 +42,9 @@ async function walk(entry) {
 }
 
 /**
- * Sends files into a dataset: each archive in a request, the others in batches.
+ * Sends files into a dataset: each archive in a request, and the others in one, as a tar, since what
+ * the folder of one file means depends on those of all the others. Where the sender names the class
+ * of all of them, they go in batches.
  *
  * @param {string} dataset
  * @param {Found[]} files
@@ -53,17 +53,16 @@ async function walk(entry) {
  * @param {AbortSignal} signal
  */
 export async function sendAll(dataset, files, { split, label }, progress, signal) {
-  /** @type {import("./types.js").UploadReport} */
-  const total = { added: 0, duplicates: 0, rejected: [], rejected_total: 0 };
+  const total = emptyReport();
   const all = files.reduce((sum, { file }) => sum + file.size, 0) || 1;
   let sent = 0;
-  for (const batch of batches(files)) {
+  for (const batch of label ? batches(files) : whole(files)) {
     const size = batch.reduce((sum, { file }) => sum + file.size, 0);
     const query = new URLSearchParams({ split });
-    if (label && !isArchive(batch[0].path)) query.set("label", label);
-    const [url, body] = isArchive(batch[0].path)
-      ? [`datasets/${path(dataset)}/archive?${query}`, batch[0].file]
-      : [`datasets/${path(dataset)}/images?${query}`, form(batch)];
+    const archive = isArchive(batch[0].path);
+    if (label && !archive) query.set("label", label);
+    const url = `datasets/${path(dataset)}/${archive || !label ? "archive" : "images"}?${query}`;
+    const body = archive ? batch[0].file : label ? form(batch) : tar(batch);
     const report = await upload(url, body, (share) => progress((sent + share * size) / all, total), signal);
     addTo(total, report);
     sent += size;
@@ -72,12 +71,26 @@ export async function sendAll(dataset, files, { split, label }, progress, signal
   return total;
 }
 
+/** @returns {import("./types.js").UploadReport} */
+export function emptyReport() {
+  return { added: 0, duplicates: 0, rejected: [], rejected_total: 0, ignored: { count: 0, examples: [] } };
+}
+
 /** @param {import("./types.js").UploadReport} total @param {import("./types.js").UploadReport} report */
 export function addTo(total, report) {
   total.added += report.added;
   total.duplicates += report.duplicates;
   total.rejected.push(...report.rejected);
   total.rejected_total += report.rejected_total;
+  total.ignored.count += report.ignored.count;
+  total.ignored.examples.push(...report.ignored.examples);
+}
+
+/** Each archive alone, all other files together. @param {Found[]} files */
+function* whole(files) {
+  const others = files.filter((found) => !isArchive(found.path));
+  if (others.length > 0) yield others;
+  for (const found of files) if (isArchive(found.path)) yield [found];
 }
 
 /** @param {Found[]} files */
@@ -106,4 +119,48 @@ function form(batch) {
   const data = new FormData();
   for (const { file, path } of batch) data.append("image", file, path);
   return data;
+}
+
+/** A tar of files, whose bytes are read only as they are sent. @param {Found[]} files */
+function tar(files) {
+  /** @type {BlobPart[]} */
+  const parts = [];
+  for (const { file, path } of files) {
+    const name = new TextEncoder().encode(path);
+    // A header holds 100 bytes of a name and 8 GiB; a pax record any of both.
+    if (name.length > 100 || file.size >= 8 ** 11) {
+      const records = new TextEncoder().encode(record("path", path) + record("size", String(file.size)));
+      parts.push(header("x", new TextEncoder().encode("pax"), records.length), records, padding(records.length));
+    }
+    parts.push(header("0", name, file.size), file, padding(file.size));
+  }
+  parts.push(new Uint8Array(2 * BLOCK));
+  return new Blob(parts);
+}
+
+/** @param {number} size */
+const padding = (size) => new Uint8Array((BLOCK - (size % BLOCK)) % BLOCK);
+
+/** A pax record, which begins with its own length in bytes. @param {string} key @param {string} value */
+function record(key, value) {
+  const rest = ` ${key}=${value}\n`;
+  const bytes = new TextEncoder().encode(rest).length;
+  let length = bytes + 1;
+  while (String(length).length + bytes !== length) length += 1;
+  return `${length}${rest}`;
+}
+
+/** @param {string} type @param {Uint8Array} name @param {number} size */
+function header(type, name, size) {
+  const block = new Uint8Array(BLOCK);
+  /** @param {number} at @param {string} text */
+  const put = (at, text) => block.set(new TextEncoder().encode(text), at);
+  block.set(name.subarray(0, 100));
+  put(100, "0000644\0");
+  put(124, `${(size % 8 ** 11).toString(8).padStart(11, "0")}\0`);
+  put(148, "        ");
+  put(156, type);
+  put(257, "ustar\u000000");
+  put(148, `${block.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0")}\0 `);
+  return block;
 }

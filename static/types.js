@@ -4,7 +4,8 @@
  * @typedef {Record<string, Record<string, number>>} Counts images by split and class
  * @typedef {{ id: string, name: string, classes: string[], version: string, counts: Counts, images: number, bytes: number, created_at: string }} Dataset
  * @typedef {{ id: string, file_name: string, label: string, split: string, width: number, height: number, bytes: number, sha256: string }} Image
- * @typedef {{ added: number, duplicates: number, rejected: { file: string, code: string, detail: string }[], rejected_total: number }} UploadReport
+ * @typedef {{ added: number, duplicates: number, rejected: { file: string, code: string, detail: string }[], rejected_total: number,
+ *   ignored: { count: number, examples: string[] } }} UploadReport
  * @typedef {{ min: number, max: number, mean: number, edges: number[], counts: number[] }} Histogram
  * @typedef {{ images: number, bytes: number, counts: Counts, width: Histogram | null, height: Histogram | null, formats: Record<string, number>,
  *   cross_split_duplicates: { count: number, groups: { fingerprint: string, images: Image[] }[] } }} Statistics

@@ -2,7 +2,7 @@
 
 import { Problem } from "./api.js";
 import { button, count, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
-import { addTo, dropped, picked, sendAll } from "./files.js";
+import { addTo, dropped, emptyReport, picked, sendAll } from "./files.js";
 
 /** @typedef {import("./types.js").UploadReport} Report */
 
@@ -80,7 +80,7 @@ class Upload {
     this.done = done;
     this.leave = new AbortController();
     /** Of the last try. @type {Report} */
-    this.report = { added: 0, duplicates: 0, rejected: [], rejected_total: 0 };
+    this.report = emptyReport();
     this.title = files.length === 1 ? files[0].path : `${count(files.length)} files`;
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${this.title}` });
     this.text = el("span", { class: "soft" }, "waiting");
@@ -93,7 +93,7 @@ class Upload {
   /** Runs when those before it have. */
   queue() {
     this.leave = new AbortController();
-    this.report = { added: 0, duplicates: 0, rejected: [], rejected_total: 0 };
+    this.report = emptyReport();
     this.cancel.hidden = false;
     this.bar.hidden = false;
     this.text.textContent = "waiting";
@@ -105,7 +105,7 @@ class Upload {
   async run() {
     try {
       this.report = await sendAll(this.dataset.id, this.files, this.options, (share, report) => {
-        this.report = { ...report, rejected: [...report.rejected] };
+        this.report = structuredClone(report);
         this.bar.value = share;
         this.text.textContent = share < 1 ? percent(share) : "the server checks them …";
       }, this.leave.signal);
@@ -124,12 +124,17 @@ class Upload {
 
   /** What became of the files. */
   tell() {
-    const { added, duplicates, rejected, rejected_total: turnedAway } = this.report;
-    this.text.textContent = `${count(added)} added, ${count(duplicates)} there already, ${count(turnedAway)} rejected`;
+    const { added, duplicates, rejected, rejected_total: rejections, ignored } = this.report;
+    this.text.textContent = `${count(added)} added, ${count(duplicates)} there already, ${count(rejections)} rejected`;
     say(`${this.title}: ${this.text.textContent}`);
-    if (turnedAway === 0) return;
+    if (ignored.count > 0) {
+      const files = ignored.count === 1 ? "file" : "files";
+      const more = ignored.count > 3 ? ", such as" : ":";
+      this.below.append(el("p", { class: "soft" }, `${count(ignored.count)} ${files} ignored${more} ${ignored.examples.slice(0, 3).join(", ")}`));
+    }
+    if (rejections === 0) return;
     const rows = rejected.map(({ file, detail }) => el("tr", null, el("th", { scope: "row" }, file), el("td", null, detail)));
-    const more = turnedAway > rejected.length ? el("p", { class: "soft" }, `… and ${count(turnedAway - rejected.length)} more`) : null;
+    const more = rejections > rejected.length ? el("p", { class: "soft" }, `… and ${count(rejections - rejected.length)} more`) : null;
     this.below.append(el("details", { open: rejected.length <= 10 }, el("summary", null, "What was rejected, and why"),
       el("div", { class: "scroll" }, el("table", null, el("tbody", null, rows))), more));
   }

@@ -189,7 +189,6 @@ async fn pax_records_say_names_and_sizes() {
     let global = with_pax(&[("comment", "x")], header(EntryType::Regular, 0), &[]);
     let mut global = global[..1024].to_vec();
     global[156] = b'g';
-    Header::from_byte_slice(&global[..512]).clone().set_cksum();
     let mut first = Header::from_byte_slice(&global[..512]).clone();
     first.set_cksum();
     global[..512].copy_from_slice(first.as_bytes());
@@ -245,9 +244,7 @@ async fn sparse_files_are_read_with_their_holes() {
 #[tokio::test]
 async fn a_zip_may_be_compressed_by_any_usual_method() {
     use CompressionMethod as Method;
-    for method in
-        [Method::Stored, Method::Deflated, Method::Bzip2, Method::Lzma, Method::Xz, Method::Zstd]
-    {
+    for method in [Method::Stored, Method::Deflated, Method::Bzip2, Method::Xz, Method::Zstd] {
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(method).large_file(true);
         for (name, number) in [("train/cat/0.jpg", 0), ("train/dog/1.jpg", 1)] {
@@ -263,6 +260,15 @@ async fn a_zip_may_be_compressed_by_any_usual_method() {
         let image = format!("/images/{}", server.listed("").await[0]["id"].as_str().unwrap());
         assert_eq!(server.get(&image).await.body, photo(0));
     }
+}
+
+#[tokio::test]
+async fn a_zip_may_be_compressed_by_lzma() {
+    let server = server().await;
+    let archive = include_bytes!("fixtures/archives/lzma.zip").to_vec();
+    assert_eq!(server.post(ARCHIVE, archive).await.ok()["added"], 1);
+    let image = format!("/images/{}", server.listed("").await[0]["id"].as_str().unwrap());
+    assert_eq!(server.get(&image).await.body, include_bytes!("fixtures/picture.png"));
 }
 
 /// The zip with another method written over that of its entries.

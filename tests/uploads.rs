@@ -32,7 +32,7 @@ async fn one_bad_file_never_fails_the_others() {
         ("../cat.8.jpg", photo(8)),
         ("/cat.9.jpg", photo(9)),
         (".DS_Store", photo(10)),
-        ("Dog/11.JPG", photo(11)),
+        ("Pets/dog.11.JPG", photo(11)),
     ];
     let report = server.upload(IMAGES, &files).await.ok();
     assert_eq!((&report["added"], &report["duplicates"]), (&json!(2), &json!(0)), "{report:#}");
@@ -54,9 +54,10 @@ async fn one_bad_file_never_fails_the_others() {
     ];
     assert_eq!(rejected, expected);
     assert_eq!(report["rejected_total"], 9);
+    assert_eq!(report["ignored"], json!({ "count": 1, "examples": [".DS_Store"] }));
     assert_eq!((server.leftovers(), server.blobs()), (0, 2));
     let images = server.listed("").await;
-    assert_eq!(images[1]["file_name"], "Dog/11.JPG");
+    assert_eq!(images[1]["file_name"], "Pets/dog.11.JPG");
     assert_eq!(images[1]["label"], "dog");
     assert_eq!(images[1]["media_type"], "image/jpeg");
     assert_eq!((&images[1]["width"], &images[1]["height"]), (&json!(42), &json!(33)));
@@ -78,7 +79,7 @@ async fn the_same_bytes_enter_a_dataset_once() {
     assert_eq!((&report["added"], &report["duplicates"]), (&json!(0), &json!(1)));
     assert_eq!(server.listed("&split=train").await.len(), 2);
 
-    // Under another label they are turned away, also within one upload.
+    // Under another label they are rejected, also within one upload.
     let report = server.upload(&format!("{IMAGES}?label=dog"), &[("e.jpg", photo(1))]).await.ok();
     assert_eq!(report["rejected"][0]["code"], "label_conflict");
     assert!(report["rejected"][0]["detail"].as_str().unwrap().contains("`cat`"));

@@ -65,9 +65,11 @@ async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::T
     let archive = file(files, "pets.tar", &tar(&photos(8)));
     let broken = file(files, "cat.999.jpg", b"no photo");
     let input = "input[accept*='.tar']";
-    browser.pick(input, &[&archive, &broken]).await;
+    let litter = file(files, "Thumbs.db", b"x");
+    browser.pick(input, &[&archive, &broken, &litter]).await;
     browser.read("32 added, 0 there already, 1 rejected").await;
     browser.read("cat.999.jpg").await;
+    browser.read("1 file ignored: Thumbs.db").await;
     browser.read("32 images: 16 train, 8 validation, 8 test").await;
     // The same again adds nothing.
     browser.pick(input, &[&archive]).await;
