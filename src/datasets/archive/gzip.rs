@@ -13,7 +13,7 @@ pub(super) struct Gunzip<R: BufRead> {
 
 #[derive(Debug)]
 enum State<R: BufRead> {
-    Within(GzDecoder<R>),
+    Within(Box<GzDecoder<R>>),
     Between(R),
     /// An error was told, or the end reached.
     Over,
@@ -21,7 +21,7 @@ enum State<R: BufRead> {
 
 impl<R: BufRead> Gunzip<R> {
     pub(super) fn new(stream: R) -> Self {
-        Self { state: State::Within(GzDecoder::new(stream)) }
+        Self { state: State::Within(Box::new(GzDecoder::new(stream))) }
     }
 }
 
@@ -48,7 +48,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                             "the gzip stream is followed by bytes that belong to no archive",
                         ));
                     }
-                    self.state = State::Within(GzDecoder::new(stream));
+                    self.state = State::Within(Box::new(GzDecoder::new(stream)));
                 }
             }
         }

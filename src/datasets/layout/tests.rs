@@ -15,11 +15,7 @@ fn assigned(paths: &[&str]) -> Vec<Result<(usize, Option<Split>), &'static str>>
     assigned_to(&["cat", "dog"], Placing::default(), paths)
 }
 
-fn assigned_to(
-    classes: &[&str],
-    placing: Placing,
-    paths: &[&str],
-) -> Vec<Result<(usize, Option<Split>), &'static str>> {
+fn assigned_to(classes: &[&str], placing: Placing, paths: &[&str]) -> Vec<Expected> {
     let names = classes.iter().map(|name| name.parse().unwrap()).collect();
     let mut layout = Layout::new(&Classes::new(names).unwrap());
     paths.iter().for_each(|path| layout.observe(path));
@@ -31,8 +27,11 @@ fn assigned_to(
     paths.iter().map(assign).collect()
 }
 
+/// Class and split of a file, or the code of why there are none.
+type Expected = Result<(usize, Option<Split>), &'static str>;
+
 #[track_caller]
-fn check(upload: &[(&str, Result<(usize, Option<Split>), &'static str>)]) {
+fn check(upload: &[(&str, Expected)]) {
     let paths: Vec<&str> = upload.iter().map(|(path, _)| *path).collect();
     for ((path, expected), found) in upload.iter().zip(assigned(&paths)) {
         assert_eq!(found, *expected, "{path}");
