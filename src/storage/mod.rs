@@ -138,7 +138,7 @@ impl Storage {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Whether the database takes writes, as of at most [`CHECK_EVERY`] ago: cheap, however often it
+    /// Whether the database takes writes, as of at most five seconds ago: cheap, however often it
     /// is asked.
     pub async fn is_writable(&self) -> bool {
         let mut checked = self.checked.lock().await;
