@@ -11,9 +11,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{ServeConfig, processors},
+    config::ServeConfig,
     data_dir::DataDir,
     datasets::{self, Datasets},
+    device::cuda_is_available,
+    device::processors,
+    error_chain::chain,
     housekeeping,
     http::{
         router::router,
@@ -27,7 +30,6 @@ use crate::{
     scheduler::Scheduler,
     storage::Storage,
     telemetry,
-    training::device::cuda_is_available,
 };
 
 /// `pawprint serve`: listens on `addresses`, those of the settings' host, until SIGTERM or Ctrl-C.
@@ -67,13 +69,10 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     // Before anything is computed: later, libtorch would not look for CUDA any more.
     tokio::task::spawn_blocking(cuda_is_available).await?;
     if let Err(error) = embedded::install(&storage, &data_dir).await {
-        tracing::error!(
-            error = telemetry::chain(&error),
-            "the model in the binary can't be laid down"
-        );
+        tracing::error!(error = chain(&error), "the model in the binary can't be laid down");
     }
     if let Err(error) = registry.refresh().await {
-        tracing::error!(error = telemetry::chain(&error), "the model that should serve can't");
+        tracing::error!(error = chain(&error), "the model that should serve can't");
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
     let admitted = Arc::new(Semaphore::new(config.queue_capacity.get()));

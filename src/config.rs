@@ -9,26 +9,19 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
-    thread,
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::listen::Listen;
-use crate::{inference::tuning::Wishes, pretrained::Sources, vision};
+use crate::{
+    device::processors, inference::overrides::TuningOverrides, pretrained::Sources,
+    telemetry::LogFormat, vision,
+};
 
 /// A trainer says that it is alive every ten seconds.
 const TRAINER_SILENCE: Duration = Duration::from_secs(60);
-
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object a line, for programs.
-    Json,
-}
 
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
@@ -185,15 +178,9 @@ impl ServeConfig {
 
     /// What is set of how models run; the rest is measured.
     #[must_use]
-    pub const fn inference(&self) -> Wishes {
-        Wishes { threads: self.inference_threads, batch: self.inference_batch }
+    pub const fn tuning_overrides(&self) -> TuningOverrides {
+        TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
     }
-}
-
-/// The processors this process may use, within its cgroup's quota.
-#[must_use]
-pub fn processors() -> NonZeroUsize {
-    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

@@ -17,11 +17,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     data_dir::DataDir,
     domain::{JobId, ModelId},
+    error_chain::chain,
     http::state::{App, AppState},
     registry::embedded,
     scheduler, storage,
     storage::{jobs, models},
-    telemetry::chain,
     training::cache,
 };
 

@@ -20,6 +20,7 @@
 //! | [`weights`] | model files, checkpoints, readers of others' weights | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
+//! | [`device`] | processors, GPUs, precision: what tensors are computed on | server and trainer |
 //! | [`storage`] | the only SQL | server |
 //! | [`domain`] | types and rules without I/O | everywhere |
 //!
@@ -34,7 +35,9 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod datasets;
+pub mod device;
 pub mod domain;
+pub mod error_chain;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;

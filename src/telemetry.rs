@@ -1,14 +1,18 @@
 //! The log: lines for people or JSON for programs, on standard error. `RUST_LOG` filters it.
 
-use std::{
-    error::Error,
-    fmt::Write as _,
-    io::{self, IsTerminal as _},
-};
+use std::io::{self, IsTerminal as _};
 
+use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::LogFormat;
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
 
 /// Starts the log of this process. A second call does nothing.
 pub fn init(format: LogFormat) {
@@ -22,16 +26,4 @@ pub fn init(format: LogFormat) {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).try_init(),
     };
     drop(started);
-}
-
-/// An error and all its causes, in one line.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 use common::encode;
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use pawprint::{
+    device::Compute,
     domain::{
         model::{Normalise, Preprocessing, Resize},
         prediction::Prediction,
         recipe::Precision,
     },
     inference::Loaded,
-    training::device::Compute,
     vision::{self, Limits},
 };
 

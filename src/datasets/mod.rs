@@ -41,8 +41,9 @@ use tokio::sync::{RwLock, Semaphore};
 use self::{blobs::Blobs, ingest::Throttle};
 pub use self::{error::Error, layout::Placing, manifest::Manifest};
 use crate::{
-    config::{ServeConfig, processors},
+    config::ServeConfig,
     data_dir::DataDir,
+    device::processors,
     domain::{
         DatasetId, Name,
         dataset::{Classes, Dataset, Digest, version_of},

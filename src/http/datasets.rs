@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::Binary,
+    binary::Binary,
     evaluations::{no_such_chart, svg},
     extract::{Json, Paging, Path, Query},
     problem::Problem,

@@ -1,39 +1,23 @@
 //! The OpenAPI document, made from the route table, and what its parts have in common.
 //!
 //! A handler's `#[utoipa::path]` says what is its own: what it does, what it takes and gives, and
-//! the problems that need a word. Its path stands in [`router`] alone. What follows
+//! the problems that need a word. Its path stands in [`super::router`] alone. What follows
 //! from the form of a request (no such id, no JSON, no token) is added here.
 
-use std::sync::LazyLock;
-
-use axum::{body::Bytes, http::header, response::IntoResponse};
 use utoipa::{
-    PartialSchema, ToSchema,
+    PartialSchema as _, ToSchema as _,
     openapi::{
         Components, Info, KnownFormat, License, ObjectBuilder, OpenApi, OpenApiBuilder, Paths, Ref,
-        RefOr, Required, Response, Schema, SchemaFormat, Type,
+        RefOr, Required, Response, SchemaFormat, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{problem::Problem, router, state::AppState};
+use super::{problem::Problem, state::AppState};
 
 const BEARER: &str = "token";
-
-/// Bytes of an image, an archive or a model: a body that is not text.
-#[derive(Debug)]
-pub struct Binary;
-
-impl PartialSchema for Binary {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
-    }
-}
-
-impl ToSchema for Binary {}
 
 /// A table of routes: each line gives a path to handlers and to what they say of themselves.
 pub trait Table {
@@ -184,9 +168,9 @@ fn name_parameters(path: &str, operation: &mut Operation) {
     });
 }
 
-/// The whole document.
+/// The whole document of a table.
 #[must_use]
-pub fn document() -> OpenApi {
+pub fn document(table: OpenApiRouter<AppState>) -> OpenApi {
     let mut info = Info::new("Pawprint", env!("CARGO_PKG_VERSION"));
     info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
@@ -198,14 +182,5 @@ pub fn document() -> OpenApi {
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
     components.add_security_scheme(BEARER, SecurityScheme::Http(token));
     let base = OpenApiBuilder::new().info(info).components(Some(components)).build();
-    OpenApiRouter::with_openapi(base).merge(router::open()).merge(router::guarded()).into_openapi()
-}
-
-static DOCUMENT: LazyLock<Bytes> =
-    LazyLock::new(|| document().to_json().unwrap_or_default().into());
-
-/// This document.
-#[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
-pub async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+    OpenApiRouter::with_openapi(base).merge(table).into_openapi()
 }

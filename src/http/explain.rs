@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::Binary,
+    binary::Binary,
     extract::{Json, Query},
     instances::Instances,
     photos::{Decoding, Photos},

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::Binary,
+    binary::Binary,
     extract::{Json, Paging, Path, Query, parse},
     problem::Problem,
     state::AppState,

@@ -267,7 +267,7 @@ impl Watcher {
                     Ok(seen) => seen,
                     Err(error) => {
                         // The client comes again with the last id it saw.
-                        tracing::warn!(error = crate::telemetry::chain(&error), "an event stream ends early");
+                        tracing::warn!(error = crate::error_chain::chain(&error), "an event stream ends early");
                         return;
                     }
                 };

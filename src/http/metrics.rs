@@ -14,7 +14,6 @@ use crate::{
     domain::prediction::{ModelRef, Timing},
     metrics::{Metrics, RequestLabels, Standing},
     storage::{self, jobs},
-    telemetry,
 };
 
 /// The status that requests are counted under whose client left before the answer: nginx's.
@@ -27,7 +26,7 @@ const LEFT: u16 = 499;
 pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     let jobs = async { jobs::counts(&mut *state.storage.read().await?).await };
     let jobs = jobs.await.inspect_err(|error: &storage::Error| {
-        tracing::warn!(error = telemetry::chain(error), "the jobs can't be counted");
+        tracing::warn!(error = crate::error_chain::chain(error), "the jobs can't be counted");
     });
     let engine = state.registry.engine(None).await.ok();
     let standing = Standing {

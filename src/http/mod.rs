@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod b64;
+pub mod binary;
 pub mod body;
 pub mod content_encoding;
 pub mod dashboard;

@@ -11,8 +11,8 @@ use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
 use super::{
+    binary::Binary,
     detached::to_its_end,
-    document::Binary,
     extract::{Json, Paging, Path, Query},
     problem::Problem,
     state::AppState,

@@ -8,7 +8,7 @@ use super::{
     error::unreadable,
     instances::Instances,
     problem::Problem,
-    sent::{Content, Encoded},
+    sent::{Content, Encoded, too_many},
     state::App,
 };
 use crate::{domain::model::Preprocessing, vision};
@@ -162,14 +162,4 @@ impl<'a> Decoding<'a> {
         let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
         Ok(Photos { names, pixels, pictures, decode_ms })
     }
-}
-
-/// 413: more photos than `most`.
-#[must_use]
-pub fn too_many(most: usize) -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_many_images",
-        format!("at most {most} images can be judged in one request"),
-    )
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    document::Binary,
+    binary::Binary,
     extract::{Json, Query},
     instances::Instances,
     metrics::server_timing,

@@ -45,7 +45,7 @@ impl Problem {
 
     /// A problem of our own making: `error` goes to the log, and nothing of it to the caller.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %crate::telemetry::chain(error), "a request failed");
+        tracing::error!(error = %crate::error_chain::chain(error), "a request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",

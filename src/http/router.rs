@@ -1,12 +1,13 @@
 //! Every route, top to bottom.
 
-use std::any::Any;
+use std::{any::Any, sync::LazyLock};
 
 use axum::{
     Router,
-    http::{HeaderName, Request, StatusCode},
+    body::Bytes,
+    http::{HeaderName, Request, StatusCode, header},
     middleware,
-    response::{IntoResponse as _, Redirect, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use tower_http::{
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     auth, content_encoding, dashboard, datasets, docs,
-    document::{self, Table as _},
+    document::{Table as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     problem::Problem,
     state::AppState,
@@ -39,7 +40,7 @@ pub(super) fn open() -> OpenApiRouter<AppState> {
         .at("/", routes!(dashboard::page))
         .route("/static/{file}", get(dashboard::file));
     let docs = OpenApiRouter::new()
-        .at("/openapi.json", routes!(document::openapi))
+        .at("/openapi.json", routes!(openapi))
         .at("/docs", routes!(docs::page))
         .route("/docs/{file}", get(docs::asset));
 
@@ -142,6 +143,15 @@ pub fn router(state: AppState) -> Router {
     // The links of this page are relative to `/docs`.
     let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
     Router::new().route("/docs/", docs).fallback_service(whole)
+}
+
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| document(open().merge(guarded())).to_json().unwrap_or_default().into());
+
+/// This document.
+#[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

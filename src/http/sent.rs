@@ -15,7 +15,6 @@ use super::{
     body,
     fields::Fields,
     parts::{Part, Parts},
-    photos::too_many,
     problem::Problem,
     state::App,
 };
@@ -161,4 +160,14 @@ async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<Encoded, P
         spool = spool.push(chunk).await?;
     }
     Ok(Encoded::File(spool.finish().await?.path))
+}
+
+/// 413: more photos than `most`.
+#[must_use]
+pub fn too_many(most: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_many_images",
+        format!("at most {most} images can be judged in one request"),
+    )
 }

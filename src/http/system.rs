@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
+    device::{Compute, cuda_is_available},
     domain::recipe::{Params, Precision, Recipe},
     storage::Page,
-    training::device::{Compute, cuda_is_available},
 };
 
 /// A server that answers.
@@ -119,7 +119,7 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
         precisions: vec![Precision::Fp32, Precision::Bf16],
         default_precision: Compute::cpu().precision,
         threads: Threads {
-            processors: crate::config::processors().get(),
+            processors: crate::device::processors().get(),
             trainer: state.config.trainer_threads(),
             inference: state.registry.engine_in_service().map(|engine| engine.tuning().threads),
         },

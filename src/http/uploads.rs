@@ -10,8 +10,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    binary::Binary,
     body::broke_off,
-    document::Binary,
     extract::{Json, Path, Query, parse},
     fields::Fields,
     parts::{Part, Parts},

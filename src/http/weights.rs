@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 use utoipa::ToSchema;
 
 use super::{
+    binary::Binary,
     body::{broke_off, too_large},
-    document::Binary,
     error::disk_full,
     extract::Json,
     problem::Problem,

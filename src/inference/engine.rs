@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     gradcam::Map,
     network::Unusable,
+    queue::{Answer, Command, Place, Request},
     tuning::{Tuning, Tunings},
     worker,
 };
-use crate::{domain::model::ModelCard, training::device::Compute};
+use crate::{device::Compute, domain::model::ModelCard};
 
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
@@ -40,46 +41,6 @@ pub struct Engine {
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Command>,
-}
-
-/// Something to ask of the model.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// The logits of images.
-    Judge(Request<Vec<Vec<u8>>, Vec<f64>>),
-    /// The logit of an image, and where the network looks.
-    Explain(Request<Vec<u8>, (f64, Map)>),
-}
-
-/// Pixels, and where the answer goes.
-#[derive(Debug)]
-pub(super) struct Request<I, O> {
-    pub(super) input: I,
-    pub(super) reply: oneshot::Sender<Result<Answer<O>, String>>,
-    pub(super) asked: Instant,
-    /// Counts the request among those that wait, until it is dropped.
-    pub(super) _place: Place,
-}
-
-/// A request's place in the count of those that wait.
-#[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What the model says, and how long it took.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer<O> {
-    /// What it says.
-    pub output: O,
-    /// Time in the queue.
-    pub queued: Duration,
-    /// Time in the network, with those that shared its passes.
-    pub inference: Duration,
 }
 
 /// Why there is no answer.
@@ -174,8 +135,7 @@ impl Engine {
         command: impl FnOnce(Request<I, O>) -> Command,
     ) -> Result<Answer<O>, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.waiting));
+        let place = Place::among(&self.waiting);
         let request = Request { input, reply, asked: Instant::now(), _place: place };
         self.queue.try_send(command(request)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
@@ -193,32 +153,4 @@ impl Engine {
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Unusable> {
     let thread = thread::Builder::new().name("model".to_owned()).spawn(work);
     thread.map(drop).map_err(|error| Unusable(format!("no thread could be started: {error}")))
-}
-
-/// The queue as several workers take from it: one waits on it, the others for their turn.
-pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
-
-/// What waits in the queue, up to `batch` images; it is waited for the first. Nothing where no
-/// more can come.
-pub(super) fn take(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
-    let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = commands.blocking_recv()?;
-    let mut images = first.images();
-    let mut taken = vec![first];
-    while images < batch
-        && let Ok(next) = commands.try_recv()
-    {
-        images += next.images();
-        taken.push(next);
-    }
-    Some(taken)
-}
-
-impl Command {
-    fn images(&self) -> usize {
-        match self {
-            Self::Judge(request) => request.input.len(),
-            Self::Explain(_) => 1,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::network::Loaded;
-use crate::{domain::prediction::Prediction, training::device::Compute, vision};
+use crate::{device::Compute, domain::prediction::Prediction, vision};
 
 /// An image's path and what the model says of it, or why it can't be read.
 pub type Judged = (PathBuf, Result<Prediction, String>);

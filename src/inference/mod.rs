@@ -9,6 +9,8 @@ pub mod engine;
 pub mod gradcam;
 pub mod local;
 pub mod network;
+pub mod overrides;
+mod queue;
 pub mod tuning;
 mod worker;
 

@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 use super::{canary, gradcam};
 use crate::{
     architectures::{Network, normalise},
+    device::Compute,
     domain::model::ModelCard,
-    telemetry::chain,
-    training::device::Compute,
+    error_chain::chain,
     weights::{
         model_file,
         tensors::{self, Tensors},

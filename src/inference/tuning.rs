@@ -11,8 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::network::{Loaded, Unusable};
-use crate::{config::processors, domain::model::Architecture};
+use super::{
+    network::{Loaded, Unusable},
+    overrides::TuningOverrides,
+};
+use crate::{device::processors, domain::model::Architecture};
 
 /// Passes of which the fastest counts: other work on the machine only ever adds time.
 const PASSES: u32 = 3;
@@ -23,15 +26,6 @@ const WORTHWHILE: f64 = 1.15;
 /// A larger batch is taken only where it makes an image at least so much cheaper: it makes those
 /// wait who are in it.
 const CHEAPER: f64 = 1.05;
-
-/// What a person has set; the rest is measured.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Wishes {
-    /// Threads of one forward pass.
-    pub threads: Option<NonZeroUsize>,
-    /// Images of one forward pass.
-    pub batch: Option<NonZeroUsize>,
-}
 
 /// How a model is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +44,15 @@ pub struct Tuning {
 /// takes no longer than it must, and measures nothing while predictions compete with it.
 #[derive(Debug, Clone, Default)]
 pub struct Tunings {
-    wishes: Wishes,
+    overrides: TuningOverrides,
     known: Arc<Mutex<HashMap<Architecture, Tuning>>>,
 }
 
 impl Tunings {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(wishes: Wishes) -> Self {
-        Self { wishes, known: Arc::default() }
+    pub fn new(overrides: TuningOverrides) -> Self {
+        Self { overrides, known: Arc::default() }
     }
 
     /// Runs `model` on this thread until it is warm; gives how it runs best.
@@ -72,7 +66,7 @@ impl Tunings {
             time(model, tuning.threads, tuning.batch)?;
             return Ok(tuning);
         }
-        let tuning = measure(model, self.wishes)?;
+        let tuning = measure(model, self.overrides)?;
         let Tuning { threads, batch, workers, single } = tuning;
         tracing::info!(
             ?architecture,
@@ -91,11 +85,11 @@ impl Tunings {
     }
 }
 
-fn measure(model: &Loaded, wishes: Wishes) -> Result<Tuning, Unusable> {
+fn measure(model: &Loaded, overrides: TuningOverrides) -> Result<Tuning, Unusable> {
     let processors = processors().get();
-    let mut threads = wishes.threads.map_or(1, NonZeroUsize::get);
+    let mut threads = overrides.threads.map_or(1, NonZeroUsize::get);
     let mut single = time(model, threads, 1)?;
-    if wishes.threads.is_none() {
+    if overrides.threads.is_none() {
         for more in candidates(processors) {
             let faster = time(model, more, 1)?;
             if faster.mul_f64(WORTHWHILE) <= single {
@@ -103,8 +97,8 @@ fn measure(model: &Loaded, wishes: Wishes) -> Result<Tuning, Unusable> {
             }
         }
     }
-    let mut batch = wishes.batch.map_or(1, NonZeroUsize::get);
-    if wishes.batch.is_none() {
+    let mut batch = overrides.batch.map_or(1, NonZeroUsize::get);
+    if overrides.batch.is_none() {
         let mut cheapest = single;
         for images in [2, 4, 8, 16] {
             let each = time(model, threads, images)? / images as u32;

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    engine::{Answer, Command, Commands, Request, take},
     network::{Loaded, Unusable},
+    queue::{Answer, Command, Commands, Request, take},
     tuning::{Tuning, Tunings, set_threads},
 };
-use crate::training::device::Compute;
+use crate::device::Compute;
 
 /// Loads the model at `path` and makes it warm.
 pub(super) fn open(

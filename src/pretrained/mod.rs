@@ -113,7 +113,7 @@ impl Pretrained {
             Err(error) => {
                 if file(&folder).exists() {
                     tracing::error!(
-                        error = crate::telemetry::chain(&error),
+                        error = crate::error_chain::chain(&error),
                         "the VGG16 weights can't be read; supply them again"
                     );
                 }
@@ -183,7 +183,7 @@ impl Pretrained {
         let since = self.0.supplied.load(Ordering::Relaxed);
         let task = tokio::spawn(async move {
             if let Err(error) = pretrained.fetch(origin, since).await {
-                let detail = crate::telemetry::chain(&error);
+                let detail = crate::error_chain::chain(&error);
                 tracing::warn!(error = detail, "the VGG16 weights can't be downloaded");
                 let error = JobError { code: error.code().to_owned(), detail };
                 let note = move || pretrained.note_failure(since, error);

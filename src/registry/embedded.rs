@@ -12,9 +12,9 @@ use crate::{
     architectures::Network,
     data_dir::DataDir,
     domain::{ModelId, Name, model::ModelCard},
+    error_chain::chain,
     inference::{canary, network::Unusable},
     storage::{self, Storage, models},
-    telemetry::chain,
     weights::{self, model_file},
 };
 

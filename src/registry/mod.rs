@@ -16,8 +16,9 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 use utoipa::ToSchema;
 
 use crate::{
-    config::{ServeConfig, processors},
+    config::ServeConfig,
     data_dir::DataDir,
+    device::processors,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
     inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
     storage::{self, Storage, models},
@@ -114,7 +115,7 @@ impl Registry {
             data_dir,
             storage,
             settings: Settings {
-                tunings: Tunings::new(config.inference()),
+                tunings: Tunings::new(config.tuning_overrides()),
                 capacity: config.queue_capacity.get(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::sync::MutexGuard;
 use utoipa::ToSchema;
 
-use super::{Error, Scheduler, weights::link};
+use super::{Error, Scheduler, blocking::blocking, weights::link};
 use crate::{
     domain::{
         JobId, ModelId, Name,
@@ -265,12 +265,6 @@ impl Scheduler {
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// `scratch-cnn-` and the last twelve digits of the id, which are random.

@@ -14,8 +14,7 @@ use tokio::{
 
 use super::{
     Scheduler,
-    outcome::{Asked, Ending, death, silent},
-    progress::Unsaved,
+    outcome::{Asked, Ending, Unsaved, death, note, silent},
 };
 use crate::{
     domain::{
@@ -250,14 +249,6 @@ impl Scheduler {
 async fn tell(stdin: &mut ChildStdin, command: Command) {
     let _ = stdin.write_all(format!("{}\n", command.as_str()).as_bytes()).await;
     let _ = stdin.flush().await;
-}
-
-pub(super) fn note(asked: &mut Asked, command: Command) {
-    match command {
-        Command::Cancel => *asked = Asked::Cancel,
-        Command::Suspend => *asked = Asked::Suspend,
-        Command::Stop => {}
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -4,6 +4,7 @@
 //! One task ticks (here), one task watches each running trainer (`executor`); what trainers
 //! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
 
+mod blocking;
 mod commands;
 mod executor;
 mod outcome;
@@ -157,7 +158,7 @@ impl Scheduler {
                 Ok(Tick::Idle) => POLL_EVERY,
                 Err(error) => {
                     tracing::error!(
-                        error = crate::telemetry::chain(&error),
+                        error = crate::error_chain::chain(&error),
                         "the queue can't be read"
                     );
                     Duration::from_secs(1)

@@ -2,7 +2,10 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use crate::domain::job::{JobError, JobStatus};
+use crate::{
+    domain::job::{JobError, JobStatus},
+    training::control::Command,
+};
 
 /// Trainers that are started for a job before it is given up.
 pub(super) const MAX_ATTEMPTS: u32 = 3;
@@ -59,6 +62,19 @@ pub(super) enum Asked {
     /// To end, and let another go on.
     Suspend,
 }
+
+/// Notes what a trainer was told.
+pub(super) fn note(asked: &mut Asked, command: Command) {
+    match command {
+        Command::Cancel => *asked = Asked::Cancel,
+        Command::Suspend => *asked = Asked::Suspend,
+        Command::Stop => {}
+    }
+}
+
+/// The state of a job could not be saved in time.
+#[derive(Debug)]
+pub(super) struct Unsaved;
 
 /// Says how a process ended that gave no reason.
 pub(super) fn death(status: ExitStatus) -> JobError {

@@ -6,8 +6,8 @@ use backon::{ExponentialBuilder, Retryable as _};
 
 use super::{
     Scheduler,
-    commands::blocking,
-    outcome::{Asked, Ending, Verdict, verdict},
+    blocking::blocking,
+    outcome::{Asked, Ending, Unsaved, Verdict, verdict},
 };
 use crate::{
     domain::{
@@ -31,10 +31,6 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_secs(1))
     .with_max_delay(Duration::from_secs(30))
     .with_max_times(24);
-
-/// The state of a job could not be saved in time.
-#[derive(Debug)]
-pub(super) struct Unsaved;
 
 impl Scheduler {
     /// Saves one event; gives the ending where it was the last.
@@ -149,7 +145,7 @@ impl Scheduler {
         })
         .await?;
         if let Err(error) = self.0.registry.refresh().await {
-            tracing::warn!(job.id = %id, error = crate::telemetry::chain(&error), "the best model can't serve");
+            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "the best model can't serve");
         }
         Ok(())
     }
@@ -229,7 +225,7 @@ impl Scheduler {
         let log = |error: &storage::Error| {
             tracing::error!(
                 job.id = %id,
-                error = crate::telemetry::chain(error),
+                error = crate::error_chain::chain(error),
                 "the state of a job can't be saved; trying again"
             );
         };

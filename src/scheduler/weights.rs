@@ -7,9 +7,8 @@ use tokio::sync::mpsc;
 
 use super::{
     Error, Scheduler,
-    commands::blocking,
-    executor::note,
-    outcome::{Asked, Ending},
+    blocking::blocking,
+    outcome::{Asked, Ending, note},
 };
 use crate::{
     domain::{

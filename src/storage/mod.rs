@@ -149,7 +149,10 @@ impl Storage {
         }
         let check = self.check().await;
         if let Err(error) = &check {
-            tracing::warn!(error = crate::telemetry::chain(error), "the database takes no writes");
+            tracing::warn!(
+                error = crate::error_chain::chain(error),
+                "the database takes no writes"
+            );
         }
         *checked = Some((Instant::now(), check.is_ok()));
         check.is_ok()

@@ -3,11 +3,13 @@
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{
-    device::Compute,
     failure::{End, Failure},
-    learner::Learnable,
+    learnable::Learnable,
 };
-use crate::domain::{dataset::Sample, evaluation::Judged, metrics::Score};
+use crate::{
+    device::Compute,
+    domain::{dataset::Sample, evaluation::Judged, metrics::Score},
+};
 
 /// What sums up over the images of an epoch.
 #[derive(Debug)]

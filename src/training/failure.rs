@@ -2,7 +2,11 @@
 
 use std::{any::Any, io, path::Path};
 
-use crate::{telemetry::chain, weights};
+use crate::{
+    device::{GpuError, first_line, is_out_of_memory},
+    error_chain::chain,
+    weights,
+};
 
 /// Why training stopped before it was done.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Failure {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("a panic without words");
-        let words = first_words(message);
+        let words = first_line(message);
         if is_out_of_memory(message) {
             return Self::out_of_memory(&words);
         }
@@ -87,33 +91,16 @@ impl Failure {
     }
 }
 
-/// Characters of libtorch's own words that a person is shown.
-const LONGEST: usize = 300;
-
-/// How libtorch, CUDA and the C++ library say it, in lower case.
-const OUT_OF_MEMORY: [&str; 8] = [
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "cudaerrormemoryallocation",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
-    // What cuDNN says where it finds no room for a workspace.
-    "unable to find an engine to execute this computation",
-];
-
-/// The first line of what libtorch says, which appends its C++ stack; `unwrap` escapes its end.
-pub(super) fn first_words(message: &str) -> String {
-    let line = message.split(['\n', '\r']).next().unwrap_or_default();
-    let line = line.split("\\n").next().unwrap_or_default();
-    line.chars().take(LONGEST).collect()
-}
-
-/// Whether libtorch says that memory has run out.
-pub(super) fn is_out_of_memory(message: &str) -> bool {
-    let message = message.to_lowercase();
-    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+impl From<GpuError> for Failure {
+    fn from(error: GpuError) -> Self {
+        match error {
+            GpuError::OutOfMemory(words) => Self::out_of_memory(&words),
+            GpuError::Unusable(reason) => Self::new(
+                "device_unavailable",
+                format!("the job asks for CUDA, and {reason}; use device `auto` or `cpu`"),
+            ),
+        }
+    }
 }
 
 impl From<Failure> for End {

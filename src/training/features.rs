@@ -6,12 +6,14 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     cache::{Filling, Layout, Records},
-    device::Compute,
     failure::End,
 };
-use crate::domain::{
-    dataset::{Digest, Sample},
-    model::Preprocessing,
+use crate::{
+    device::Compute,
+    domain::{
+        dataset::{Digest, Sample},
+        model::Preprocessing,
+    },
 };
 
 /// Images of one pass.

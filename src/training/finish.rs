@@ -6,7 +6,8 @@ use super::{
     evaluate,
     events::Event,
     failure::{End, Failure},
-    learner::{Learnable, REPORT_EVERY, Task, Trained},
+    learnable::Learnable,
+    learner::{REPORT_EVERY, Task, Trained},
     spec::Job,
 };
 use crate::{

@@ -5,21 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
-
 use super::{
     clock::Clock,
     control::Control,
-    device::Compute,
     draws,
     evaluate::{self, Tally},
     events::{Event, Events},
     failure::{End, Failure},
+    learnable::Learnable,
     optimizer::RmsProp,
     policy::{self, Pace},
 };
 use crate::{
+    device::Compute,
     domain::{
         dataset::Sample,
         evaluation,
@@ -35,19 +33,6 @@ use crate::{
 
 /// Progress is told, and a loss that is no number noticed, so often.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// What a recipe trains: something that turns photos into logits.
-pub trait Learnable {
-    /// The weights that training changes, by name; they share memory with what computes.
-    fn weights(&self) -> Tensors;
-
-    /// Logits `[n]` of a batch to learn from, part of the autograd graph. What is random in it
-    /// is drawn from `generator`, or by libtorch's own.
-    fn train(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
-
-    /// Logits `[n]` of a batch to be judged on; nothing in it is random.
-    fn judge(&self, batch: &[Sample]) -> Tensor;
-}
 
 /// Which part of a job it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

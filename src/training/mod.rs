@@ -19,13 +19,13 @@ pub mod augment;
 pub mod cache;
 pub mod clock;
 pub mod control;
-pub mod device;
 pub mod draws;
 pub mod evaluate;
 pub mod events;
 pub mod failure;
 pub mod features;
 pub mod finish;
+pub mod learnable;
 pub mod learner;
 pub mod optimizer;
 pub mod photos;
@@ -47,7 +47,7 @@ use self::{
     failure::{End, Failure},
     spec::Job,
 };
-use crate::config::LogFormat;
+use crate::telemetry::LogFormat;
 
 /// Trains the job in `folder` to one of its ends, and says on standard output which it was.
 #[must_use]

@@ -5,11 +5,11 @@ use tch::Tensor;
 
 use super::{
     augment::{Transform, augment},
-    device::Compute,
     store::Store,
 };
 use crate::{
     architectures::{channels_last, normalise},
+    device::Compute,
     domain::{dataset::Sample, model::Normalise},
 };
 

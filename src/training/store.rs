@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{cache::Records, device::Compute};
+use super::cache::Records;
+use crate::device::Compute;
 use crate::domain::dataset::{Digest, Sample};
 
 /// Records that go to the GPU at a time.

@@ -20,94 +20,13 @@ use image::{
     metadata::Orientation,
 };
 
-use super::{format::Format, gif, jpeg, orientation, png, webp};
-
-/// What an image may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Width times height at most; a decoded image takes three bytes a pixel, and while it is
-    /// decoded up to eight more.
-    pub max_pixels: u64,
-}
-
-impl Default for Limits {
-    /// 64 million pixels: a photo of any phone, in at most 200 MB of memory.
-    fn default() -> Self {
-        Self { max_pixels: 64_000_000 }
-    }
-}
-
-impl Limits {
-    /// Whether an image of that size may be decoded.
-    pub(super) fn check(&self, width: u32, height: u32) -> Result<(), DecodeError> {
-        if width == 0 || height == 0 {
-            return Err(DecodeError::corrupt("it has no pixels"));
-        }
-        if u64::from(width) * u64::from(height) > self.max_pixels {
-            return Err(DecodeError::TooManyPixels { width, height, max: self.max_pixels });
-        }
-        Ok(())
-    }
-}
-
-/// Why bytes are no image that can be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// There are none.
-    #[error("the file is empty")]
-    Empty,
-    /// A format that is not read, by the name people know it by.
-    #[error("this is {0}, which is not supported; send JPEG, PNG, WebP, GIF or BMP")]
-    UnsupportedFormat(&'static str),
-    /// Larger than the limit.
-    #[error("the image has {width} × {height} pixels; the limit is {max} in all")]
-    TooManyPixels {
-        /// Pixels across, as stored.
-        width: u32,
-        /// Pixels down, as stored.
-        height: u32,
-        /// Pixels an image may have.
-        max: u64,
-    },
-    /// It begins like an image and does not go on like one.
-    #[error("the image is damaged: {0}")]
-    Corrupt(String),
-}
-
-impl DecodeError {
-    /// The stable word of the API.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Empty => "empty_file",
-            Self::UnsupportedFormat(_) => "unsupported_type",
-            Self::TooManyPixels { .. } => "too_many_pixels",
-            Self::Corrupt(_) => "corrupt_image",
-        }
-    }
-
-    pub(super) fn corrupt(reason: impl ToString) -> Self {
-        Self::Corrupt(reason.to_string())
-    }
-}
-
-/// Pixels as a decoder gives them.
-pub(super) struct Photo {
-    pub(super) image: RgbImage,
-    /// Its pixels across and down; where that is not whole, the rest of the last column or row of
-    /// `image` is not of the photo.
-    pub(super) size: (f64, f64),
-    /// How it is to be turned.
-    pub(super) orientation: Orientation,
-}
-
-impl Photo {
-    /// One of which every pixel was decoded.
-    pub(super) fn whole(image: RgbImage, orientation: Orientation) -> Self {
-        let size = (image.width().into(), image.height().into());
-        Self { image, size, orientation }
-    }
-}
+use super::{
+    error::{DecodeError, Limits},
+    format::Format,
+    gif, jpeg, orientation,
+    photo::{Photo, turned},
+    png, webp,
+};
 
 /// Decodes an image to upright 8-bit RGB, `[height, width, 3]`. What it says of its size is held
 /// against `limits` before any memory is taken for its pixels.
@@ -152,16 +71,6 @@ pub(super) fn decode_photo(
     })
 }
 
-/// Makes a picture upright.
-pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
-    if orientation == Orientation::NoTransforms {
-        return image;
-    }
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    image.into_rgb8()
-}
-
 /// A decoder that panics on hostile bytes costs this image, not the thread it came in on.
 fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(work))
@@ -180,21 +89,6 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicIm
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
     DynamicImage::from_decoder(decoder).map_err(refused)
-}
-
-const fn turns(orientation: Orientation) -> bool {
-    matches!(
-        orientation,
-        Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH
-    )
-}
-
-/// Width and height as they are stored, of what is so wide and high when it is upright.
-pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
-    if turns(orientation) { (height, width) } else { (width, height) }
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {

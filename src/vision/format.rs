@@ -1,7 +1,7 @@
 //! Tells image formats apart by their first bytes; names and media types that senders claim are
 //! never believed.
 
-use super::decode::DecodeError;
+use super::error::DecodeError;
 
 /// An image format that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use image::{RgbaImage, imageops};
 
-use super::decode::{DecodeError, Limits};
+use super::error::{DecodeError, Limits};
 
 /// Bytes of a pixel.
 const RGBA: u64 = 4;

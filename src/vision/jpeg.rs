@@ -15,8 +15,9 @@ use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat
 
 use self::structure::Structure;
 use super::{
-    decode::{DecodeError, Limits, Photo, stored},
+    error::{DecodeError, Limits},
     orientation,
+    photo::{Photo, stored},
 };
 
 /// Far more scans than any encoder makes, and few enough that a small file of many scans of a large

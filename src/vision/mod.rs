@@ -5,16 +5,19 @@
 //! whatever the bytes.
 
 pub mod decode;
+pub mod error;
 mod format;
 mod gif;
 mod jpeg;
 mod orientation;
+mod photo;
 mod png;
 mod prepare;
 pub mod resize;
 mod webp;
 
-pub use decode::{DecodeError, Limits, decode};
+pub use decode::decode;
+pub use error::{DecodeError, Limits};
 pub use format::Format;
 pub use prepare::{PrepareError, prepare, prepare_into, prepare_with_picture};
 pub use resize::{ResizeError, resize, resize_into};

@@ -4,7 +4,8 @@ use image::RgbImage;
 
 use super::{
     DecodeError, Limits, ResizeError, decode,
-    decode::{Photo, decode_photo, stored, turned},
+    decode::decode_photo,
+    photo::{Photo, stored, turned},
     resize,
     resize::resize_part_into,
     resize_into,

@@ -26,8 +26,8 @@ use self::{
     response::Answer,
 };
 use super::{
+    binary::Binary,
     body,
-    document::Binary,
     extract::{Json, Path},
     photos::{Decoding, Photos},
     problem::Problem,

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::{invalid, malformed, shared_memory};
 use crate::{
     domain::excerpt::{Excerpt, shorten_quote},
-    http::{b64, photos, problem::Problem},
+    http::{b64, problem::Problem, sent},
 };
 
 /// Characters that a shape may take: one that is longer is none of ours.
@@ -130,7 +130,7 @@ fn count(shape: &RawValue, most: usize) -> Result<usize, Problem> {
         return Err(invalid(format!("`image` is of shape [n] or [n, 1], not {text}")));
     };
     if *count > most as u64 {
-        return Err(photos::too_many(most));
+        return Err(sent::too_many(most));
     }
     Ok(*count as usize)
 }

@@ -9,13 +9,8 @@ use crate::{
     architectures::Cnn,
     domain::{dataset::Sample, model::Normalise},
     training::{
-        control::Control,
-        events::Events,
-        failure::End,
-        finish::Made,
-        learner::{Learnable, Stage},
-        photos::Photos,
-        spec::Job,
+        control::Control, events::Events, failure::End, finish::Made, learnable::Learnable,
+        learner::Stage, photos::Photos, spec::Job,
     },
     weights::tensors::Tensors,
 };

@@ -5,6 +5,7 @@ use std::{cell::Cell, time::Instant};
 
 use crate::{
     datasets::blobs,
+    device::Compute,
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
@@ -14,12 +15,12 @@ use crate::{
     training::{
         cache::{Layout, Records},
         control::Control,
-        device::Compute,
         events::{Event, Events},
         failure::{End, Failure},
         features,
         finish::{Made, finish},
-        learner::{Learnable, Learner, Stage, Task, Trained},
+        learnable::Learnable,
+        learner::{Learner, Stage, Task, Trained},
         photos::Photos,
         pixels,
         spec::Job,
@@ -60,7 +61,7 @@ impl<'a> Prepared<'a> {
         control: &'a Control,
         events: &'a Events,
     ) -> Result<Self, End> {
-        let compute = Compute::choose(&job.spec.params)?;
+        let compute = Compute::choose(&job.spec.params).map_err(Failure::from)?;
         let preprocessing = Preprocessing::at_180(normalise);
         let (checkpoints, checkpoint) = open_checkpoints(job, "checkpoints")?;
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position.epoch);
@@ -253,7 +254,7 @@ fn open_checkpoints(job: &Job, folder: &str) -> Result<(Checkpoints, Option<Chec
     let checkpoint = checkpoints.load(|path, error| {
         tracing::warn!(
             path = %path.display(),
-            error = crate::telemetry::chain(error),
+            error = crate::error_chain::chain(error),
             "a checkpoint is damaged and set aside; using the one before it"
         );
     })?;

@@ -7,16 +7,16 @@ use tch::Tensor;
 use super::Prepared;
 use crate::{
     architectures::vgg16::{Base, FEATURES, Head},
+    device::Compute,
     domain::{
         dataset::Sample,
         model::{Architecture, Normalise, Preprocessing, Pretrained},
     },
     training::{
-        device::Compute,
         failure::{End, Failure},
         features,
         finish::Made,
-        learner::Learnable,
+        learnable::Learnable,
         spec::{BASE, Job},
         store::Store,
     },

@@ -18,7 +18,8 @@ use crate::{
         control::Control,
         events::Events,
         failure::{End, Failure},
-        learner::{Learnable, Stage, Trained},
+        learnable::Learnable,
+        learner::{Stage, Trained},
         photos::Photos,
         spec::{HEAD, Job},
         store::Store,
@@ -96,7 +97,7 @@ fn head(given: &Given, prepared: &Prepared<'_>) -> Result<Head, End> {
     Ok(head)
 }
 
-fn head_of_other_job(job: &Job, compute: crate::training::device::Compute) -> Result<Head, End> {
+fn head_of_other_job(job: &Job, compute: crate::device::Compute) -> Result<Head, End> {
     let path = job.folder.join(HEAD);
     let bad = |reason: String| {
         Failure::new("bad_job", format!("the head of the job in params.head_from: {reason}"))

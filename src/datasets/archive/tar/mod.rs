@@ -1,6 +1,7 @@
 //! Reads tar, entry by entry, from a file or from a gzip stream.
 
 mod links;
+mod parse;
 mod pax;
 mod reader;
 mod sparse;
@@ -56,7 +57,7 @@ impl Read for Plain {
 impl Source for Plain {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         self.left =
-            self.left.checked_sub(bytes).ok_or_else(|| reader::damaged("it ends within a file"))?;
+            self.left.checked_sub(bytes).ok_or_else(|| parse::damaged("it ends within a file"))?;
         self.file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Pax records: `LENGTH KEY=VALUE\n`, one after the other. A value may hold any byte, newlines too.
 
-use super::sparse::Chunk;
+use super::{parse::number, sparse::Chunk};
 
 /// What the records before an entry say of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,14 +75,6 @@ fn map(value: &[u8]) -> Option<Vec<Chunk>> {
     let numbers = numbers?;
     let (pairs, []) = numbers.as_chunks::<2>() else { return None };
     Some(pairs.iter().map(|&[offset, length]| Chunk { offset, length }).collect())
-}
-
-/// A decimal number without a sign.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use ::tar::{GnuExtSparseHeader, Header};
 
 use super::{
     super::meter::Meter,
+    parse::damaged,
     pax::{Pax, Sparse},
     sparse::{self, Chunk},
 };
@@ -66,10 +67,6 @@ struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     pax: Pax,
-}
-
-pub(super) fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Whether `block` is a header: its checksum fits, the sum of its bytes with or without a sign.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{pax::number, reader::damaged};
+use super::parse::{damaged, number};
 
 /// More pieces than a photo's file has.
 const MAX_CHUNKS: usize = 1 << 16;

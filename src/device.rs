@@ -1,11 +1,12 @@
-//! Where and how precisely a job computes.
+//! Where and how precisely tensors are computed: processors, GPUs, and how libtorch reports errors.
+//!
+//! Below both training and inference.
 
-use std::sync::OnceLock;
+use std::{num::NonZeroUsize, sync::OnceLock, thread};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use super::failure::{Failure, first_words, is_out_of_memory};
 use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
 
 /// A device and the kind of number its convolutions compute in.
@@ -21,19 +22,15 @@ impl Compute {
     /// What `params` ask for, on this machine.
     ///
     /// # Errors
-    /// `device_unavailable`: CUDA is asked for, and can't be used.
-    pub fn choose(params: &Params) -> Result<Self, Failure> {
+    /// CUDA is asked for, and can't be used; or a GPU would be, and its memory is taken.
+    pub fn choose(params: &Params) -> Result<Self, GpuError> {
         let device = match params.device {
             DeviceChoice::Cpu => Device::Cpu,
             choice => match gpu() {
                 Ok(gpu) => gpu,
-                Err(NoGpu::Full(words)) => return Err(Failure::out_of_memory(&words)),
-                Err(NoGpu::Unusable(reason)) if choice == DeviceChoice::Cuda => {
-                    let detail =
-                        format!("the job asks for CUDA, and {reason}; use device `auto` or `cpu`");
-                    return Err(Failure::new("device_unavailable", detail));
-                }
-                Err(NoGpu::Unusable(reason)) => {
+                Err(error @ GpuError::OutOfMemory(_)) => return Err(error),
+                Err(error) if choice == DeviceChoice::Cuda => return Err(error),
+                Err(GpuError::Unusable(reason)) => {
                     tracing::info!(reason, "training on the processor");
                     Device::Cpu
                 }
@@ -94,29 +91,32 @@ fn open_cuda() -> Result<(), &'static str> {
     opened.as_ref().copied().map_err(String::as_str)
 }
 
-/// Why nothing can be trained on a GPU.
-enum NoGpu {
+/// Why nothing can be computed on a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
     /// There is none, or none that works.
+    #[error("{0}")]
     Unusable(String),
-    /// Others have taken its memory; libtorch's words.
-    Full(String),
+    /// Others have taken its memory; what libtorch says.
+    #[error("{0}")]
+    OutOfMemory(String),
 }
 
 /// The first NVIDIA GPU.
-fn gpu() -> Result<Device, NoGpu> {
+fn gpu() -> Result<Device, GpuError> {
     let device = Device::Cuda(0);
-    open_cuda().map_err(|reason| NoGpu::Unusable(reason.to_owned()))?;
+    open_cuda().map_err(|reason| GpuError::Unusable(reason.to_owned()))?;
     if !Cuda::is_available() {
         let reason = "this server has no NVIDIA GPU, or no driver for it";
-        return Err(NoGpu::Unusable(reason.to_owned()));
+        return Err(GpuError::Unusable(reason.to_owned()));
     }
     // It may be older than what this libtorch was built for.
     try_to_convolve(device, Kind::Float).map_err(|error| {
-        let words = first_words(&error.to_string());
+        let words = first_line(&error.to_string());
         if is_out_of_memory(&words) {
-            NoGpu::Full(words)
+            GpuError::OutOfMemory(words)
         } else {
-            NoGpu::Unusable(format!("its GPU does not work with this libtorch ({words})"))
+            GpuError::Unusable(format!("its GPU does not work with this libtorch ({words})"))
         }
     })?;
     Ok(device)
@@ -129,7 +129,7 @@ fn fastest_precision(device: Device) -> Precision {
         gpu => match try_to_convolve(gpu, Kind::BFloat16) {
             Ok(()) => true,
             Err(error) => {
-                let error = first_words(&error.to_string());
+                let error = first_line(&error.to_string());
                 tracing::warn!(error, "no bf16 on this GPU");
                 false
             }
@@ -147,6 +147,12 @@ fn try_to_convolve(device: Device, kind: Kind) -> Result<(), TchError> {
     maps.f_sum(Kind::Float)?.f_double_value(&[]).map(drop)
 }
 
+/// The processors this process may use, within its cgroup's quota.
+#[must_use]
+pub fn processors() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_multiplies_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
@@ -160,6 +166,37 @@ fn cpu_multiplies_bf16() -> bool {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn cpu_multiplies_bf16() -> bool {
     false
+}
+
+/// Characters of libtorch's own words that a person is shown.
+const LONGEST: usize = 300;
+
+/// How libtorch, CUDA and the C++ library say it, in lower case.
+const OUT_OF_MEMORY: [&str; 8] = [
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    // What cuDNN says where it finds no room for a workspace.
+    "unable to find an engine to execute this computation",
+];
+
+/// The first line of what libtorch says, which appends its C++ stack; `unwrap` escapes its end.
+#[must_use]
+pub fn first_line(message: &str) -> String {
+    let line = message.split(['\n', '\r']).next().unwrap_or_default();
+    let line = line.split("\\n").next().unwrap_or_default();
+    line.chars().take(LONGEST).collect()
+}
+
+/// Whether libtorch says that memory has run out.
+#[must_use]
+pub fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
@@ -181,10 +218,11 @@ mod tests {
         let auto = choose(DeviceChoice::Auto).unwrap();
         match choose(DeviceChoice::Cuda) {
             Ok(cuda) => assert_eq!(cuda, auto),
-            Err(failure) => {
-                assert_eq!((failure.code, auto.device), ("device_unavailable", Device::Cpu));
+            Err(error) => {
+                assert_eq!(auto.device, Device::Cpu);
+                let error = error.to_string();
                 let words = ["CUDA half", "no NVIDIA GPU", "does not work"];
-                assert!(words.iter().any(|reason| failure.detail.contains(reason)), "{failure:?}");
+                assert!(words.iter().any(|reason| error.contains(reason)), "{error}");
             }
         }
     }

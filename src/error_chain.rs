@@ -1,0 +1,15 @@
+//! An error with its causes, for logs and for people.
+
+use std::{error::Error, fmt::Write as _};
+
+/// An error and all its causes, in one line.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

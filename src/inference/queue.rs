@@ -1,0 +1,89 @@
+//! What waits for a model, and how its threads take from it.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::gradcam::Map;
+
+/// Something to ask of the model.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The logits of images.
+    Judge(Request<Vec<Vec<u8>>, Vec<f64>>),
+    /// The logit of an image, and where the network looks.
+    Explain(Request<Vec<u8>, (f64, Map)>),
+}
+
+/// Pixels, and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Request<I, O> {
+    pub(super) input: I,
+    pub(super) reply: oneshot::Sender<Result<Answer<O>, String>>,
+    pub(super) asked: Instant,
+    /// Counts the request among those that wait, until it is dropped.
+    pub(super) _place: Place,
+}
+
+/// A request's place in the count of those that wait.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// One more that waits.
+    pub(super) fn among(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the model says, and how long it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer<O> {
+    /// What it says.
+    pub output: O,
+    /// Time in the queue.
+    pub queued: Duration,
+    /// Time in the network, with those that shared its passes.
+    pub inference: Duration,
+}
+
+/// The queue as several workers take from it: one waits on it, the others for their turn.
+pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
+
+/// What waits in the queue, up to `batch` images; it is waited for the first. Nothing where no
+/// more can come.
+pub(super) fn take(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
+    let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = commands.blocking_recv()?;
+    let mut images = first.images();
+    let mut taken = vec![first];
+    while images < batch
+        && let Ok(next) = commands.try_recv()
+    {
+        images += next.images();
+        taken.push(next);
+    }
+    Some(taken)
+}
+
+impl Command {
+    fn images(&self) -> usize {
+        match self {
+            Self::Judge(request) => request.input.len(),
+            Self::Explain(_) => 1,
+        }
+    }
+}

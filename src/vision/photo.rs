@@ -1,0 +1,46 @@
+//! Pixels on their way: as a decoder gives them, not yet upright.
+
+use image::{DynamicImage, RgbImage, metadata::Orientation};
+
+/// Pixels as a decoder gives them.
+pub(super) struct Photo {
+    pub(super) image: RgbImage,
+    /// Its pixels across and down; where that is not whole, the rest of the last column or row of
+    /// `image` is not of the photo.
+    pub(super) size: (f64, f64),
+    /// How it is to be turned.
+    pub(super) orientation: Orientation,
+}
+
+impl Photo {
+    /// One of which every pixel was decoded.
+    pub(super) fn whole(image: RgbImage, orientation: Orientation) -> Self {
+        let size = (image.width().into(), image.height().into());
+        Self { image, size, orientation }
+    }
+}
+
+/// Makes a picture upright.
+pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return image;
+    }
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    image.into_rgb8()
+}
+
+const fn turns(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+/// Width and height as they are stored, of what is so wide and high when it is upright.
+pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    if turns(orientation) { (height, width) } else { (width, height) }
+}
