@@ -138,7 +138,7 @@ pub async fn run(
 fn announce(listeners: &Listeners) -> anyhow::Result<()> {
     let addresses = listeners.addresses()?;
     let mut stdout = std::io::stdout().lock();
-    for address in addresses.iter().take(1) {
+    if let Some(address) = addresses.first() {
         writeln!(stdout, "listening on http://{address}")?;
     }
     stdout.flush()?;

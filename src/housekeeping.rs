@@ -56,15 +56,22 @@ pub async fn run(app: AppState) {
 }
 
 async fn round(app: &App) -> Result<(), Error> {
-    {
-        let (_guard, frozen) = app.scheduler.frozen_images().await?;
-        app.datasets.sweep(frozen).await?;
+    // That images must stay does not keep the rest from being cleaned up.
+    let swept = sweep_images(app).await;
+    // A job whose outcome could not be saved yet has a model that no row knows.
+    if app.scheduler.unsaved() == 0 {
+        let (jobs, models) = known(app).await?;
+        let data_dir = app.data_dir.clone();
+        tokio::task::spawn_blocking(move || remove_unknown(&data_dir, &jobs, &models))
+            .await
+            .map_err(io::Error::other)??;
     }
-    let (jobs, models) = known(app).await?;
-    let data_dir = app.data_dir.clone();
-    tokio::task::spawn_blocking(move || remove_unknown(&data_dir, &jobs, &models))
-        .await
-        .map_err(io::Error::other)??;
+    swept
+}
+
+async fn sweep_images(app: &App) -> Result<(), Error> {
+    let (_guard, frozen) = app.scheduler.frozen_images().await?;
+    app.datasets.sweep(frozen).await?;
     Ok(())
 }
 

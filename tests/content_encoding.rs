@@ -81,14 +81,12 @@ async fn a_photo_is_judged_alike_under_every_coding() {
     let json = send(&server, predict, "application/json", "gzip", gzip(&instances())).await.ok();
     assert_eq!(json["predictions"], plain["predictions"]);
 
-    // As some clients send it; members one after the other; several codings; none.
+    // As some clients send it; members one after the other; none.
     let members = [gzip(&photo(1)[..100]), gzip(&photo(1)[100..])].concat();
-    let layers = gzip(&brotli(&photo(1)).await);
     for (coding, body) in [
         ("deflate", raw_deflate(&photo(1))),
         ("gzip", members),
-        ("br, gzip", layers.clone()),
-        ("br,identity ,gzip", layers),
+        ("identity ,gzip", gzip(&photo(1))),
         ("identity", photo(1)),
         ("", photo(1)),
     ] {
@@ -210,7 +208,7 @@ async fn what_is_damaged_or_cut_off_is_said_to_be() {
                 send(&server, ("POST", "/predict"), "application/json", coding, body).await;
             let problem = answer.problem(400, "malformed");
             let detail = problem["detail"].as_str().unwrap();
-            assert!(detail.contains(&format!("not {coding}")), "{coding}: {detail}");
+            assert!(detail.contains(&format!("not valid {coding}")), "{coding}: {detail}");
         }
         let whole = encode(coding, &body).await;
         let half = whole[..whole.len() / 2].to_vec();
@@ -238,10 +236,9 @@ async fn limits_count_what_comes_out() {
     })
     .await;
     server.pets().await;
-    // A thousand times as large as it is sent; of gzip in gzip, a million times.
+    // A thousand times as large as it is sent.
     let zeros = vec![0; 256 << 20];
     let bomb = gzip(&zeros);
-    let deep = gzip(&bomb);
     for (method, path, media_type) in [
         ("POST", "/predict", "image/jpeg"),
         ("POST", "/predict", "application/json"),
@@ -250,10 +247,12 @@ async fn limits_count_what_comes_out() {
         ("POST", "/datasets", "application/json"),
         ("PUT", "/models/current", "application/json"),
     ] {
-        for (coding, body) in [("gzip", &bomb), ("gzip, gzip", &deep)] {
-            let answer = send(&server, (method, path), media_type, coding, body.clone()).await;
-            answer.problem(413, "too_large");
-        }
+        let answer = send(&server, (method, path), media_type, "gzip", bomb.clone()).await;
+        answer.problem(413, "too_large");
+        // Compressed twice, it could be a million times as large.
+        let twice = gzip(&bomb);
+        let answer = send(&server, (method, path), media_type, "gzip, gzip", twice).await;
+        answer.problem(415, "unsupported_encoding");
     }
     let mut body = form(&[("cat.0.jpg", vec![0; 5 << 20])]);
     let answer = server.upload(IMAGES, &[("cat.0.jpg", vec![0; 5 << 20])]).await;

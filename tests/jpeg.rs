@@ -178,6 +178,29 @@ fn a_file_without_a_scan_of_some_component_is_refused() {
 }
 
 #[test]
+fn a_component_keeps_the_quantization_table_of_its_first_scan() {
+    let table = |slot: u8| {
+        let mut segment = vec![0xFF, 0xDB, 0, 67, slot];
+        segment.resize(69, 255);
+        segment
+    };
+    for name in LAYOUTS.into_iter().filter(|name| !name.contains("interleaved")) {
+        let jpeg = Matrix::file(name);
+        let whole = decode(&jpeg);
+        let markers = markers(&jpeg);
+        let scans: Vec<_> = markers.iter().filter(|(_, marker)| *marker == 0xDA).collect();
+        let end = jpeg.len() - 2;
+        // Behind all scans; and of luma, behind its first one.
+        let mut places = vec![(end, 0), (end, 1)];
+        places.extend(scans.get(1).map(|(at, _)| (*at, 0)));
+        for (at, slot) in places {
+            let redefined = [&jpeg[..at], &table(slot), &jpeg[at..]].concat();
+            assert_eq!(decode(&redefined), whole, "{name}: slot {slot} at {at}");
+        }
+    }
+}
+
+#[test]
 fn kinds_of_jpeg_that_are_not_read_are_named() {
     let jpeg = Matrix::file("16x16_4x1_2x1_2x1_interleaved");
     let frame = markers(&jpeg).into_iter().find(|(_, marker)| *marker == 0xC0).unwrap().0;

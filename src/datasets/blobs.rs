@@ -5,7 +5,7 @@
 //! before their rows are committed; a blob without a row is litter that [`super::sweep`] removes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -86,18 +86,25 @@ impl Blobs {
     /// A blob that is there already stays, but where its bytes are damaged: sending a photo again
     /// repairs it.
     pub(super) fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
-        let files: Vec<_> =
-            files.into_iter().filter(|(digest, _)| self.read(digest).is_err()).collect();
+        // Also of those that are there already: another upload may not have synced their names yet.
+        let mut folders: BTreeSet<PathBuf> = files
+            .iter()
+            .filter_map(|(digest, _)| self.path(digest).parent().map(Path::to_owned))
+            .collect();
+        folders.insert(self.root.clone());
+        let mut seen = HashSet::new();
+        let files: Vec<_> = files
+            .into_iter()
+            .filter(|(digest, _)| seen.insert(*digest) && self.read(digest).is_err())
+            .collect();
         // The bytes first: a rename that outlives a power cut without them would leave a blob that
         // is empty.
         self.sync_files(&files)?;
-        let mut folders = BTreeSet::from([self.root.clone()]);
         for (digest, file) in files {
             let path = self.path(&digest);
             let folder = path.parent().unwrap_or(&self.root).to_owned();
             fs::create_dir_all(&folder).map_err(|source| Error::disk(&folder, source))?;
             file.persist(&path).map_err(|error| Error::disk(&path, error.error))?;
-            folders.insert(folder);
         }
         folders.iter().try_for_each(|folder| sync(folder))
     }

@@ -83,7 +83,7 @@ struct Facts {
     splits: BTreeSet<String>,
     /// Folders that have splits in them.
     parents: HashSet<u64>,
-    /// Splits that folders such as `pets_train` name, by their parent and the rest of their name.
+    /// Splits that folders such as `pets_train` name, by their parent.
     partial: HashMap<u64, BTreeSet<Split>>,
 }
 
@@ -99,7 +99,7 @@ struct Folder<'a> {
 #[derive(Clone, Copy)]
 enum FolderSplit {
     Sure(Split),
-    /// One if there are others like it: the key of [`Facts::partial`].
+    /// One if another split is beside it: the key of [`Facts::partial`].
     Partial(Split, u64),
 }
 
@@ -167,8 +167,14 @@ impl Layout {
         };
         let (folders, own) = self.folders(&names);
         let split_at = folders.iter().rposition(|folder| facts.split(folder).is_some());
+        // A split that has splits in it, as `training_data/train`, is one for those alone.
+        let beside = split_at.map(|at| (at + 1, folders.get(at + 1).map_or(own, |it| it.parent)));
+        let stray_in_split = beside.filter(|(_, parent)| facts.parents.contains(parent));
         let split = match (placing.split, split_at) {
             (Some(split), _) => Ok(Some(split)),
+            (None, Some(_)) if let Some((at, _)) = stray_in_split => {
+                Err((at < folders.len()).then_some(at))
+            }
             (None, Some(at)) => Ok(facts.split(&folders[at])),
             (None, None) if facts.splits.is_empty() => Ok(None),
             (None, None) => Err(facts.stray(&folders, own)),
@@ -204,7 +210,7 @@ impl Layout {
         for name in names {
             let mut label = self.labels.of_folder(name);
             // A class may be named like a split: `dev`, say.
-            let named = if self.labels.exact(name).is_some() { None } else { splits::read(name) };
+            let named = if label.is_some() { None } else { splits::read(name) };
             let split = named.map(|named| {
                 if named.rest.is_empty() {
                     return FolderSplit::Sure(named.split);
@@ -215,8 +221,7 @@ impl Layout {
                 if of_rest.is_some() {
                     return FolderSplit::Sure(named.split);
                 }
-                let key = self.hashes.hash_one((parent, named.rest));
-                FolderSplit::Partial(named.split, key)
+                FolderSplit::Partial(named.split, parent)
             });
             folders.push(Folder { name, parent, label, split });
             hasher.write(name.as_bytes());

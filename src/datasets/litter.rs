@@ -4,7 +4,7 @@
 use super::naming::components;
 
 /// Names of files and folders, without regard to case. Everything in such a folder is litter.
-const NAMES: [&str; 42] = [
+const NAMES: [&str; 47] = [
     // macOS
     "__MACOSX",
     ".AppleDB",
@@ -24,6 +24,9 @@ const NAMES: [&str; 42] = [
     "Temporary Items",
     // Windows
     "$RECYCLE.BIN",
+    "RECYCLED",
+    "RECYCLER",
+    "FOUND.000",
     "desktop.ini",
     "ehthumbs.db",
     "ehthumbs_vista.db",
@@ -33,12 +36,14 @@ const NAMES: [&str; 42] = [
     ".cache",
     ".directory",
     ".nomedia",
+    "LOST.DIR",
     ".thumbnails",
     "lost+found",
     // Synology, QNAP
     "#recycle",
     "#snapshot",
     ".@__thumb",
+    "@__thumb",
     "@eaDir",
     "@Recently-Snapshot",
     "@Recycle",
@@ -56,10 +61,10 @@ const NAMES: [&str; 42] = [
 
 /// Names that begin so: halves of AppleDouble files, trash cans of removable disks, the stubs of
 /// files that were removed while they were open.
-const BEGINNINGS: [&str; 5] = ["._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
+const BEGINNINGS: [&str; 6] = ["~$", "._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
 
 /// Names that end so: Windows' marks of downloads as WSL shows them, Synology's attributes.
-const ENDINGS: [&str; 3] = [":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
+const ENDINGS: [&str; 4] = ["~", ":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
 
 /// Whether `path` is litter, or lies in a folder that is.
 #[must_use]
@@ -114,7 +119,12 @@ impl Wrapper {
     /// Whether `path` is left out: litter, or hidden below the wrapper.
     #[must_use]
     pub fn ignores(&self, path: &str) -> bool {
-        is_litter(path) || components(path).skip(self.depth()).any(is_hidden)
+        let mut folders: Vec<&str> = components(path).collect();
+        let file = folders.pop().unwrap_or_default();
+        let common = self.folders.iter().flatten();
+        let wrapping =
+            common.zip(&folders).take_while(|(wrapper, folder)| wrapper == folder).count();
+        is_litter(path) || is_hidden(file) || folders[wrapping..].iter().any(|name| is_hidden(name))
     }
 }
 
@@ -142,6 +152,10 @@ mod tests {
             "cat/1.jpg:Zone.Identifier",
             "lost+found/#123",
             "train/.ipynb_checkpoints/1-checkpoint.jpg",
+            "RECYCLER/cat/1.jpg",
+            "cat/@__thumb/1.jpg",
+            "cat/1.jpg~",
+            "cat/~$1.jpg",
         ] {
             assert!(is_litter(path), "{path}");
         }
@@ -171,6 +185,10 @@ mod tests {
         let wrapper = wrapper(&["pets/cat/1.jpg", "pets/.old/cat/2.jpg", "pets/.hidden.jpg"]);
         assert_eq!(wrapper.depth(), 1);
         assert!(wrapper.ignores("pets/.old/cat/2.jpg") && wrapper.ignores("pets/.hidden.jpg"));
+        let deep = self::wrapper(&["pets/cat/1.jpg", "pets/cat/2.jpg"]);
+        assert!(
+            deep.ignores("cat/.2.jpg") && deep.ignores(".cover.jpg") && deep.ignores(".a/b/3.jpg")
+        );
         assert!(!wrapper.ignores("pets/cat/1.jpg"));
     }
 }

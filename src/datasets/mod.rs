@@ -48,6 +48,7 @@ use crate::{
         DatasetId, Name,
         dataset::{Classes, Dataset, Digest, version_of},
     },
+    error_chain::chain,
     storage::{self, Page, Storage, datasets::Row},
     vision,
 };
@@ -230,12 +231,24 @@ impl Datasets {
             (revision, storage::images::samples(&mut connection, id).await?)
         };
         let version = blocking(move || Ok(version_of(&samples))).await?;
-        if let Some(revision) = revision {
-            let mut transaction = self.storage().write().await?;
-            storage::datasets::keep_version(&mut transaction, id, revision, version).await?;
-            transaction.commit().await.map_err(storage::Error::from)?;
+        if let Some(revision) = revision
+            && let Err(error) = self.keep_version(id, revision, version).await
+        {
+            // It is computed again the next time.
+            tracing::warn!(error = chain(&error), "the version of a dataset can't be kept");
         }
         Ok(version)
+    }
+
+    async fn keep_version(
+        &self,
+        id: DatasetId,
+        revision: i64,
+        version: Digest,
+    ) -> Result<(), storage::Error> {
+        let mut transaction = self.storage().write().await?;
+        storage::datasets::keep_version(&mut transaction, id, revision, version).await?;
+        Ok(transaction.commit().await?)
     }
 }
 

@@ -101,8 +101,10 @@ pub enum Rejection {
     },
     /// It is in no split, in an upload where other files are.
     #[error(
-        "{} no split, unlike {splits} of the same upload: rename its folder to train, validation or test, or upload it separately with `split=`",
-        folder.as_ref().map_or_else(|| "it is in".to_owned(), |folder| format!("`{folder}` names"))
+        "{}; in the same upload, {splits} {} a split: {}, or upload it separately with `split=`",
+        folder.as_ref().map_or_else(|| "it is in no folder of a split".to_owned(), |folder| format!("`{folder}` names no split")),
+        if splits.contains(',') { "each name" } else { "names" },
+        if folder.is_some() { "rename the folder to train, validation or test" } else { "move it into a folder named train, validation or test" },
     )]
     UnknownSplit {
         /// The folder that is none, beside those that are.

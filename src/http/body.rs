@@ -5,9 +5,10 @@ use std::error::Error;
 use axum::{
     body::{Bytes, to_bytes},
     extract::Request,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
 };
 use http_body_util::LengthLimitError;
+use mime::Mime;
 use serde::Deserialize;
 
 use super::{content_encoding::Undecodable, pace::Late, problem::Problem};
@@ -17,6 +18,24 @@ use crate::domain::excerpt::shorten_quote;
 const MAX_PATH: usize = 60;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The `Content-Type` of a request, with or without spaces around its semicolons; `None` where there is
+/// none, and an error where it can't be read.
+///
+/// # Errors
+/// 415: it is no media type.
+pub fn media_type(headers: &HeaderMap) -> Result<Option<Mime>, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let text = text.split(';').map(str::trim).collect::<Vec<_>>().join(";");
+    text.trim_end_matches(';').parse().map(Some).map_err(|_| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_type",
+            "the Content-Type is not a media type, such as image/jpeg or application/json",
+        )
+    })
+}
 
 /// The whole body of `request`.
 ///

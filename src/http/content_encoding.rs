@@ -29,8 +29,9 @@ use crate::domain::excerpt::Excerpt;
 /// What is read, for the `Accept-Encoding` of a refusal.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// Codings that may lie on top of each other.
-const MAX_LAYERS: usize = 3;
+/// Codings that may lie on top of each other: what is within another one is not bounded by the
+/// route's limit.
+const MAX_LAYERS: usize = 1;
 
 /// Bytes that are decoded at a time.
 const CHUNK: usize = 64 << 10;
@@ -70,7 +71,7 @@ impl fmt::Display for Undecodable {
         let Self { coding, reason } = self;
         write!(
             f,
-            "the body is not {coding}, as its Content-Encoding says, or it is damaged or cut off: {reason}"
+            "the body is not valid {coding}, which its Content-Encoding says it is; it may be damaged or cut off: {reason}"
         )
     }
 }
@@ -137,7 +138,7 @@ fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Problem> {
     }
     if codings.len() > MAX_LAYERS {
         return Err(unsupported(format!(
-            "a body may be compressed {MAX_LAYERS} times over, not {} times",
+            "a body may be compressed once, not {} times over",
             codings.len()
         )));
     }

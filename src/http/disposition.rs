@@ -83,9 +83,15 @@ fn unquoted(value: &str) -> Cow<'_, str> {
     plain.into()
 }
 
+/// Bytes of a header in which `filename*` is looked for.
+const MAX_HEADER: usize = 8 << 10;
+
 /// The file's name by `filename*`, which goes before `filename`; also in the numbered pieces of
 /// RFC 2231.
 fn extended(header: &str) -> Option<String> {
+    if header.len() > MAX_HEADER {
+        return None;
+    }
     let extended = parameters(header).into_iter().filter(|(name, _)| {
         name.get(..9).is_some_and(|name| name.eq_ignore_ascii_case("filename*"))
     });

@@ -101,6 +101,8 @@ fn complete(path: &str, operation: &mut Operation) {
         refuse(operation, 415, other);
     }
     if operation.request_body.is_some() {
+        refuse(operation, 408, "`too_slow`: the body arrives too slowly.");
+        refuse(operation, 503, "`draining`: the server is shutting down.");
         refuse(
             operation,
             415,

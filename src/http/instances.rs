@@ -20,6 +20,7 @@ const MAX_INSTANCES: usize = 100_000;
 
 /// Images as JSON.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with the member `instances`")]
 pub struct Instances<'a> {
     /// The images, in their order.
     #[serde(borrow, deserialize_with = "bounded")]

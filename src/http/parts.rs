@@ -21,7 +21,7 @@ use axum::{
         DefaultBodyLimit, FromRequest as _, Multipart, Request,
         multipart::{Field, MultipartError},
     },
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
@@ -29,6 +29,9 @@ use futures::Stream;
 use super::{
     body, content_encoding::Undecodable, disposition::Names, pace::Late, problem::Problem,
 };
+
+/// Bytes of a part's name that are kept.
+const MAX_NAME: usize = 1024;
 
 /// Bytes that may come in before the parser makes something of them.
 const MAX_UNREAD: usize = 1 << 20;
@@ -64,22 +67,27 @@ impl Parts {
     /// # Errors
     /// 415 where the body is no form, 400 where its boundary is missing.
     pub async fn of(request: Request, max_bytes: u64) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        let is_form = content_type.is_some_and(|value| {
-            value
-                .as_bytes()
-                .get(..20)
-                .is_some_and(|head| head.eq_ignore_ascii_case(b"multipart/form-data;"))
-        });
-        if !is_form {
+        let content_type = body::media_type(request.headers()).ok().flatten();
+        let Some(form) = content_type.filter(|it| it.essence_str() == "multipart/form-data") else {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_multipart",
                 "send the files as multipart/form-data, as `curl -F file=@cat.0.jpg` does",
             ));
+        };
+        if form.get_param(mime::BOUNDARY).is_none() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "the Content-Type of the form has no boundary; leave the header to the HTTP client",
+            ));
         }
         let flow = Arc::new(Flow::default());
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // As the parser wants it.
+        if let Ok(form) = HeaderValue::from_str(form.as_ref()) {
+            head.headers.insert(header::CONTENT_TYPE, form);
+        }
         let paced = Paced {
             body: body.into_data_stream(),
             flow: flow.clone(),
@@ -115,11 +123,12 @@ impl Parts {
 }
 
 impl Part<'_> {
-    /// The name of the file, or else that of the form's field.
+    /// The name of the file, or else that of the form's field; of a very long one, its end.
     #[must_use]
     pub fn name(&self) -> String {
         let file = self.names.file.as_deref().filter(|name| !name.is_empty());
-        file.or(self.field_name()).unwrap_or("file").to_owned()
+        let name = file.or(self.field_name()).unwrap_or("file");
+        name[name.ceil_char_boundary(name.len().saturating_sub(MAX_NAME))..].to_owned()
     }
 
     /// The name of the form's field.
@@ -190,6 +199,13 @@ impl Flow {
         if Undecodable::among(error).is_some() || Late::among(error).is_some() {
             return body::broke_off(error);
         }
+        let mut cause = Some(error as &(dyn Error + 'static));
+        while let Some(error) = cause {
+            if error.is::<Stuck>() {
+                return Problem::new(StatusCode::BAD_REQUEST, "malformed", error.to_string());
+            }
+            cause = error.source();
+        }
         Problem::new(StatusCode::BAD_REQUEST, "malformed", error.body_text())
     }
 }
@@ -206,7 +222,9 @@ struct Stuck;
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a part's header has no end, or the body is larger than it may be")
+        f.write_str(
+            "the form is malformed: its boundary does not occur, or a part's header has no end",
+        )
     }
 }
 

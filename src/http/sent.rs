@@ -4,11 +4,7 @@
 //! queue is held meanwhile, and photos are kept encoded: in memory, and beyond a bound in temporary
 //! files.
 
-use axum::{
-    body::Bytes,
-    extract::Request,
-    http::{StatusCode, header},
-};
+use axum::{body::Bytes, extract::Request, http::StatusCode};
 use tempfile::TempPath;
 
 use super::{
@@ -82,11 +78,7 @@ impl Sent {
         most: usize,
         known: &'static [&'static str],
     ) -> Result<Self, Problem> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<mime::Mime>().ok());
+        let content_type = body::media_type(request.headers())?;
         let (kind, subtype) =
             content_type.as_ref().map_or(("application", "octet-stream"), |mime| {
                 (mime.type_().as_str(), mime.subtype().as_str())

@@ -33,10 +33,11 @@ use crate::{
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The split that the images enter; `auto` lets each image's hash choose, 70/15/15.
+    /// The split that the images enter; `auto`: the folders in the files' names decide, or else each
+    /// image's hash, 70/15/15.
     #[param(inline, value_type = Option<Destination>, default = "auto")]
     split: Option<String>,
-    /// The class of all images; without it, each file's name tells. Not for archives.
+    /// The class of all images; without it, folders, or else the files' names, tell. Not for archives.
     label: Option<String>,
     /// The name of the file, where only one is sent. Not for archives.
     name: Option<String>,

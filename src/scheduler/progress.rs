@@ -1,8 +1,13 @@
 //! What trainers report, into rows.
 
-use std::{fs, io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    fs, io,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
+use tokio::time::timeout;
 
 use super::{
     Scheduler,
@@ -31,6 +36,25 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_secs(1))
     .with_max_delay(Duration::from_secs(30))
     .with_max_times(24);
+
+/// How long the queue waits for the outcome of a job that could not be saved before.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Counts a write that is retried, as long as it is.
+struct Retrying<'a>(&'a AtomicUsize);
+
+impl<'a> Retrying<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Retrying<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
 
 impl Scheduler {
     /// Saves one event; gives the ending where it was the last.
@@ -109,9 +133,17 @@ impl Scheduler {
         if self.unsettled().is_empty() || self.0.storage.check().await.is_err() {
             return;
         }
-        let unsettled = std::mem::take(&mut *self.unsettled());
-        for (id, (ending, asked)) in unsettled {
-            self.settle(id, ending, asked).await;
+        let unsettled: Vec<_> = self
+            .unsettled()
+            .iter()
+            .map(|(id, (ending, asked))| (*id, ending.clone(), *asked))
+            .collect();
+        for (id, ending, asked) in unsettled {
+            let settle = timeout(SETTLE_WITHIN, self.try_to_settle(id, ending, asked));
+            if !matches!(settle.await, Ok(Ok(()))) {
+                return;
+            }
+            self.unsettled().remove(&id);
         }
     }
 
@@ -221,7 +253,7 @@ impl Scheduler {
         F: Future<Output = Result<(), storage::Error>>,
     {
         let Err(error) = write().await else { return Ok(()) };
-        self.0.retrying.fetch_add(1, Relaxed);
+        let _retrying = Retrying::new(&self.0.retrying);
         let log = |error: &storage::Error| {
             tracing::error!(
                 job.id = %id,
@@ -231,11 +263,9 @@ impl Scheduler {
         };
         log(&error);
         let retries = write.retry(RETRIES).notify(|error, _| log(error));
-        let saved = tokio::select! {
+        tokio::select! {
             saved = retries => saved.map_err(|_| Unsaved),
             () = self.0.shutdown.cancelled() => Err(Unsaved),
-        };
-        self.0.retrying.fetch_sub(1, Relaxed);
-        saved
+        }
     }
 }

@@ -11,7 +11,8 @@
 //! | colour profile | ignored, as the libraries do that the reference recipes were written with |
 
 use std::{
-    io::Cursor,
+    error::Error,
+    io::{self, Cursor},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -48,6 +49,9 @@ pub(super) fn decode_photo(
     guarded(|| match format {
         Format::Jpeg => jpeg::decode(bytes, limits, least),
         Format::Png => {
+            if let Some((width, height)) = png::size(bytes) {
+                limits.check(width, height)?;
+            }
             let (exif, xmp) = png::metadata(bytes);
             let image = other(bytes, ImageFormat::Png, limits)?;
             if !png::is_whole(bytes) {
@@ -79,7 +83,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Decode
 
 /// Decodes by the `image` crate.
 fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, DecodeError> {
-    let refused = |error: ImageError| DecodeError::corrupt(error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = image::Limits::no_limits();
     // 16-bit RGBA, and room for small images' tables.
@@ -89,6 +92,23 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicIm
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
     DynamicImage::from_decoder(decoder).map_err(refused)
+}
+
+/// In words for people: those of the decoders are about their own insides.
+fn refused(error: ImageError) -> DecodeError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return DecodeError::corrupt("the file ends before the image does");
+        }
+        cause = error.source();
+    }
+    DecodeError::corrupt(match error {
+        ImageError::Unsupported(_) => "it uses a feature of its format that is not supported",
+        ImageError::Limits(_) => "it needs more memory than an image may",
+        _ => "its data is not valid",
+    })
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {

@@ -48,6 +48,8 @@ impl Format {
             Ok(Self::WebP)
         } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
             Ok(Self::Gif)
+        } else if is_os2_bmp(bytes) {
+            Err(DecodeError::UnsupportedFormat("an OS/2 2.x bitmap"))
         } else if is_bmp(bytes) {
             Ok(Self::Bmp)
         } else {
@@ -59,7 +61,11 @@ impl Format {
 /// `BM` alone begins many a text; the size of the header that follows is one of a few.
 fn is_bmp(bytes: &[u8]) -> bool {
     bytes.starts_with(b"BM")
-        && matches!(bytes.get(14..18), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
+        && matches!(bytes.get(14..18), Some([12 | 40 | 52 | 56 | 108 | 124, 0, 0, 0]))
+}
+
+fn is_os2_bmp(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"BM") && matches!(bytes.get(14..18), Some([16 | 64, 0, 0, 0]))
 }
 
 /// What a person would call a file that isn't read.

@@ -1,6 +1,6 @@
 //! GIF: the first frame, on its screen.
 
-use std::num::NonZeroU64;
+use std::{io::ErrorKind, num::NonZeroU64};
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use image::{RgbaImage, imageops};
@@ -43,5 +43,10 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbaImage, DecodeE
 }
 
 fn error(error: DecodingError) -> DecodeError {
-    DecodeError::corrupt(error)
+    DecodeError::corrupt(match error {
+        DecodingError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "the file ends before the image does"
+        }
+        _ => "its data is not valid",
+    })
 }

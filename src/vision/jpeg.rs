@@ -8,6 +8,7 @@
 //! leaves out.
 
 mod planes;
+mod quantization;
 mod structure;
 
 use image::{RgbImage, metadata::Orientation};
@@ -37,6 +38,9 @@ pub(super) fn decode(
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
     let file = Structure::read(bytes)?;
+    if let Some(latched) = quantization::latched(&file) {
+        return decode(&latched, limits, least);
+    }
     let (width, height) = (u32::from(file.frame.width), u32::from(file.frame.height));
     limits.check(width, height)?;
     let bytes = file.complete()?;
@@ -44,6 +48,8 @@ pub(super) fn decode(
     let limits = DecodeLimits { max_scans: MAX_SCANS, ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(&bytes, limits).map_err(error)?;
     let colors = decoder.jpeg_color_space();
+    // As libjpeg by default: it acts on progressive files that leave coefficients out.
+    decoder.set_block_smoothing(true);
 
     if planes::are_needed(&file) {
         let mut image = RgbImage::new(width, height);
@@ -97,6 +103,7 @@ fn error(error: JpegError) -> DecodeError {
             DecodeError::UnsupportedFormat("a JPEG of unusual sampling factors or components")
         }
         JpegError::UnexpectedEof => DecodeError::corrupt("its data ends before the image does"),
-        other => DecodeError::corrupt(other),
+        JpegError::LimitExceeded { .. } => DecodeError::corrupt("it has too many scans"),
+        _ => DecodeError::corrupt("its data is not valid"),
     }
 }

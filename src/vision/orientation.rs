@@ -4,6 +4,9 @@
 
 use image::metadata::Orientation;
 
+/// Bytes of an XMP packet that is read: those of cameras and editors have a few thousand. The parser's
+/// work grows with the square of an element's attributes.
+const MAX_XMP: usize = 64 << 10;
 /// The namespace of `tiff:Orientation` in XMP.
 const TIFF: &str = "http://ns.adobe.com/tiff/1.0/";
 
@@ -28,6 +31,9 @@ fn of_exif(block: &[u8]) -> Option<Orientation> {
 
 /// Of an XMP packet, which has it as an attribute or as an element.
 fn of_xmp(packet: &[u8]) -> Option<Orientation> {
+    if packet.len() > MAX_XMP {
+        return None;
+    }
     let text = std::str::from_utf8(packet).ok()?.trim_matches(['\0', '\u{FEFF}']);
     let document = roxmltree::Document::parse(text).ok()?;
     let found = document.descendants().find_map(|node| {

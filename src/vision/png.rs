@@ -5,8 +5,19 @@ use std::{borrow::Cow, io::Read as _};
 
 use flate2::read::ZlibDecoder;
 
+/// What an XMP packet in a JPEG begins with.
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// More than any metadata that says how a picture is to be turned.
-const MAX_TEXT: u64 = 4 << 20;
+const MAX_TEXT: u64 = 1 << 20;
+/// The keywords of texts that are read.
+const KEYWORDS: [&[u8]; 4] = [
+    b"XML:com.adobe.xmp",
+    b"Raw profile type xmp",
+    b"Raw profile type exif",
+    b"Raw profile type APP1",
+];
+/// Texts that are read of a file; what follows is passed over.
+const MAX_TEXTS: usize = 8;
 
 /// Name and data of each chunk, up to the first that is cut short.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
@@ -19,6 +30,14 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
         rest = rest.get(length.checked_add(12)?..)?;
         Some((name, data))
     })
+}
+
+/// Width and height as the first chunk says them.
+pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (name, data) = chunks(bytes).next()?;
+    let (&width, rest) = data.split_first_chunk()?;
+    let height = *rest.first_chunk()?;
+    (name == b"IHDR").then_some((u32::from_be_bytes(width), u32::from_be_bytes(height)))
 }
 
 /// Whether the chunks run on to `IEND`. A decoder stops at the last row; a file that was cut after
@@ -34,18 +53,28 @@ type Block<'a> = Option<Cow<'a, [u8]>>;
 /// of Adobe's `XML:com.adobe.xmp`.
 pub(super) fn metadata(bytes: &[u8]) -> (Block<'_>, Block<'_>) {
     let (mut exif, mut raw_exif, mut xmp) = (None, None, None);
+    let mut texts = 0;
     for (name, data) in chunks(bytes) {
         if name == b"eXIf" {
             exif = exif.or(Some(Cow::Borrowed(data)));
             continue;
         }
+        if texts == MAX_TEXTS {
+            continue;
+        }
         let Some((keyword, text)) = text(name, data) else { continue };
+        texts += 1;
         match keyword {
             b"XML:com.adobe.xmp" => xmp = xmp.or(Some(text)),
             b"Raw profile type xmp" => xmp = xmp.or_else(|| raw_profile(&text)),
-            b"Raw profile type exif" | b"Raw profile type APP1" => {
-                raw_exif = raw_exif.or_else(|| raw_profile(&text));
-            }
+            b"Raw profile type exif" => raw_exif = raw_exif.or_else(|| raw_profile(&text)),
+            // What was a segment of a JPEG, of either kind.
+            b"Raw profile type APP1" => match raw_profile(&text) {
+                Some(segment) if segment.starts_with(XMP) => {
+                    xmp = xmp.or_else(|| Some(Cow::Owned(segment[XMP.len()..].to_vec())));
+                }
+                segment => raw_exif = raw_exif.or(segment),
+            },
             _ => {}
         }
     }
@@ -54,7 +83,13 @@ pub(super) fn metadata(bytes: &[u8]) -> (Block<'_>, Block<'_>) {
 
 /// Keyword and text of a text chunk.
 fn text<'a>(name: &[u8; 4], data: &'a [u8]) -> Option<(&'a [u8], Cow<'a, [u8]>)> {
+    if !matches!(name, b"tEXt" | b"zTXt" | b"iTXt") {
+        return None;
+    }
     let (keyword, rest) = split_at_nul(data)?;
+    if !KEYWORDS.contains(&keyword) {
+        return None;
+    }
     match name {
         b"tEXt" => Some((keyword, rest.into())),
         b"zTXt" => Some((keyword, inflate(rest.strip_prefix(&[0])?)?)),
@@ -84,7 +119,11 @@ fn inflate(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
 fn raw_profile(text: &[u8]) -> Option<Cow<'static, [u8]>> {
     let text = text.trim_ascii_start();
     let lines = text.splitn(3, |&byte| byte == b'\n');
-    let digits: Vec<u8> =
-        lines.last()?.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let digits: Vec<u8> = lines
+        .last()?
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace() && *byte != 0)
+        .collect();
     hex::decode(digits).ok().map(Cow::Owned)
 }

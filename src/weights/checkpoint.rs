@@ -107,7 +107,7 @@ impl Checkpoints {
                 .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
         });
         tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
-        for old in self.newest_first().into_iter().skip(KEPT) {
+        for old in self.newest_first().into_iter().flatten().skip(KEPT) {
             // One too many does no harm.
             let _ = fs::remove_file(old);
         }
@@ -123,7 +123,10 @@ impl Checkpoints {
         &self,
         mut damaged: impl FnMut(&Path, &Error),
     ) -> Result<Option<Checkpoint>, Error> {
-        for path in self.newest_first() {
+        let newest_first = self
+            .newest_first()
+            .map_err(|source| Error::Io { path: self.folder.clone(), source })?;
+        for path in newest_first {
             match load(&path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
                 Err(error @ Error::Io { .. }) => return Err(error),
@@ -137,14 +140,13 @@ impl Checkpoints {
         Ok(None)
     }
 
-    fn newest_first(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut paths: Vec<_> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
-            .collect();
+    fn newest_first(&self) -> io::Result<Vec<PathBuf>> {
+        let paths: io::Result<Vec<_>> =
+            fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect();
+        let mut paths = paths?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
         paths.sort_unstable_by(|a, b| b.cmp(a));
-        paths
+        Ok(paths)
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
         }
         let loaded = checkpoints.load(|_, _| panic!("none is damaged")).unwrap();
         assert_eq!(loaded, Some(checkpoint(10, 0)));
-        assert_eq!(checkpoints.newest_first().len(), KEPT);
+        assert_eq!(checkpoints.newest_first().unwrap().len(), KEPT);
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         let checkpoints = Checkpoints::open(folder.path()).unwrap();
         checkpoints.save(&checkpoint(1, 0)).unwrap();
         checkpoints.save(&checkpoint(2, 0)).unwrap();
-        let newest = checkpoints.newest_first().remove(0);
+        let newest = checkpoints.newest_first().unwrap().remove(0);
         let whole = fs::read(&newest).unwrap();
         fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
         let mut damaged = Vec::new();
@@ -249,6 +251,6 @@ mod tests {
         fs::create_dir(&newest).unwrap();
         let loaded = checkpoints.load(|_, _| panic!("nothing says that it is damaged"));
         assert!(matches!(loaded, Err(Error::Io { path, .. }) if path == newest));
-        assert_eq!(checkpoints.newest_first().len(), 2);
+        assert_eq!(checkpoints.newest_first().unwrap().len(), 2);
     }
 }

@@ -54,6 +54,11 @@ fn check_end(file: &mut File) -> Result<(), Stop> {
         Some(&[_, _, _, _, low, high, ..]) if !matches!((low, high), (0, 0) | (0xFF, 0xFF)) => {
             Err(ArchiveError::NotAnArchive(ONE_OF_MANY).into())
         }
+        // What stands before the zip that its end describes: another one, say.
+        Some(end) if begin == *b"PK" && is_behind_something(end, size, &bytes) => {
+            let why = "it is several archives one after the other; send them one by one";
+            Err(ArchiveError::Damaged(why.to_owned()).into())
+        }
         Some(_) => Ok(()),
         None if read == 2 && begin == *b"MZ" => {
             Err(ArchiveError::NotAnArchive("a program without a zip in it").into())
@@ -63,6 +68,18 @@ fn check_end(file: &mut File) -> Result<(), Stop> {
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
     }
+}
+
+/// Whether the archive does not begin where its `end`, the last bytes of which are `tail`, says.
+fn is_behind_something(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
+    let number = |at: usize| end[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let (length, offset) = (number(12), number(16));
+    let behind = memmem::rfind(tail, b"PK\x05\x06").map_or(0, |at| tail.len() - at);
+    let end_at = size - behind as u64;
+    let before = &tail[..tail.len() - behind];
+    let is_zip64 =
+        before.len().checked_sub(20).is_some_and(|at| before[at..].starts_with(b"PK\x06\x07"));
+    !is_zip64 && u64::from(length) + u64::from(offset) < end_at
 }
 
 /// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
@@ -122,10 +139,14 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), S
 fn path(entry: &ZipFileEntry) -> String {
     match str::from_utf8(entry.name_raw()) {
         Ok(name) => name.to_owned(),
-        Err(_) => match entry.name() {
-            Ok(name) => name.into_owned(),
-            Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
-        },
+        Err(_) => {
+            let name = match entry.name() {
+                Ok(name) => name.into_owned(),
+                Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
+            };
+            // In Shift-JIS and the like, the byte of a backslash is often half of a character.
+            if name.contains('/') { name.replace('\\', "_") } else { name }
+        }
     }
 }
 

@@ -152,11 +152,16 @@ fn the_folder_that_is_no_split_is_named() {
 }
 
 #[test]
-fn folders_that_are_alike_but_for_the_split_are_splits() {
+fn folders_that_name_splits_among_other_things_are_splits_where_they_stand_together() {
     check(&[
         ("pets_train/cat/1.jpg", Ok((CAT, TRAIN))),
         ("pets_test/cat/2.jpg", Ok((CAT, TEST))),
-        ("birds_test/dog/3.jpg", Err("unknown_split")),
+        ("birds_test/dog/3.jpg", Ok((DOG, TEST))),
+    ]);
+    check(&[
+        ("train_resized/cat/1.jpg", Ok((CAT, TRAIN))),
+        ("test_cropped/dog/2.jpg", Ok((DOG, TEST))),
+        ("val_small/dog/3.jpg", Ok((DOG, VALIDATION))),
     ]);
     check(&[
         ("train2017/cat/1.jpg", Ok((CAT, TRAIN))),
@@ -165,6 +170,28 @@ fn folders_that_are_alike_but_for_the_split_are_splits() {
     check(&[("a/my_train/cat/1.jpg", Ok((CAT, None))), ("b/my_test/cat/2.jpg", Ok((CAT, None)))]);
     let found = assigned_to(&["A", "B"], Placing::default(), &["trainA/1.jpg", "testB/2.jpg"]);
     assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TEST))]);
+}
+
+#[test]
+fn what_lies_beside_splits_within_a_split_is_rejected() {
+    check(&[
+        ("training_data/train/cat/1.jpg", Ok((CAT, TRAIN))),
+        ("training_data/test/dog/2.jpg", Ok((DOG, TEST))),
+        ("training_data/extra/cats/3.jpg", Err("unknown_split")),
+        ("training_data/cats/4.jpg", Err("unknown_split")),
+    ]);
+    check(&[
+        ("train/train/cat/1.jpg", Ok((CAT, TRAIN))),
+        ("train/extra/cat/2.jpg", Err("unknown_split")),
+        ("test/test/dog/3.jpg", Ok((DOG, TEST))),
+    ]);
+}
+
+#[test]
+fn a_class_of_two_words_may_begin_like_a_split() {
+    let paths = ["train/test tube/1.jpg", "train/tube/2.jpg", "val/test_tube/3.jpg"];
+    let found = assigned_to(&["test-tube", "tube"], Placing::default(), &paths);
+    assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TRAIN)), Ok((0, VALIDATION))]);
 }
 
 #[test]

@@ -71,6 +71,10 @@ fn planes(file: &Structure, bytes: &[u8]) -> Result<Vec<Result<Plane, JpegError>
         }
         return Ok(planes);
     }
+    // Each component stands in one scan of a sequential file.
+    if file.scans.len() > file.frame.components.len() {
+        return Err(JpegError::CorruptData("it has more scans than components".to_owned()));
+    }
     for number in 0..file.scans.len() {
         let (alone, of) = scan_alone(file, number);
         for (index, plane) in of.into_iter().zip(split(decompress_raw(&alone)?)) {

@@ -12,6 +12,8 @@ use crate::vision::error::DecodeError;
 
 const EXIF: &[u8] = b"Exif\0\0";
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+/// Bytes of a frame header before its components, the marker included.
+pub(super) const FRAME_HEAD: usize = 10;
 /// Coefficients of a block.
 const COEFFICIENTS: usize = 64;
 
@@ -125,6 +127,8 @@ impl Scan {
 pub(super) struct Structure<'a> {
     bytes: &'a [u8],
     pub(super) frame: Frame,
+    /// Where the frame header's marker is.
+    pub(super) frame_start: usize,
     pub(super) scans: Vec<Scan>,
     /// Segments of tables (DQT, DHT, DRI, DAC), markers included.
     pub(super) tables: Vec<Range<usize>>,
@@ -142,6 +146,7 @@ impl<'a> Structure<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut walk = Walk { bytes, at: 2 };
         let mut frame = None;
+        let mut frame_start = 0;
         let (mut scans, mut tables): (Vec<Scan>, _) = (Vec::new(), Vec::new());
         let (mut exif, mut xmp, mut ended) = (None, None, false);
         while let Some(Segment { marker, start, payload }) = walk.next()? {
@@ -162,6 +167,7 @@ impl<'a> Structure<'a> {
                 }
                 0xC0..=0xCF | marker::JPEG_LS if marker != marker::JPG && frame.is_none() => {
                     frame = Frame::parse(marker, payload);
+                    frame_start = start;
                 }
                 marker::APP1 => {
                     exif = exif.or_else(|| payload.strip_prefix(EXIF));
@@ -179,7 +185,13 @@ impl<'a> Structure<'a> {
         if let Some(name) = frame.unsupported() {
             return Err(DecodeError::UnsupportedFormat(name));
         }
-        Ok(Self { bytes, frame, scans, tables, exif, xmp, ended })
+        if (1..frame.components.len()).any(|index| {
+            let (before, it) = frame.components.split_at(index);
+            before.iter().any(|other| other.id == it[0].id)
+        }) {
+            return Err(DecodeError::corrupt("two of its components have the same id"));
+        }
+        Ok(Self { bytes, frame, frame_start, scans, tables, exif, xmp, ended })
     }
 
     /// The file with an end marker. A file may lack it and still be whole; whether the last scan
@@ -230,7 +242,8 @@ impl<'a> Structure<'a> {
 
     /// The bytes in `range`.
     pub(super) fn slice(&self, range: &Range<usize>) -> &'a [u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
+        let end = range.end.min(self.bytes.len());
+        self.bytes.get(range.start..end).unwrap_or_default()
     }
 }
 

@@ -88,7 +88,8 @@ impl<S: Source> Reader<S> {
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
-            self.source.skip(self.left + self.padding)?;
+            let rest = self.left.checked_add(self.padding);
+            self.source.skip(rest.ok_or_else(|| damaged("it ends within a file"))?)?;
             (self.left, self.padding) = (0, 0);
             let Some(block) = self.block()? else { return Ok(None) };
             let header = Header::from_byte_slice(&block);
@@ -103,7 +104,8 @@ impl<S: Source> Reader<S> {
                 b'K' => extensions.link = Some(text(self.extension(size?)?)),
                 // For all entries that follow, the name of the volume, names of old GNU tars,
                 // rights: nothing of them says what a photo is.
-                b'g' | b'V' | b'N' | b'A' => self.begin(size?),
+                // Of a volume, the size is often left blank.
+                b'g' | b'V' | b'N' | b'A' => self.begin(size.unwrap_or(0)),
                 kind => return self.entry(header, kind, extensions).map(Some),
             }
         }
