@@ -31,7 +31,8 @@ async fn the_notebooks_photos_are_imported_with_the_notebooks_counts() {
     println!("5,000 photos imported in {:.1?}", started.elapsed());
     assert_eq!(
         report,
-        json!({ "added": 5_000, "duplicates": 0, "rejected": [], "rejected_total": 0 })
+        json!({ "added": 5_000, "duplicates": 0, "rejected": [], "rejected_total": 0,
+                "ignored": { "count": 0, "examples": [] } })
     );
     let dataset = server.get("/datasets/pets").await.ok();
     let expected = json!({
@@ -56,6 +57,7 @@ async fn photos_of_all_sizes_are_imported() {
     let report = server.post("/datasets/pets/archive", archive).await.ok();
     assert_eq!(
         report,
-        json!({ "added": 200, "duplicates": 0, "rejected": [], "rejected_total": 0 })
+        json!({ "added": 200, "duplicates": 0, "rejected": [], "rejected_total": 0,
+                "ignored": { "count": 0, "examples": [] } })
     );
 }
