@@ -223,6 +223,11 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_takes_less_than_docker_waits() {
+        assert!(config(&[]).shutdown_seconds < 10);
+    }
+
+    #[test]
     fn a_token_that_no_client_could_send_is_refused() {
         for token in ["", "two words", "naïve"] {
             assert!(config(&["--api-token", token]).validate(&[]).is_err(), "{token:?}");
