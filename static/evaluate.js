@@ -54,7 +54,7 @@ export async function open(place, { signal }) {
     fill(table, sorted(rows, show, () => void attempt(charts, () => compare(charts, rows, signal))));
   };
   fill(place, el("h1", null, "Evaluate"),
-    el("p", { class: "soft" }, "Open a job for its matrix, its report and what it told wrong. Tick several to lay their curves over each other."),
+    el("p", { class: "soft" }, "Open a job for its matrix, its report and its misclassified photos. Tick several to lay their curves over each other."),
     el("section", { class: "panel", "aria-label": "Jobs" }, table), charts);
   show();
   await compare(charts, rows, signal);
@@ -108,7 +108,7 @@ async function compare(place, rows, signal) {
   const epochs = await Promise.all(jobs.map(async ({ id }) => (await get(`jobs/${path(id)}/metrics`, signal)).epochs));
   if (mine !== comparison) return;
   /** @param {string} title @param {"val_accuracy" | "val_loss" | "train_accuracy" | "train_loss"} key */
-  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "binary cross-entropy" : "share told right", whole: true,
+  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "binary cross-entropy" : "accuracy", whole: true,
     series: jobs.map(({ name }, index) => ({ name, points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
   fill(place, el("h2", null, "Side by side"), el("div", { class: "columns" },
     chart("Validation accuracy", "val_accuracy"), chart("Validation loss", "val_loss"), chart("Training accuracy", "train_accuracy"), chart("Training loss", "train_loss")));

@@ -1,4 +1,4 @@
-/** How well a job's best epoch does on the test split, and what it told wrong. */
+/** How well a job's best epoch does on the test split, and which photos it misclassified. */
 
 import { get, path, patiently, request, send } from "./api.js";
 import { lineChart } from "./chart.js";
@@ -77,7 +77,7 @@ function charts({ pr_curve: pr, roc_curve: roc, calibration, confusion_matrix: {
 }
 
 /**
- * What was told wrong, the surest first, to be looked at and put right.
+ * Misclassified photos, most confident first, to be looked at and corrected.
  *
  * @param {Evaluation} judged @param {Job} job @param {AbortSignal} signal
  */
@@ -100,7 +100,7 @@ async function wrong({ misclassified, confusion_matrix: { labels } }, job, signa
   show();
   await tell();
   return el("section", { class: "panel", "aria-label": "Misclassified" },
-    el("h2", null, misclassified.length === 0 ? "Nothing was told wrong" : `${count(misclassified.length)} told wrong, the surest first`),
+    el("h2", null, misclassified.length === 0 ? "No photo was misclassified" : `${count(misclassified.length)} misclassified, most confident first`),
     version, list, more);
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::evaluation::{Evaluation, Misclassified};
 
-/// Photos shown of the dataset, and of what was told wrong.
+/// Photos shown of the dataset, and of those misclassified.
 const PHOTOS: usize = 24;
 
 const STYLE: &str = "
@@ -238,7 +238,7 @@ impl Page<'_> {
             h2 { "Evaluation" }
             pre { (evaluate::text(evaluation)) }
             (charts)
-            h3 { "Told wrong: " (all) " of " (evaluation.count) ", the surest first" }
+            h3 { "Misclassified: " (all) " of " (evaluation.count) ", most confident first" }
             (gallery(&photos))
         })
     }

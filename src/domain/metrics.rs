@@ -10,11 +10,11 @@ pub struct EpochMetrics {
     pub epoch: u32,
     /// Mean binary cross-entropy over the training images, as they were seen.
     pub train_loss: f64,
-    /// Share of training images told right, as they were seen.
+    /// Accuracy on the training images, as they were seen.
     pub train_accuracy: f64,
     /// Mean binary cross-entropy over the validation split after the epoch.
     pub val_loss: f64,
-    /// Share of the validation split told right after the epoch.
+    /// Accuracy on the validation split after the epoch.
     pub val_accuracy: f64,
     /// Step size of the epoch.
     pub learning_rate: f64,
@@ -45,6 +45,6 @@ pub struct Score {
     pub count: u64,
     /// Mean binary cross-entropy.
     pub loss: f64,
-    /// Share told right, at threshold 0.5.
+    /// Accuracy at threshold 0.5.
     pub accuracy: f64,
 }

@@ -37,7 +37,7 @@ impl Tally {
         self.count += labels.size()[0] as u64;
     }
 
-    /// The sums so far: loss, images told right, images. Waits for the device.
+    /// The sums so far: loss, correctly classified images, images. Waits for the device.
     #[must_use]
     pub fn sums(&self) -> (f64, f64, u64) {
         (self.loss.double_value(&[]), self.correct.double_value(&[]), self.count)

@@ -45,7 +45,7 @@ pub struct Position {
 pub struct Partial {
     /// Sum of the losses of the images seen.
     pub loss: f64,
-    /// Images told right.
+    /// Number of correctly classified images.
     pub correct: f64,
     /// Images seen.
     pub seen: u64,

@@ -156,7 +156,7 @@ async fn read_the_evaluation(browser: &Browser) {
             .see(&format!("//figure[figcaption='{chart}']//*[name()='svg']/*[name()='polyline']"))
             .await;
     }
-    browser.read("told wrong").await;
+    browser.read("misclassified").await;
     browser.page("#/evaluate").await;
     browser.see("input[aria-label='Compare first']").await.click().await.unwrap();
     browser.see("//figure[figcaption='Validation loss']//*[name()='polyline']").await;

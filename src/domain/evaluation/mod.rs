@@ -87,7 +87,7 @@ pub struct Evaluation {
     pub count: u64,
     /// Mean binary cross-entropy.
     pub loss: f64,
-    /// Share told right at `threshold`.
+    /// Accuracy at `threshold`.
     pub accuracy: f64,
     /// Where the accuracy of all such images would lie, with 95 % confidence.
     pub accuracy_interval: Interval,
@@ -105,7 +105,7 @@ pub struct Evaluation {
     pub calibration: Calibration,
     /// What another threshold, chosen on the validation split, would give.
     pub best_threshold: Option<BestThreshold>,
-    /// What was told wrong, the surest first.
+    /// Misclassified images, most confident first.
     pub misclassified: Vec<Misclassified>,
 }
 
@@ -123,7 +123,7 @@ pub struct BestThreshold {
     pub accuracy: f64,
 }
 
-/// An image that was told wrong.
+/// A misclassified image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Misclassified {
     /// The image.

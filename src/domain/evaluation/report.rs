@@ -30,7 +30,7 @@ impl ConfusionMatrix {
         Self { labels, matrix }
     }
 
-    /// Images told right.
+    /// Number of correctly classified images.
     #[must_use]
     pub fn correct(&self) -> u64 {
         self.matrix.iter().enumerate().map(|(class, row)| row[class]).sum()
