@@ -3,7 +3,7 @@
  * and whether the server can be reached.
  */
 
-/** An answer that is no success: the problem's `detail` is the message. */
+/** An answer that is not a success: the problem's `detail` is the message. */
 export class Problem extends Error {
   /** @param {number} status @param {string} code @param {string} detail @param {number} [retryAfter] seconds @param {any} [members] what else it says */
   constructor(status, code, detail, retryAfter, members) {

@@ -35,8 +35,8 @@ export async function evaluation(place, judged, job, signal) {
 /** @param {Evaluation} judged */
 function matrix({ confusion_matrix: { labels, matrix } }) {
   const table = el("table", { class: "matrix" },
-    el("caption", null, "Confusion matrix: rows are what is so, columns what was told"),
-    el("thead", null, el("tr", null, el("td", { class: "corner" }), labels.map((label) => el("th", { scope: "col" }, `told ${label}`)))),
+    el("caption", null, "Confusion matrix: rows are true classes, columns predicted classes"),
+    el("thead", null, el("tr", null, el("td", { class: "corner" }), labels.map((label) => el("th", { scope: "col" }, `predicted ${label}`)))),
     el("tbody", null, matrix.map((row, truth) => {
       const all = row.reduce((sum, one) => sum + one, 0) || 1;
       return el("tr", null, el("th", { scope: "row" }, labels[truth]), row.map((value) => {
@@ -70,8 +70,8 @@ function charts({ pr_curve: pr, roc_curve: roc, calibration, confusion_matrix: {
     lineChart({ title: "ROC", x: "false positive rate", y: "true positive rate", xRange: unit, yRange: unit,
       series: [{ name: "model", points: roc.fpr.map((rate, index) => [rate, roc.tpr[index]]) }, diagonal],
       summary: `True against false positive rate: area ${decimal(roc.auc, 3)}` }).node,
-    lineChart({ title: "Reliability", x: `probability of ${labels[1]} that was told`, y: `share that is ${labels[1]}`, xRange: unit, yRange: unit,
-      series: [{ name: "model", points: filled.map((bin) => [bin.mean_predicted_probability ?? 0, bin.fraction_of_positives ?? 0]) }, { ...diagonal, name: "to be taken at its word" }],
+    lineChart({ title: "Reliability", x: `predicted probability of ${labels[1]}`, y: `fraction that is ${labels[1]}`, xRange: unit, yRange: unit,
+      series: [{ name: "model", points: filled.map((bin) => [bin.mean_predicted_probability ?? 0, bin.fraction_of_positives ?? 0]) }, { ...diagonal, name: "perfectly calibrated" }],
       summary: `Reliability: expected calibration error ${percent(calibration.expected_calibration_error)}` }).node,
   ];
 }
@@ -133,7 +133,7 @@ function card(one, job, labels, changed) {
     button("Remove", remove, { class: "danger", "aria-label": `Remove ${name}` }));
   return el("li", { class: "panel photo" }, image, el("div", { class: "words" },
     el("span", { class: "name", title: name }, name),
-    el("p", null, `is ${one.label}, told `, el("b", null, one.predicted), ` ${percent(one.probability)}`),
+    el("p", null, `${one.label}, predicted `, el("b", null, one.predicted), ` ${percent(one.probability)}`),
     one.file_name === null ? null : actions, messages));
 }
 

@@ -173,14 +173,14 @@ class Photo {
   }
 
   /** @param {Answer} answer @param {string} model */
-  verdict({ predictions: [told], model: by, timing_ms: timing }, model) {
-    say(`${this.file.name}: ${told.label}, ${percent(told.probability)}`);
+  verdict({ predictions: [top], model: by, timing_ms: timing }, model) {
+    say(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
     const why = button("Why?", () => void this.explain(why, model), { "aria-pressed": "false", title: "Show what in the photo speaks for the label (Grad-CAM)" });
     return el("div", { class: "verdict" },
       el("div", { class: "row apart" },
-        el("span", { class: "label" }, told.label),
-        el("span", { class: "row" }, percent(told.probability), why)),
-      el("progress", { max: 1, value: told.probability, "aria-label": `Probability of ${told.label}` }),
+        el("span", { class: "label" }, top.label),
+        el("span", { class: "row" }, percent(top.probability), why)),
+      el("progress", { max: 1, value: top.probability, "aria-label": `Probability of ${top.label}` }),
       el("p", { class: "hint" }, `${by.name}, ${decimal(timing.total, 1)} ms (network ${decimal(timing.inference, 1)} ms)`));
   }
 

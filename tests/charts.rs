@@ -99,7 +99,7 @@ fn the_matrix_shows_counts_and_names_are_text_whatever_is_in_them() {
     let svg = charts::confusion(&evaluation).unwrap();
     for (row, label) in evaluation.confusion_matrix.matrix.iter().zip(["cat", "dog"]) {
         for (count, told) in row.iter().zip(["cat", "dog"]) {
-            assert!(svg.contains(&format!("{label}, told to be {told}: {count}")));
+            assert!(svg.contains(&format!("{label}, predicted {told}: {count}")));
         }
     }
     let formats = [("<img onerror=\"x\">&".to_owned(), 3)].into();

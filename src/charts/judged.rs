@@ -45,7 +45,7 @@ pub fn confusion(evaluation: &Evaluation) -> Result {
                     &centred(14),
                     (middle.0, middle.1 + 14),
                 )?;
-                tips.field(from, to, &format!("{true_class}, told to be {predicted}: {count}"));
+                tips.field(from, to, &format!("{true_class}, predicted {predicted}: {count}"));
                 if row == 0 {
                     area.draw_text(&shortened(predicted), &centred(14), (middle.0, bottom + 16))?;
                 }
@@ -102,7 +102,7 @@ pub fn roc(evaluation: &Evaluation) -> Result {
     })
 }
 
-/// What was said against what was so, in bins of probability.
+/// Predicted probability against the observed share of positives, in bins of probability.
 ///
 /// # Errors
 /// None that its input could cause.

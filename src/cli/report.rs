@@ -230,7 +230,7 @@ impl Page<'_> {
         for wrong in evaluation.misclassified.iter().take(PHOTOS) {
             let Misclassified { image_id, file_name, label, predicted, probability } = wrong;
             let name = file_name.as_deref().unwrap_or("no longer in the dataset");
-            let caption = format!("{label}, told to be {predicted} ({probability:.4}): {name}");
+            let caption = format!("{label}, predicted {predicted} ({probability:.4}): {name}");
             photos.extend(self.photo(&image_id.to_string(), caption).await?);
         }
         let all = evaluation.misclassified.len();
@@ -249,7 +249,7 @@ impl Page<'_> {
             let file = format!("{name}.svg");
             let path = [path, &["charts", &file]].concat();
             let svg = self.session.client.bytes(self.session.client.request(Method::GET, &path));
-            charts.push(String::from_utf8(svg.await?.into()).context("a chart is no text")?);
+            charts.push(String::from_utf8(svg.await?.into()).context("a chart is not UTF-8")?);
         }
         // The server's own SVG, in which it has escaped what is not.
         Ok(html! { div.charts { @for chart in charts { (PreEscaped(chart)) } } })

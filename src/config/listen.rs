@@ -28,7 +28,7 @@ pub enum InvalidListen {
     #[error("put an IPv6 address in brackets, such as [::1]:8080")]
     NoBrackets,
     /// The port is not one.
-    #[error("`{0}` is no port: use 0 to 65535")]
+    #[error("`{0}` is not a port: use 0 to 65535")]
     Port(String),
     /// The host can't be one.
     #[error("`{0}` is neither an address nor the name of a host")]

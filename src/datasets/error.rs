@@ -25,7 +25,7 @@ pub enum Error {
     #[error("there is no image `{0}`")]
     NoImage(ImageId),
     /// The dataset has no such class.
-    #[error("`{}` is no class of this dataset; it has {classes}", Excerpt(label))]
+    #[error("`{}` is not a class of this dataset; it has {classes}", Excerpt(label))]
     UnknownLabel {
         /// What was asked for.
         label: String,

@@ -113,7 +113,7 @@ pub enum Rejection {
         splits: String,
     },
     /// Its path names a class that the dataset hasn't.
-    #[error("`{name}` is no class of this dataset; it has {classes}")]
+    #[error("`{name}` is not a class of this dataset; it has {classes}")]
     UnknownLabel {
         /// The name.
         name: String,

@@ -61,7 +61,7 @@ impl fmt::Display for Split {
 
 /// A text that names no split.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is no split: use train, validation or test", Excerpt(.0))]
+#[error("`{}` is not a split: use train, validation or test", Excerpt(.0))]
 pub struct UnknownSplit(pub String);
 
 impl FromStr for Split {

@@ -83,7 +83,7 @@ impl fmt::Display for JobStatus {
 /// A text that names no status.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{}` is no job status: use queued, running, succeeded, failed, cancelled or interrupted",
+    "`{}` is not a job status: use queued, running, succeeded, failed, cancelled or interrupted",
     Excerpt(.0)
 )]
 pub struct UnknownStatus(pub String);

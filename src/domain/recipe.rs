@@ -94,7 +94,7 @@ impl fmt::Display for Recipe {
 
 /// A text that names no recipe.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is no recipe; GET /recipes lists them", Excerpt(.0))]
+#[error("`{}` is not a recipe; GET /recipes lists them", Excerpt(.0))]
 pub struct UnknownRecipe(pub String);
 
 impl FromStr for Recipe {

@@ -224,7 +224,7 @@ pub async fn delete(
     params(("Last-Event-ID" = Option<i64>, Header, description = "The last event that the client saw")),
     responses(
         (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "`invalid_value`: `Last-Event-ID` is no id of an event."),
+        (status = 422, description = "`invalid_value`: `Last-Event-ID` is not the id of an event."),
     ),
 )]
 pub async fn events(

@@ -40,7 +40,7 @@ const fn turns(orientation: Orientation) -> bool {
     )
 }
 
-/// Width and height as they are stored, of what is so wide and high when it is upright.
+/// Width and height in pixels as stored, before the EXIF orientation is applied, from the upright ones.
 pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
     if turns(orientation) { (height, width) } else { (width, height) }
 }

@@ -28,7 +28,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Not a safetensors file, or one cut short.
-    #[error("{path} is no whole safetensors file")]
+    #[error("{path} is not a complete safetensors file")]
     Format {
         /// The file.
         path: PathBuf,

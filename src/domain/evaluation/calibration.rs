@@ -38,11 +38,11 @@ impl Interval {
     }
 }
 
-/// How far the probabilities of the second class can be taken at their word.
+/// How well the predicted probabilities of the second class agree with its observed frequency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
-    /// Mean distance between what was said and what was so, weighted by the images of each bin
-    /// (Naeini et al., 2015).
+    /// Mean distance between predicted probability and fraction of positives, weighted by the
+    /// images of each bin (Naeini et al., 2015).
     pub expected_calibration_error: f64,
     /// Ten bins of equal width; as scikit-learn's `calibration_curve`, a probability on an edge
     /// is of the lower one.

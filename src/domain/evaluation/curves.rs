@@ -57,11 +57,11 @@ impl Counts {
 /// Precision against recall.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrCurve {
-    /// Share of those told positive that are, at each threshold; then 1.
+    /// Share of the predicted positives that are positive, at each threshold; then 1.
     pub precision: Vec<f64>,
-    /// Share of the positive that are told so, at each threshold; then 0.
+    /// Share of the positives that are predicted positive, at each threshold; then 0.
     pub recall: Vec<f64>,
-    /// Probabilities from which an image is told positive, rising.
+    /// Probabilities from which an image is predicted positive, rising.
     pub thresholds: Vec<f64>,
     /// Area under the curve, by the trapezoidal rule.
     pub auc: f64,
@@ -74,8 +74,8 @@ impl PrCurve {
     pub(super) fn new(judged: &[Judged]) -> Self {
         let counts = Counts::new(judged).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
         let positives = counts.true_positives.last().copied().unwrap_or(0.0);
-        let told = counts.true_positives.iter().zip(&counts.false_positives);
-        let (mut precision, mut recall): (Vec<f64>, Vec<f64>) = told
+        let predicted = counts.true_positives.iter().zip(&counts.false_positives);
+        let (mut precision, mut recall): (Vec<f64>, Vec<f64>) = predicted
             .map(|(right, wrong)| {
                 // Without a positive image, nothing positive is missed.
                 let recall = if positives > 0.0 { right / positives } else { 1.0 };
@@ -115,10 +115,10 @@ impl PrCurve {
 /// True against false positives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RocCurve {
-    /// Share of the negative that are told positive, from 0 to 1; empty where there is no
+    /// Share of the negative that are predicted positive, from 0 to 1; empty where there is no
     /// negative or no positive image.
     pub fpr: Vec<f64>,
-    /// Share of the positive that are told so, from 0 to 1.
+    /// Share of the positives that are predicted positive, from 0 to 1.
     pub tpr: Vec<f64>,
     /// Area under the curve: the chance that a positive image has a higher probability than a
     /// negative one. Absent where one of them is missing.

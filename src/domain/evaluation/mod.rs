@@ -23,7 +23,7 @@ pub use self::{
     report::{ClassScore, ConfusionMatrix, Report},
 };
 
-/// Above which probability of the second class an image is told to be of it.
+/// An image whose probability of the second class is above this is predicted to be of it.
 pub const THRESHOLD: f64 = 0.5;
 
 /// What a model said of one image.
@@ -93,7 +93,7 @@ pub struct Evaluation {
     pub accuracy_interval: Interval,
     /// [`THRESHOLD`].
     pub threshold: f64,
-    /// Which class was told for which.
+    /// Counts of predicted classes by true class.
     pub confusion_matrix: ConfusionMatrix,
     /// Precision, recall and F1 of each class, and their means.
     pub report: Report,
@@ -133,9 +133,9 @@ pub struct Misclassified {
     pub file_name: Option<String>,
     /// Its class.
     pub label: String,
-    /// The class it was told to be of.
+    /// The predicted class.
     pub predicted: String,
-    /// Probability of the class it was told to be of.
+    /// Probability of the predicted class.
     pub probability: f64,
 }
 

@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use super::{Judged, THRESHOLD};
 
-/// Which class was told for which.
+/// Counts of predicted classes by true class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfusionMatrix {
     /// The classes, in the order of their indices.
     pub labels: Vec<String>,
-    /// `matrix[i][j]` images of class `i` were told to be of class `j`.
+    /// `matrix[i][j]` images of class `i` were predicted to be of class `j`.
     pub matrix: Vec<Vec<u64>>,
 }
 
@@ -41,8 +41,8 @@ impl ConfusionMatrix {
         self.matrix[class].iter().sum()
     }
 
-    /// Images told to be of class `class`.
-    fn told(&self, class: usize) -> u64 {
+    /// Images predicted to be of class `class`.
+    fn predicted(&self, class: usize) -> u64 {
         self.matrix.iter().map(|row| row[class]).sum()
     }
 }
@@ -60,12 +60,12 @@ pub struct Report {
     pub weighted_avg: ClassScore,
 }
 
-/// How well a class is told.
+/// How well a class is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClassScore {
-    /// Share of those told to be of the class that are.
+    /// Share of the images predicted to be of the class that are.
     pub precision: f64,
-    /// Share of the class that is told to be of it.
+    /// Share of the class that is predicted to be of it.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
@@ -77,10 +77,10 @@ impl ClassScore {
     fn of(matrix: &ConfusionMatrix, class: usize) -> Self {
         let share =
             |of: u64| if of == 0 { 0.0 } else { matrix.matrix[class][class] as f64 / of as f64 };
-        let (told, support) = (matrix.told(class), matrix.support(class));
-        let (precision, recall) = (share(told), share(support));
+        let (predicted, support) = (matrix.predicted(class), matrix.support(class));
+        let (precision, recall) = (share(predicted), share(support));
         // 2pr / (p + r), from whole numbers.
-        let f1 = 2.0 * share(told + support);
+        let f1 = 2.0 * share(predicted + support);
         Self { precision, recall, f1, support }
     }
 
