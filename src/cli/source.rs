@@ -106,7 +106,7 @@ impl Folder {
                 bail!("there are no images in {shown}, but links; --follow-links follows them")
             }
             None if contents.ignored > 0 => bail!(
-                "there are no images in {shown}: its {} hidden files and system files are ignored",
+                "there are no images in {shown}; hidden files and system files are ignored ({})",
                 contents.ignored
             ),
             None => bail!("there are no images in {shown}: no JPEG, PNG, GIF, BMP or WebP"),
