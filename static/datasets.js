@@ -66,7 +66,7 @@ function creation() {
     });
   } },
     el("div", { class: "fields" },
-      field("Name", name, ["Used in URLs and commands: letters, digits, ", el("code", null, "-"), ", ", el("code", null, "_"), " and ", el("code", null, "."), "."]),
+      field("Name", name, "Used in URLs and commands: letters, digits, dots, dashes and underscores."),
       field("Classes", classes, "Two class names, separated by a comma. The second is the positive class.")),
     el("div", null, create));
   return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);

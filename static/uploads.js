@@ -24,7 +24,7 @@ window.addEventListener("beforeunload", (event) => {
  * @param {() => void} done called after images were added
  */
 export function uploads(dataset, done) {
-  const split = select([["auto", "Auto: from folder names, otherwise 70/15/15"], "train", "validation", "test"], { value: "auto" });
+  const split = select([["auto", "Auto: from folders, else 70/15/15"], "train", "validation", "test"], { value: "auto" });
   const label = select([["", "Auto: from folder or file names"], ...dataset.classes], { value: "" });
   const list = el("div", { class: "stack" });
   const mine = known.get(dataset.id) ?? [];
