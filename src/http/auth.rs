@@ -6,6 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Bearer};
 use subtle::ConstantTimeEq as _;
 
 use super::{problem::Problem, state::AppState};
@@ -28,15 +29,9 @@ pub async fn require_token(
         }
         return next.run(request).await;
     };
-    let presented = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.as_bytes().split_at_checked("Bearer ".len()))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
-        .map(|(_, token)| token);
-    let detail = match presented {
+    let detail = match request.headers().typed_get::<Authorization<Bearer>>() {
         // In constant time: how long a refusal takes must not tell how much of a guess was right.
-        Some(token) if bool::from(token.ct_eq(expected.as_bytes())) => {
+        Some(presented) if bool::from(presented.token().as_bytes().ct_eq(expected.as_bytes())) => {
             return next.run(request).await;
         }
         Some(_) => "that is not this server's token",

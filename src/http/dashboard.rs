@@ -7,9 +7,14 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use axum_extra::TypedHeader;
 use rust_embed::Embed;
 
-use super::{extract::Path, images::is_known, problem::Problem};
+use super::{
+    extract::Path,
+    images::{is_known, tag_of},
+    problem::Problem,
+};
 
 #[derive(Embed)]
 #[folder = "static"]
@@ -44,20 +49,20 @@ pub async fn file(Path(file): Path<String>, headers: HeaderMap) -> Result<Respon
 
 fn serve(file: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let found = Files::get(file).ok_or_else(|| Problem::not_found("file of the page", file))?;
-    let tag = format!("\"{}\"", hex::encode(found.metadata.sha256_hash()));
+    let tag = tag_of(hex::encode(found.metadata.sha256_hash()))?;
     let media_type = match found.metadata.mimetype() {
         text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
         other => other.to_owned(),
     };
     let known = is_known(headers, &tag);
     let headers = [
-        (header::ETAG, tag),
         // Asked for each time, so that a new version of the program is seen at once.
-        (header::CACHE_CONTROL, "no-cache".to_owned()),
-        (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
+    let headers = (TypedHeader(tag), headers);
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }

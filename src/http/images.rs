@@ -1,9 +1,15 @@
 //! Images of datasets: listed, changed, and shown.
 
+use std::fmt::Display;
+
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
+};
+use axum_extra::{
+    TypedHeader,
+    headers::{ETag, HeaderMapExt as _, IfNoneMatch},
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -105,12 +111,12 @@ pub async fn original(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let image = app.datasets.image(image).await?;
-    let tag = format!("\"{}\"", image.sha256);
+    let tag = tag_of(image.sha256)?;
     if is_known(&headers, &tag) {
-        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+        return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.original(&image).await?;
-    cached(&tag, ([(header::CONTENT_TYPE, image.media_type)], bytes).into_response())
+    Ok(cached(tag, ([(header::CONTENT_TYPE, image.media_type)], bytes)))
 }
 
 /// Parameters of a thumbnail.
@@ -144,35 +150,33 @@ pub async fn thumbnail(
         size => return Err(invalid(format!("size must be 16 to 1024 pixels, not {size}"))),
     };
     let image = app.datasets.image(image).await?;
-    let tag = format!("\"{}-{size}\"", image.sha256);
+    let tag = tag_of(format_args!("{}-{size}", image.sha256))?;
     if is_known(&headers, &tag) {
-        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+        return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.thumbnail(&image, size).await?;
-    cached(&tag, ([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
+    Ok(cached(tag, ([(header::CONTENT_TYPE, "image/jpeg")], bytes)))
+}
+
+/// The entity tag of what `name` stands for.
+///
+/// # Errors
+/// `name` has a character that no tag may have; no digest has.
+pub(super) fn tag_of(name: impl Display) -> Result<ETag, Problem> {
+    format!("\"{name}\"").parse::<ETag>().map_err(|error| Problem::internal(&error))
 }
 
 /// Whether the client holds what `tag` stands for.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|known| known.trim().trim_start_matches("W/"))
-        .any(|known| known == tag || known == "*")
+pub(super) fn is_known(headers: &HeaderMap, tag: &ETag) -> bool {
+    headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(tag))
 }
 
 /// Bytes under an image's id never change. They came from somebody: a browser must not take them
 /// for anything but the image they were checked to be.
-fn cached(tag: &str, mut response: Response) -> Result<Response, Problem> {
-    let headers = response.headers_mut();
-    let tag = HeaderValue::from_str(tag).map_err(|error| Problem::internal(&error))?;
-    headers.insert(header::ETAG, tag);
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, max-age=31536000, immutable"),
-    );
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+fn cached(tag: ETag, response: impl IntoResponse) -> Response {
+    let caching = [
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (TypedHeader(tag), caching, response).into_response()
 }

@@ -3,8 +3,9 @@
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
 };
+use axum_extra::headers::{ContentLength, HeaderMapExt as _};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -218,10 +219,7 @@ pub async fn upload_archive(
     // Whether there is such a dataset is said before gigabytes are sent.
     app.datasets.require(&dataset).await?;
     let max = app.datasets.limits().max_archive_bytes;
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > max) {
+    if headers.typed_get::<ContentLength>().is_some_and(|length| length.0 > max) {
         return Err(Error::BodyTooLarge { max }.into());
     }
     let archive = spool(&app.datasets, body, max).await?;

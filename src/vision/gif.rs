@@ -42,11 +42,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbaImage, DecodeE
     Ok(screen)
 }
 
-/// The sizes of the screen and of the first frame, across and down.
+/// Pixels across and down.
+type Size = (u32, u32);
+
+/// The sizes of the screen and of the first frame.
 ///
 /// # Errors
 /// There is no such frame.
-pub(super) fn sizes(bytes: &[u8]) -> Result<((u32, u32), (u32, u32)), DecodeError> {
+pub(super) fn sizes(bytes: &[u8]) -> Result<(Size, Size), DecodeError> {
     let mut decoder = DecodeOptions::new().read_info(bytes).map_err(error)?;
     let screen = (decoder.width().into(), decoder.height().into());
     let frame = decoder.next_frame_info().map_err(error)?;
