@@ -23,7 +23,7 @@ pub async fn require_token(
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
-                "a server without a token answers no page of another site; set PAWPRINT_API_TOKEN",
+                "cross-site requests are refused while no API token is set; set PAWPRINT_API_TOKEN",
             )
             .into_response();
         }
@@ -36,19 +36,19 @@ pub async fn require_token(
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
         .map(|(_, token)| token);
     let detail = match presented {
-        // In constant time: how long a refusal takes must not tell how much of a guess was right.
+        // In constant time: the time of a refusal must not reveal how much of a guess was right.
         Some(token) if bool::from(token.ct_eq(expected.as_bytes())) => {
             return next.run(request).await;
         }
-        Some(_) => "that is not this server's token",
-        None => "this server asks for a token: send `Authorization: Bearer <token>`",
+        Some(_) => "invalid API token",
+        None => "API token required: send `Authorization: Bearer <token>`",
     };
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response()
 }
 
-/// Without a token, anything that can reach the server may use it: also a page of some other site
-/// in a browser on this machine, or one that had its own name resolve to this address. A request
-/// that such a page made says so.
+/// Without a token, anything that can reach the server may use it: also a page of another site in a
+/// browser on this machine, or one whose own name resolves to this address. The headers of such a
+/// request show its origin.
 fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
     let known = allow_anonymous || hosts.iter().all(|host| is_this_machine(host));
@@ -59,15 +59,16 @@ fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool
     !known || !own
 }
 
-/// Whom a request is for, each way it says so: HTTP/2 has that in its URI (`:authority`), HTTP/1.1
-/// in `Host`, and a proxy between the two may leave both. Nothing where it can't be read.
+/// The host that a request names, in each place that may name it: HTTP/2 has it in the URI
+/// (`:authority`), HTTP/1.1 in `Host`, and a proxy between the two may leave both. Empty if it
+/// can't be read.
 fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Vec<&'a str>> {
     let authority = uri.authority().map(|authority| Some(authority.as_str()));
     let named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
     authority.into_iter().chain(named).collect()
 }
 
-/// Whether no name server was asked for `host`, which may end in a port.
+/// Whether `host`, which may end in a port, needs no name server to resolve.
 fn is_this_machine(host: &str) -> bool {
     let name = host
         .rsplit_once(':')
@@ -83,7 +84,7 @@ mod tests {
     const OURS: [&str; 5] =
         ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "[::1]"];
 
-    /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
+    /// As HTTP/1.1 and as HTTP/2 send it; both must give the same result.
     #[track_caller]
     fn refused(host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
 //! The body of a prediction request, read whole before a model is looked up.
 //!
-//! A client may send slowly, and a form may name its model after the photos. So no place in the
-//! queue is held meanwhile, and photos are kept encoded: in memory, and beyond a bound in temporary
+//! A client may send slowly, and a form may name its model after the images. So no slot of the
+//! queue is held meanwhile, and images are kept encoded: in memory, and beyond a limit in temporary
 //! files.
 
 use axum::{body::Bytes, extract::Request, http::StatusCode};
@@ -15,30 +15,30 @@ use super::{
     state::App,
 };
 
-/// A body of `max_image_bytes` times this is kept in memory; the same bounds one of JSON.
+/// A body of up to `max_image_bytes` times this is kept in memory; JSON bodies have the same limit.
 const IN_MEMORY: u64 = 4;
 
-/// The body of a request, and what its form says beside it.
+/// The body of a request, and the text fields of its form.
 #[derive(Debug)]
 pub struct Sent {
-    /// The photos, or what holds them.
+    /// The images, or the JSON that contains them.
     pub content: Content,
-    /// The form's text fields; none where the body is no form.
+    /// The form's text fields; empty if the body is not a form.
     pub fields: Fields,
 }
 
-/// Photos as they came.
+/// Images as received.
 #[derive(Debug)]
 pub enum Content {
     /// A single one.
     Image(Bytes),
     /// The files of a form, each with its name.
     Files(Vec<(String, Encoded)>),
-    /// JSON that holds some.
+    /// JSON that contains images.
     Json(Bytes),
 }
 
-/// An encoded photo.
+/// An encoded image.
 #[derive(Debug)]
 pub enum Encoded {
     /// In memory.
@@ -60,18 +60,18 @@ impl Encoded {
     }
 }
 
-/// Bytes of a body of JSON that holds photos, at most.
+/// Maximum bytes of a JSON body with images.
 #[must_use]
 pub fn max_json(state: &App) -> u64 {
     state.config.max_image_bytes.saturating_mul(IN_MEMORY)
 }
 
 impl Sent {
-    /// Reads a body of any of the three forms that `POST /predict` takes, with `most` photos in a
+    /// Reads a body in any of the three formats of `POST /predict`, with at most `most` images in a
     /// form and the text fields `known`.
     ///
     /// # Errors
-    /// A body of another form, or one that is malformed or too large.
+    /// A body in another format, or one that is malformed or too large.
     pub async fn read(
         state: &App,
         request: Request,
@@ -154,12 +154,12 @@ async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<Encoded, P
     Ok(Encoded::File(spool.finish().await?.path))
 }
 
-/// 413: more photos than `most`.
+/// 413: more images than `most`.
 #[must_use]
 pub fn too_many(most: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_many_images",
-        format!("at most {most} images can be judged in one request"),
+        format!("at most {most} images are allowed per request"),
     )
 }

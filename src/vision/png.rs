@@ -1,4 +1,4 @@
-//! What the `image` crate leaves open of a PNG: whether it is all there, and the metadata in its
+//! What the `image` crate does not check of a PNG: whether it is complete, and the metadata in its
 //! text chunks.
 
 use std::{borrow::Cow, io::Read as _};
@@ -7,7 +7,7 @@ use flate2::read::ZlibDecoder;
 
 /// What an XMP packet in a JPEG begins with.
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
-/// More than any metadata that says how a picture is to be turned.
+/// More than any metadata with an orientation.
 const MAX_TEXT: u64 = 1 << 20;
 /// The keywords of texts that are read.
 const KEYWORDS: [&[u8]; 4] = [
@@ -16,7 +16,7 @@ const KEYWORDS: [&[u8]; 4] = [
     b"Raw profile type exif",
     b"Raw profile type APP1",
 ];
-/// Texts that are read of a file; what follows is passed over.
+/// Maximum texts that are read of a file; further ones are skipped.
 const MAX_TEXTS: usize = 8;
 
 /// Name and data of each chunk, up to the first that is cut short.

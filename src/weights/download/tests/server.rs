@@ -1,4 +1,4 @@
-//! A server that does on each connection what a test told it to.
+//! A server that follows a test's script on each connection.
 
 use std::sync::{Arc, Mutex};
 
