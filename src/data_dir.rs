@@ -8,7 +8,7 @@
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
 //! weights/                  VGG16 weights, see `pretrained`
-//! tmp/                      uploads under way; emptied at start
+//! tmp/                      uploads in progress; emptied at start
 //! ```
 
 use std::{

@@ -122,7 +122,7 @@ fn gpu() -> Result<Device, GpuError> {
     Ok(device)
 }
 
-/// bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32.
+/// bf16 if the hardware supports it; otherwise it is emulated, and slower than fp32.
 fn fastest_precision(device: Device) -> Precision {
     let native = match device {
         Device::Cpu => cpu_multiplies_bf16(),

@@ -29,7 +29,7 @@ impl Affine {
         }
     }
 
-    /// Both in `kind`: without a copy where they are of it.
+    /// Both in `kind`, without a copy if they already are.
     pub(super) fn to_kind(&self, kind: Kind) -> Self {
         Self { weight: self.weight.to_kind(kind), bias: self.bias.to_kind(kind) }
     }

@@ -109,7 +109,7 @@ pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
         )
     };
     let normalised = match normalise {
-        // In one pass where the kind allows it.
+        // In one pass if the kind allows it.
         Normalise::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
         Normalise::Caffe => {
             pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])

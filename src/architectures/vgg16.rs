@@ -22,7 +22,7 @@ const HIDDEN: i64 = 256;
 
 /// The convolutional base: 14,714,688 parameters.
 ///
-/// Weights are fixed unless [`Base::unfreeze_block_5`] makes those of block 5 trainable.
+/// Weights are frozen unless [`Base::unfreeze_block_5`] makes those of block 5 trainable.
 #[derive(Debug)]
 pub struct Base {
     blocks: [Vec<Affine>; 5],

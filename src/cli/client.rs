@@ -48,7 +48,7 @@ pub(super) enum Error {
         "can't connect to a Pawprint server at {url}: {reason} (start one with `pawprint serve`)"
     )]
     NoServer { url: String, reason: String },
-    /// The server refused.
+    /// The server returned a problem.
     #[error("{}{}", .0.detail, hint(.0))]
     Problem(Box<Problem>),
     /// The response did not come from Pawprint.
@@ -103,7 +103,7 @@ impl Error {
 
 impl Client {
     pub(super) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
-        // An error only says that a provider is there already.
+        // An error only means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))

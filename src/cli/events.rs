@@ -29,7 +29,7 @@ type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
 pub(super) enum Next {
     /// An event.
     Event(Event),
-    /// The connection was lost, for this reason; another is made.
+    /// The connection was lost, for this reason; another is opened.
     Lost(String),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Events<'a> {
     job: &'a str,
     last_id: String,
     connection: Option<Connection>,
-    /// Since when there is no connection, where there was one before.
+    /// Since when an earlier connection is lost.
     lost: Option<Instant>,
     wait: Duration,
 }

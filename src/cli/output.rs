@@ -135,7 +135,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// A number where there is one, else a dash.
+/// A number if there is one, otherwise a dash.
 pub(super) fn decimals(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
 }

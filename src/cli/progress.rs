@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::output::Output;
 
-/// Between two lines where there is no terminal.
+/// Interval between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
 const TRANSFER: &str =

@@ -87,7 +87,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The header that shows a browser's developer tools where the time of a prediction went.
+/// The header that shows the timing of a prediction in a browser's developer tools.
 #[must_use]
 pub fn server_timing(timing: &Timing) -> [(HeaderName, String); 1] {
     let Timing { decode, queue, inference, total } = timing;

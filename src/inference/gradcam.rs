@@ -93,7 +93,7 @@ mod tests {
         }
     }
 
-    /// Behind the small network's maps stands one dense layer: its weights are the gradient.
+    /// One dense layer follows the small network's maps: its weights are the gradient.
     #[test]
     fn the_small_network_is_explained_by_its_dense_weights() {
         for seed in 0..4 {

@@ -124,7 +124,7 @@ impl Pretrained {
 }
 
 fn client() -> Result<reqwest::Client, reqwest::Error> {
-    // An error only says that a provider is there already.
+    // An error only means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))

@@ -150,7 +150,7 @@ impl Scheduler {
             unreachable!("both are piped");
         };
         let mut deadline = None;
-        // A user may have cancelled or stopped the job before this trainer could be told.
+        // A user may have cancelled or stopped the job before this trainer could get commands.
         if let Some(request) = self.requested(id).await {
             tell(&mut stdin, request).await;
             note(asked, request);

@@ -37,7 +37,7 @@ pub(super) enum Verdict {
 }
 
 /// The outcome of a job after this number of `attempts`, whose trainer ended with `ending`, after
-/// the server `asked` it to end.
+/// the server's request `asked`.
 pub(super) fn verdict(ending: Ending, attempts: u32, asked: Asked) -> Verdict {
     match ending {
         Ending::Finished => Verdict::Over(JobStatus::Succeeded, None),

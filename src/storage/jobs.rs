@@ -65,7 +65,7 @@ pub struct Filter {
     pub dataset: Option<String>,
     /// The one of this name or id.
     pub job: Option<String>,
-    /// Those made before this one.
+    /// Those created before this one.
     pub before: Option<JobId>,
 }
 

@@ -117,7 +117,7 @@ pub struct Filling {
     index: File,
     _lock: File,
     slots: HashMap<Digest, i64>,
-    /// Slots that the index names; a hash may stand there twice.
+    /// Slots in the index; a hash may occur twice.
     count: i64,
     /// Written to `records` since the last sync, in the order of their slots.
     unsynced: Vec<Digest>,
@@ -191,7 +191,7 @@ impl Filling {
         Ok(())
     }
 
-    /// Syncs what was added, lets the lock go, and maps the records.
+    /// Syncs added records, releases the lock, and maps the records.
     ///
     /// # Errors
     /// `disk_full` or `io_error`.

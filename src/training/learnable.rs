@@ -7,7 +7,7 @@ use crate::{domain::dataset::Sample, weights::tensors::Tensors};
 
 /// What a recipe trains: something that turns images into logits.
 pub trait Learnable {
-    /// The weights that training changes, by name; they share memory with what computes.
+    /// The weights that training changes, by name; they share memory with the network.
     fn weights(&self) -> Tensors;
 
     /// Logits `[n]` of a training batch, part of the autograd graph. Random numbers are drawn from

@@ -1,6 +1,6 @@
 //! The trainer: a function of its job folder, run as `pawprint trainer <folder>`.
 //!
-//! Started by `scheduler::executor`, in a process of its own that knows no database and no HTTP.
+//! Started by `scheduler::executor`, in a process of its own without database and HTTP.
 //!
 //! ```text
 //! spec.json           what to train, and where the images lie       in, see `spec`

@@ -39,7 +39,7 @@ impl Format {
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
         }
-        // Stray bytes may stand before the next marker.
+        // Stray bytes may precede the next marker.
         if bytes.starts_with(b"\xFF\xD8") {
             Ok(Self::Jpeg)
         } else if bytes.starts_with(b"\x89PNG\r\n\x1A\n") {

@@ -26,13 +26,13 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
         let length = u32::from_be_bytes(*rest.first_chunk()?) as usize;
         let name = rest.get(4..)?.first_chunk()?;
         let data = rest.get(8..)?.get(..length)?;
-        // A checksum stands behind the data.
+        // A checksum follows the data.
         rest = rest.get(length.checked_add(12)?..)?;
         Some((name, data))
     })
 }
 
-/// Width and height as the first chunk says them.
+/// Width and height from the first chunk.
 pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     let (name, data) = chunks(bytes).next()?;
     let (&width, rest) = data.split_first_chunk()?;
@@ -46,7 +46,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     chunks(bytes).any(|(name, _)| name == b"IEND")
 }
 
-/// Metadata, as it stands in the file or taken out of a text.
+/// Metadata, borrowed from the file or extracted from a text chunk.
 type Block<'a> = Option<Cow<'a, [u8]>>;
 
 /// EXIF and XMP: of the chunk `eXIf`, of the texts in which ImageMagick and exiftool put them, and

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::{job::Best, metrics::EpochMetrics};
 
-/// Where training stands.
+/// The state of training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// Epochs completed.
@@ -56,7 +56,7 @@ pub struct Partial {
 /// A trainer's whole state between two steps.
 #[derive(Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where training stands.
+    /// The state of training.
     pub position: Position,
     /// The network's weights.
     pub weights: Tensors,

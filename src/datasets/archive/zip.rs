@@ -27,7 +27,7 @@ use crate::datasets::{layout::Layout, report::Rejection};
 /// Name of one volume of a split zip.
 pub(super) const ONE_OF_MANY: &str = "one volume of a split zip";
 
-/// The record at the end of a zip that says where its directory is, without the comment.
+/// The record at the end of a zip with the position of its directory, without the comment.
 const END: usize = 22;
 /// Most bytes of a zip's comment, which follows that record.
 const MAX_COMMENT: u64 = 65_535;

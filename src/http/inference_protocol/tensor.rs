@@ -91,7 +91,7 @@ pub fn images<'a>(
     let size = parameters.and_then(|it| it.binary_data_size);
     if size.unwrap_or(0) != binary.len() as u64 {
         return Err(malformed(format!(
-            "binary_data_size of `image` is {}, but {} bytes follow the JSON (Inference-Header-Content-Length says where it ends)",
+            "binary_data_size of `image` is {}, but {} bytes follow the JSON (it ends at Inference-Header-Content-Length)",
             size.unwrap_or(0),
             binary.len()
         )));

@@ -53,7 +53,7 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Chooses the device, reads the checkpoint, and decodes what the cache lacks.
+    /// Chooses the device, reads the checkpoint, and decodes images that the cache lacks.
     pub(super) fn new(
         job: &'a Job,
         normalise: Normalise,
@@ -115,7 +115,7 @@ impl<'a> Prepared<'a> {
         Ok(Store::new(records, samples, self.compute))
     }
 
-    /// Trains `learnable` as the job's parameters say, from its checkpoint.
+    /// Trains `learnable` with the job's parameters, from its checkpoint.
     pub(super) fn fit(&self, stage: Stage, learnable: &dyn Learnable) -> Result<Trained, End> {
         let task = self.task(stage, &self.job.spec.params, &self.checkpoints);
         Learner::new(task, learnable, self.checkpoint.take())?.fit()

@@ -206,7 +206,7 @@ impl<'a> Structure<'a> {
                 Err(DecodeError::corrupt("the data of a colour component is missing"))
             };
         }
-        // How much of an arithmetic-coded scan there should be, nothing in it says.
+        // Nothing in an arithmetic-coded scan gives its expected length.
         let is_whole = !self.frame.is_arithmetic()
             && self.covers(|low_bits| low_bits.iter().all(|bit| *bit == Some(0)));
         if !is_whole {
@@ -266,7 +266,7 @@ impl<'a> Walk<'a> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let Some(stray) = memchr(0xFF, rest) else { return Ok(None) };
-            // Any number of fill bytes may stand before the marker's own.
+            // Any number of fill bytes may precede the marker's own.
             let fill = rest[stray..].iter().take_while(|&&byte| byte == 0xFF).count();
             let Some(&marker) = rest.get(stray + fill) else { return Ok(None) };
             let start = self.at + stray + fill - 1;

@@ -14,7 +14,7 @@ pub enum DownloadError {
     Unreachable {
         /// The address.
         url: String,
-        /// What the network said.
+        /// The network's error.
         reason: String,
     },
     /// The connection broke, or the response was invalid.
@@ -22,7 +22,7 @@ pub enum DownloadError {
     Interrupted {
         /// The address.
         url: String,
-        /// What the network said.
+        /// The network's error.
         reason: String,
     },
     /// The server stopped sending.

@@ -32,7 +32,7 @@ impl Scene {
             checksum: Checksum::Md5(Md5::digest(content).into()),
             bytes: None,
         };
-        // An error only says that a provider is there already.
+        // An error only means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         let patience = Patience {

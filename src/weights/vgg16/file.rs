@@ -12,7 +12,7 @@ use safetensors::tensor::Metadata;
 use super::{ConvertError, FORMAT, Info, Tensor};
 use crate::weights::files;
 
-/// Where [`Info`] stands in the header's metadata.
+/// The key of [`Info`] in the header's metadata.
 const METADATA_KEY: &str = "vgg16";
 /// Maximum header size of a safetensors file. That of a VGG16 has some 4 KB.
 const MAX_HEADER_BYTES: u64 = 1 << 20;

@@ -123,8 +123,8 @@ fn tensor(dataset: &Dataset, name: &str, layer: Layer, part: Part) -> Result<Ten
 
 /// The number type that a datatype message describes, if weights can have it.
 ///
-/// After class, flags and size, 8 bytes, it says how the bits are laid out: offset and precision of
-/// the number (2 bytes each), place and size of exponent and mantissa (1 byte each), and the
+/// After class, flags and size, 8 bytes, it describes the layout of the bits: offset and precision
+/// of the number (2 bytes each), place and size of exponent and mantissa (1 byte each), and the
 /// exponent's bias (4 bytes). The size alone would take a bf16 for an f16.
 fn dtype(message: &[u8]) -> Option<Dtype> {
     const FLOATING_POINT: u8 = 1;

@@ -17,7 +17,7 @@ pub(super) enum Reply {
     SendForEver(Vec<u8>, Vec<u8>),
 }
 
-/// A server that gives its replies one after the other, then refuses connections.
+/// A server that sends its replies one after the other, then refuses connections.
 pub(super) struct Server {
     pub(super) url: String,
     requests: Arc<Mutex<Vec<String>>>,
