@@ -57,13 +57,13 @@ pub struct ModelRef {
 /// Timing in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Timing {
-    /// Decoding and resizing.
+    /// Time to decode and resize the images.
     pub decode: f64,
     /// Time in the queue.
     pub queue: f64,
     /// Inference time.
     pub inference: f64,
-    /// The whole request.
+    /// Total time of the request.
     pub total: f64,
 }
 

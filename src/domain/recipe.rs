@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{JobId, excerpt::Excerpt};
 
-/// One way to train a classifier.
+/// Training recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {

@@ -21,7 +21,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// Dashboard
+/// Get the dashboard page
 #[utoipa::path(get, path = "",
     params(("If-None-Match" = Option<String>, Header, description = "`ETag` of a previous response")),
     responses(

@@ -31,7 +31,7 @@ use crate::{
     vision,
 };
 
-/// Body of `POST /datasets`.
+/// Request body of `POST /datasets`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDataset {

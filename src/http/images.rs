@@ -51,7 +51,7 @@ pub async fn list(
     Ok(Json(app.datasets.images(&dataset, split, filter.label.as_deref(), cursor, limit).await?))
 }
 
-/// Body of `PATCH /datasets/{dataset}/images/{image}`.
+/// Request body of `PATCH /datasets/{dataset}/images/{image}`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ImageChange)]
 #[serde(deny_unknown_fields)]

@@ -29,7 +29,7 @@ pub const THRESHOLD: f64 = 0.5;
 /// A model's output for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
-    /// The image.
+    /// Id of the image.
     pub image_id: ImageId,
     /// Its true class: 0 or 1.
     pub label: usize,
@@ -126,7 +126,7 @@ pub struct BestThreshold {
 /// A misclassified image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Misclassified {
-    /// The image.
+    /// Id of the image.
     pub image_id: ImageId,
     /// File name; null if the image was removed.
     #[serde(default)]
