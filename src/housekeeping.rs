@@ -1,5 +1,5 @@
-//! Removes what nothing refers to any more: images, folders of jobs, files of models, and decoded
-//! images once most of them are of photos that are gone.
+//! Removes unreferenced files: images, job folders, model files, and caches of decoded images once
+//! most of their images have been deleted.
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
 
@@ -27,7 +27,7 @@ use crate::{
 
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// What can go wrong; the next round tries again.
+/// What can go wrong; the next round retries.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -50,15 +50,15 @@ pub async fn run(app: AppState) {
             () = app.shutdown.cancelled() => return,
         }
         if let Err(error) = round(&app).await {
-            tracing::warn!(error = chain(&error), "cleaning up failed; trying again in an hour");
+            tracing::warn!(error = chain(&error), "cleanup failed; retrying in an hour");
         }
     }
 }
 
 async fn round(app: &App) -> Result<(), Error> {
-    // That images must stay does not keep the rest from being cleaned up.
+    // If images must be kept, the rest is cleaned up all the same.
     let swept = sweep_images(app).await;
-    // A job whose outcome could not be saved yet has a model that no row knows.
+    // A job whose outcome could not be saved yet has a model without a row.
     if app.scheduler.unsaved() == 0 {
         let (jobs, models) = known(app).await?;
         let data_dir = app.data_dir.clone();
@@ -99,8 +99,8 @@ fn remove_unknown(
     cache::discard_useless(&data_dir.cache(), images)
 }
 
-/// What lies in `folder` under an id that is not `known`. An id is younger than its row's
-/// snapshot where it was made a moment ago; those are left for the next round.
+/// The entries of `folder` whose id is not `known`. An id that was created a moment ago may be
+/// newer than the snapshot of the rows; those are left for the next round.
 fn unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<std::path::PathBuf>>
 where
     T: FromStr + Eq + std::hash::Hash,

@@ -1,7 +1,7 @@
-//! The events of a job, over as many connections as that takes.
+//! The events of a job, over as many connections as needed.
 //!
-//! When the connection drops, the stream goes on after the last event that came
-//! (`Last-Event-ID`), waiting longer from one attempt to the next.
+//! When the connection drops, the stream resumes after the last event received (`Last-Event-ID`),
+//! with a longer wait from one attempt to the next.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -18,9 +18,9 @@ use super::{
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// A server that can't be reached for so long is given up.
+/// A server that can't be reached for this long is given up.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// The server sends something at least every fifteen seconds; a connection without is dead.
+/// The server sends something at least every fifteen seconds; a silent connection is dead.
 const SILENCE: Duration = Duration::from_mins(1);
 
 type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
@@ -29,7 +29,7 @@ type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
 pub(super) enum Next {
     /// An event.
     Event(Event),
-    /// The connection was lost, for this reason; another is made.
+    /// The connection was lost, for this reason; another is opened.
     Lost(String),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Events<'a> {
     job: &'a str,
     last_id: String,
     connection: Option<Connection>,
-    /// Since when there is no connection, where there was one before.
+    /// Since when an earlier connection is lost.
     lost: Option<Instant>,
     wait: Duration,
 }
@@ -50,10 +50,11 @@ impl<'a> Events<'a> {
         Self { client, job, last_id, connection: None, lost: None, wait: FIRST_WAIT }
     }
 
-    /// The next event, or the news that the connection was lost.
+    /// The next event, or a notice that the connection was lost.
     ///
     /// # Errors
-    /// The server refuses, or it can't be reached: at once the first time, after a while later.
+    /// The server rejects the request, or can't be reached: at once the first time, after a while
+    /// later.
     pub(super) async fn next(&mut self) -> anyhow::Result<Next> {
         let Some(connection) = &mut self.connection else {
             return self.connect().await;
@@ -66,11 +67,11 @@ impl<'a> Events<'a> {
                 return Ok(Next::Event(event));
             }
             Some(Err(reason)) => reason,
-            None => "the server closed it".to_owned(),
+            None => "closed by the server".to_owned(),
         };
         self.connection = None;
         self.lost = self.lost.or_else(|| Some(Instant::now()));
-        // The job may have ended without our hearing of it.
+        // The job may have finished without an event of it having arrived.
         match self.ended().await {
             Some(event) => Ok(Next::Event(event)),
             None => Ok(Next::Lost(reason)),
@@ -114,7 +115,7 @@ impl<'a> Events<'a> {
         self.client.send(request).await
     }
 
-    /// The job's end as an event, if it has ended.
+    /// The final status of the job as an event, if it has finished.
     async fn ended(&self) -> Option<Event> {
         let request = self.client.request(Method::GET, &["jobs", self.job]);
         let answer: Value = self.client.json(request).await.ok()?;
@@ -127,7 +128,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Whether a failure may pass by itself: a server that restarts, a proxy without a server.
+/// Whether a failure may be temporary: a server that restarts, a proxy without a server.
 fn is_passing(error: &Error) -> bool {
     match error {
         Error::NoServer { .. } | Error::Transport { .. } => true,
@@ -144,7 +145,10 @@ fn events(response: Response) -> Connection {
         match timeout(SILENCE, response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
             Ok(Err(error)) => Err(io::Error::other(client::root_cause(&error))),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it has gone silent")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no data for {} s", SILENCE.as_secs()),
+            )),
         }
     });
     Box::pin(bytes.eventsource().map(|event| event.map_err(|error| error.to_string())))

@@ -13,9 +13,7 @@ pub(super) fn run(config: ServeConfig) -> Ending {
         Ok(addresses) => addresses,
         Err(error) => {
             let listen = &config.listen;
-            out.error(format_args!(
-                "can't find the addresses of {listen} (--listen, PAWPRINT_LISTEN): {error}"
-            ));
+            out.error(format_args!("can't resolve {listen} (--listen, PAWPRINT_LISTEN): {error}"));
             return Ending::Failed;
         }
     };

@@ -1,4 +1,4 @@
-//! Single images: looked at, moved, relabelled, dropped.
+//! Single images: show, move, relabel and delete them.
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
@@ -17,7 +17,7 @@ use crate::{
 const QUALITY: u8 = 85;
 
 impl Datasets {
-    /// Images of a dataset, oldest first, of one split or one class where they are given.
+    /// Images of a dataset, oldest first, optionally of one split or class.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -44,7 +44,7 @@ impl Datasets {
         storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
     }
 
-    /// Gives an image of a dataset another class or split.
+    /// Changes the class or split of an image.
     ///
     /// # Errors
     /// There is no such dataset, image or class.
@@ -67,7 +67,7 @@ impl Datasets {
         Ok(image)
     }
 
-    /// Takes an image out of a dataset. Its bytes go with the next sweep.
+    /// Removes an image from a dataset. The next sweep removes its file.
     ///
     /// # Errors
     /// There is no such dataset or image.
@@ -91,8 +91,8 @@ impl Datasets {
         blocking(move || blobs.map(&digest)).await
     }
 
-    /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than
-    /// the image itself.
+    /// A JPEG of an image within a square of `size` pixels with its aspect ratio kept; never larger
+    /// than the image itself.
     ///
     /// # Errors
     /// The image's bytes are damaged.
@@ -101,7 +101,7 @@ impl Datasets {
         let (datasets, digest) = (self.clone(), image.sha256);
         blocking(move || {
             let bytes = datasets.blobs().read(&digest)?;
-            // A limit that was lowered since must not hide what is there.
+            // A limit that was lowered later must not hide existing images.
             let max_pixels = datasets.limits().image.max_pixels.max(1 << 26);
             let limits = vision::Limits { max_pixels };
             let memory = vision::decoding_memory(&bytes, &limits, None).map_err(Error::Decode)?;
@@ -119,7 +119,7 @@ impl Datasets {
     }
 }
 
-/// The largest size of that aspect within a square.
+/// The largest size of that aspect ratio within a square.
 fn within(width: u32, height: u32, size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= size {

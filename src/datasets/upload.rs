@@ -1,5 +1,5 @@
-//! One upload under way: bodies and parts come in chunk by chunk, into temporary files that go
-//! away with their handles, so that a client that leaves midway leaves nothing.
+//! One upload in progress: bodies and parts arrive chunk by chunk, in temporary files that are
+//! deleted with their handles, so that a client that leaves midway leaves nothing behind.
 //!
 //! Driven by the task of one request.
 
@@ -21,7 +21,7 @@ use crate::{domain::dataset::Split, memory_budget::Reservation};
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
 
-/// A temporary file that fills.
+/// A temporary file that is being written.
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
@@ -34,7 +34,7 @@ pub struct Spool {
 /// A temporary file that is complete.
 #[derive(Debug)]
 pub struct Spooled {
-    /// The file; it goes when this is dropped.
+    /// The file, deleted when this is dropped.
     pub path: TempPath,
     /// Its size.
     pub bytes: u64,
@@ -64,7 +64,7 @@ impl Spool {
         blocking(move || self.flush()).await
     }
 
-    /// Ends the file.
+    /// Completes the file.
     ///
     /// # Errors
     /// The disk failed or is full.
@@ -87,11 +87,11 @@ impl Spool {
     }
 }
 
-/// Bytes of a path that are kept until all files have come: more than file systems have.
+/// Bytes of a path that are kept until all files have arrived: more than file systems allow.
 const MAX_PATH: usize = 4096;
 
-/// Files on their way into a dataset. They enter it when all of them have come, since what one
-/// path means depends on the others.
+/// The files of an upload. They are added to the dataset when all of them have arrived, since what
+/// one path means depends on the others.
 #[derive(Debug)]
 pub struct Upload {
     ingest: Ingest,
@@ -100,7 +100,7 @@ pub struct Upload {
 }
 
 impl Datasets {
-    /// Begins an upload of single files to a dataset, all of one class where `label` is given.
+    /// Begins an upload of single files to a dataset, all of one class if `label` is given.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -129,10 +129,10 @@ impl Datasets {
 }
 
 impl Upload {
-    /// Takes in a file that came under `name`.
+    /// Adds a file named `name`.
     ///
     /// # Errors
-    /// The disk or the database failed. That a file is rejected is no error.
+    /// The disk or the database failed. A rejected file is not an error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
         let path = self.observe(name);
         if is_litter(&path) {
@@ -150,7 +150,7 @@ impl Upload {
         self.ingest.reject(path, Rejection::TooLarge { max }).await
     }
 
-    /// Enters what passed into the dataset.
+    /// Adds the accepted files to the dataset.
     ///
     /// # Errors
     /// The disk or the database failed.
@@ -160,7 +160,7 @@ impl Upload {
         ingest.finish().await
     }
 
-    /// Notes that a file came under `name`; the path it is known by until all have come.
+    /// Records a file named `name`; returns the path it is known by until all have arrived.
     fn observe(&mut self, name: &str) -> String {
         let path = &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_PATH))..];
         self.layout.observe(path);

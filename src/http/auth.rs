@@ -30,19 +30,19 @@ pub async fn require_token(
         return next.run(request).await;
     };
     let detail = match request.headers().typed_get::<Authorization<Bearer>>() {
-        // In constant time: how long a refusal takes must not tell how much of a guess was right.
+        // In constant time: the time of a refusal must not reveal how much of a guess was right.
         Some(presented) if bool::from(presented.token().as_bytes().ct_eq(expected.as_bytes())) => {
             return next.run(request).await;
         }
-        Some(_) => "that is not this server's token",
-        None => "this server asks for a token: send `Authorization: Bearer <token>`",
+        Some(_) => "invalid API token",
+        None => "API token required: send `Authorization: Bearer <token>`",
     };
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response()
 }
 
-/// Without a token, anything that can reach the server may use it: also a page of some other site
-/// in a browser on this machine, or one that had its own name resolve to this address. A request
-/// that such a page made says so.
+/// Without a token, anything that can reach the server may use it: also a page of another site in a
+/// browser on this machine, or one whose own name resolves to this address. The headers of such a
+/// request show its origin.
 fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
     let known = hosts.iter().all(|host| is_own_host(host, allowed));
@@ -53,8 +53,9 @@ fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     !known || !own
 }
 
-/// Whom a request is for, each way it says so: HTTP/2 has that in its URI (`:authority`), HTTP/1.1
-/// in `Host`, and a proxy between the two may leave both. Nothing where it can't be read.
+/// The host that a request names, in each place that may name it: HTTP/2 has it in the URI
+/// (`:authority`), HTTP/1.1 in `Host`, and a proxy between the two may leave both. Empty if it
+/// can't be read.
 fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Vec<&'a str>> {
     let authority = uri.authority().map(|authority| Some(authority.as_str()));
     let named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
@@ -98,7 +99,7 @@ mod tests {
         "pawprint.svc.cluster.internal:8080",
     ];
 
-    /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
+    /// As HTTP/1.1 and as HTTP/2 send it; both must give the same result.
     #[track_caller]
     fn refused(host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
-//! HTTP: every route stands in [`router`]; a file per family of endpoints.
+//! HTTP: every route is in [`router`]; a file per family of endpoints.
 //!
-//! A handler parses, calls one room, and maps the answer. Which error becomes which status is
-//! decided in [`error`] alone.
+//! A handler parses, calls one module, and maps the result. Errors are mapped to statuses in
+//! [`error`] alone.
 
 #![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
 

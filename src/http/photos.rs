@@ -1,5 +1,5 @@
-//! Photos on their way from a request to a model: decoded and resized, within the limits of the
-//! settings. Used by every endpoint that asks a model.
+//! Images of a prediction request: decoded and resized for a model, within the limits of the
+//! settings. Used by every prediction endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes that are held for each pixel of a picture: the picture, the map over it, and its PNG.
 const PICTURE_BYTES: u64 = 9;
 
-/// The photos of a request, decoded and resized.
+/// The images of a request, decoded and resized.
 #[derive(Debug)]
 pub struct Photos {
-    /// The name that each came under, if any.
+    /// The file name of each, if any.
     pub names: Vec<Option<String>>,
-    /// The pixels of each, as the model's card wants them.
+    /// The pixels of each, preprocessed as the model's card requires.
     pub pixels: Vec<Vec<u8>>,
-    /// Each as people look at it, where that was asked for.
+    /// Each for display, if requested.
     pub pictures: Vec<RgbImage>,
-    /// How long that took, in milliseconds.
+    /// Time spent, in milliseconds.
     pub decode_ms: f64,
     /// The memory of the pixels.
     _memory: Reservation,
@@ -40,7 +40,7 @@ pub struct Photos {
 
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
 
-/// Photos on their way through decoding, a few at a time, in their order.
+/// Decodes images, a few at a time, in order.
 pub struct Decoding<'a> {
     state: &'a App,
     preprocessing: Preprocessing,
@@ -54,7 +54,7 @@ pub struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    /// None yet, to become what `preprocessing` says.
+    /// An empty request whose images will be preprocessed by `preprocessing`.
     #[must_use]
     pub fn new(state: &'a App, preprocessing: Preprocessing) -> Self {
         Self {
@@ -69,16 +69,16 @@ impl<'a> Decoding<'a> {
         }
     }
 
-    /// A single one, and its picture, no side of which is longer than `longest`.
+    /// A single image, which is also kept for display, with no side longer than `longest`.
     #[must_use]
     pub fn with_picture(self, longest: u32) -> Self {
         Self { most: 1, longest: Some(longest), ..self }
     }
 
-    /// The photos of what a client sent; `name` is that of the only one.
+    /// The images of a request body; `name` is that of the only one.
     ///
     /// # Errors
-    /// None, too many, one that is too large or no image, or a name for several.
+    /// No image, too many, one that is too large or can't be decoded, or a name for several.
     pub async fn take(mut self, content: Content, name: Option<String>) -> Result<Photos, Problem> {
         match content {
             Content::Image(bytes) => self.push(None, bytes).await?,
@@ -99,7 +99,10 @@ impl<'a> Decoding<'a> {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_value",
-                format!("`name` names a single photo; there are {}", self.count),
+                format!(
+                    "`name` is only allowed for a single image; the request contains {}",
+                    self.count
+                ),
             )
             .with("field", "name"));
         }
@@ -132,10 +135,10 @@ impl<'a> Decoding<'a> {
         self.push(None, memory.attach(bytes)).await
     }
 
-    /// Starts decoding one photo, waiting for a free place first.
+    /// Starts decoding one image, waiting for a free slot first.
     ///
     /// # Errors
-    /// One photo too many, or more bytes than one may have.
+    /// One image too many, or one that is too large.
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
         let limit = self.state.config.max_image_bytes;
         if bytes.len() as u64 > limit && self.count < self.most {
@@ -182,16 +185,16 @@ impl<'a> Decoding<'a> {
         Ok(())
     }
 
-    /// The photos, in the order of their coming.
+    /// The images, in request order.
     ///
     /// # Errors
-    /// There is none, or one that is no image.
+    /// There is none, or one can't be decoded.
     pub async fn finish(mut self) -> Result<Photos, Problem> {
         if self.count == 0 {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "no_image",
-                "the request has no image",
+                "the request contains no images",
             ));
         }
         let (mut names, mut pixels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());

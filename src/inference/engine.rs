@@ -24,16 +24,16 @@ use crate::{device::Compute, domain::model::ModelCard};
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How models run best.
+    /// The tuned inference settings.
     pub tunings: Tunings,
-    /// Requests that may wait.
+    /// Maximum requests in the queue.
     pub capacity: usize,
-    /// How long a request waits for its answer.
+    /// Timeout of a request.
     pub deadline: Duration,
 }
 
-/// A handle on a model's threads. They end when the last handle is dropped and the queue is
-/// empty; so a request ends on the model it began with.
+/// A handle on a model's threads. They end when the last handle is dropped and the queue is empty,
+/// so a request finishes on the model it began with.
 #[derive(Debug)]
 pub struct Engine {
     card: ModelCard,
@@ -43,19 +43,19 @@ pub struct Engine {
     queue: mpsc::Sender<Command>,
 }
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Too many wait already.
-    #[error("too many predictions are waiting")]
+    /// The queue is full.
+    #[error("too many prediction requests are in progress")]
     QueueFull,
-    /// It took too long.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    /// The request timed out.
+    #[error("the prediction timed out after {} s", .0.as_secs_f64())]
     TooLate(Duration),
     /// The model failed on these images.
     #[error("the model failed: {0}")]
     Failed(String),
-    /// The threads are gone.
+    /// The threads have ended.
     #[error("the model's threads have ended")]
     Gone,
 }
@@ -78,7 +78,7 @@ impl Engine {
                         spawn(move || worker::run(&model, tuning, &commands))
                     })
                     .collect();
-                // Where not all could be started, the queue closes, and those that were end.
+                // If not all could be started, the queue closes, and the others end.
                 let answer = others.map(|_| (model.card().clone(), tuning));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
@@ -88,13 +88,13 @@ impl Engine {
             Err(error) => drop(ready.send(Err(error))),
         };
         spawn(first)?;
-        let (card, tuning) = started
-            .await
-            .unwrap_or_else(|_| Err(Unusable("its thread ended while loading it".to_owned())))?;
+        let (card, tuning) = started.await.unwrap_or_else(|_| {
+            Err(Unusable("the loading thread ended unexpectedly".to_owned()))
+        })?;
         Ok(Self { card, tuning, deadline, waiting: Arc::default(), queue })
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
@@ -106,13 +106,13 @@ impl Engine {
         self.tuning
     }
 
-    /// Requests that wait for the model or are on it.
+    /// Requests in the queue or in progress.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The logits, for the second class, of images that are decoded and resized as the card says.
+    /// The logits, for the second class, of images that are preprocessed as the card says.
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or the model failed.
@@ -120,8 +120,8 @@ impl Engine {
         self.ask(images, Command::Judge).await
     }
 
-    /// The logit, for the second class, of an image that is decoded and resized as the card says,
-    /// and where in it the network looks.
+    /// The logit, for the second class, of an image that is preprocessed as the card says, and its
+    /// Grad-CAM heat map.
     ///
     /// # Errors
     /// As [`Engine::judge`].
@@ -141,7 +141,7 @@ impl Engine {
             mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => EngineError::Gone,
         })?;
-        // Whoever waits no longer drops the receiver, and the worker passes the request over.
+        // A caller that no longer waits drops the receiver, and the worker skips the request.
         tokio::time::timeout(self.deadline, answer)
             .await
             .map_err(|_| EngineError::TooLate(self.deadline))?
@@ -152,5 +152,5 @@ impl Engine {
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Unusable> {
     let thread = thread::Builder::new().name("model".to_owned()).spawn(work);
-    thread.map(drop).map_err(|error| Unusable(format!("no thread could be started: {error}")))
+    thread.map(drop).map_err(|error| Unusable(format!("can't start a thread: {error}")))
 }

@@ -1,4 +1,4 @@
-//! A model in memory, checked and ready to be asked.
+//! A model in memory, checked and ready for inference.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct Loaded {
     compute: Compute,
 }
 
-/// Why a model can't be asked.
+/// Why a model can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the model can't be used: {0}")]
 pub struct Unusable(pub String);
@@ -33,7 +33,7 @@ impl Loaded {
     /// Loads the model at `path` onto `compute` and replays its canary images.
     ///
     /// # Errors
-    /// It can't be read, or its answers have drifted.
+    /// It can't be read, or its outputs have drifted.
     pub fn open(path: &Path, compute: Compute) -> Result<Self, Unusable> {
         let (card, weights) = model_file::load(path).map_err(|error| Unusable(chain(&error)))?;
         Self::check(card, weights, compute)
@@ -41,7 +41,7 @@ impl Loaded {
 
     fn check(card: ModelCard, weights: Tensors, compute: Compute) -> Result<Self, Unusable> {
         let [_, _] = card.classes.names() else {
-            return Err(Unusable("it has other than two classes".to_owned()));
+            return Err(Unusable("the model does not have exactly two classes".to_owned()));
         };
         let network = |weights, device| {
             Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
@@ -64,24 +64,23 @@ impl Loaded {
         }
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// Logits of images that are resized already, in one forward pass: RGB bytes
-    /// `[height, width, 3]` each.
+    /// Logits of resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
     ///
     /// # Errors
-    /// libtorch's own, as on too little memory.
+    /// Those of libtorch, such as out of memory.
     pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
         let logits = self.network.forward(&self.input(images)?);
         Vec::<f64>::try_from(logits.to_kind(Kind::Double))
     }
 
-    /// Logit of one image, and where in it the network found what speaks for the class it takes.
+    /// Logit of one image, and the Grad-CAM heat map of its predicted class.
     ///
     /// # Errors
     /// As [`Loaded::forward`].

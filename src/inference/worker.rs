@@ -1,4 +1,4 @@
-//! A thread of a model: takes what waits, asks the network, answers.
+//! A thread of a model: takes requests from the queue, runs the network, and replies.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::device::Compute;
 
-/// Loads the model at `path` and makes it warm.
+/// Loads the model at `path` and warms it up.
 pub(super) fn open(
     path: &Path,
     compute: Compute,
@@ -25,17 +25,17 @@ pub(super) fn open(
         Ok((model, tuning))
     };
     panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Unusable("libtorch failed on it".to_owned())))
+        .unwrap_or_else(|_| Err(Unusable("libtorch failed to load it".to_owned())))
 }
 
-/// Answers until the queue is closed and empty.
+/// Handles requests until the queue is closed and empty.
 pub(super) fn run(model: &Loaded, tuning: Tuning, commands: &Commands) {
     set_threads(tuning.threads);
     while let Some(taken) = take(commands, tuning.batch) {
         let mut together = Vec::new();
         for command in taken {
             match command {
-                // Whoever asked has left: nobody waits for the answer.
+                // The caller has left.
                 Command::Judge(request) if request.reply.is_closed() => {}
                 Command::Explain(request) if request.reply.is_closed() => {}
                 Command::Judge(request) => together.push(request),
@@ -51,7 +51,7 @@ pub(super) fn run(model: &Loaded, tuning: Tuning, commands: &Commands) {
     }
 }
 
-/// One forward pass after the other over the images of all requests; each is answered alone.
+/// One forward pass after the other over the images of all requests; each gets its own reply.
 fn judge(model: &Loaded, batch: usize, requests: Vec<Request<Vec<Vec<u8>>, Vec<f64>>>) {
     let begun = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
@@ -67,7 +67,7 @@ fn judge(model: &Loaded, batch: usize, requests: Vec<Request<Vec<Vec<u8>>, Vec<f
         })
     })
     .and_then(|logits: Vec<f64>| match logits.iter().any(|logit| logit.is_nan()) {
-        true => Err("the network's output is not a number".to_owned()),
+        true => Err("the network's output is NaN".to_owned()),
         false => Ok(logits),
     });
     let inference = begun.elapsed();
@@ -81,7 +81,7 @@ fn judge(model: &Loaded, batch: usize, requests: Vec<Request<Vec<Vec<u8>>, Vec<f
     }
 }
 
-/// libtorch's errors come as panics too; one request must not take the thread with it.
+/// libtorch's errors are panics too; one request must not end the thread.
 fn guarded<T>(work: impl FnOnce() -> Result<T, tch::TchError>) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "libtorch panicked".to_owned())

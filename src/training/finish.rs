@@ -1,4 +1,4 @@
-//! What follows training: judging the best epoch on the test split, and writing the model.
+//! The end of training: evaluates the best epoch on the test split, and writes the model.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -32,21 +32,21 @@ pub const MODEL: &str = "model.safetensors";
 /// File of the evaluation in the job's folder.
 pub const EVALUATION: &str = "evaluation.json";
 
-/// The network that a recipe made.
+/// The network that a recipe trained.
 #[derive(Debug)]
 pub struct Made {
     /// Its layers.
     pub architecture: Architecture,
     /// All its weights, by name.
     pub tensors: Tensors,
-    /// How it is asked.
+    /// Preprocessing of its input.
     pub preprocessing: Preprocessing,
-    /// The weights it began with, where they were not drawn.
+    /// The pretrained weights it started from, if any.
     pub pretrained: Option<Pretrained>,
 }
 
 impl Made {
-    /// A small network from random weights.
+    /// A small network trained from scratch.
     #[must_use]
     pub fn cnn(network: &Cnn, preprocessing: Preprocessing) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Made {
     }
 }
 
-/// Judges `learnable`, which holds its best epoch, on `test`, and writes the evaluation and the
+/// Evaluates `learnable`, which holds its best epoch, on `test`, and writes the evaluation and the
 /// model into the job's folder.
 ///
 /// # Errors
@@ -118,7 +118,7 @@ pub fn finish(
     Ok(())
 }
 
-/// Judges on the test split; the threshold that it also tells of is chosen on the validation split.
+/// Evaluates on the test split; the best threshold is chosen on the validation split.
 fn judge(
     job: &Job,
     task: &Task<'_>,
@@ -145,7 +145,7 @@ fn judge(
         epoch = trained.best.epoch,
         loss = evaluation.loss,
         accuracy = evaluation.accuracy,
-        "judged on the test split"
+        "evaluated on the test split"
     );
     Ok(evaluation)
 }
@@ -153,7 +153,7 @@ fn judge(
 fn save(path: &Path, evaluation: &Evaluation) -> Result<(), End> {
     let json = serde_json::to_vec(evaluation)
         .map_err(|error| Failure::new("internal", error.to_string()))?;
-    // Not renamed into place: it is read after the event that tells of it, and not otherwise.
+    // Not renamed into place: it is read only after the event that reports it.
     Ok(fs::write(path, json).map_err(|error| Failure::io(path, &error))?)
 }
 

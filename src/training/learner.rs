@@ -1,4 +1,4 @@
-//! The epoch loop: trains, judges, keeps the best, saves its state, and reports. Never prints.
+//! The epoch loop: trains, evaluates, keeps the best, saves checkpoints, and reports. Never prints.
 
 use std::{
     cell::Cell,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Progress is told, and a loss that is no number noticed, so often.
+/// Interval of progress events and of checks for a NaN loss.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which part of a job it is.
@@ -39,9 +39,9 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum Stage {
     /// Training the head alone, before fine-tuning. Its epochs go to the log, not to the metrics.
     Head,
-    /// The training that the job is about.
+    /// The main training of the job.
     Main,
-    /// The same, over weights that are trained already: they stay where no epoch beats them.
+    /// The same, from weights that are already trained: they are kept if no epoch beats them.
     FineTuning,
 }
 
@@ -58,9 +58,9 @@ pub struct Task<'a> {
     pub train: &'a [Sample],
     /// The validation split.
     pub validation: &'a [Sample],
-    /// Where the state is saved.
+    /// Where checkpoints are saved.
     pub checkpoints: &'a Checkpoints,
-    /// What the server wants.
+    /// The server's commands.
     pub control: &'a Control,
     /// Where to report.
     pub events: &'a Events,
@@ -76,7 +76,7 @@ pub struct Learner<'a> {
     reported: Cell<Instant>,
 }
 
-/// What training came to; the weights of the best epoch are in what was trained.
+/// The result of training; the trained network has the weights of the best epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trained {
     /// The best epoch.
@@ -86,10 +86,10 @@ pub struct Trained {
 }
 
 impl<'a> Learner<'a> {
-    /// A learner that trains `learnable`, going on from `checkpoint` if there is one.
+    /// A learner that trains `learnable`, resuming from `checkpoint` if there is one.
     ///
     /// # Errors
-    /// `bad_job`: the checkpoint is of another network.
+    /// `bad_job`: the checkpoint does not match the network.
     pub fn new(
         task: Task<'a>,
         learnable: &'a dyn Learnable,
@@ -119,19 +119,19 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Trains until the last epoch, until patience runs out, or until a person stops it; leaves
-    /// the weights of the best epoch in what it trained.
+    /// Trains until the last epoch, until patience runs out, or until a user stops it; the network
+    /// then has the weights of the best epoch.
     ///
     /// # Errors
     /// Cancelled, suspended, or failed with `nan_loss`, `disk_full` or `nothing_to_keep`.
     pub fn fit(mut self) -> Result<Trained, End> {
         match self.epochs() {
-            // The epoch under way does not count.
+            // The current epoch does not count.
             Ok(()) | Err(End::Stopped) => {}
             Err(End::Suspended) => {
                 self.save()?;
                 let Position { epoch, step, .. } = self.position;
-                tracing::info!(epoch, step, "suspended, its state saved");
+                tracing::info!(epoch, step, "suspended; checkpoint saved");
                 return Err(End::Suspended);
             }
             Err(end) => return Err(end),
@@ -151,10 +151,10 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Judges the weights that training begins with: the first to beat.
+    /// Evaluates the initial weights: the first to beat.
     fn judge_baseline(&mut self) -> Result<(), End> {
         let clock = Clock::go_on(0.0);
-        // A job that is stopped now keeps what it begins with.
+        // A job that is stopped now keeps its initial weights.
         let score = self.validate(clock, Control::check_unless_stopped)?;
         self.best_weights = copy(&self.learnable.weights());
         self.position.best =
@@ -162,7 +162,7 @@ impl<'a> Learner<'a> {
         tracing::info!(
             val_loss = score.loss,
             val_accuracy = score.accuracy,
-            "judged as it is before the first epoch"
+            "evaluated before the first epoch"
         );
         self.say_best();
         Ok(())
@@ -178,7 +178,7 @@ impl<'a> Learner<'a> {
         )
     }
 
-    /// One epoch, or what was left of it.
+    /// One epoch, or the rest of it.
     fn epoch(&mut self) -> Result<(), End> {
         let clock = Clock::go_on(self.position.partial.seconds);
         let train = self.train(clock)?;
@@ -196,7 +196,7 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// The optimizer's steps of one epoch. Whatever ends them, the position says where.
+    /// The optimizer's steps of one epoch. Whatever ends them, the position records where.
     fn train(&mut self, clock: Clock) -> Result<Score, End> {
         let Partial { loss, correct, seen, .. } = self.position.partial;
         let mut tally = Tally::new(self.task.compute);
@@ -233,7 +233,7 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Judges the weights as they are on the validation split.
+    /// Evaluates the current weights on the validation split.
     fn validate(
         &self,
         clock: Clock,
@@ -253,7 +253,7 @@ impl<'a> Learner<'a> {
         Ok(score)
     }
 
-    /// Takes the epoch into the position, saves, and only then says so.
+    /// Adds the epoch to the position, saves a checkpoint, and only then reports it.
     fn complete(&mut self, metrics: EpochMetrics) -> Result<(), End> {
         let EpochMetrics { epoch, val_loss, val_accuracy, seconds, .. } = metrics;
         let best = policy::is_better(&metrics, self.position.best.as_ref());
@@ -282,8 +282,8 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Says what there is to beat: it may be of an epoch that the trainer before this one told of,
-    /// or of none.
+    /// Reports the best so far: it may be of an epoch that the previous trainer reported, or of
+    /// none.
     fn say_best(&self) {
         if self.task.stage == Stage::Head {
             return;
@@ -310,7 +310,7 @@ impl<'a> Learner<'a> {
         })?)
     }
 
-    /// A loss that is no finite number never becomes one again.
+    /// A loss that is NaN or infinite never becomes finite again.
     fn check_loss(&self, loss: f64) -> Result<(), End> {
         if loss.is_finite() {
             return Ok(());
@@ -319,14 +319,14 @@ impl<'a> Learner<'a> {
         Err(Failure::new(
             "nan_loss",
             format!(
-                "the loss stopped being a number in epoch {}; the learning rate of {learning_rate} is most likely too high: try a lower one in a new job",
+                "the loss became NaN or infinite in epoch {}; the learning rate {learning_rate} is probably too high: start a new job with a lower one",
                 self.position.epoch + 1
             ),
         )
         .into())
     }
 
-    /// That of the epoch under way.
+    /// That of the current epoch.
     fn learning_rate(&self) -> f64 {
         let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.task.params;
         learning_rate_schedule.rate(learning_rate, self.position.epoch + 1, epochs)
@@ -364,10 +364,10 @@ impl<'a> Learner<'a> {
 }
 
 fn misfit(reason: String) -> Failure {
-    Failure::new("bad_job", format!("the job's checkpoint does not fit its network: {reason}"))
+    Failure::new("bad_job", format!("the checkpoint does not match the network: {reason}"))
 }
 
-/// Tensors with memory of their own: the optimizer goes on changing the network's.
+/// Tensors with their own memory: the optimizer keeps changing the network's.
 fn copy(tensors: &Tensors) -> Tensors {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect()
 }
