@@ -102,7 +102,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let app = compose(config).await?;
     let listeners = listener.into();
-    announce(&listeners)?;
+    print_address(&listeners)?;
     tokio::spawn(housekeeping::run(Arc::clone(&app)));
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
@@ -135,7 +135,7 @@ pub async fn run(
 }
 
 /// The one line on standard output: tests and scripts wait for it.
-fn announce(listeners: &Listeners) -> anyhow::Result<()> {
+fn print_address(listeners: &Listeners) -> anyhow::Result<()> {
     let addresses = listeners.addresses()?;
     let mut stdout = std::io::stdout().lock();
     if let Some(address) = addresses.first() {

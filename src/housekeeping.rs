@@ -70,8 +70,8 @@ async fn round(app: &App) -> Result<(), Error> {
 }
 
 async fn sweep_images(app: &App) -> Result<(), Error> {
-    let (_guard, frozen) = app.scheduler.frozen_images().await?;
-    app.datasets.sweep(frozen).await?;
+    let (_guard, in_use) = app.scheduler.snapshot_images().await?;
+    app.datasets.sweep(in_use).await?;
     Ok(())
 }
 
@@ -96,7 +96,7 @@ fn remove_unknown(
         fs::remove_file(path)?;
     }
     let images = walkdir::WalkDir::new(data_dir.blobs()).min_depth(2).into_iter().count();
-    cache::discard_useless(&data_dir.cache(), images)
+    cache::evict_stale(&data_dir.cache(), images)
 }
 
 /// What lies in `folder` under an id that is not `known`. An id is younger than its row's

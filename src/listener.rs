@@ -36,7 +36,7 @@ impl Listeners {
     pub async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match Self::attempt(addresses).await {
+            match Self::try_bind(addresses).await {
                 // A port that was free on the first address need not be so on the others.
                 Err(error) if addresses.iter().all(|it| it.port() == 0) && is_taken(&error) => {
                     last = Some(error);
@@ -47,7 +47,7 @@ impl Listeners {
         Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no address to listen on")))
     }
 
-    async fn attempt(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+    async fn try_bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
         let mut opened: Vec<TcpListener> = Vec::new();
         let mut missing = Vec::new();
         for address in addresses {
@@ -58,7 +58,8 @@ impl Listeners {
             match TcpListener::bind(address).await {
                 Ok(listener) => opened.push(listener),
                 Err(error)
-                    if error.kind() == io::ErrorKind::AddrNotAvailable || is_no_family(&error) =>
+                    if error.kind() == io::ErrorKind::AddrNotAvailable
+                        || is_unsupported_family(&error) =>
                 {
                     missing.push((address, error));
                 }
@@ -94,7 +95,7 @@ fn is_taken(error: &anyhow::Error) -> bool {
 }
 
 /// Whether the machine has no addresses of that family at all.
-fn is_no_family(error: &io::Error) -> bool {
+fn is_unsupported_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 

@@ -65,7 +65,7 @@ struct BuildLabels {
 
 /// How things stand when they are asked about.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct MetricsSnapshot {
     /// Predictions that were let in and have no answer yet.
     pub queue_depth: usize,
     /// Jobs of each status; nothing where the database does not say.
@@ -152,22 +152,22 @@ impl Metrics {
     }
 
     /// Counts a request that was answered, or left by its client.
-    pub fn requested(&self, labels: &RequestLabels, took: Duration) {
+    pub fn record_request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
         self.durations.get_or_create(labels).observe(took.as_secs_f64());
     }
 
     /// Counts a prediction that was answered.
-    pub fn predicted(&self, answer: &PredictResponse) {
-        let timing = &answer.timing_ms;
+    pub fn record_prediction(&self, response: &PredictResponse) {
+        let timing = &response.timing_ms;
         self.decode.observe(timing.decode / 1e3);
         self.queue.observe(timing.queue / 1e3);
         self.inference.observe(timing.inference / 1e3);
-        self.batch_size.observe(answer.predictions.len() as f64);
+        self.batch_size.observe(response.predictions.len() as f64);
     }
 
     /// Counts a prediction that was refused because too many were waiting.
-    pub fn rejected(&self) {
+    pub fn record_rejection(&self) {
         self.rejected.inc();
     }
 
@@ -175,8 +175,8 @@ impl Metrics {
     ///
     /// # Errors
     /// A label that can't be written; none of these is.
-    pub fn text(&self, standing: &Standing) -> Result<String, fmt::Error> {
-        text::encode(&[&self.registry, &standing.registry()])
+    pub fn text(&self, snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
+        text::encode(&[&self.registry, &snapshot.registry()])
     }
 }
 
@@ -186,7 +186,7 @@ impl Default for Metrics {
     }
 }
 
-impl Standing {
+impl MetricsSnapshot {
     /// A registry of its own, so that two who ask at a time do not meet in one.
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();

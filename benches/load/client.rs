@@ -16,11 +16,11 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 
 /// After so long a request counts as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RequestOutcome {
     /// It has a prediction.
     Accepted,
     /// 429: too many were waiting.
@@ -56,7 +56,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .default_headers(headers)
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .tcp_nodelay(true)
             .build()?;
         let base = url.trim_end_matches('/').to_owned();
@@ -69,21 +69,21 @@ impl Client {
     }
 
     /// Asks for a prediction of the next photo and reads the whole answer.
-    pub(crate) async fn predict(&self) -> Fate {
+    pub(crate) async fn predict(&self) -> RequestOutcome {
         let Inner { http, predict, photos, next, .. } = &*self.0;
         let photo = photos[next.fetch_add(1, Ordering::Relaxed) % photos.len()].clone();
         let request = http.post(predict).header(header::CONTENT_TYPE, "image/jpeg").body(photo);
-        let Ok(answer) = request.send().await else { return Fate::Failed };
+        let Ok(answer) = request.send().await else { return RequestOutcome::Failed };
         let status = answer.status();
         match (status, answer.bytes().await) {
-            (StatusCode::OK, Ok(_)) => Fate::Accepted,
-            (StatusCode::TOO_MANY_REQUESTS, _) => Fate::Refused,
-            _ => Fate::Failed,
+            (StatusCode::OK, Ok(_)) => RequestOutcome::Accepted,
+            (StatusCode::TOO_MANY_REQUESTS, _) => RequestOutcome::Refused,
+            _ => RequestOutcome::Failed,
         }
     }
 
     /// Asks anything else of the API and reads the JSON of its answer, if it has any.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -109,7 +109,7 @@ impl Client {
 }
 
 /// At most `most` of the JPEGs under `folder`, evenly from all of it.
-pub(crate) fn photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
+pub(crate) fn load_photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
     let files = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
     let paths: Vec<_> = files
         .filter(|entry| entry.file_type().is_file())

@@ -12,7 +12,7 @@ pub use cnn::Cnn;
 pub use vgg16::Vgg16;
 
 use crate::{
-    domain::model::{Architecture, Normalise},
+    domain::model::{Architecture, Normalization},
     weights::tensors::Tensors,
 };
 
@@ -51,14 +51,14 @@ impl Network {
 
     /// The maps that the last convolution makes of normalised images, rectified:
     /// `[n, 256, 7, 7]` of the small network, `[n, 512, 11, 11]` of VGG16.
-    pub fn maps(&self, images: &Tensor) -> Tensor {
+    pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         match self {
-            Self::Cnn(network) => network.maps(images),
-            Self::Vgg16(network) => network.maps(images),
+            Self::Cnn(network) => network.feature_maps(images),
+            Self::Vgg16(network) => network.feature_maps(images),
         }
     }
 
-    /// Logits `[n]` for what [`Network::maps`] gave.
+    /// Logits `[n]` for what [`Network::feature_maps`] gave.
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
@@ -69,10 +69,10 @@ impl Network {
     /// The same network, only to be asked: the weights of the convolutions are cast to `kind`
     /// once instead of in each pass. What is of that kind already is shared.
     #[must_use]
-    pub fn prepared(&self, kind: Kind) -> Self {
+    pub fn for_inference(&self, kind: Kind) -> Self {
         match self {
-            Self::Cnn(network) => Self::Cnn(network.prepared(kind)),
-            Self::Vgg16(network) => Self::Vgg16(network.prepared(kind)),
+            Self::Cnn(network) => Self::Cnn(network.for_inference(kind)),
+            Self::Vgg16(network) => Self::Vgg16(network.for_inference(kind)),
         }
     }
 
@@ -88,7 +88,7 @@ impl Network {
 
 /// Numbers in all of `tensors`.
 #[must_use]
-pub fn parameters(tensors: &Tensors) -> u64 {
+pub fn count_parameters(tensors: &Tensors) -> u64 {
     tensors.values().map(|tensor| tensor.numel() as u64).sum()
 }
 
@@ -100,7 +100,7 @@ pub fn channels_last(tensor: &Tensor) -> Tensor {
 
 /// Pixels in 0 to 255 as a network takes them: `[n, height, width, 3]` RGB, bytes or numbers, in;
 /// `[n, 3, height, width]` of `kind` out, channels last.
-pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
+pub fn normalise(pixels: &Tensor, normalise: Normalization, kind: Kind) -> Tensor {
     // Filled where they are needed: a copy to the GPU would wait for it.
     let constants = |values: [f64; 3]| {
         Tensor::cat(
@@ -110,11 +110,11 @@ pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
     };
     let normalised = match normalise {
         // In one pass where the kind allows it.
-        Normalise::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
-        Normalise::Caffe => {
+        Normalization::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
+        Normalization::Caffe => {
             pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])
         }
-        Normalise::Torch => {
+        Normalization::Torch => {
             let mean = constants([0.485, 0.456, 0.406].map(|mean| mean * 255.0));
             let scale =
                 constants([0.229, 0.224, 0.225].map(|deviation: f64| (deviation * 255.0).recip()));

@@ -44,7 +44,7 @@ pub fn formats(formats: &BTreeMap<String, u64>) -> Result {
 
 /// Horizontal bars, each with its name before and its value behind it.
 fn bars_of(title: &str, bars: &[Bar]) -> Result {
-    let most = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
+    let largest = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
     // More would be too thin to read.
     let bars = &bars[..bars.len().min(24)];
     draw(title, |area, tips| {
@@ -58,7 +58,7 @@ fn bars_of(title: &str, bars: &[Bar]) -> Result {
         for (row, bar) in (0..).zip(bars) {
             let y = top + row * step;
             let (from, thickness) = (y + step / 8, (step * 3 / 4).max(4));
-            let length = (f64::from(right - left) * bar.value as f64 / most as f64) as i32;
+            let length = (f64::from(right - left) * bar.value as f64 / largest as f64) as i32;
             let corners = [(left, from), (left + length.max(1), from + thickness)];
             area.draw(&Rectangle::new(corners, FIRST.filled()))?;
             let middle = from + thickness / 2;
@@ -82,7 +82,7 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
     let title = format!("Images by {side}");
     let range = f64::from(edges.first().copied().unwrap_or(0))
         ..f64::from(edges.last().copied().unwrap_or(1));
-    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let largest = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     draw(&title, |area, tips| {
         let mut chart = ChartBuilder::on(area)
             .caption(&title, text(18))
@@ -90,7 +90,7 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
             .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(62)
-            .build_cartesian_2d(range, 0.0..most * 1.05)?;
+            .build_cartesian_2d(range, 0.0..largest * 1.05)?;
         let x = Axis { name: &format!("{side}, pixels"), labels: 10, format: &whole };
         draw_axes(&mut chart, &x, &Axis { name: "images", labels: 10, format: &whole })?;
         for (bin, count) in edges.windows(2).zip(counts) {

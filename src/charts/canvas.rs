@@ -39,9 +39,9 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Error
 
 /// Places that say a value when they are pointed at.
 #[derive(Debug, Default)]
-pub(super) struct Tips(String);
+pub(super) struct Tooltips(String);
 
-impl Tips {
+impl Tooltips {
     /// A spot of so many pixels around a place.
     pub(super) fn spot(&mut self, (x, y): (i32, i32), radius: u32, text: &str) {
         let text = escape(text);
@@ -64,9 +64,12 @@ impl Tips {
 }
 
 /// Draws a chart of that title with `draw`.
-pub(super) fn draw(title: &str, draw: impl FnOnce(&Area<'_>, &mut Tips) -> Result<()>) -> Result {
+pub(super) fn draw(
+    title: &str,
+    draw: impl FnOnce(&Area<'_>, &mut Tooltips) -> Result<()>,
+) -> Result {
     let mut drawn = String::new();
-    let mut tips = Tips::default();
+    let mut tips = Tooltips::default();
     {
         let area = SVGBackend::with_string(&mut drawn, SIZE).into_drawing_area();
         draw(&area, &mut tips)?;

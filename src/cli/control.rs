@@ -5,10 +5,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
+    responses::Job,
 };
 
 /// Options of the three commands.
@@ -40,7 +40,7 @@ impl Action {
     }
 
     /// What becomes of a job that is not yet over.
-    const fn outlook(self) -> &'static str {
+    const fn status_suffix(self) -> &'static str {
         match self {
             Self::Cancel => "; it ends within one batch",
             Self::Stop => "; it keeps its best epoch, if one is complete, evaluates it and ends",
@@ -50,17 +50,21 @@ impl Action {
 }
 
 impl Control {
-    pub(super) async fn run(&self, action: Action, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(
+        &self,
+        action: Action,
+        session: &Session,
+    ) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
         let request = client.request(Method::POST, &["jobs", &self.job, action.path()]);
-        let answer: Value = client.json(request).await?;
+        let response: Value = client.json(request).await?;
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
-            let Job { name, status, .. } = client::read(&answer)?;
-            let outlook = if status.is_final() { "" } else { action.outlook() };
+            let Job { name, status, .. } = client::read(&response)?;
+            let outlook = if status.is_final() { "" } else { action.status_suffix() };
             session.out.line(format_args!("job {name} is {status}{outlook}"))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Ending, Session,
-    answers::{Dataset, Ignored, Rejected, Report},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client, pack,
     progress::Transfer,
+    responses::{Dataset, Ignored, Rejected, Report},
     source::{Archive, Contents, Folder, Source},
 };
 use crate::{datasets::layout, domain::dataset::Classes};
@@ -66,7 +66,7 @@ enum Split {
 }
 
 impl Import {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let source = Source::open(&self.source, self.follow_links)?;
         let dataset = self.dataset(session).await?;
         let (report, contents) = match source {
@@ -84,19 +84,19 @@ impl Import {
             Ok(report) => report,
             Err(error) => {
                 // What was added before an archive broke stays.
-                if let Some(report) = before(&error) {
+                if let Some(report) = partial_report(&error) {
                     show(session, &dataset, &report, &contents)?;
                 }
                 return Err(error);
             }
         };
         show(session, &dataset, &report, &contents)?;
-        lacking(session, &dataset.name).await;
+        warn_if_not_trainable(session, &dataset.name).await;
         // A folder that was sent before may well hold a text beside its images.
         let no_images = contents.others + contents.links;
         let nothing_wrong = report.duplicates > 0 && report.rejected_total <= no_images;
         if report.added > 0 || nothing_wrong {
-            return Ok(Ending::Success);
+            return Ok(ExitStatus::Success);
         }
         bail!("nothing could be added to {}", dataset.name)
     }
@@ -138,16 +138,17 @@ impl Import {
         let classes =
             names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
         let classes = classes.unwrap_or_default();
-        let top = pack::top(&folder.path, |name| layout::is_telling(name, &classes));
+        let top = pack::own_name(&folder.path, |name| layout::names_split_or_class(name, &classes));
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));
-        let answer = self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
+        let response =
+            self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
         transfer.clear();
         let unreadable = match packing.await.context("packing the folder broke off")? {
             // The server had heard enough; what it says is the result.
             Err(error) if pack::is_abandoned(&error) => Vec::new(),
             packed => packed.with_context(|| format!("can't pack {}", self.source.display()))?,
         };
-        let mut report = answer?;
+        let mut report = response?;
         report.rejected_total += unreadable.len() as u64;
         report.rejected.extend(unreadable);
         Ok(report)
@@ -159,9 +160,9 @@ impl Import {
         let counter = Arc::clone(&transfer);
         let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
             .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
-        let answer = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
+        let response = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
         transfer.clear();
-        answer
+        response
     }
 
     async fn send(
@@ -173,7 +174,7 @@ impl Import {
     ) -> anyhow::Result<Report> {
         let client = &session.client;
         let mut request = client
-            .unhurried(Method::POST, &["datasets", &self.dataset, "archive"])
+            .request_without_timeout(Method::POST, &["datasets", &self.dataset, "archive"])
             .query(&[("split", self.split)])
             .header(CONTENT_TYPE, media_type)
             .body(body);
@@ -187,14 +188,14 @@ impl Import {
 }
 
 /// What a refusal says of the files before it, if it does.
-fn before(error: &anyhow::Error) -> Option<Report> {
+fn partial_report(error: &anyhow::Error) -> Option<Report> {
     let Some(client::Error::Problem(problem)) = error.downcast_ref() else { return None };
     serde_json::from_value(problem.body.clone()).ok()
 }
 
 /// Notes what a dataset still lacks to be trained on. It is only advice: where the server can't
 /// be asked any more, there is none.
-async fn lacking(session: &Session, name: &str) {
+async fn warn_if_not_trainable(session: &Session, name: &str) {
     let request = session.client.request(Method::GET, &["datasets", name]);
     let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
     if counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {

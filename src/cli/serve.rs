@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::config::ServeConfig;
 
-pub(super) fn run(config: ServeConfig) -> Ending {
+pub(super) fn run(config: ServeConfig) -> ExitStatus {
     let out = Output::new(false);
     let addresses = match config.listen.addresses() {
         Ok(addresses) => addresses,
@@ -16,18 +16,18 @@ pub(super) fn run(config: ServeConfig) -> Ending {
             out.error(format_args!(
                 "can't find the addresses of {listen} (--listen, PAWPRINT_LISTEN): {error}"
             ));
-            return Ending::Failed;
+            return ExitStatus::Failed;
         }
     };
     if let Err(error) = config.validate(&addresses) {
         out.error(error);
-        return Ending::WrongUsage;
+        return ExitStatus::WrongUsage;
     }
     match start(config, &addresses) {
-        Ok(()) => Ending::Success,
+        Ok(()) => ExitStatus::Success,
         Err(error) => {
             out.error(format_args!("{error:#}"));
-            Ending::Failed
+            ExitStatus::Failed
         }
     }
 }

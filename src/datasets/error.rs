@@ -20,7 +20,7 @@ pub enum Error {
     NoDataset(String),
     /// It was removed while an upload was under way.
     #[error("the dataset was deleted while images were on their way to it")]
-    GoneDataset,
+    DatasetDeleted,
     /// No image has that id, or it is in another dataset.
     #[error("there is no image `{0}`")]
     NoImage(ImageId),
@@ -89,7 +89,7 @@ pub enum Error {
     Storage(#[from] storage::Error),
     /// A thread that worked on an upload ended without a word.
     #[error("a worker thread of an upload panicked")]
-    WorkerDied,
+    WorkerPanicked,
     /// The server ends.
     #[error("the server is shutting down")]
     ShuttingDown,

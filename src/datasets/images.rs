@@ -47,7 +47,7 @@ impl Datasets {
     ///
     /// # Errors
     /// There is no such dataset, image or class.
-    pub async fn change_image(
+    pub async fn update_image(
         &self,
         dataset: &str,
         id: ImageId,
@@ -57,7 +57,7 @@ impl Datasets {
         let (dataset, classes) = self.resolve(dataset).await?;
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let mut transaction = self.storage().write().await?;
-        if !storage::images::change(&mut transaction, dataset, id, label, split).await? {
+        if !storage::images::update(&mut transaction, dataset, id, label, split).await? {
             return Err(Error::NoImage(id));
         }
         storage::datasets::clear_version(&mut transaction, dataset).await?;
@@ -103,7 +103,7 @@ impl Datasets {
             // A limit that was lowered since must not hide what is there.
             let limits = vision::Limits { max_pixels: limits.max_pixels.max(1 << 26) };
             let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
-            let (width, height) = within(picture.width(), picture.height(), size);
+            let (width, height) = fit_within(picture.width(), picture.height(), size);
             let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;
             let mut jpeg = Vec::new();
             JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
@@ -116,7 +116,7 @@ impl Datasets {
 }
 
 /// The largest size of that aspect within a square.
-fn within(width: u32, height: u32, size: u32) -> (u32, u32) {
+fn fit_within(width: u32, height: u32, size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= size {
         return (width, height);
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn a_thumbnail_keeps_the_aspect_and_never_grows() {
-        assert_eq!(within(640, 480, 160), (160, 120));
-        assert_eq!(within(480, 640, 160), (120, 160));
-        assert_eq!(within(100, 50, 160), (100, 50));
-        assert_eq!(within(10_000, 1, 160), (160, 1));
+        assert_eq!(fit_within(640, 480, 160), (160, 120));
+        assert_eq!(fit_within(480, 640, 160), (120, 160));
+        assert_eq!(fit_within(100, 50, 160), (100, 50));
+        assert_eq!(fit_within(10_000, 1, 160), (160, 1));
     }
 }

@@ -17,7 +17,7 @@ const BATCH: usize = 100;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Swept {
+pub struct SweepReport {
     /// Blobs.
     pub blobs: u64,
     /// Their bytes.
@@ -30,7 +30,7 @@ impl Datasets {
     ///
     /// # Errors
     /// The disk or the database failed.
-    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<Swept, Error> {
+    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<SweepReport, Error> {
         let blobs = self.blobs().clone();
         let all = blocking(move || blobs.list()).await?;
         let used = {
@@ -41,9 +41,9 @@ impl Datasets {
             .into_iter()
             .filter(|(digest, _)| !used.contains(digest) && !kept.contains(digest))
             .collect();
-        let mut swept = Swept::default();
+        let mut swept = SweepReport::default();
         for batch in unused.chunks(BATCH) {
-            let _gate = self.gate().write().await;
+            let _gate = self.sweep_lock().write().await;
             let mut gone = Vec::with_capacity(batch.len());
             {
                 let mut connection = self.storage().read().await?;

@@ -11,9 +11,9 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{
     Datasets, Error, blocking, class,
     ingest::{Content, Ingest},
-    layout::{Layout, Placing},
-    litter::is_litter,
-    naming,
+    junk::is_junk,
+    layout::{AssignmentRule, Layout},
+    paths,
     report::{Rejection, Report},
 };
 use crate::domain::dataset::Split;
@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     bytes: u64,
 }
 
@@ -51,8 +51,8 @@ impl Spool {
     /// The disk failed or is full.
     pub async fn push(mut self, chunk: Bytes) -> Result<Self, Error> {
         self.bytes += chunk.len() as u64;
-        self.gathered.extend_from_slice(&chunk);
-        if self.gathered.len() < CHUNK {
+        self.buffer.extend_from_slice(&chunk);
+        if self.buffer.len() < CHUNK {
             return Ok(self);
         }
         blocking(move || self.flush()).await
@@ -70,10 +70,10 @@ impl Spool {
     fn flush(mut self) -> Result<Self, Error> {
         let write =
             |file: &mut NamedTempFile, bytes: &[u8]| -> io::Result<()> { file.write_all(bytes) };
-        if let Err(source) = write(&mut self.file, &self.gathered) {
+        if let Err(source) = write(&mut self.file, &self.buffer) {
             return Err(Error::disk(self.file.path(), source));
         }
-        self.gathered.clear();
+        self.buffer.clear();
         Ok(self)
     }
 }
@@ -87,7 +87,7 @@ const MAX_PATH: usize = 4096;
 pub struct Upload {
     ingest: Ingest,
     layout: Layout,
-    placing: Placing,
+    rule: AssignmentRule,
 }
 
 impl Datasets {
@@ -105,7 +105,7 @@ impl Datasets {
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let layout = Layout::new(&classes);
         let ingest = Ingest::new(self.clone(), id, classes, false);
-        Ok(Upload { ingest, layout, placing: Placing { split, label } })
+        Ok(Upload { ingest, layout, rule: AssignmentRule { split, label } })
     }
 
     /// A new temporary file.
@@ -115,7 +115,7 @@ impl Datasets {
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
         let file = blocking(move || blobs.temporary()).await?;
-        Ok(Spool { file, gathered: Vec::new(), bytes: 0 })
+        Ok(Spool { file, buffer: Vec::new(), bytes: 0 })
     }
 }
 
@@ -126,7 +126,7 @@ impl Upload {
     /// The disk or the database failed. That a file is rejected is no error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
         let path = self.observe(name);
-        if is_litter(&path) {
+        if is_junk(&path) {
             return self.ingest.ignore(path).await;
         }
         self.ingest.add(path, None, Content::Spooled(file.path, file.bytes)).await
@@ -146,8 +146,8 @@ impl Upload {
     /// # Errors
     /// The disk or the database failed.
     pub async fn finish(self) -> Result<Report, Error> {
-        let Self { mut ingest, layout, placing } = self;
-        ingest.assign(|path| (naming::shown(path), layout.assign(path, placing))).await?;
+        let Self { mut ingest, layout, rule: placing } = self;
+        ingest.assign(|path| (paths::display_path(path), layout.assign(path, placing))).await?;
         ingest.finish().await
     }
 

@@ -102,7 +102,7 @@ impl FromStr for JobStatus {
 /// What a person asked of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub enum ControlRequest {
     /// End as `cancelled`, within one batch.
     Cancel,
     /// End training within one batch, evaluate and keep the best epoch so far.
@@ -152,7 +152,7 @@ pub struct Progress {
 
 /// The best epoch so far: the one of the lowest validation loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Best {
+pub struct BestEpoch {
     /// Its number, from 1; 0 where fine-tuning has not beaten what it began with.
     pub epoch: u32,
     /// Its loss on the validation split.
@@ -190,7 +190,7 @@ pub struct Job {
     /// How far it has come; absent before its first start.
     pub progress: Option<Progress>,
     /// Its best epoch so far.
-    pub best: Option<Best>,
+    pub best: Option<BestEpoch>,
     /// The device it trains on, once it has started.
     pub device: Option<String>,
     /// The precision it trains in, once it has started.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::{Classes, Digest},
-    metrics::Score,
+    metrics::SplitMetrics,
     recipe::{Params, Recipe},
 };
 
@@ -45,12 +45,12 @@ pub struct Preprocessing {
     /// How images are resized.
     pub resize: Resize,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
+    pub normalise: Normalization,
 }
 
 impl Preprocessing {
     /// RGB in 0 to 1 at 180×180: what the small network takes.
-    pub const UNIT_180: Self = Self::at_180(Normalise::UnitRange);
+    pub const UNIT_180: Self = Self::at_180(Normalization::UnitRange);
 
     /// Raised by each change that gives other pixels for the same bytes, or none: of a decoder, of
     /// the orientation, of resizing. Pixels and features that were kept under another version are
@@ -68,7 +68,7 @@ impl Preprocessing {
 
     /// 180×180, the size of the reference notebook.
     #[must_use]
-    pub const fn at_180(normalise: Normalise) -> Self {
+    pub const fn at_180(normalise: Normalization) -> Self {
         let (version, resize) = (Self::VERSION, Resize::BilinearAntialiased);
         Self { version, width: 180, height: 180, resize, normalise }
     }
@@ -92,7 +92,7 @@ pub enum Resize {
 /// A way to turn RGB bytes into numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Normalise {
+pub enum Normalization {
     /// RGB, divided by 255.
     UnitRange,
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' VGG16.
@@ -144,9 +144,9 @@ pub struct ModelCard {
     /// The epoch its weights are of, from 1; 0 where fine-tuning kept the head it began with.
     pub epoch: u32,
     /// The validation split at that epoch.
-    pub validation: Score,
+    pub validation: SplitMetrics,
     /// The test split, if there is one.
-    pub test: Option<Score>,
+    pub test: Option<SplitMetrics>,
     /// Weights in all.
     pub parameters: u64,
     /// When it was made.

@@ -17,8 +17,7 @@ pub async fn require_token(
     next: Next,
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
-        let foreign =
-            from_elsewhere(request.uri(), request.headers(), state.config.allow_anonymous);
+        let foreign = is_cross_site(request.uri(), request.headers(), state.config.allow_anonymous);
         if foreign {
             return Problem::new(
                 StatusCode::FORBIDDEN,
@@ -49,7 +48,7 @@ pub async fn require_token(
 /// Without a token, anything that can reach the server may use it: also a page of some other site
 /// in a browser on this machine, or one that had its own name resolve to this address. A request
 /// that such a page made says so.
-fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool {
+fn is_cross_site(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
     let known = allow_anonymous || hosts.iter().all(|host| is_this_machine(host));
     let own = headers.get_all(header::ORIGIN).iter().all(|origin| {
@@ -83,7 +82,7 @@ mod tests {
     const OURS: [&str; 5] =
         ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "[::1]"];
 
-    /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
+    /// As HTTP/1.1 and as HTTP/2 say it; both must be treated alike.
     #[track_caller]
     fn refused(host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
@@ -91,9 +90,9 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let uri = format!("http://{host}/jobs").parse().unwrap();
-        let by_authority = from_elsewhere(&uri, &headers, false);
+        let by_authority = is_cross_site(&uri, &headers, false);
         headers.insert(header::HOST, host.parse().unwrap());
-        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, false);
+        let by_host = is_cross_site(&Uri::from_static("/jobs"), &headers, false);
         assert_eq!(by_host, by_authority, "{host} {origin:?}");
         by_host
     }
@@ -115,7 +114,7 @@ mod tests {
         for (authority, host) in [("localhost", "example.org"), ("example.org", "localhost")] {
             let uri = format!("http://{authority}/").parse().unwrap();
             let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            assert!(from_elsewhere(&uri, &headers, false));
+            assert!(is_cross_site(&uri, &headers, false));
         }
     }
 
@@ -123,6 +122,6 @@ mod tests {
     fn a_host_that_can_not_be_read_is_nobodys() {
         let host = header::HeaderValue::from_bytes(b"local\xFFhost").unwrap();
         let headers = HeaderMap::from_iter([(header::HOST, host)]);
-        assert!(from_elsewhere(&Uri::from_static("/"), &headers, false));
+        assert!(is_cross_site(&Uri::from_static("/"), &headers, false));
     }
 }

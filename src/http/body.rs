@@ -11,7 +11,7 @@ use http_body_util::LengthLimitError;
 use mime::Mime;
 use serde::Deserialize;
 
-use super::{content_encoding::Undecodable, pace::Late, problem::Problem};
+use super::{content_encoding::DecodingError, pace::BodyTimeout, problem::Problem};
 use crate::domain::excerpt::shorten_quote;
 
 /// Characters of the place of an error in a body; that of a known member has fewer.
@@ -45,7 +45,7 @@ pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
     to_bytes(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(
         |error| {
             let over = error.source().is_some_and(|source| source.is::<LengthLimitError>());
-            if over { too_large(limit) } else { broke_off(&error) }
+            if over { too_large(limit) } else { incomplete_body(&error) }
         },
     )
 }
@@ -53,17 +53,17 @@ pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
 /// 400: the body ended before its end, or is not in the coding that its header names; 408: it comes
 /// too slowly; 503: the server shuts down meanwhile.
 #[must_use]
-pub fn broke_off(error: &(dyn Error + 'static)) -> Problem {
-    match Late::among(error) {
-        Some(late @ Late::Slow) => {
+pub fn incomplete_body(error: &(dyn Error + 'static)) -> Problem {
+    match BodyTimeout::find_in(error) {
+        Some(late @ BodyTimeout::TooSlow) => {
             return Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", late.to_string());
         }
-        Some(late @ Late::Stopping) => {
+        Some(late @ BodyTimeout::ShuttingDown) => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", late.to_string());
         }
         None => {}
     }
-    let detail = Undecodable::among(error)
+    let detail = DecodingError::find_in(error)
         .map_or_else(|| format!("the body broke off: {error}"), ToString::to_string);
     Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use rust_embed::Embed;
 
-use super::{extract::Path, images::is_known, problem::Problem};
+use super::{extract::Path, images::etag_matches, problem::Problem};
 
 #[derive(Embed)]
 #[folder = "static"]
@@ -49,7 +49,7 @@ fn serve(file: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
         other => other.to_owned(),
     };
-    let known = is_known(headers, &tag);
+    let known = etag_matches(headers, &tag);
     let headers = [
         (header::ETAG, tag),
         // Asked for each time, so that a new version of the program is seen at once.

@@ -20,7 +20,7 @@ use super::{problem::Problem, state::AppState};
 const BEARER: &str = "token";
 
 /// A table of routes: each line gives a path to handlers and to what they say of themselves.
-pub trait Table {
+pub trait RouteTable {
     /// Answers under `path` with the handlers of `routes!`.
     #[must_use]
     fn at(self, path: &str, handlers: UtoipaMethodRouter<AppState>) -> Self;
@@ -31,16 +31,16 @@ pub trait Table {
 
     /// The whole table behind the token.
     #[must_use]
-    fn guarded(self) -> Self;
+    fn require_token(self) -> Self;
 }
 
-impl Table for OpenApiRouter<AppState> {
+impl RouteTable for OpenApiRouter<AppState> {
     fn at(self, path: &str, (schemas, paths, handlers): UtoipaMethodRouter<AppState>) -> Self {
         let mut items = paths.paths.into_values();
         let mut paths = Paths::new();
         if let Some(mut item) = items.next() {
             items.for_each(|other| item.merge_operations(other));
-            operations(&mut item).for_each(|operation| complete(path, operation));
+            operations(&mut item).for_each(|operation| add_common_responses(path, operation));
             paths.paths.insert(path.to_owned(), item);
         }
         self.routes((schemas, paths, handlers))
@@ -55,15 +55,15 @@ impl Table for OpenApiRouter<AppState> {
         self
     }
 
-    fn guarded(mut self) -> Self {
+    fn require_token(mut self) -> Self {
         for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
             // Without a token where the server has none.
             operation.security = Some(vec![
                 SecurityRequirement::new(BEARER, [""; 0]),
                 SecurityRequirement::default(),
             ]);
-            refuse(operation, 401, "`unauthorized`: no token, or another one.");
-            refuse(
+            add_error_response(operation, 401, "`unauthorized`: no token, or another one.");
+            add_error_response(
                 operation,
                 403,
                 "`cross_site`: no token is set, and a page of another site asks.",
@@ -79,7 +79,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Adds what the form of a request brings with it.
-fn complete(path: &str, operation: &mut Operation) {
+fn add_common_responses(path: &str, operation: &mut Operation) {
     name_parameters(path, operation);
     let parameters = operation.parameters.iter().flatten();
     let has = |place: ParameterIn| {
@@ -92,27 +92,27 @@ fn complete(path: &str, operation: &mut Operation) {
         |body| matches!(body, RefOr::T(body) if body.content.contains_key("application/json")),
     );
     if by_name {
-        refuse(operation, 404, "`not_found`: there is nothing of that name or id.");
+        add_error_response(operation, 404, "`not_found`: there is nothing of that name or id.");
     }
     if json {
-        refuse(operation, 400, "`malformed`: no JSON.");
-        refuse(operation, 413, "`too_large`");
+        add_error_response(operation, 400, "`malformed`: no JSON.");
+        add_error_response(operation, 413, "`too_large`");
         let other = "`not_json`: a `Content-Type` other than `application/json`. `unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.";
-        refuse(operation, 415, other);
+        add_error_response(operation, 415, other);
     }
     if operation.request_body.is_some() {
-        refuse(operation, 408, "`too_slow`: the body arrives too slowly.");
-        refuse(operation, 503, "`draining`: the server is shutting down.");
-        refuse(
+        add_error_response(operation, 408, "`too_slow`: the body arrives too slowly.");
+        add_error_response(operation, 503, "`draining`: the server is shutting down.");
+        add_error_response(
             operation,
             415,
             "`unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.",
         );
     }
     if json || queried {
-        refuse(operation, 422, "`invalid_value`");
+        add_error_response(operation, 422, "`invalid_value`");
     }
-    refuse(
+    add_error_response(
         operation,
         500,
         "`internal`: the log has the detail under this answer's `X-Request-Id`.",
@@ -125,7 +125,7 @@ fn complete(path: &str, operation: &mut Operation) {
 }
 
 /// Adds a problem, unless the handler has said more of it.
-fn refuse(operation: &mut Operation, status: u16, description: &str) {
+fn add_error_response(operation: &mut Operation, status: u16, description: &str) {
     let responses = &mut operation.responses.responses;
     responses.entry(status.to_string()).or_insert_with(|| problem(description.to_owned()).into());
 }

@@ -22,7 +22,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
 /// A client that still sends after so long finds its connection closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads on to the end of a body that the handler has dropped.
 pub async fn drain(request: Request, next: Next) -> Response {
@@ -30,18 +30,18 @@ pub async fn drain(request: Request, next: Next) -> Response {
         if body.is_end_stream() {
             return body;
         }
-        Body::from_stream(Drained { rest: Some(body.into_data_stream()) })
+        Body::from_stream(DrainOnDrop { rest: Some(body.into_data_stream()) })
     });
     next.run(request).await
 }
 
 /// A body on its way to a handler.
-struct Drained {
+struct DrainOnDrop {
     /// What has not been read; nothing once the body has ended.
     rest: Option<BodyDataStream>,
 }
 
-impl Stream for Drained {
+impl Stream for DrainOnDrop {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -54,12 +54,12 @@ impl Stream for Drained {
     }
 }
 
-impl Drop for Drained {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.rest.take() else { return };
         // While the runtime ends there is nobody to read on.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(timeout(PATIENCE, async move {
+            runtime.spawn(timeout(DRAIN_TIMEOUT, async move {
                 while let Some(Ok(_)) = rest.next().await {}
             }));
         }

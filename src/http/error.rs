@@ -95,15 +95,15 @@ impl From<EngineError> for Problem {
                 "too many predictions are waiting; try again shortly",
             )
             .retry_after(Duration::from_secs(1)),
-            EngineError::TooLate(_) => {
+            EngineError::DeadlineExceeded(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", error.to_string())
             }
-            EngineError::Failed(_) | EngineError::Gone => Self::internal(&error),
+            EngineError::Failed(_) | EngineError::WorkerStopped => Self::internal(&error),
         }
     }
 }
 
-/// An image of a request that can't be judged: which one, and why.
+/// An image of a request that can't be predicted: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
     let which =
         name.map_or_else(|| format!("image {index}"), |name| format!("`{}`", Excerpt(name)));
@@ -135,7 +135,7 @@ impl From<datasets::Error> for Problem {
             E::Archive { error, report } => return unread_archive(&error, &report),
             E::NoDataset(name) => return Self::not_found("dataset", name),
             E::NoImage(id) => return Self::not_found("image", id),
-            E::GoneDataset => (StatusCode::NOT_FOUND, "not_found"),
+            E::DatasetDeleted => (StatusCode::NOT_FOUND, "not_found"),
             E::UnknownLabel { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_label"),
             E::InUse { .. } => (StatusCode::CONFLICT, "dataset_in_use"),
             E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -149,7 +149,7 @@ impl From<datasets::Error> for Problem {
                     "the stored bytes of this image are damaged or missing; upload the photo again to repair it",
                 );
             }
-            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerDied => {
+            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerPanicked => {
                 return Self::internal(&error);
             }
         };

@@ -55,27 +55,27 @@ pub async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ImageChange)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct ImageUpdate {
     /// A class of the dataset.
     label: Option<String>,
     split: Option<Split>,
 }
 
 /// Relabels an image, or moves it to another split.
-#[utoipa::path(patch, path = "", request_body = Change, responses(
+#[utoipa::path(patch, path = "", operation_id = "change", request_body = ImageUpdate, responses(
     (status = 200, description = "The image as it is now.", body = Image),
     (status = 422, description = "`invalid_value`, `unknown_label`: another split or class, or no change at all."),
 ))]
-pub async fn change(
+pub async fn update(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
-    Json(change): Json<Change>,
+    Json(update): Json<ImageUpdate>,
 ) -> Result<Json<Image>, Problem> {
-    if change.label.is_none() && change.split.is_none() {
+    if update.label.is_none() && update.split.is_none() {
         return Err(invalid("say a label, a split or both"));
     }
-    let label = change.label.as_deref();
-    Ok(Json(app.datasets.change_image(&dataset, image, label, change.split).await?))
+    let label = update.label.as_deref();
+    Ok(Json(app.datasets.update_image(&dataset, image, label, update.split).await?))
 }
 
 /// Drops an image from its dataset.
@@ -106,7 +106,7 @@ pub async fn original(
 ) -> Result<Response, Problem> {
     let image = app.datasets.image(image).await?;
     let tag = format!("\"{}\"", image.sha256);
-    if is_known(&headers, &tag) {
+    if etag_matches(&headers, &tag) {
         return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
     }
     let bytes = app.datasets.original(&image).await?;
@@ -145,7 +145,7 @@ pub async fn thumbnail(
     };
     let image = app.datasets.image(image).await?;
     let tag = format!("\"{}-{size}\"", image.sha256);
-    if is_known(&headers, &tag) {
+    if etag_matches(&headers, &tag) {
         return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
     }
     let bytes = app.datasets.thumbnail(&image, size).await?;
@@ -153,7 +153,7 @@ pub async fn thumbnail(
 }
 
 /// Whether the client holds what `tag` stands for.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn etag_matches(headers: &HeaderMap, tag: &str) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()

@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    detached::to_its_end,
+    detached::run_to_completion,
     extract::{Json, Paging, Path, Query, parse},
     problem::Problem,
     state::AppState,
@@ -169,7 +169,7 @@ pub async fn cancel(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.cancel(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.cancel(&job).await }).await?))
 }
 
 /// Finishes a job now.
@@ -184,7 +184,7 @@ pub async fn stop(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.stop(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.stop(&job).await }).await?))
 }
 
 /// Lets a job that ended without success go on from its last completed epoch.
@@ -243,7 +243,7 @@ pub async fn events(
             )
         })?,
     };
-    let watcher = Watcher { job: job.id, last, progress: None };
+    let watcher = EventStream { job: job.id, last, progress: None };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     // Proxies that buffer would hold events back.
     let headers = [(header::CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
@@ -251,19 +251,19 @@ pub async fn events(
 }
 
 /// Where one reader of a job's events is.
-struct Watcher {
+struct EventStream {
     job: JobId,
     last: i64,
     progress: Option<Progress>,
 }
 
-impl Watcher {
+impl EventStream {
     fn stream(mut self, state: AppState) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
             let mut changes = state.scheduler.changes();
             loop {
                 changes.mark_unchanged();
-                let (events, over) = match self.look(&state).await {
+                let (events, over) = match self.poll(&state).await {
                     Ok(seen) => seen,
                     Err(error) => {
                         // The client comes again with the last id it saw.
@@ -294,7 +294,7 @@ impl Watcher {
     }
 
     /// What is new since the last look, and whether that was all there will be.
-    async fn look(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
+    async fn poll(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
         let mut connection = state.storage.read().await?;
         // The job first: what it did before it was over is then among the events.
         let job = jobs::get(&mut connection, self.job).await?;

@@ -8,7 +8,7 @@ use super::{
     error::unreadable,
     instances::Instances,
     problem::Problem,
-    sent::{Content, Encoded, too_many},
+    sent::{Content, EncodedImage, too_many_images},
     state::App,
 };
 use crate::{domain::model::Preprocessing, vision};
@@ -18,7 +18,7 @@ use image::RgbImage;
 
 /// The photos of a request, decoded and resized.
 #[derive(Debug)]
-pub struct Photos {
+pub struct RequestImages {
     /// The name that each came under, if any.
     pub names: Vec<Option<String>>,
     /// The pixels of each, as the model's card wants them.
@@ -32,26 +32,26 @@ pub struct Photos {
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
 
 /// Photos on their way through decoding, a few at a time, in their order.
-pub struct Decoding<'a> {
+pub struct ImageDecoder<'a> {
     state: &'a App,
     preprocessing: Preprocessing,
-    begun: Instant,
-    most: usize,
-    longest: Option<u32>,
+    started: Instant,
+    max_images: usize,
+    max_side: Option<u32>,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
     count: usize,
 }
 
-impl<'a> Decoding<'a> {
+impl<'a> ImageDecoder<'a> {
     /// None yet, to become what `preprocessing` says.
     #[must_use]
     pub fn new(state: &'a App, preprocessing: Preprocessing) -> Self {
         Self {
             state,
             preprocessing,
-            begun: Instant::now(),
-            most: state.config.max_predict_images.get(),
-            longest: None,
+            started: Instant::now(),
+            max_images: state.config.max_predict_images.get(),
+            max_side: None,
             running: FuturesOrdered::new(),
             count: 0,
         }
@@ -60,14 +60,18 @@ impl<'a> Decoding<'a> {
     /// A single one, and its picture, no side of which is longer than `longest`.
     #[must_use]
     pub fn with_picture(self, longest: u32) -> Self {
-        Self { most: 1, longest: Some(longest), ..self }
+        Self { max_images: 1, max_side: Some(longest), ..self }
     }
 
     /// The photos of what a client sent; `name` is that of the only one.
     ///
     /// # Errors
     /// None, too many, one that is too large or no image, or a name for several.
-    pub async fn take(mut self, content: Content, name: Option<String>) -> Result<Photos, Problem> {
+    pub async fn decode(
+        mut self,
+        content: Content,
+        name: Option<String>,
+    ) -> Result<RequestImages, Problem> {
         match content {
             Content::Image(bytes) => self.push(None, bytes).await?,
             Content::Files(files) => {
@@ -103,22 +107,26 @@ impl<'a> Decoding<'a> {
     /// One photo too many, or more bytes than one may have.
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
         let limit = self.state.config.max_image_bytes;
-        if bytes.len() as u64 > limit && self.count < self.most {
+        if bytes.len() as u64 > limit && self.count < self.max_images {
             return Err(body::too_large(limit).with("index", self.count));
         }
-        self.push_encoded(name, Encoded::Memory(bytes)).await
+        self.push_encoded(name, EncodedImage::Memory(bytes)).await
     }
 
-    async fn push_encoded(&mut self, name: Option<String>, file: Encoded) -> Result<(), Problem> {
+    async fn push_encoded(
+        &mut self,
+        name: Option<String>,
+        file: EncodedImage,
+    ) -> Result<(), Problem> {
         let index = self.count;
         self.count += 1;
-        if self.count > self.most {
-            return Err(too_many(self.most));
+        if self.count > self.max_images {
+            return Err(too_many_images(self.max_images));
         }
         let decoders = Arc::clone(&self.state.decoders);
         let permit = decoders.acquire_owned().await.map_err(|error| Problem::internal(&error))?;
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
-        let (preprocessing, longest) = (self.preprocessing, self.longest);
+        let (preprocessing, longest) = (self.preprocessing, self.max_side);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let bytes = file.read()?;
@@ -144,7 +152,7 @@ impl<'a> Decoding<'a> {
     ///
     /// # Errors
     /// There is none, or one that is no image.
-    pub async fn finish(mut self) -> Result<Photos, Problem> {
+    pub async fn finish(mut self) -> Result<RequestImages, Problem> {
         if self.count == 0 {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -159,7 +167,7 @@ impl<'a> Decoding<'a> {
             pixels.push(photo);
             pictures.extend(picture);
         }
-        let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
-        Ok(Photos { names, pixels, pictures, decode_ms })
+        let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        Ok(RequestImages { names, pixels, pictures, decode_ms })
     }
 }

@@ -20,7 +20,7 @@ const IN_MEMORY: u64 = 4;
 
 /// The body of a request, and what its form says beside it.
 #[derive(Debug)]
-pub struct Sent {
+pub struct RequestBody {
     /// The photos, or what holds them.
     pub content: Content,
     /// The form's text fields; none where the body is no form.
@@ -33,21 +33,21 @@ pub enum Content {
     /// A single one.
     Image(Bytes),
     /// The files of a form, each with its name.
-    Files(Vec<(String, Encoded)>),
+    Files(Vec<(String, EncodedImage)>),
     /// JSON that holds some.
     Json(Bytes),
 }
 
 /// An encoded photo.
 #[derive(Debug)]
-pub enum Encoded {
+pub enum EncodedImage {
     /// In memory.
     Memory(Bytes),
     /// In a temporary file.
     File(TempPath),
 }
 
-impl Encoded {
+impl EncodedImage {
     /// Its bytes.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ pub fn max_json(state: &App) -> u64 {
     state.config.max_image_bytes.saturating_mul(IN_MEMORY)
 }
 
-impl Sent {
+impl RequestBody {
     /// Reads a body of any of the three forms that `POST /predict` takes, with `most` photos in a
     /// form and the text fields `known`.
     ///
@@ -75,7 +75,7 @@ impl Sent {
     pub async fn read(
         state: &App,
         request: Request,
-        most: usize,
+        max_images: usize,
         known: &'static [&'static str],
     ) -> Result<Self, Problem> {
         let content_type = body::media_type(request.headers())?;
@@ -86,7 +86,7 @@ impl Sent {
         let mut fields = Fields::new(known);
         let content = match (kind, subtype) {
             ("multipart", "form-data") => {
-                Content::Files(files(state, request, most, &mut fields).await?)
+                Content::Files(files(state, request, max_images, &mut fields).await?)
             }
             ("application", "json") => Content::Json(body::read(request, max_json(state)).await?),
             ("image", _) | ("application", "octet-stream") => {
@@ -107,23 +107,23 @@ impl Sent {
 async fn files(
     state: &App,
     request: Request,
-    most: usize,
+    max_images: usize,
     fields: &mut Fields,
-) -> Result<Vec<(String, Encoded)>, Problem> {
+) -> Result<Vec<(String, EncodedImage)>, Problem> {
     let max = state.config.max_image_bytes;
-    let mut form = Parts::of(request, max.saturating_mul(most as u64)).await?;
+    let mut form = Parts::from_request(request, max.saturating_mul(max_images as u64)).await?;
     let mut files = Vec::new();
     let mut room = max.saturating_mul(IN_MEMORY);
     while let Some(part) = form.next().await? {
-        let Some(part) = fields.sift(part).await? else { continue };
-        if files.len() == most {
-            return Err(too_many(most));
+        let Some(part) = fields.take_field(part).await? else { continue };
+        if files.len() == max_images {
+            return Err(too_many_images(max_images));
         }
         let name = part.name();
         let file = if room >= max {
             let bytes = in_memory(part, max).await.map_err(|it| it.with("index", files.len()))?;
             room -= bytes.len() as u64;
-            Encoded::Memory(bytes)
+            EncodedImage::Memory(bytes)
         } else {
             spooled(state, part, max).await.map_err(|it| it.with("index", files.len()))?
         };
@@ -143,7 +143,7 @@ async fn in_memory(mut part: Part<'_>, max: u64) -> Result<Bytes, Problem> {
     Ok(bytes.into())
 }
 
-async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<Encoded, Problem> {
+async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<EncodedImage, Problem> {
     let mut spool = state.datasets.spool().await?;
     while let Some(chunk) = part.chunk().await? {
         if spool.bytes() + chunk.len() as u64 > max {
@@ -151,15 +151,15 @@ async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<Encoded, P
         }
         spool = spool.push(chunk).await?;
     }
-    Ok(Encoded::File(spool.finish().await?.path))
+    Ok(EncodedImage::File(spool.finish().await?.path))
 }
 
 /// 413: more photos than `most`.
 #[must_use]
-pub fn too_many(most: usize) -> Problem {
+pub fn too_many_images(max_images: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_many_images",
-        format!("at most {most} images can be judged in one request"),
+        format!("at most {max_images} images can be judged in one request"),
     )
 }

@@ -34,7 +34,7 @@ fn tolerance(logit: f32) -> f32 {
 }
 
 /// The logits for the canary images of `network`, which must be on the CPU, one image at a time,
-/// in fp32: always judged alike, whatever the model was trained and serves on, so that what is
+/// in fp32: always computed alike, whatever the model was trained and serves on, so that what is
 /// compared differs in nothing else.
 ///
 /// # Errors

@@ -7,19 +7,20 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::network::Loaded;
-use crate::{device::Compute, domain::prediction::Prediction, vision};
+use super::network::LoadedModel;
+use crate::{device::ComputeConfig, domain::prediction::Prediction, vision};
 
 /// An image's path and what the model says of it, or why it can't be read.
-pub type Judged = (PathBuf, Result<Prediction, String>);
+pub type FilePrediction = (PathBuf, Result<Prediction, String>);
 
 /// Asks the model in the file `model` about each of `images`, one at a time.
 ///
 /// # Errors
 /// The model can't be used. An image that can't be read fails alone.
-pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> {
-    let model = Loaded::open(model, Compute::cpu()).with_context(|| model.display().to_string())?;
-    let judge = |path: &PathBuf| -> Result<Prediction, String> {
+pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<FilePrediction>> {
+    let model = LoadedModel::open(model, ComputeConfig::cpu())
+        .with_context(|| model.display().to_string())?;
+    let predict_file = |path: &PathBuf| -> Result<Prediction, String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         let pixels =
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
@@ -29,5 +30,5 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> 
         Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)
             .ok_or_else(|| "the model is not of two classes".to_owned())
     };
-    Ok(images.iter().map(|path| (path.clone(), judge(path))).collect())
+    Ok(images.iter().map(|path| (path.clone(), predict_file(path))).collect())
 }

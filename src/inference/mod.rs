@@ -15,4 +15,4 @@ pub mod tuning;
 mod worker;
 
 pub use engine::{Engine, EngineError};
-pub use network::Loaded;
+pub use network::LoadedModel;

@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{dataset::Digest, job::JobError},
-    weights::vgg16::{self, ConvertError, Info, Preprocessing},
+    weights::vgg16::{self, ConvertError, Info, Normalization},
 };
 
 pub use self::download::{Origin, Sources};
@@ -55,7 +55,7 @@ pub struct Status {
     /// SHA-256 of the file they came in.
     pub sha256: Option<Digest>,
     /// How images are prepared for them.
-    pub preprocessing: Option<Preprocessing>,
+    pub preprocessing: Option<Normalization>,
     /// Bytes that have come of a download.
     pub downloaded_bytes: Option<u64>,
     /// Bytes of the download in all, where the server has said so.
@@ -96,7 +96,7 @@ struct Inner {
     download: Mutex<Option<AbortHandle>>,
     /// Held while the weights are replaced: by one at a time, the status with them. That takes
     /// seconds.
-    replacing: Mutex<()>,
+    replace_lock: Mutex<()>,
     /// How often a person has supplied weights: a download that began before must not undo that.
     supplied: AtomicU64,
 }
@@ -126,7 +126,7 @@ impl Pretrained {
             sources,
             status,
             download: Mutex::default(),
-            replacing: Mutex::default(),
+            replace_lock: Mutex::default(),
             supplied: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(inner)))
@@ -150,7 +150,7 @@ impl Pretrained {
     /// # Errors
     /// It is not a file of VGG16 weights, or can't be stored; nothing changes then.
     pub fn import(&self, path: &Path) -> Result<Status, Error> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         let info = vgg16::convert(path, &self.file())?;
         self.0.supplied.fetch_add(1, Ordering::Relaxed);
         if let Some(download) = self.running().take() {
@@ -186,7 +186,7 @@ impl Pretrained {
                 let detail = crate::error_chain::chain(&error);
                 tracing::warn!(error = detail, "the VGG16 weights can't be downloaded");
                 let error = JobError { code: error.code().to_owned(), detail };
-                let note = move || pretrained.note_failure(since, error);
+                let note = move || pretrained.record_failure(since, error);
                 // It does not panic.
                 let _ = tokio::task::spawn_blocking(note).await;
             }
@@ -197,7 +197,7 @@ impl Pretrained {
 
     /// Takes in what was downloaded to `path`, unless a person has supplied weights since. Blocks.
     fn replace(&self, path: &Path, since: u64) -> Result<(), ConvertError> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             let info = vgg16::convert(path, &self.file())?;
             self.0.status.send_replace(ready(info));
@@ -206,8 +206,8 @@ impl Pretrained {
     }
 
     /// What is there when a download has failed: the weights of before, if there were any. Blocks.
-    fn note_failure(&self, since: u64, error: JobError) {
-        let _turn = self.replacing();
+    fn record_failure(&self, since: u64, error: JobError) {
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             self.0.status.send_replace(match vgg16::info(&self.file()) {
                 Ok(info) => Status { error: Some(error), ..ready(info) },
@@ -216,8 +216,8 @@ impl Pretrained {
         }
     }
 
-    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_weights(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.0.replace_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sees to it that the weights are there or on their way, downloading Keras' where there are

@@ -20,12 +20,12 @@ use crate::{
     data_dir::DataDir,
     device::processors,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
-    inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
+    inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
     storage::{self, Storage, models},
 };
 
 /// Models that are kept loaded beside the one in service, for requests that name one.
-const KEPT: usize = 2;
+const MAX_CACHED: usize = 2;
 
 /// What the registry refuses, and why.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum Error {
     NoModel,
     /// The model can't answer.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Unusable(#[from] ModelLoadError),
     /// The model answers predictions now.
     #[error("`{0}` is in service; put another model in service before you delete it")]
     InService(String),
@@ -65,7 +65,7 @@ pub enum Mode {
 }
 
 /// Models by id, each in its place from when it begins to be loaded.
-type Named = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
+type EngineCache = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
 
 /// The engine that answers.
 #[derive(Debug)]
@@ -100,11 +100,11 @@ struct Inner {
     current: RwLock<Option<Serving>>,
     /// Models that requests named, newest last; each is loaded by the first of its requests, while the
     /// others of that model wait.
-    others: std::sync::Mutex<Named>,
+    cached: std::sync::Mutex<EngineCache>,
     /// A place for each model that may be loaded at a time.
-    loading: Semaphore,
+    load_permits: Semaphore,
     /// Held while the model in service is chosen.
-    choosing: Mutex<()>,
+    selection_lock: Mutex<()>,
 }
 
 impl Registry {
@@ -115,14 +115,14 @@ impl Registry {
             data_dir,
             storage,
             settings: Settings {
-                tunings: Tunings::new(config.tuning_overrides()),
+                tuning_cache: TuningCache::new(config.tuning_overrides()),
                 capacity: config.queue_capacity.get(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },
             current: RwLock::default(),
-            others: std::sync::Mutex::default(),
-            loading: Semaphore::new(processors().get().max(2)),
-            choosing: Mutex::default(),
+            cached: std::sync::Mutex::default(),
+            load_permits: Semaphore::new(processors().get().max(2)),
+            selection_lock: Mutex::default(),
         }))
     }
 
@@ -132,7 +132,7 @@ impl Registry {
     /// # Errors
     /// The pinned model can't be used, or the database's own.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let (pinned, best_first) = {
             let mut connection = self.0.storage.read().await?;
             (
@@ -165,7 +165,7 @@ impl Registry {
     /// # Errors
     /// No such model, or one that can't be used; then nothing changes.
     pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         self.put_in_service(model.id).await?;
         self.set_pin(Some(model.id)).await?;
@@ -226,7 +226,7 @@ impl Registry {
     /// # Errors
     /// No such model, or the one in service.
     pub async fn delete(&self, reference: &str) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         if model.in_service {
             return Err(Error::InService(model.name.to_string()));
@@ -237,7 +237,7 @@ impl Registry {
         let mut transaction = self.0.storage.write().await?;
         models::delete(&mut transaction, model.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.others().retain(|(id, _)| *id != model.id);
+        self.cached().retain(|(id, _)| *id != model.id);
         if let Err(error) = tokio::fs::remove_file(self.0.data_dir.model(model.id)).await {
             tracing::warn!(model.id = %model.id, %error, "a model's file can't be removed");
         }
@@ -258,30 +258,30 @@ impl Registry {
         {
             return Ok(engine);
         }
-        let other = self.other(model.id);
+        let slot = self.cache_slot(model.id);
         let load = async {
-            let _place = self.0.loading.acquire().await;
+            let _permit = self.0.load_permits.acquire().await;
             self.load(model.id).await
         };
-        other.get_or_try_init(|| load).await.cloned()
+        slot.get_or_try_init(|| load).await.cloned()
     }
 
     /// The place of a model among those that requests named.
-    fn other(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
-        let mut others = self.others();
-        if let Some((_, other)) = others.iter().find(|(known, _)| *known == id) {
-            return Arc::clone(other);
+    fn cache_slot(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
+        let mut cached = self.cached();
+        if let Some((_, slot)) = cached.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(slot);
         }
-        let other = Arc::new(OnceCell::new());
-        others.push_back((id, Arc::clone(&other)));
-        if others.len() > KEPT {
-            others.pop_front();
+        let slot = Arc::new(OnceCell::new());
+        cached.push_back((id, Arc::clone(&slot)));
+        if cached.len() > MAX_CACHED {
+            cached.pop_front();
         }
-        other
+        slot
     }
 
-    fn others(&self) -> MutexGuard<'_, Named> {
-        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, EngineCache> {
+        self.0.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use super::failure::End;
+use super::failure::StopReason;
 
 /// A word of the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Control {
         let started = thread::Builder::new().name("control".to_owned()).spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 match line.parse() {
-                    Ok(command) => listener.tell(command),
+                    Ok(command) => listener.send(command),
                     Err(()) => tracing::warn!(line, "not a command"),
                 }
             }
@@ -82,19 +82,19 @@ impl Control {
     }
 
     /// Gives a command; a stronger one that came before stands.
-    pub fn tell(&self, command: Command) {
+    pub fn send(&self, command: Command) {
         self.0.fetch_max(command as u8, Ordering::Relaxed);
     }
 
     /// Ends the caller where it is told to end.
     ///
     /// # Errors
-    /// [`End::Stopped`], [`End::Suspended`] or [`End::Cancelled`], the strongest that was told.
-    pub fn check(&self) -> Result<(), End> {
+    /// [`StopReason::Stopped`], [`StopReason::Suspended`] or [`StopReason::Cancelled`], the strongest that was told.
+    pub fn check(&self) -> Result<(), StopReason> {
         match self.0.load(Ordering::Relaxed) {
-            word if word == Command::Cancel as u8 => Err(End::Cancelled),
-            word if word == Command::Suspend as u8 => Err(End::Suspended),
-            word if word == Command::Stop as u8 => Err(End::Stopped),
+            word if word == Command::Cancel as u8 => Err(StopReason::Cancelled),
+            word if word == Command::Suspend as u8 => Err(StopReason::Suspended),
+            word if word == Command::Stop as u8 => Err(StopReason::Stopped),
             _ => Ok(()),
         }
     }
@@ -102,10 +102,10 @@ impl Control {
     /// As [`Control::check`], for work that a stopped job still needs.
     ///
     /// # Errors
-    /// [`End::Suspended`] or [`End::Cancelled`].
-    pub fn check_unless_stopped(&self) -> Result<(), End> {
+    /// [`StopReason::Suspended`] or [`StopReason::Cancelled`].
+    pub fn check_unless_stopped(&self) -> Result<(), StopReason> {
         match self.check() {
-            Err(End::Stopped) => Ok(()),
+            Err(StopReason::Stopped) => Ok(()),
             other => other,
         }
     }
@@ -119,11 +119,11 @@ mod tests {
     fn a_cancel_outweighs_what_came_before_and_after_it() {
         let control = Control::default();
         assert!(control.check().is_ok());
-        control.tell(Command::Stop);
-        assert!(matches!(control.check(), Err(End::Stopped)));
+        control.send(Command::Stop);
+        assert!(matches!(control.check(), Err(StopReason::Stopped)));
         assert!(control.check_unless_stopped().is_ok());
-        control.tell(Command::Cancel);
-        control.tell(Command::Suspend);
-        assert!(matches!(control.check(), Err(End::Cancelled)));
+        control.send(Command::Cancel);
+        control.send(Command::Suspend);
+        assert!(matches!(control.check(), Err(StopReason::Cancelled)));
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    job::{Best, Progress},
-    metrics::{EpochMetrics, Score},
+    job::{BestEpoch, Progress},
+    metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
 };
 
@@ -34,8 +34,8 @@ pub enum Event {
     Progress(Progress),
     /// The process is alive, whatever it computes; sent every [`ALIVE_EVERY`].
     Alive,
-    /// What there is to beat: judged before the first epoch, or kept in a checkpoint.
-    Best(Best),
+    /// What there is to beat: evaluated before the first epoch, or kept in a checkpoint.
+    Best(BestEpoch),
     /// An epoch is complete and its checkpoint written.
     Epoch {
         /// What was measured.
@@ -44,8 +44,8 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
-    /// The best epoch was judged on the test split.
-    Evaluation(Score),
+    /// The best epoch was evaluated on the test split.
+    Evaluation(SplitMetrics),
     /// The model is written; the job succeeded.
     Finished,
     /// A person cancelled it.

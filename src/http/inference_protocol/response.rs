@@ -14,7 +14,7 @@ use crate::{
 
 /// What a model said of the images of a request.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub struct InferResponse<'a> {
     /// The model's name.
     pub model: &'a Name,
     /// The request's id, if it has one.
@@ -25,7 +25,7 @@ pub struct Answer<'a> {
     pub logits: &'a [f64],
 }
 
-impl Answer<'_> {
+impl InferResponse<'_> {
     /// The response with those outputs, in their order.
     ///
     /// # Errors

@@ -4,21 +4,21 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Prepared;
+use super::PreparedJob;
 use crate::{
     architectures::vgg16::{Base, FEATURES, Head},
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::Sample,
-        model::{Architecture, Normalise, Preprocessing, Pretrained},
+        model::{Architecture, Normalization, Preprocessing, Pretrained},
     },
     training::{
-        failure::{End, Failure},
+        failure::{Failure, StopReason},
         features,
-        finish::Made,
-        learnable::Learnable,
+        finish::TrainedNetwork,
+        record_store::RecordStore,
         spec::{BASE, Job},
-        store::Store,
+        trainable::Trainable,
     },
     weights::{
         tensors::{self, Tensors},
@@ -30,15 +30,15 @@ use crate::{
 pub(super) const DROPOUT: f64 = 0.5;
 
 /// The weights that a job begins with, as they lie in its folder.
-pub(super) struct Given {
+pub(super) struct BaseWeights {
     /// Their numbers as they came: what stays frozen goes into the model unchanged.
     tensors: Tensors,
     pretrained: Pretrained,
-    pub(super) normalise: Normalise,
+    pub(super) normalise: Normalization,
 }
 
-impl Given {
-    pub(super) fn load(job: &Job) -> Result<Self, End> {
+impl BaseWeights {
+    pub(super) fn load(job: &Job) -> Result<Self, StopReason> {
         let path = job.folder.join(BASE);
         let bad = |reason: String| {
             Failure::new("bad_job", format!("the job's VGG16 weights can't be read: {reason}"))
@@ -52,7 +52,7 @@ impl Given {
         })
     }
 
-    pub(super) fn base(&self, compute: Compute) -> Result<Base, End> {
+    pub(super) fn base(&self, compute: ComputeConfig) -> Result<Base, StopReason> {
         let mut tensors = tensors::share(&self.tensors);
         Base::take_from(&mut tensors, compute.device).map_err(|reason| {
             Failure::new("bad_job", format!("the job's VGG16 weights: {reason}")).into()
@@ -62,18 +62,18 @@ impl Given {
     /// The features of `samples` under `base`, computed once.
     pub(super) fn features(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         base: &Base,
         samples: &[Sample],
-    ) -> Result<Store, End> {
+    ) -> Result<RecordStore, StopReason> {
         let layout = self.layout(prepared, "block5", &[FEATURES]);
-        prepared.extract(layout, samples, |batch| base.features(&prepared.photos.plain(batch)))
+        prepared.extract(layout, samples, |batch| base.features(&prepared.inputs.plain(batch)))
     }
 
     /// How what a layer makes of the photos is kept.
     pub(super) fn layout(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         layer: &str,
         shape: &[i64],
     ) -> crate::training::cache::Layout {
@@ -82,10 +82,14 @@ impl Given {
     }
 
     /// The whole network: these weights but for those that were trained.
-    pub(super) fn made(self, trained: Tensors, preprocessing: Preprocessing) -> Made {
+    pub(super) fn into_network(
+        self,
+        trained: Tensors,
+        preprocessing: Preprocessing,
+    ) -> TrainedNetwork {
         let mut tensors = self.tensors;
         tensors.extend(trained);
-        Made {
+        TrainedNetwork {
             architecture: Architecture::Vgg16,
             tensors,
             preprocessing,
@@ -95,26 +99,26 @@ impl Given {
 }
 
 /// A head in training over features that don't change.
-pub(super) struct OverFeatures<'a> {
+pub(super) struct FeatureHead<'a> {
     pub(super) head: &'a Head,
-    pub(super) features: &'a Store,
+    pub(super) features: &'a RecordStore,
 }
 
-impl Learnable for OverFeatures<'_> {
+impl Trainable for FeatureHead<'_> {
     fn weights(&self) -> Tensors {
         self.head.tensors()
     }
 
-    fn train(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
+    fn training_logits(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
         self.head.forward(&self.gather(batch), DROPOUT)
     }
 
-    fn judge(&self, batch: &[Sample]) -> Tensor {
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.forward(&self.gather(batch), 0.0)
     }
 }
 
-impl OverFeatures<'_> {
+impl FeatureHead<'_> {
     fn gather(&self, batch: &[Sample]) -> Tensor {
         self.features.gather(batch).to_kind(tch::Kind::Float)
     }

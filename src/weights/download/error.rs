@@ -26,15 +26,15 @@ pub enum DownloadError {
         reason: String,
     },
     /// The server fell silent.
-    #[error("{url} has sent nothing for {} seconds", .silence.as_secs())]
+    #[error("{url} has sent nothing for {} seconds", .timeout.as_secs())]
     Stalled {
         /// The address.
         url: String,
         /// How long it was waited for.
-        silence: Duration,
+        timeout: Duration,
     },
     /// The server refuses.
-    #[error("{url} can't be downloaded: {}", in_words(*.status))]
+    #[error("{url} can't be downloaded: {}", describe(*.status))]
     Status {
         /// The address.
         url: String,
@@ -83,7 +83,7 @@ impl DownloadError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => true,
-            Self::Status { status, .. } => is_passing(*status),
+            Self::Status { status, .. } => is_transient(*status),
             Self::TooLarge { .. } | Self::Checksum { .. } | Self::Io { .. } => false,
         }
     }
@@ -99,16 +99,16 @@ impl DownloadError {
     }
 }
 
-fn is_passing(status: StatusCode) -> bool {
+fn is_transient(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-fn in_words(status: StatusCode) -> String {
+fn describe(status: StatusCode) -> String {
     let meaning = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => "the file is not there any more",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server does not give it to us",
-        _ if is_passing(status) => "the server can't answer at the moment",
+        _ if is_transient(status) => "the server can't answer at the moment",
         _ => "the server's answer is not the file",
     };
     format!("{meaning} ({status})")

@@ -6,14 +6,14 @@ use tch::Tensor;
 use crate::{domain::dataset::Sample, weights::tensors::Tensors};
 
 /// What a recipe trains: something that turns photos into logits.
-pub trait Learnable {
+pub trait Trainable {
     /// The weights that training changes, by name; they share memory with what computes.
     fn weights(&self) -> Tensors;
 
     /// Logits `[n]` of a batch to learn from, part of the autograd graph. What is random in it
     /// is drawn from `generator`, or by libtorch's own.
-    fn train(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
+    fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
 
-    /// Logits `[n]` of a batch to be judged on; nothing in it is random.
-    fn judge(&self, batch: &[Sample]) -> Tensor;
+    /// Logits `[n]` of a batch to predict; nothing in it is random.
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor;
 }

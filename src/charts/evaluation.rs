@@ -8,7 +8,7 @@ use plotters::style::{
 
 use super::{
     Result,
-    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tips, draw, draw_axes, text},
+    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tooltips, draw, draw_axes, text},
 };
 use crate::domain::evaluation::Evaluation;
 
@@ -149,7 +149,7 @@ fn unit_square(
     diagonal: Option<&str>,
     tip: &dyn Fn(usize, (f64, f64)) -> String,
 ) -> Result {
-    draw(title, |area: &Area<'_>, tips: &mut Tips| {
+    draw(title, |area: &Area<'_>, tips: &mut Tooltips| {
         let mut chart = ChartBuilder::on(area)
             .caption(title, text(16))
             .margin(12)

@@ -14,7 +14,7 @@ pub fn is_unsafe(path: &str) -> bool {
 /// `path` as it is shown: one kind of slash, no control characters, at most 255 characters, of
 /// which the last ones say most.
 #[must_use]
-pub fn shown(path: &str) -> String {
+pub fn display_path(path: &str) -> String {
     let joined = components(path).collect::<Vec<_>>().join("/");
     let clean: Vec<char> =
         joined.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
@@ -47,7 +47,7 @@ mod tests {
         #[test]
         fn any_text_is_shown_within_bounds(path in any::<String>()) {
             let _ = is_unsafe(&path);
-            let shown = shown(&path);
+            let shown = display_path(&path);
             prop_assert!(shown.chars().count() <= MAX_SHOWN && !shown.chars().any(char::is_control));
         }
     }

@@ -5,26 +5,26 @@ use tch::Tensor;
 
 use super::{
     augment::{Transform, augment},
-    store::Store,
+    record_store::RecordStore,
 };
 use crate::{
     architectures::{channels_last, normalise},
-    device::Compute,
-    domain::{dataset::Sample, model::Normalise},
+    device::ComputeConfig,
+    domain::{dataset::Sample, model::Normalization},
 };
 
 /// The photos of a job, as its network takes them.
 #[derive(Debug)]
-pub struct Photos {
+pub struct InputPipeline {
     /// RGB bytes, `[n, height, width, 3]`.
-    pub pixels: Store,
+    pub pixels: RecordStore,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
+    pub normalise: Normalization,
     /// Where and how precisely it computes.
-    pub compute: Compute,
+    pub compute: ComputeConfig,
 }
 
-impl Photos {
+impl InputPipeline {
     /// The photos as they are, `[n, 3, height, width]`, channels last.
     pub fn plain(&self, samples: &[Sample]) -> Tensor {
         normalise(&self.pixels.gather(samples), self.normalise, self.compute.kind())
