@@ -24,11 +24,11 @@ function lost() {
   if (!reachable) return;
   reachable = false;
   connection.dispatchEvent(new Event("lost"));
-  void knock();
+  void waitUntilReachable();
 }
 
 /** Asks until the server answers again. */
-async function knock() {
+async function waitUntilReachable() {
   while (!reachable) {
     await pause(1000);
     try {
@@ -147,7 +147,7 @@ export async function all(path, signal) {
 }
 
 /** Like {@link request}, again and again while the server says that its queue is full. @param {string} path @param {Options} options */
-export async function patiently(path, options) {
+export async function requestWithRetry(path, options) {
   for (;;) {
     try {
       return await request(path, options);

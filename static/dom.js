@@ -134,7 +134,7 @@ export async function once(control, place, work) {
 }
 
 /** Tells a screen reader, where the eye sees it by itself. @param {string} text */
-export function say(text) {
+export function announce(text) {
   const place = document.querySelector(".said");
   if (place) place.textContent = text;
 }

@@ -1,6 +1,6 @@
 /** How well a job's best epoch does on the test split, and which photos it misclassified. */
 
-import { get, path, patiently, request, send } from "./api.js";
+import { get, path, request, requestWithRetry, send } from "./api.js";
 import { lineChart } from "./chart.js";
 import { attempt, button, confirmLoss, count, decimal, el, fill, once, percent } from "./dom.js";
 import { picture, save, showBlob } from "./picture.js";
@@ -29,7 +29,7 @@ export async function evaluation(place, judged, job, signal) {
       el("div", { class: "columns" }, ...charts(judged)),
       el("div", { class: "row" }, el("span", { class: "hint" }, "Save as SVG:"), ["accuracy", "loss", "confusion", "pr", "roc", "reliability"].map((chart) =>
         button(chart, () => void attempt(place, () => save(`jobs/${path(job.id)}/charts/${chart}.svg`, `${job.name}-${chart}.svg`)), { class: "link" })))),
-    await wrong(judged, job, signal));
+    await misclassifiedPanel(judged, job, signal));
 }
 
 /** @param {Evaluation} judged */
@@ -81,24 +81,24 @@ function charts({ pr_curve: pr, roc_curve: roc, calibration, confusion_matrix: {
  *
  * @param {Evaluation} judged @param {Job} job @param {AbortSignal} signal
  */
-async function wrong({ misclassified, confusion_matrix: { labels } }, job, signal) {
+async function misclassifiedPanel({ misclassified, confusion_matrix: { labels } }, job, signal) {
   const list = el("ul", { class: "photos" });
   let shown = 0;
   const more = button("Show more", () => show());
   const show = () => {
-    for (const one of misclassified.slice(shown, shown + SHOWN)) list.append(card(one, job, labels, () => void tell()));
+    for (const one of misclassified.slice(shown, shown + SHOWN)) list.append(card(one, job, labels, () => void updateVersionNote()));
     shown += SHOWN;
     more.hidden = shown >= misclassified.length;
   };
   const version = el("p", { class: "hint" });
-  const tell = async () => {
+  const updateVersionNote = async () => {
     const now = await get(`datasets/${path(job.dataset)}`, signal).catch(() => null);
     if (!now) version.textContent = "The dataset is gone, and its photos with it.";
     else if (now.version !== job.dataset_version) fill(version, `The dataset has changed since (version ${now.version.slice(0, 12)}, this job's was ${job.dataset_version.slice(0, 12)}). `, el("a", { href: `#/train?dataset=${path(job.dataset)}` }, "Train on it as it is now"));
     else version.textContent = "Relabelling or removing a photo makes a new version of the dataset; this evaluation stays as it is.";
   };
   show();
-  await tell();
+  await updateVersionNote();
   return el("section", { class: "panel", "aria-label": "Misclassified" },
     el("h2", null, misclassified.length === 0 ? "No photo was misclassified" : `${count(misclassified.length)} misclassified, most confident first`),
     version, list, more);
@@ -143,7 +143,7 @@ async function explain(why, view, one, job) {
   const on = why.getAttribute("aria-pressed") !== "true";
   const photo = await (await request(`images/${path(one.image_id)}`)).blob();
   if (on) {
-    const answer = await patiently(`explain?model=${path(job.model_id ?? "")}`, { method: "POST", body: photo, headers: { "Content-Type": photo.type } });
+    const answer = await requestWithRetry(`explain?model=${path(job.model_id ?? "")}`, { method: "POST", body: photo, headers: { "Content-Type": photo.type } });
     await showBlob(image, await answer.blob());
   } else await showBlob(image, photo);
   why.setAttribute("aria-pressed", String(on));

@@ -5,7 +5,7 @@
 
 import { get, path, send } from "./api.js";
 import { attempt, button, confirmLoss, count, el, field, fill, select } from "./dom.js";
-import { enlarge } from "./enlarged.js";
+import { enlarge } from "./lightbox.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Image} Image */

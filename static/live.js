@@ -90,13 +90,13 @@ export function progress({ status, progress: at, name }) {
  * @param {(job: Job | null) => void} changed with the job, or nothing when it is deleted
  */
 export function controls(job, messages, changed) {
-  const ask = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
+  const sendAction = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
   /** The trainer ends within a batch; until then the button says so. @param {HTMLButtonElement} control @param {string} action @param {string} meanwhile */
-  const askOnce = async (control, action, meanwhile) => {
+  const sendOnce = async (control, action, meanwhile) => {
     const { textContent: word } = control;
     control.disabled = true;
     control.textContent = meanwhile;
-    if (await ask(action)()) return;
+    if (await sendAction(action)()) return;
     control.disabled = false;
     control.textContent = word;
   };
@@ -112,21 +112,21 @@ export function controls(job, messages, changed) {
     const { best, progress: at } = await get(`jobs/${path(job.id)}`).catch(() => job);
     const keeps = best || (at?.phase === "training_head" && at.epoch > 1);
     const unless = job.recipe === "vgg16_finetune" ? "unless its head is trained already, " : "";
-    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet: ${unless}it ends without a model.`, "Stop it"))) await askOnce(stop, "stop", "Stopping …");
+    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet: ${unless}it ends without a model.`, "Stop it"))) await sendOnce(stop, "stop", "Stopping …");
     asking = false;
   }, { title: "Finish now: evaluate and keep the best epoch so far" });
   const cancel = button("Cancel", async () => {
-    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await askOnce(cancel, "cancel", "Cancelling …");
+    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await sendOnce(cancel, "cancel", "Cancelling …");
   }, { class: "danger" });
   return el("div", { class: "actions" },
     job.status === "running" && stop,
     !isOver(job) && cancel,
-    ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", ask("resume"), { title: "Go on from the last completed epoch" }),
+    ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", sendAction("resume"), { title: "Go on from the last completed epoch" }),
     isOver(job) && button("Delete", remove, { class: "danger", "aria-label": `Delete ${job.name}` }));
 }
 
 /** One line of a job: its status and how well it does. @param {Job} job */
-export function standing(job) {
+export function statusLine(job) {
   return el("span", { class: "row" }, badge(job), job.best && el("span", { class: "soft" }, `validation ${percent(job.best.val_accuracy)} in epoch ${job.best.epoch}`));
 }
 

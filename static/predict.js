@@ -3,9 +3,9 @@
  * and what another model says. They stay while other pages are looked at.
  */
 
-import { all, get, patiently, path } from "./api.js";
+import { all, get, path, requestWithRetry } from "./api.js";
 import { photograph } from "./camera.js";
-import { button, decimal, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
+import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
@@ -84,16 +84,16 @@ async function offerModels(bar, signal) {
   }
   const first = select([["", current ? `in service: ${current.name}` : "in service"], ...named], { value: models.first, onchange: () => {
     models.first = first.value;
-    for (const photo of photos) photo.ask();
+    for (const photo of photos) photo.predict();
   } });
   const second = select([["", "none"], ...named], { value: models.second, onchange: () => {
     models.second = second.value;
-    for (const photo of photos) photo.ask();
+    for (const photo of photos) photo.predict();
   } });
   fill(bar, field("Model", first), field("Compare with", second));
   // Another model may have come into service while other pages were looked at.
   for (const photo of photos) {
-    if (models.first === "" && current && photo.answeredBy !== "" && photo.answeredBy !== current.name) photo.ask();
+    if (models.first === "" && current && photo.answeredBy !== "" && photo.answeredBy !== current.name) photo.predict();
   }
 }
 
@@ -110,7 +110,7 @@ class Photo {
     this.explained = false;
     this.words = el("div", { class: "words" });
     this.node = el("li", { class: "panel photo" }, el("div", { class: "view" }, this.picture), this.words);
-    this.ask();
+    this.predict();
   }
 
   /** What is under way for it no longer counts. */
@@ -133,7 +133,7 @@ class Photo {
   }
 
   /** Asks the chosen models; an answer to an earlier question no longer counts. */
-  ask() {
+  predict() {
     this.leave();
     this.uncover();
     const { round } = this;
@@ -154,14 +154,14 @@ class Photo {
   /** @param {string} model a name, or nothing for the one in service @returns {Promise<HTMLElement>} */
   async answer(model) {
     try {
-      const response = await patiently(`predict${query(model)}`, this.body());
+      const response = await requestWithRetry(`predict${query(model)}`, this.body());
       /** @type {Answer} */
       const answer = await response.json();
       if (model === "") this.answeredBy = answer.model.name;
       return this.verdict(answer, model);
     } catch (error) {
       const again = el("div", { class: "stack" }, notice(error));
-      again.append(button("Try again", () => this.ask()));
+      again.append(button("Try again", () => this.predict()));
       return again;
     }
   }
@@ -174,7 +174,7 @@ class Photo {
 
   /** @param {Answer} answer @param {string} model */
   verdict({ predictions: [top], model: by, timing_ms: timing }, model) {
-    say(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
+    announce(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
     const why = button("Why?", () => void this.explain(why, model), { "aria-pressed": "false", title: "Show what in the photo speaks for the label (Grad-CAM)" });
     return el("div", { class: "verdict" },
       el("div", { class: "row apart" },
@@ -192,7 +192,7 @@ class Photo {
     const { round } = this;
     why.disabled = true;
     try {
-      const response = await patiently(`explain${query(model)}`, this.body());
+      const response = await requestWithRetry(`explain${query(model)}`, this.body());
       const map = await response.blob();
       if (round !== this.round) return;
       await showBlob(this.picture, map);

@@ -2,7 +2,7 @@
 
 import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
-import { controls, fillFor, progress, Speed, standing } from "./live.js";
+import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -180,7 +180,7 @@ class Queue {
       rest);
     const speed = new Speed();
     const paint = (/** @type {Job} */ now) => {
-      fillFor(stands, [now.status, now.best], () => standing(now));
+      fillFor(stands, [now.status, now.best], () => statusLine(now));
       fillFor(asks, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
       fill(rest, progress(speed.in(now)), now.error && el("p", { class: "bad" }, now.error.detail));
     };

@@ -1,7 +1,7 @@
 /** Files, folders and archives on their way into a dataset. */
 
 import { Problem } from "./api.js";
-import { button, count, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
+import { announce, button, count, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
 import { addTo, dropped, emptyReport, picked, sendAll } from "./files.js";
 
 /** @typedef {import("./types.js").UploadReport} Report */
@@ -118,15 +118,15 @@ class Upload {
     }
     this.bar.hidden = true;
     this.cancel.hidden = true;
-    this.tell();
+    this.showReport();
     if (this.report.added > 0) this.done();
   }
 
   /** What became of the files. */
-  tell() {
+  showReport() {
     const { added, duplicates, rejected, rejected_total: rejections, ignored } = this.report;
     this.text.textContent = `${count(added)} added, ${count(duplicates)} there already, ${count(rejections)} rejected`;
-    say(`${this.title}: ${this.text.textContent}`);
+    announce(`${this.title}: ${this.text.textContent}`);
     if (ignored.count > 0) {
       const files = ignored.count === 1 ? "file" : "files";
       const more = ignored.count > 3 ? ", such as" : ":";
