@@ -4,13 +4,29 @@
 
 use std::{io, net::SocketAddr};
 
-use anyhow::{Context as _, bail};
 use axum::serve::Listener;
 use futures::future::select_all;
 use tokio::net::{TcpListener, TcpStream};
 
 /// How often a free port is sought that all addresses have free.
 const ATTEMPTS: usize = 10;
+
+/// Why no address can be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The system refuses one.
+    #[error("can't listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// None was given.
+    #[error("there is no address to listen on")]
+    NoAddress,
+}
 
 /// Listens on several addresses as on one.
 #[derive(Debug)]
@@ -33,7 +49,7 @@ impl Listeners {
     ///
     /// # Errors
     /// None can be had, or the port is taken.
-    pub async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             match Self::try_bind(addresses).await {
@@ -44,16 +60,17 @@ impl Listeners {
                 other => return other,
             }
         }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no address to listen on")))
+        Err(last.unwrap_or(ListenError::NoAddress))
     }
 
-    async fn try_bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+    async fn try_bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut opened: Vec<TcpListener> = Vec::new();
         let mut missing = Vec::new();
         for address in addresses {
             let mut address = *address;
             if let (0, Some(first)) = (address.port(), opened.first()) {
-                address.set_port(first.local_addr()?.port());
+                let port = first.local_addr().map(|first| first.port());
+                address.set_port(port.map_err(|source| ListenError::Bind { address, source })?);
             }
             match TcpListener::bind(address).await {
                 Ok(listener) => opened.push(listener),
@@ -63,17 +80,15 @@ impl Listeners {
                 {
                     missing.push((address, error));
                 }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("can't listen on {address}"));
-                }
+                Err(source) => return Err(ListenError::Bind { address, source }),
             }
         }
         let mut opened = opened.into_iter();
         let Some(first) = opened.next() else {
-            let Some((address, error)) = missing.into_iter().next() else {
-                bail!("there is no address to listen on");
-            };
-            return Err(error).with_context(|| format!("can't listen on {address}"));
+            let missing = missing.into_iter().next();
+            return Err(missing.map_or(ListenError::NoAddress, |(address, source)| {
+                ListenError::Bind { address, source }
+            }));
         };
         for (address, error) in missing {
             tracing::info!(%address, %error, "this address is not available; the others are used");
@@ -90,8 +105,8 @@ impl Listeners {
     }
 }
 
-fn is_taken(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse)
+fn is_taken(error: &ListenError) -> bool {
+    matches!(error, ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// Whether the machine has no addresses of that family at all.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use indicatif::ProgressBar;
@@ -30,6 +30,7 @@ use super::{
     progress,
     responses::Predictions,
 };
+use crate::inference::local;
 
 /// Most images of one request.
 const BATCH_IMAGES: usize = 32;
@@ -73,7 +74,7 @@ impl Predict {
     pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<ExitStatus> {
         let mut inputs = self.inputs(out);
         let paths: Vec<_> = inputs.paths.iter().map(|path| readable(path)).collect();
-        let results = crate::inference::local::predict(model, &paths)?;
+        let results = local::predict(model, &paths).with_context(|| model.display().to_string())?;
         for (path, (_, result)) in inputs.paths.iter().zip(results) {
             let file = path.display().to_string();
             match result {

@@ -5,9 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
-
-use super::network::LoadedModel;
+use super::network::{LoadedModel, ModelLoadError};
 use crate::{device::ComputeConfig, domain::prediction::Prediction, vision};
 
 /// An image's path and what the model says of it, or why it can't be read.
@@ -17,9 +15,8 @@ pub type FilePrediction = (PathBuf, Result<Prediction, String>);
 ///
 /// # Errors
 /// The model can't be used. An image that can't be read fails alone.
-pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<FilePrediction>> {
-    let model = LoadedModel::open(model, ComputeConfig::cpu())
-        .with_context(|| model.display().to_string())?;
+pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, ModelLoadError> {
+    let model = LoadedModel::open(model, ComputeConfig::cpu())?;
     let predict_file = |path: &PathBuf| -> Result<Prediction, String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         let pixels =
