@@ -17,7 +17,7 @@ use crate::{
     device::cuda_is_available,
     device::processors,
     error_chain::chain,
-    housekeeping,
+    housekeeping::Housekeeper,
     http::{
         router::router,
         serve,
@@ -103,7 +103,14 @@ pub async fn run(
     let app = compose(config).await?;
     let listeners = listener.into();
     print_address(&listeners)?;
-    tokio::spawn(housekeeping::run(Arc::clone(&app)));
+    let housekeeper = Housekeeper {
+        data_dir: Arc::clone(&app.data_dir),
+        storage: app.storage.clone(),
+        datasets: app.datasets.clone(),
+        scheduler: app.scheduler.clone(),
+        shutdown: app.shutdown.clone(),
+    };
+    tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
     let stopping = async move {
