@@ -17,8 +17,8 @@ use pawprint::{
         dataset::{Classes, Digest},
         model::ModelCard,
     },
+    model_file::load_card,
     storage::{Storage, datasets, models},
-    weights::model_file::load_card,
 };
 use rustix::process::Signal;
 use serde_json::json;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{archive::ArchiveError, report::Report};
 use crate::{
+    blobs,
     domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
     storage,
     vision::{DecodeError, ResizeError},
@@ -109,5 +110,14 @@ impl Error {
 
     pub(super) fn disk(path: &Path, source: io::Error) -> Self {
         Self::Disk { path: path.to_owned(), source }
+    }
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::Damaged(digest) => Self::Damaged(digest),
+            blobs::Error::Disk { path, source } => Self::Disk { path, source },
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Datasets {
     /// They are damaged.
     pub async fn original(&self, image: &Image) -> Result<Vec<u8>, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
-        blocking(move || blobs.read(&digest)).await
+        blocking(move || Ok(blobs.read(&digest)?)).await
     }
 
     /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than

@@ -14,13 +14,12 @@ use tokio::{
 };
 
 use super::{
-    Datasets, Error, Limits,
-    blobs::Blobs,
-    fingerprint,
+    Datasets, Error, Limits, fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
 };
 use crate::{
+    blobs::Blobs,
     domain::{
         DatasetId,
         dataset::{Classes, Digest, Split},
@@ -243,7 +242,7 @@ impl Ingest {
         let _gate = self.datasets.sweep_lock().read().await;
         if !files.is_empty() {
             let blobs = self.datasets.blobs().clone();
-            super::blocking(move || blobs.put(files)).await?;
+            super::blocking(move || Ok(blobs.put(files)?)).await?;
         }
         let (mut added, mut duplicates) = (0, 0);
         let mut refused = Vec::new();

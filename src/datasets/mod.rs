@@ -12,13 +12,11 @@
 //! | [`layout`] | class and split off the folders of an upload; by `labels` and `splits` |
 //! | [`junk`] | what systems leave in folders |
 //! | [`paths`] | paths, made safe and shown |
-//! | [`blobs`] | the images' bytes on disk |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`sweep`] | removes bytes that nothing refers to |
 
 pub mod archive;
-pub mod blobs;
 mod error;
 pub mod fingerprint;
 mod images;
@@ -38,9 +36,10 @@ use std::sync::Arc;
 
 use tokio::sync::{RwLock, Semaphore};
 
-use self::{blobs::Blobs, ingest::Throttle};
+use self::ingest::Throttle;
 pub use self::{error::Error, layout::AssignmentRule, manifest::Manifest};
 use crate::{
+    blobs::Blobs,
     config::ServeConfig,
     data_dir::DataDir,
     device::processors,

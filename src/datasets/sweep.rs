@@ -32,7 +32,7 @@ impl Datasets {
     /// The disk or the database failed.
     pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<SweepReport, Error> {
         let blobs = self.blobs().clone();
-        let all = blocking(move || blobs.list()).await?;
+        let all = blocking(move || Ok(blobs.list()?)).await?;
         let used = {
             let mut connection = self.storage().read().await?;
             storage::images::digests(&mut connection).await?
@@ -57,7 +57,7 @@ impl Datasets {
                 }
             }
             let blobs = self.blobs().clone();
-            blocking(move || gone.iter().try_for_each(|digest| blobs.remove(digest))).await?;
+            blocking(move || Ok(gone.iter().try_for_each(|digest| blobs.remove(digest))?)).await?;
         }
         if swept.blobs > 0 {
             tracing::info!(

@@ -114,7 +114,7 @@ impl Datasets {
     /// The disk failed or is full.
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
-        let file = blocking(move || blobs.temporary()).await?;
+        let file = blocking(move || Ok(blobs.temporary()?)).await?;
         Ok(Spool { file, buffer: Vec::new(), bytes: 0 })
     }
 }

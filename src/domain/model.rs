@@ -151,7 +151,7 @@ pub struct ModelCard {
     pub parameters: u64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// Logits of the canary images, in their order; see `inference::canary`.
+    /// Logits of the canary images, in their order; see `model_file::canary`.
     pub canaries: Vec<f32>,
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::{
+    blobs,
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
     inference::EngineError,
@@ -122,6 +123,12 @@ pub fn disk_full() -> Problem {
         "disk_full",
         "the disk that holds the data directory is full; make room and try again",
     )
+}
+
+impl From<blobs::Error> for Problem {
+    fn from(error: blobs::Error) -> Self {
+        datasets::Error::from(error).into()
+    }
 }
 
 impl From<datasets::Error> for Problem {

@@ -4,16 +4,14 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{canary, gradcam};
+use super::gradcam;
 use crate::{
     architectures::{Network, normalise},
     device::ComputeConfig,
     domain::model::ModelCard,
     error_chain::chain,
-    weights::{
-        model_file,
-        tensors::{self, Tensors},
-    },
+    model_file::{self, canary},
+    weights::tensors::{self, Tensors},
 };
 
 /// A model and its card. Belongs to one thread.

@@ -5,11 +5,11 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Pretrained, State};
-use crate::weights::{
+use super::{
+    Pretrained, State,
     download::{DownloadError, Source, discard, download},
-    vgg16::ConvertError,
 };
+use crate::weights::vgg16::ConvertError;
 
 /// The status is renewed whenever so much more has come.
 const REPORT_EVERY: u64 = 1 << 20;

@@ -9,7 +9,8 @@
 //! weights/<file>.partial      what has come of a download
 //! ```
 
-mod download;
+pub mod download;
+mod fetch;
 
 use std::{
     fs, io,
@@ -29,7 +30,7 @@ use crate::{
     weights::vgg16::{self, ConvertError, Info, Normalization},
 };
 
-pub use self::download::{Origin, Sources};
+pub use self::fetch::{Origin, Sources};
 
 /// Where the weights stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -13,9 +13,10 @@ use crate::{
     data_dir::DataDir,
     domain::{ModelId, Name, model::ModelCard},
     error_chain::chain,
-    inference::{canary, network::ModelLoadError},
+    inference::network::ModelLoadError,
+    model_file::{self, canary},
     storage::{self, Storage, models},
-    weights::{self, model_file},
+    weights,
 };
 
 /// The file, float16; `pawprint embed` made it out of a job's model.

@@ -21,13 +21,13 @@ use crate::{
         job::{JobError, JobStatus},
         model::ModelCard,
     },
+    model_file,
     storage::{self, evaluations, job_events, jobs, models},
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
         spec::Spec,
     },
-    weights::model_file,
 };
 
 /// A write that failed, as on a full disk, is retried after 1 s, then 2, 4 and so on, at most every

@@ -20,11 +20,8 @@ use crate::{
         metrics::SplitMetrics,
         model::{Architecture, ModelCard, Preprocessing, Pretrained},
     },
-    inference::canary,
-    weights::{
-        model_file,
-        tensors::{self, Tensors},
-    },
+    model_file::{self, canary},
+    weights::tensors::{self, Tensors},
 };
 
 /// File of the model in the job's folder.

@@ -1,13 +1,11 @@
-//! Weights on disk: models and checkpoints, each one safetensors file, and the files that others
+//! Weights on disk: tensors and checkpoints, each one safetensors file, and the files that others
 //! publish.
 //!
 //! Written by the trainer, read by the trainer, the server and `predict --model`. A file appears
 //! under its name whole or not at all: it is written beside it, synced and renamed.
 
 pub mod checkpoint;
-pub mod download;
-mod files;
-pub mod model_file;
+pub(crate) mod files;
 pub mod tensors;
 pub mod vgg16;
 

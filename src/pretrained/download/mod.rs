@@ -1,6 +1,6 @@
 //! Downloads of published weights: resumed after a cut, verified at the end.
 //!
-//! The server calls [`download`] as the first phase of a job that needs weights nobody supplied.
+//! Called by [`super::Pretrained`], for a job that needs weights nobody supplied, or on demand.
 //! What has arrived lies in a partial file, so that neither a broken connection nor a killed
 //! process costs more than the bytes under way; beside it, under the same name with `.origin`,
 //! stands which version of which file it is a part of.
@@ -21,7 +21,7 @@ pub use self::{
     source::{Checksum, Source},
 };
 use self::{partial::Partial, transfer::Transfer};
-use super::vgg16::MAX_SOURCE_BYTES;
+use crate::weights::vgg16::MAX_SOURCE_BYTES;
 
 /// What is borne before giving up.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 use std::{cell::Cell, time::Instant};
 
 use crate::{
-    datasets::blobs,
+    blobs,
     device::ComputeConfig,
     domain::{
         dataset::{Sample, Split},

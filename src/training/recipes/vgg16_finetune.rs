@@ -14,6 +14,7 @@ use crate::{
         dataset::Sample,
         recipe::{Params, Recipe},
     },
+    model_file,
     training::{
         control::Control,
         events::Events,
@@ -24,7 +25,7 @@ use crate::{
         spec::{HEAD, Job},
         trainable::Trainable,
     },
-    weights::{model_file, tensors::Tensors},
+    weights::tensors::Tensors,
 };
 
 struct FineTuning<'a> {
