@@ -17,7 +17,7 @@ use crate::{
     device::cuda_is_available,
     device::processors,
     error_chain::chain,
-    housekeeping,
+    housekeeping::Housekeeper,
     http::{
         router::router,
         serve,
@@ -105,8 +105,15 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let app = compose(config).await?;
     let listeners = listener.into();
-    announce(&listeners)?;
-    tokio::spawn(housekeeping::run(Arc::clone(&app)));
+    print_address(&listeners)?;
+    let housekeeper = Housekeeper {
+        data_dir: Arc::clone(&app.data_dir),
+        storage: app.storage.clone(),
+        datasets: app.datasets.clone(),
+        scheduler: app.scheduler.clone(),
+        shutdown: app.shutdown.clone(),
+    };
+    tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
     let stopping = async move {
@@ -138,7 +145,7 @@ pub async fn run(
 }
 
 /// The one line on standard output: tests and scripts wait for it.
-fn announce(listeners: &Listeners) -> anyhow::Result<()> {
+fn print_address(listeners: &Listeners) -> anyhow::Result<()> {
     let addresses = listeners.addresses()?;
     let mut stdout = std::io::stdout().lock();
     if let Some(address) = addresses.first() {

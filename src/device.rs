@@ -11,14 +11,14 @@ use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
 
 /// A device and the number format of its convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Compute {
+pub struct ComputeConfig {
     /// Where tensors live.
     pub device: Device,
     /// How precise the convolutions are.
     pub precision: Precision,
 }
 
-impl Compute {
+impl ComputeConfig {
     /// The device and precision that `params` request, on this machine.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ fn gpu() -> Result<Device, GpuError> {
         return Err(GpuError::Unusable(reason.to_owned()));
     }
     // It may be older than what this libtorch was built for.
-    try_to_convolve(device, Kind::Float).map_err(|error| {
+    try_convolution(device, Kind::Float).map_err(|error| {
         let words = first_line(&error.to_string());
         if is_out_of_memory(&words) {
             GpuError::OutOfMemory(words)
@@ -125,8 +125,8 @@ fn gpu() -> Result<Device, GpuError> {
 /// bf16 if the hardware supports it; otherwise it is emulated, and slower than fp32.
 fn fastest_precision(device: Device) -> Precision {
     let native = match device {
-        Device::Cpu => cpu_multiplies_bf16(),
-        gpu => match try_to_convolve(gpu, Kind::BFloat16) {
+        Device::Cpu => cpu_has_native_bf16(),
+        gpu => match try_convolution(gpu, Kind::BFloat16) {
             Ok(()) => true,
             Err(error) => {
                 let error = first_line(&error.to_string());
@@ -139,7 +139,7 @@ fn fastest_precision(device: Device) -> Precision {
 }
 
 /// Runs a convolution in that number format, or returns libtorch's message.
-fn try_to_convolve(device: Device, kind: Kind) -> Result<(), TchError> {
+fn try_convolution(device: Device, kind: Kind) -> Result<(), TchError> {
     let images = Tensor::f_ones([1, 8, 8, 8], (kind, device))?;
     let weights = Tensor::f_ones([8, 8, 3, 3], (kind, device))?;
     let maps = images.f_conv2d::<Tensor>(&weights, None, [1, 1], [1, 1], [1, 1], 1)?;
@@ -154,22 +154,22 @@ pub fn processors() -> NonZeroUsize {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
 #[cfg(target_arch = "aarch64")]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     std::arch::is_aarch64_feature_detected!("bf16")
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     false
 }
 
 /// Characters of libtorch's messages that are shown to users.
-const LONGEST: usize = 300;
+const MAX_MESSAGE: usize = 300;
 
 /// What libtorch, CUDA and the C++ library call it, in lower case.
 const OUT_OF_MEMORY: [&str; 8] = [
@@ -189,7 +189,7 @@ const OUT_OF_MEMORY: [&str; 8] = [
 pub fn first_line(message: &str) -> String {
     let line = message.split(['\n', '\r']).next().unwrap_or_default();
     let line = line.split("\\n").next().unwrap_or_default();
-    line.chars().take(LONGEST).collect()
+    line.chars().take(MAX_MESSAGE).collect()
 }
 
 /// Whether libtorch's message means that memory ran out.
@@ -206,15 +206,15 @@ mod tests {
     #[test]
     fn a_device_is_tried_before_it_is_taken() {
         for kind in [Kind::Float, Kind::BFloat16] {
-            assert!(try_to_convolve(Device::Cpu, kind).is_ok(), "{kind:?}");
+            assert!(try_convolution(Device::Cpu, kind).is_ok(), "{kind:?}");
         }
-        assert!(try_to_convolve(Device::Cpu, Kind::Bool).is_err());
+        assert!(try_convolution(Device::Cpu, Kind::Bool).is_err());
     }
 
     #[test]
     fn without_a_gpu_auto_is_the_processor_and_cuda_says_what_is_missing() {
         let params = crate::domain::recipe::Recipe::ScratchCnn.defaults();
-        let choose = |device| Compute::choose(&Params { device, ..params.clone() });
+        let choose = |device| ComputeConfig::choose(&Params { device, ..params.clone() });
         let auto = choose(DeviceChoice::Auto).unwrap();
         match choose(DeviceChoice::Cuda) {
             Ok(cuda) => assert_eq!(cuda, auto),

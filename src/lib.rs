@@ -15,11 +15,13 @@
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | the VGG16 weights: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
-//! | [`datasets`] | uploads, archives, blobs, statistics, manifests | server, blocking threads |
+//! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
-//! | [`weights`] | model files, checkpoints, readers of pretrained weights | server and trainer |
+//! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
+//! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
+//! | [`blobs`] | the images' encoded bytes, by their hash | server and trainer |
 //! | [`device`] | CPUs, GPUs, precision: what tensors are computed on | server and trainer |
 //! | [`storage`] | the only SQL | server |
 //! | [`domain`] | types and rules without I/O | everywhere |
@@ -30,6 +32,7 @@
 
 pub mod app;
 pub mod architectures;
+pub mod blobs;
 pub mod charts;
 pub mod cli;
 pub mod config;
@@ -44,6 +47,7 @@ pub mod inference;
 pub mod listener;
 pub mod memory_budget;
 pub mod metrics;
+pub mod model_file;
 pub mod pretrained;
 pub mod registry;
 pub mod scheduler;

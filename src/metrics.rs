@@ -65,7 +65,7 @@ struct BuildLabels {
 
 /// The current state, for the gauges.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub struct MetricsSnapshot {
     /// Prediction requests in progress.
     pub queue_depth: usize,
     /// Bytes of the memory budget: all of them, and the reserved ones.
@@ -154,22 +154,22 @@ impl Metrics {
     }
 
     /// Counts a request that was answered, or abandoned by its client.
-    pub fn requested(&self, labels: &RequestLabels, took: Duration) {
+    pub fn record_request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
         self.durations.get_or_create(labels).observe(took.as_secs_f64());
     }
 
     /// Counts a prediction that was answered.
-    pub fn predicted(&self, answer: &PredictResponse) {
-        let timing = &answer.timing_ms;
+    pub fn record_prediction(&self, response: &PredictResponse) {
+        let timing = &response.timing_ms;
         self.decode.observe(timing.decode / 1e3);
         self.queue.observe(timing.queue / 1e3);
         self.inference.observe(timing.inference / 1e3);
-        self.batch_size.observe(answer.predictions.len() as f64);
+        self.batch_size.observe(response.predictions.len() as f64);
     }
 
     /// Counts a prediction that was rejected because too many were waiting.
-    pub fn rejected(&self) {
+    pub fn record_rejection(&self) {
         self.rejected.inc();
     }
 
@@ -177,8 +177,8 @@ impl Metrics {
     ///
     /// # Errors
     /// A label can't be written; this does not happen with these labels.
-    pub fn text(&self, standing: &Standing) -> Result<String, fmt::Error> {
-        text::encode(&[&self.registry, &standing.registry()])
+    pub fn text(&self, snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
+        text::encode(&[&self.registry, &snapshot.registry()])
     }
 }
 
@@ -188,7 +188,7 @@ impl Default for Metrics {
     }
 }
 
-impl Standing {
+impl MetricsSnapshot {
     /// A registry of its own, so that concurrent requests don't share one.
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();

@@ -10,7 +10,7 @@ use common::{Server, process::PATIENCE, vgg16_weights};
 use pawprint::{
     domain::dataset::Digest,
     pretrained::Sources,
-    weights::download::{Checksum, Source},
+    pretrained::download::{Checksum, Source},
 };
 use serde_json::{Value, json};
 

@@ -35,7 +35,7 @@ impl Affine {
     }
 
     /// As [`Affine::to_kind`], outside the autograd graph.
-    pub(super) fn fixed(&self, kind: Kind) -> Self {
+    pub(super) fn frozen(&self, kind: Kind) -> Self {
         let Self { weight, bias } = self.to_kind(kind);
         Self { weight: weight.detach(), bias: bias.detach() }
     }
@@ -52,21 +52,21 @@ impl Affine {
     }
 
     /// Adds both to `tensors`, by the name of the layer; they share memory.
-    pub(super) fn name_in(&self, tensors: &mut Tensors, layer: &str) {
+    pub(super) fn insert_into(&self, tensors: &mut Tensors, layer: &str) {
         tensors.insert(format!("{layer}.weight"), self.weight.shallow_clone());
         tensors.insert(format!("{layer}.bias"), self.bias.shallow_clone());
     }
 }
 
 /// Where the weights of a new network come from.
-pub(super) enum Source {
+pub(super) enum WeightSource {
     /// Drawn as Keras draws them.
     Random(Box<ChaCha8Rng>, Device),
     /// Given by name; each tensor is removed when it is used.
-    Given(Tensors, Device),
+    Tensors(Tensors, Device),
 }
 
-impl Source {
+impl WeightSource {
     pub(super) fn random(seed: u64, device: Device) -> Self {
         Self::Random(Box::new(ChaCha8Rng::seed_from_u64(seed)), device)
     }
@@ -82,7 +82,7 @@ impl Source {
                 let bias = Tensor::zeros(&shape[..1], (Kind::Float, Device::Cpu));
                 Ok(Affine::new(&weight, &bias, *device))
             }
-            Self::Given(tensors, device) => {
+            Self::Tensors(tensors, device) => {
                 let weight = tensors::take(tensors, &format!("{layer}.weight"), shape)?;
                 let bias = tensors::take(tensors, &format!("{layer}.bias"), &shape[..1])?;
                 Ok(Affine::new(&weight, &bias, *device))
@@ -94,9 +94,9 @@ impl Source {
     ///
     /// # Errors
     /// A message that names one that was not.
-    pub(super) fn exhausted(self) -> Result<(), String> {
+    pub(super) fn ensure_all_used(self) -> Result<(), String> {
         match self {
-            Self::Given(tensors, _) => tensors
+            Self::Tensors(tensors, _) => tensors
                 .into_keys()
                 .next()
                 .map_or(Ok(()), |name| Err(format!("unexpected tensor `{name}`"))),
@@ -107,7 +107,7 @@ impl Source {
 
 /// 2×2 max-pooling, then ReLU. The maximum of rectified values is the rectified maximum; pooling
 /// first leaves a quarter of the values to rectify.
-pub(super) fn pool_and_rectify(x: &Tensor) -> Tensor {
+pub(super) fn max_pool_relu(x: &Tensor) -> Tensor {
     x.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false).relu()
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, Source, flatten, pool_and_rectify};
+use super::layers::{Affine, WeightSource, flatten, max_pool_relu};
 use crate::weights::tensors::Tensors;
 
 /// Convolutions of each block and their output channels; a 2×2 max-pooling ends a block.
@@ -35,7 +35,7 @@ impl Base {
     /// # Errors
     /// A message that names the tensor that is missing or of another shape.
     pub fn take_from(tensors: &mut Tensors, device: Device) -> Result<Self, String> {
-        let mut source = Source::Given(std::mem::take(tensors), device);
+        let mut source = WeightSource::Tensors(std::mem::take(tensors), device);
         let mut blocks = [const { Vec::new() }; 5];
         let mut channels = 3;
         for (block, (number, (convolutions, filters))) in blocks.iter_mut().zip((1..).zip(BLOCKS)) {
@@ -45,7 +45,7 @@ impl Base {
                 channels = filters;
             }
         }
-        if let Source::Given(rest, _) = source {
+        if let WeightSource::Tensors(rest, _) = source {
             *tensors = rest;
         }
         Ok(Self { blocks })
@@ -56,14 +56,14 @@ impl Base {
     #[must_use]
     pub fn unfreeze_block_5(self, kind: Kind) -> Self {
         let [one, two, three, four, five] = self.blocks;
-        let fixed = |block: Vec<Affine>| block.iter().map(|affine| affine.to_kind(kind)).collect();
+        let frozen = |block: Vec<Affine>| block.iter().map(|affine| affine.to_kind(kind)).collect();
         let five = five.into_iter().map(Affine::trainable).collect();
-        Self { blocks: [fixed(one), fixed(two), fixed(three), fixed(four), five] }
+        Self { blocks: [frozen(one), frozen(two), frozen(three), frozen(four), five] }
     }
 
     /// The same base with all its weights in `kind`.
     #[must_use]
-    pub fn fixed(&self, kind: Kind) -> Self {
+    pub fn frozen(&self, kind: Kind) -> Self {
         Self {
             blocks: self
                 .blocks
@@ -91,16 +91,16 @@ impl Base {
     fn forward(&self, x: &Tensor, blocks: RangeInclusive<usize>) -> Tensor {
         let mut x = x.shallow_clone();
         for block in &self.blocks[blocks] {
-            x = pool_and_rectify(&convolve(block, x));
+            x = max_pool_relu(&convolve(block, x));
         }
         x
     }
 
     /// Adds the weights of the base to `tensors`, by name; they share memory.
-    fn name_in(&self, tensors: &mut Tensors) {
+    fn insert_into(&self, tensors: &mut Tensors) {
         for (number, block) in (1..).zip(&self.blocks) {
             for (convolution, affine) in (1..).zip(block) {
-                affine.name_in(tensors, &layer(number, convolution));
+                affine.insert_into(tensors, &layer(number, convolution));
             }
         }
     }
@@ -110,7 +110,7 @@ impl Base {
     pub fn block_5_tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
         for (convolution, affine) in (1..).zip(&self.blocks[4]) {
-            affine.name_in(&mut tensors, &layer(5, convolution));
+            affine.insert_into(&mut tensors, &layer(5, convolution));
         }
         tensors
     }
@@ -139,7 +139,7 @@ impl Head {
     /// A head of random weights, as Keras draws them, from a generator that `seed` sets.
     #[must_use]
     pub fn random(seed: u64, device: Device) -> Self {
-        match Self::build(&mut Source::random(seed, device)) {
+        match Self::build(&mut WeightSource::random(seed, device)) {
             Ok(head) => head,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -150,13 +150,13 @@ impl Head {
     /// # Errors
     /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
-        let mut source = Source::Given(tensors, device);
+        let mut source = WeightSource::Tensors(tensors, device);
         let head = Self::build(&mut source)?;
-        source.exhausted()?;
+        source.ensure_all_used()?;
         Ok(head)
     }
 
-    fn build(source: &mut Source) -> Result<Self, String> {
+    fn build(source: &mut WeightSource) -> Result<Self, String> {
         Ok(Self {
             hidden: source.affine("hidden", &[HIDDEN, FEATURES])?.trainable(),
             output: source.affine("output", &[1, HIDDEN])?.trainable(),
@@ -171,8 +171,8 @@ impl Head {
     }
 
     /// The same head for inference.
-    fn fixed(&self) -> Self {
-        Self { hidden: self.hidden.fixed(Kind::Float), output: self.output.fixed(Kind::Float) }
+    fn frozen(&self) -> Self {
+        Self { hidden: self.hidden.frozen(Kind::Float), output: self.output.frozen(Kind::Float) }
     }
 
     /// The weights by name: `hidden.weight` `[256, 12800]`, `hidden.bias` `[256]`,
@@ -180,8 +180,8 @@ impl Head {
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
-        self.hidden.name_in(&mut tensors, "hidden");
-        self.output.name_in(&mut tensors, "output");
+        self.hidden.insert_into(&mut tensors, "hidden");
+        self.output.insert_into(&mut tensors, "output");
         tensors
     }
 }
@@ -210,11 +210,11 @@ impl Vgg16 {
 
     /// The maps `[n, 512, 11, 11]` of the last convolution, rectified, of preprocessed images
     /// `[n, 3, 180, 180]`, fp32 or bf16.
-    pub fn maps(&self, images: &Tensor) -> Tensor {
+    pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         convolve(&self.base.blocks[4], self.base.blocks_1_to_4(images)).relu_()
     }
 
-    /// Logits `[n]` for the output of [`Vgg16::maps`].
+    /// Logits `[n]` for the output of [`Vgg16::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         let pooled = maps.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
         self.head.forward(&flatten(&pooled), 0.0)
@@ -222,15 +222,15 @@ impl Vgg16 {
 
     /// The same network for inference, its convolutions in `kind`.
     #[must_use]
-    pub fn prepared(&self, kind: Kind) -> Self {
-        Self { base: self.base.fixed(kind), head: self.head.fixed() }
+    pub fn for_inference(&self, kind: Kind) -> Self {
+        Self { base: self.base.frozen(kind), head: self.head.frozen() }
     }
 
     /// The weights of base and head by name. They share the network's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = self.head.tensors();
-        self.base.name_in(&mut tensors);
+        self.base.insert_into(&mut tensors);
         tensors
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use reqwest::{Method, Url};
 use serde_json::json;
 
-use super::{Ending, Session};
+use super::{ExitStatus, Session};
 
 /// Where the server is and how to talk to it.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +46,7 @@ impl Named {
         &self,
         collection: &str,
         session: &Session,
-    ) -> anyhow::Result<Ending> {
+    ) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::DELETE, &[collection, &self.name]);
         session.client.bytes(request).await?;
         if session.out.is_json() {
@@ -54,7 +54,7 @@ impl Named {
         } else {
             session.out.line(format_args!("deleted {}", self.name))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

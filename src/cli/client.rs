@@ -14,11 +14,11 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{answers::Page, args::ClientArgs};
+use super::{args::ClientArgs, responses::Page};
 
 /// Timeout of a request that the server answers without long work.
-const PATIENCE: Duration = Duration::from_mins(2);
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_mins(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server's upper bound for `?limit=`.
 const PAGE: usize = 500;
 
@@ -53,7 +53,7 @@ pub(super) enum Error {
     Problem(Box<Problem>),
     /// The response did not come from Pawprint.
     #[error("{url} returned {status}, not a Pawprint response{redirect}")]
-    Stranger { url: String, status: StatusCode, redirect: String },
+    NotPawprint { url: String, status: StatusCode, redirect: String },
     /// The connection broke, or the response took too long.
     #[error("incomplete response from {url}: {reason}")]
     Transport { url: String, reason: String },
@@ -80,7 +80,7 @@ impl Error {
         match self {
             Self::NoServer { .. } => "no_server",
             Self::Problem(problem) => &problem.code,
-            Self::Stranger { .. } => "not_pawprint",
+            Self::NotPawprint { .. } => "not_pawprint",
             Self::Transport { .. } => "connection_lost",
             Self::Unreadable { .. } => "unreadable_answer",
         }
@@ -107,7 +107,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_PATIENCE)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(Duration::from_secs(30))
             // A server that rejects an upload half-way closes the connection just after its
             // response: the next request must not be sent on it.
@@ -127,11 +127,11 @@ impl Client {
 
     /// A request for the path of these segments, with the usual timeout.
     pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.unhurried(method, path).timeout(PATIENCE)
+        self.request_without_timeout(method, path).timeout(TIMEOUT)
     }
 
     /// A request without a timeout.
-    pub(super) fn unhurried(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(super) fn request_without_timeout(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -231,7 +231,7 @@ async fn refusal(response: Response) -> Error {
         (Some(code), Some(detail)) => {
             Error::Problem(Box::new(Problem { status, code, detail, body, retry_after }))
         }
-        _ => Error::Stranger { url, status, redirect },
+        _ => Error::NotPawprint { url, status, redirect },
     }
 }
 

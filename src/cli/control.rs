@@ -5,10 +5,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
+    responses::Job,
 };
 use crate::domain::job::JobStatus;
 
@@ -41,7 +41,7 @@ impl Action {
     }
 
     /// What happens to a job that now has `status`.
-    fn outlook(self, status: JobStatus) -> String {
+    fn status_suffix(self, status: JobStatus) -> String {
         match self {
             Self::Cancel if !status.is_final() => "is stopping after the current batch".to_owned(),
             Self::Stop if !status.is_final() => format!(
@@ -53,16 +53,20 @@ impl Action {
 }
 
 impl Control {
-    pub(super) async fn run(&self, action: Action, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(
+        &self,
+        action: Action,
+        session: &Session,
+    ) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
         let request = client.request(Method::POST, &["jobs", &self.job, action.path()]);
-        let answer: Value = client.json(request).await?;
+        let response: Value = client.json(request).await?;
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
-            let Job { name, status, .. } = client::read(&answer)?;
-            session.out.line(format_args!("job {name} {}", action.outlook(status)))?;
+            let Job { name, status, .. } = client::read(&response)?;
+            session.out.line(format_args!("job {name} {}", action.status_suffix(status)))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

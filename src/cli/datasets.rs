@@ -5,10 +5,10 @@ use indicatif::BinaryBytes;
 use jiff::Timestamp;
 
 use super::{
-    Ending, Session,
-    answers::Dataset,
+    ExitStatus, Session,
     args::{ClientArgs, Named},
     output::age,
+    responses::Dataset,
 };
 
 const HEADING: [&str; 7] = ["NAME", "CLASSES", "TRAIN", "VALIDATION", "TEST", "SIZE", "AGE"];
@@ -38,14 +38,14 @@ impl Datasets {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(Action::Delete(dataset)) = &self.action {
             return dataset.delete("datasets", session).await;
         }
         let items = session.client.list(&["datasets"], &[], usize::MAX).await?;
         let none = "no datasets yet; create one with `pawprint import`";
         session.out.list(&items, none, &HEADING, row)?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

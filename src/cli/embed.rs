@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::registry::embedded;
 
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(super) struct Embed {
 }
 
 impl Embed {
-    pub(super) fn run(&self, out: Output) -> anyhow::Result<Ending> {
+    pub(super) fn run(&self, out: Output) -> anyhow::Result<ExitStatus> {
         let card = embedded::make(&self.model, &self.out)?;
         let test =
             card.test.map_or_else(String::new, |test| format!(", test {:.4}", test.accuracy));
@@ -28,6 +28,6 @@ impl Embed {
             card.epoch,
             card.validation.accuracy
         ))?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
 };
@@ -23,15 +23,15 @@ pub(super) struct Evaluate {
 }
 
 impl Evaluate {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::GET, &["jobs", &self.job, "evaluation"]);
-        let answer: Value = session.client.json(request).await?;
+        let response: Value = session.client.json(request).await?;
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
-            session.out.line(text(&client::read(&answer)?))?;
+            session.out.line(text(&client::read(&response)?))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

@@ -12,16 +12,16 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    answers::Job,
     client::{self, Client, Error},
+    responses::Job,
 };
 
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(15);
 /// A server that can't be reached for this long is given up.
-const PATIENCE: Duration = Duration::from_mins(5);
+const RECONNECT_TIMEOUT: Duration = Duration::from_mins(5);
 /// The server sends something at least every fifteen seconds; a silent connection is dead.
-const SILENCE: Duration = Duration::from_mins(1);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
 
@@ -30,7 +30,7 @@ pub(super) enum Next {
     /// An event.
     Event(Event),
     /// The connection was lost, for this reason; another is opened.
-    Lost(String),
+    Disconnected(String),
 }
 
 /// The events of one job.
@@ -40,14 +40,21 @@ pub(super) struct Events<'a> {
     last_id: String,
     connection: Option<Connection>,
     /// Since when an earlier connection is lost.
-    lost: Option<Instant>,
-    wait: Duration,
+    disconnected_since: Option<Instant>,
+    backoff: Duration,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(client: &'a Client, job: &'a str) -> Self {
         let last_id = String::new();
-        Self { client, job, last_id, connection: None, lost: None, wait: FIRST_WAIT }
+        Self {
+            client,
+            job,
+            last_id,
+            connection: None,
+            disconnected_since: None,
+            backoff: MIN_BACKOFF,
+        }
     }
 
     /// The next event, or a notice that the connection was lost.
@@ -61,8 +68,8 @@ impl<'a> Events<'a> {
         };
         let reason = match connection.next().await {
             Some(Ok(event)) => {
-                self.lost = None;
-                self.wait = event.retry.map_or(FIRST_WAIT, |retry| retry.min(LONGEST_WAIT));
+                self.disconnected_since = None;
+                self.backoff = event.retry.map_or(MIN_BACKOFF, |retry| retry.min(MAX_BACKOFF));
                 self.last_id.clone_from(&event.id);
                 return Ok(Next::Event(event));
             }
@@ -70,23 +77,24 @@ impl<'a> Events<'a> {
             None => "closed by the server".to_owned(),
         };
         self.connection = None;
-        self.lost = self.lost.or_else(|| Some(Instant::now()));
+        self.disconnected_since = self.disconnected_since.or_else(|| Some(Instant::now()));
         // The job may have finished without an event of it having arrived.
         match self.ended().await {
             Some(event) => Ok(Next::Event(event)),
-            None => Ok(Next::Lost(reason)),
+            None => Ok(Next::Disconnected(reason)),
         }
     }
 
     async fn connect(&mut self) -> anyhow::Result<Next> {
         loop {
-            if self.lost.is_some() {
-                sleep(self.wait).await;
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+            if self.disconnected_since.is_some() {
+                sleep(self.backoff).await;
+                self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
             }
             let error = match self.open().await {
                 Ok(response) if response.status() == StatusCode::NO_CONTENT => {
-                    self.lost = self.lost.or_else(|| Some(Instant::now()));
+                    self.disconnected_since =
+                        self.disconnected_since.or_else(|| Some(Instant::now()));
                     match self.ended().await {
                         Some(event) => return Ok(Next::Event(event)),
                         None => continue,
@@ -98,8 +106,8 @@ impl<'a> Events<'a> {
                 }
                 Err(error) => error,
             };
-            match self.lost {
-                Some(since) if is_passing(&error) && since.elapsed() < PATIENCE => {}
+            match self.disconnected_since {
+                Some(since) if is_transient(&error) && since.elapsed() < RECONNECT_TIMEOUT => {}
                 _ => return Err(error.into()),
             }
         }
@@ -107,8 +115,10 @@ impl<'a> Events<'a> {
 
     async fn open(&self) -> Result<Response, Error> {
         let path = ["jobs", self.job, "events"];
-        let mut request =
-            self.client.unhurried(Method::GET, &path).header(ACCEPT, "text/event-stream");
+        let mut request = self
+            .client
+            .request_without_timeout(Method::GET, &path)
+            .header(ACCEPT, "text/event-stream");
         if !self.last_id.is_empty() {
             request = request.header("Last-Event-ID", &self.last_id);
         }
@@ -118,36 +128,36 @@ impl<'a> Events<'a> {
     /// The final status of the job as an event, if it has finished.
     async fn ended(&self) -> Option<Event> {
         let request = self.client.request(Method::GET, &["jobs", self.job]);
-        let answer: Value = self.client.json(request).await.ok()?;
-        let job: Job = client::read(&answer).ok()?;
+        let response: Value = self.client.json(request).await.ok()?;
+        let job: Job = client::read(&response).ok()?;
         job.status.is_final().then(|| Event {
             event: "status".to_owned(),
-            data: answer.to_string(),
+            data: response.to_string(),
             ..Event::default()
         })
     }
 }
 
 /// Whether a failure may be temporary: a server that restarts, a proxy without a server.
-fn is_passing(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::NoServer { .. } | Error::Transport { .. } => true,
         Error::Problem(problem) => {
             problem.status.is_server_error() || problem.status == StatusCode::TOO_MANY_REQUESTS
         }
-        Error::Stranger { status, .. } => status.is_server_error(),
+        Error::NotPawprint { status, .. } => status.is_server_error(),
         Error::Unreadable { .. } => false,
     }
 }
 
 fn events(response: Response) -> Connection {
     let bytes = stream::try_unfold(response, async |mut response| {
-        match timeout(SILENCE, response.chunk()).await {
+        match timeout(IDLE_TIMEOUT, response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
             Ok(Err(error)) => Err(io::Error::other(client::root_cause(&error))),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no data for {} s", SILENCE.as_secs()),
+                format!("no data for {} s", IDLE_TIMEOUT.as_secs()),
             )),
         }
     });

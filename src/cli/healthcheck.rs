@@ -11,10 +11,10 @@ use std::{
 
 use clap::Args;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::config::listen::Listen;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Options of `pawprint healthcheck`.
 #[derive(Debug, Args)]
@@ -30,21 +30,21 @@ pub(super) struct Healthcheck {
 }
 
 impl Healthcheck {
-    pub(super) fn run(&self) -> Ending {
+    pub(super) fn run(&self) -> ExitStatus {
         let out = Output::new(false);
         let listen = &self.listen;
         let addresses = match listen.addresses() {
             Ok(addresses) => addresses,
             Err(error) => {
                 out.error(format_args!("can't resolve {listen}: {error}"));
-                return Ending::Failed;
+                return ExitStatus::Failed;
             }
         };
         // The server may listen on some of a name's addresses only.
         let mut failures = Vec::new();
         for address in addresses.into_iter().map(reachable) {
             failures.push(match status_line(address) {
-                Ok(line) if line.split(' ').nth(1) == Some("200") => return Ending::Success,
+                Ok(line) if line.split(' ').nth(1) == Some("200") => return ExitStatus::Success,
                 Ok(line) => format!("http://{address}/healthz returned {line:?}"),
                 Err(error) => {
                     format!("can't connect to a Pawprint server at http://{address}: {error}")
@@ -52,7 +52,7 @@ impl Healthcheck {
             });
         }
         failures.iter().for_each(|failure| out.error(failure));
-        Ending::Failed
+        ExitStatus::Failed
     }
 }
 
@@ -68,9 +68,9 @@ const fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// The first line of the response to `GET /healthz`.
 fn status_line(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut head = Vec::new();
     let mut buffer = [0; 256];

@@ -15,11 +15,11 @@ use serde_json::json;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Ending, Session,
-    answers::{Dataset, Ignored, Rejected, Report},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client, pack,
     progress::Transfer,
+    responses::{Dataset, Ignored, Rejected, Report},
     source::{Archive, Contents, Folder, Source},
 };
 use crate::{datasets::layout, domain::dataset::Classes};
@@ -67,7 +67,7 @@ enum Split {
 }
 
 impl Import {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let source = Source::open(&self.source, self.follow_links)?;
         let dataset = self.dataset(session).await?;
         let (report, contents) = match source {
@@ -85,19 +85,19 @@ impl Import {
             Ok(report) => report,
             Err(error) => {
                 // Images added before an archive turned out to be damaged are kept.
-                if let Some(report) = before(&error) {
+                if let Some(report) = partial_report(&error) {
                     show(session, &dataset, &report, &contents)?;
                 }
                 return Err(error);
             }
         };
         show(session, &dataset, &report, &contents)?;
-        lacking(session, &dataset.name).await;
+        warn_if_not_trainable(session, &dataset.name).await;
         // A folder that was uploaded before may well contain other files beside its images.
         let no_images = contents.others + contents.links;
         let nothing_wrong = report.duplicates > 0 && report.rejected_total <= no_images;
         if report.added > 0 || nothing_wrong {
-            return Ok(Ending::Success);
+            return Ok(ExitStatus::Success);
         }
         bail!("no images were added to {}", dataset.name)
     }
@@ -139,16 +139,17 @@ impl Import {
         let classes =
             names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
         let classes = classes.unwrap_or_default();
-        let top = pack::top(&folder.path, |name| layout::is_telling(name, &classes));
+        let top = pack::own_name(&folder.path, |name| layout::names_split_or_class(name, &classes));
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));
-        let answer = self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
+        let response =
+            self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
         transfer.clear();
         let unreadable = match packing.await.context("packing the folder was interrupted")? {
             // The server has stopped reading; its response is the result.
             Err(error) if pack::is_abandoned(&error) => Vec::new(),
             packed => packed.with_context(|| format!("can't pack {}", self.source.display()))?,
         };
-        let mut report = answer?;
+        let mut report = response?;
         report.rejected_total += unreadable.len() as u64;
         report.rejected.extend(unreadable);
         Ok(report)
@@ -160,9 +161,9 @@ impl Import {
         let counter = Arc::clone(&transfer);
         let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
             .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
-        let answer = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
+        let response = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
         transfer.clear();
-        answer
+        response
     }
 
     async fn send(
@@ -174,7 +175,7 @@ impl Import {
     ) -> anyhow::Result<Report> {
         let client = &session.client;
         let mut request = client
-            .unhurried(Method::POST, &["datasets", &self.dataset, "archive"])
+            .request_without_timeout(Method::POST, &["datasets", &self.dataset, "archive"])
             .query(&[("split", self.split)])
             .header(CONTENT_TYPE, media_type)
             .body(body);
@@ -188,14 +189,14 @@ impl Import {
 }
 
 /// The report of the files before an error, if the problem contains one.
-fn before(error: &anyhow::Error) -> Option<Report> {
+fn partial_report(error: &anyhow::Error) -> Option<Report> {
     let Some(client::Error::Problem(problem)) = error.downcast_ref() else { return None };
     serde_json::from_value(problem.body.clone()).ok()
 }
 
 /// Notes what a dataset still lacks for training. This is only advice: there is none if the server
 /// can't be reached any more.
-async fn lacking(session: &Session, name: &str) {
+async fn warn_if_not_trainable(session: &Session, name: &str) {
     let request = session.client.request(Method::GET, &["datasets", name]);
     let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
     if counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, Named, reference},
     output::{age, decimals},
+    responses::Job,
 };
 use crate::domain::job::JobStatus;
 
@@ -51,7 +51,7 @@ impl Jobs {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(Action::Delete(job)) = &self.action {
             return job.delete("jobs", session).await;
         }
@@ -62,7 +62,7 @@ impl Jobs {
                 .collect();
         let items = session.client.list(&["jobs"], &filters, self.limit).await?;
         session.out.list(&items, "no matching jobs", &HEADING, row)?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

@@ -8,11 +8,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, Session,
-    answers::Model,
+    ExitStatus, Session,
     args::{ClientArgs, Named},
     client,
     output::{age, decimals},
+    responses::Model,
 };
 
 const HEADING: [&str; 8] =
@@ -45,7 +45,7 @@ impl Models {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         match &self.action {
             Some(Action::Use(model)) => put_in_service(&model.name, session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
@@ -54,22 +54,22 @@ impl Models {
     }
 }
 
-async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<Ending> {
+async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<ExitStatus> {
     let request = session.client.request(Method::PUT, &["models", "current"]);
-    let answer: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
+    let response: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
     if session.out.is_json() {
-        session.out.document(&answer)?;
+        session.out.document(&response)?;
     } else {
-        let Model { name, .. } = client::read(&answer)?;
+        let Model { name, .. } = client::read(&response)?;
         session.out.line(format_args!("model {name} is now in service"))?;
     }
-    Ok(Ending::Success)
+    Ok(ExitStatus::Success)
 }
 
-async fn list(session: &Session) -> anyhow::Result<Ending> {
+async fn list(session: &Session) -> anyhow::Result<ExitStatus> {
     let items = session.client.list(&["models"], &[], usize::MAX).await?;
     session.out.list(&items, "no models yet", &HEADING, row)?;
-    Ok(Ending::Success)
+    Ok(ExitStatus::Success)
 }
 
 fn row(model: Model, now: Timestamp) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The only writer of the client commands: results to standard output, the rest to standard error.
 //!
-//! Standard output may be a pipe whose reader has left (`| head`); that is [`Closed`], on which a
-//! command stops and ends quietly.
+//! Standard output may be a pipe whose reader has left (`| head`); that is [`StdoutClosed`], on
+//! which a command stops and ends quietly.
 
 use std::{
     fmt::Display,
@@ -17,7 +17,7 @@ use super::client;
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
-pub(super) struct Closed;
+pub(super) struct StdoutClosed;
 
 /// Writes text or, with `--json`, JSON.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ impl Output {
     pub(super) fn line(self, text: impl Display) -> anyhow::Result<()> {
         match writeln!(io::stdout().lock(), "{text}") {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
             Err(error) => Err(anyhow::Error::new(error).context("can't write to standard output")),
         }
     }

@@ -25,8 +25,8 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    answers::Rejected,
     progress::Transfer,
+    responses::Rejected,
     source::{Folder, HEAD, Item},
 };
 
@@ -104,7 +104,7 @@ fn pack_into(
 }
 
 /// The name of the folder, if it names a split or a class: `train` of `photos/train`, or `cat`.
-pub(super) fn top(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
+pub(super) fn own_name(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let own = folder.file_name().map(OsStr::to_owned);
     // `.` and `..` have names too.
     let own = own.or_else(|| folder.canonicalize().ok()?.file_name().map(OsStr::to_owned))?;
@@ -157,7 +157,7 @@ fn append(
         gnu.sparse[1].set_length(0);
         header.set_entry_type(tar::EntryType::GNUSparse);
     }
-    let mut content = Counted { file: file.take(sent), transfer };
+    let mut content = ProgressReader { file: file.take(sent), transfer };
     tar.append_data(&mut header, name, &mut content)?;
     // The header declares this many bytes; what follows would be read as a part of this file.
     if content.file.limit() > 0 {
@@ -168,12 +168,12 @@ fn append(
 }
 
 /// A file that counts how much of it was read.
-struct Counted<'a> {
+struct ProgressReader<'a> {
     file: Take<File>,
     transfer: &'a Transfer,
 }
 
-impl Read for Counted<'_> {
+impl Read for ProgressReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.transfer.advance(count as u64);
@@ -258,10 +258,10 @@ mod tests {
     #[test]
     fn the_folders_own_name_counts_where_it_says_something() {
         let is_telling = |name: &str| name == "train";
-        assert_eq!(top(Path::new("photos/train/"), is_telling), Some("train".into()));
-        assert_eq!(top(Path::new("train/photos"), is_telling), None);
+        assert_eq!(own_name(Path::new("photos/train/"), is_telling), Some("train".into()));
+        assert_eq!(own_name(Path::new("train/photos"), is_telling), None);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("train/cat")).unwrap();
-        assert_eq!(top(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
+        assert_eq!(own_name(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use indicatif::ProgressBar;
@@ -22,14 +22,15 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Ending, Session,
-    answers::Predictions,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client::{Error, Problem},
     images::{Found, walk},
     output::Output,
     progress,
+    responses::Predictions,
 };
+use crate::inference::local;
 
 /// Most images of one request.
 const BATCH_IMAGES: usize = 32;
@@ -70,13 +71,13 @@ impl Predict {
     }
 
     /// Classifies the images locally.
-    pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<Ending> {
+    pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<ExitStatus> {
         let mut inputs = self.inputs(out);
         let paths: Vec<_> = inputs.paths.iter().map(|path| readable(path)).collect();
-        let answers = crate::inference::local::predict(model, &paths)?;
-        for (path, (_, answer)) in inputs.paths.iter().zip(answers) {
+        let results = local::predict(model, &paths).with_context(|| model.display().to_string())?;
+        for (path, (_, result)) in inputs.paths.iter().zip(results) {
             let file = path.display().to_string();
-            match answer {
+            match result {
                 Ok(prediction) => {
                     let Value::Object(prediction) = serde_json::to_value(prediction)? else {
                         bail!("the model returned no valid prediction");
@@ -84,7 +85,7 @@ impl Predict {
                     show(out, &file, prediction, None)?;
                 }
                 Err(detail) => {
-                    refuse(
+                    show_failure(
                         out,
                         &json!({ "file": file, "code": "invalid_image", "detail": detail }),
                     );
@@ -92,11 +93,11 @@ impl Predict {
                 }
             }
         }
-        Ok(if inputs.failed { Ending::Failed } else { Ending::Success })
+        Ok(if inputs.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
     /// Classifies the images on the server.
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(model) = &self.model {
             reference(model).map_err(|detail| anyhow!("--model {model}: {detail}"))?;
         }
@@ -107,7 +108,7 @@ impl Predict {
         let ended = labeller.label(&inputs.paths).await;
         labeller.bar.finish_and_clear();
         ended?;
-        Ok(if labeller.failed { Ending::Failed } else { Ending::Success })
+        Ok(if labeller.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
     /// The files to classify: folders are replaced by their images.
@@ -150,7 +151,7 @@ struct Inputs {
 impl Inputs {
     fn fail(&mut self, out: Output, path: &Path, detail: &str) {
         let file = path.display().to_string();
-        refuse(out, &json!({ "file": file, "code": "unreadable", "detail": detail }));
+        show_failure(out, &json!({ "file": file, "code": "unreadable", "detail": detail }));
         self.failed = true;
     }
 }
@@ -176,38 +177,40 @@ impl Labeller<'_> {
                 }
                 Err(error) => {
                     let detail = error.to_string();
-                    self.refuse(&json!({ "file": name, "code": "unreadable", "detail": detail }));
+                    self.show_failure(
+                        &json!({ "file": name, "code": "unreadable", "detail": detail }),
+                    );
                 }
             }
             if batch.len() == BATCH_IMAGES || size >= BATCH_BYTES {
-                self.answer(&batch).await?;
+                self.label_batch(&batch).await?;
                 batch.clear();
                 size = 0;
             }
         }
-        self.answer(&batch).await
+        self.label_batch(&batch).await
     }
 
-    async fn answer(&mut self, batch: &[Image]) -> anyhow::Result<()> {
+    async fn label_batch(&mut self, batch: &[Image]) -> anyhow::Result<()> {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            let error = match self.ask(part).await {
-                Ok(answer) => {
-                    self.show(part, answer)?;
+            let error = match self.request(part).await {
+                Ok(response) => {
+                    self.show(part, response)?;
                     continue;
                 }
                 Err(error) => error,
             };
             match (error, part) {
-                (Error::Problem(problem), [image]) if is_about_an_image(&problem) => {
+                (Error::Problem(problem), [image]) if is_image_problem(&problem) => {
                     let mut body = problem.body;
                     body["file"] = json!(image.name);
-                    self.refuse(&body);
+                    self.show_failure(&body);
                 }
-                (error, [_, _, ..]) if may_be_about_one(&error) => {
+                (error, [_, _, ..]) if is_worth_splitting(&error) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
@@ -218,7 +221,7 @@ impl Labeller<'_> {
     }
 
     /// One request; repeated for a while when the server is full.
-    async fn ask(&self, images: &[Image]) -> Result<Predictions, Error> {
+    async fn request(&self, images: &[Image]) -> Result<Predictions, Error> {
         let client = &self.session.client;
         let mut attempt = 1;
         loop {
@@ -239,36 +242,37 @@ impl Labeller<'_> {
                     sleep(pause.min(Duration::from_secs(30))).await;
                     attempt += 1;
                 }
-                answer => return answer,
+                response => return response,
             }
         }
     }
 
-    fn show(&self, images: &[Image], answer: Predictions) -> anyhow::Result<()> {
-        if answer.predictions.len() != images.len() {
+    fn show(&self, images: &[Image], response: Predictions) -> anyhow::Result<()> {
+        if response.predictions.len() != images.len() {
             bail!(
                 "the server returned {} predictions for {} images",
-                answer.predictions.len(),
+                response.predictions.len(),
                 images.len()
             );
         }
-        for (image, prediction) in images.iter().zip(answer.predictions) {
+        for (image, prediction) in images.iter().zip(response.predictions) {
             self.bar.inc(1);
-            self.bar
-                .suspend(|| show(self.session.out, &image.name, prediction, Some(&answer.model)))?;
+            self.bar.suspend(|| {
+                show(self.session.out, &image.name, prediction, Some(&response.model))
+            })?;
         }
         Ok(())
     }
 
-    fn refuse(&mut self, problem: &Value) {
+    fn show_failure(&mut self, problem: &Value) {
         self.failed = true;
         self.bar.inc(1);
-        self.bar.suspend(|| refuse(self.session.out, problem));
+        self.bar.suspend(|| show_failure(self.session.out, problem));
     }
 }
 
 /// Whether the server rejects an image, rather than the request as such.
-fn is_about_an_image(problem: &Problem) -> bool {
+fn is_image_problem(problem: &Problem) -> bool {
     matches!(
         problem.status,
         StatusCode::BAD_REQUEST
@@ -282,9 +286,9 @@ fn is_about_an_image(problem: &Problem) -> bool {
 ///
 /// A server that rejects the first image without reading the others closes the connection, and its
 /// response can be lost with what was still on its way.
-fn may_be_about_one(error: &Error) -> bool {
+fn is_worth_splitting(error: &Error) -> bool {
     match error {
-        Error::Problem(problem) => is_about_an_image(problem),
+        Error::Problem(problem) => is_image_problem(problem),
         error => matches!(error, Error::Transport { .. }),
     }
 }
@@ -314,7 +318,7 @@ fn show(
 }
 
 /// Reports on standard error why a file has no prediction.
-fn refuse(out: Output, problem: &Value) {
+fn show_failure(out: Output, problem: &Value) {
     if out.is_json() {
         return out.problem(problem);
     }

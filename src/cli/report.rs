@@ -11,11 +11,11 @@ use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 
 use super::{
-    Ending, Session,
-    answers::{Dataset, Job},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client, evaluate,
     output::span,
+    responses::{Dataset, Job},
 };
 use crate::domain::evaluation::{Evaluation, Misclassified};
 
@@ -64,11 +64,11 @@ struct Image {
 }
 
 impl Report {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::GET, &["jobs", &self.job]);
-        let answer: serde_json::Value = session.client.json(request).await?;
-        let job: Job = client::read(&answer)?;
-        let page = Page { session, job: &job, answer: &answer }.html().await?.into_string();
+        let response: serde_json::Value = session.client.json(request).await?;
+        let job: Job = client::read(&response)?;
+        let page = Page { session, job: &job, response: &response }.html().await?.into_string();
         if self.out.as_os_str() == "-" {
             std::io::stdout().lock().write_all(page.as_bytes())?;
         } else {
@@ -76,24 +76,24 @@ impl Report {
                 .with_context(|| format!("can't write {}", self.out.display()))?;
             session.out.note(format_args!("wrote {}", self.out.display()));
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
 struct Page<'a> {
     session: &'a Session,
     job: &'a Job,
-    answer: &'a serde_json::Value,
+    response: &'a serde_json::Value,
 }
 
 impl Page<'_> {
     async fn html(&self) -> anyhow::Result<Markup> {
         let job = self.job;
         let title = format!("{}: {} on {}", job.name, job.recipe, job.dataset);
-        let judged = self.judged().await?;
+        let evaluation = self.fetch_evaluation().await?;
         let curves = self.charts(&["jobs", &job.id], &["accuracy", "loss"]).await?;
-        let evaluation = match &judged {
-            Some(judged) => self.evaluation(judged).await?,
+        let section = match &evaluation {
+            Some(evaluation) => self.evaluation(evaluation).await?,
             None => html! { h2 { "Evaluation" } p { "No evaluation available." } },
         };
         let dataset = self.dataset().await?;
@@ -108,11 +108,11 @@ impl Page<'_> {
                 }
                 body {
                     h1 { (title) }
-                    (self.result(judged.as_ref()))
+                    (self.result(evaluation.as_ref()))
                     h2 { "Training" }
                     (curves)
                     (self.parameters())
-                    (evaluation)
+                    (section)
                     (dataset)
                 }
             }
@@ -120,14 +120,14 @@ impl Page<'_> {
     }
 
     /// A summary of the job's result.
-    fn result(&self, judged: Option<&Evaluation>) -> Markup {
+    fn result(&self, evaluation: Option<&Evaluation>) -> Markup {
         let job = self.job;
         let percent = |fraction: f64| format!("{:.1}%", fraction * 100.0);
         let ended = job.finished_at.map(|end| end.strftime("%-d %B %Y, %H:%M UTC").to_string());
         let seconds = job.started_at.zip(job.finished_at).map(|(from, to)| to.duration_since(from));
         let took = seconds.map(|it| span(it.unsigned_abs().as_secs()));
         html! {
-            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = judged {
+            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = evaluation {
                 p.result {
                     "Accuracy " (percent(*accuracy)) " "
                     small {
@@ -160,8 +160,8 @@ impl Page<'_> {
             serde_json::Value::Null => "-".to_owned(),
             other => other.to_string(),
         };
-        let params = self.answer["params"].as_object().into_iter().flatten();
-        let version = ("dataset_version", &self.answer["dataset_version"]);
+        let params = self.response["params"].as_object().into_iter().flatten();
+        let version = ("dataset_version", &self.response["dataset_version"]);
         html! {
             details {
                 summary { "Training parameters" }
@@ -203,7 +203,7 @@ impl Page<'_> {
         };
         Ok(html! {
             h2 { "Dataset" }
-            @if self.answer["dataset_version"] != *version {
+            @if self.response["dataset_version"] != *version {
                 p { "The dataset has changed since this job was created. The current version is shown." }
             }
             (charts)
@@ -216,7 +216,7 @@ impl Page<'_> {
         })
     }
 
-    async fn judged(&self) -> anyhow::Result<Option<Evaluation>> {
+    async fn fetch_evaluation(&self) -> anyhow::Result<Option<Evaluation>> {
         let path = ["jobs", &self.job.id, "evaluation"];
         found(self.session.client.json(self.session.client.request(Method::GET, &path)).await)
     }
@@ -278,10 +278,10 @@ impl Page<'_> {
 }
 
 /// Turns a "not found" into `None`.
-fn found<T>(answer: Result<T, client::Error>) -> anyhow::Result<Option<T>> {
-    match answer {
+fn found<T>(response: Result<T, client::Error>) -> anyhow::Result<Option<T>> {
+    match response {
         Err(error) if error.is_not_found() => Ok(None),
-        answer => Ok(Some(answer?)),
+        response => Ok(Some(response?)),
     }
 }
 

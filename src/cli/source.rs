@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::images::{Found, walk_all};
-use crate::{datasets::litter::Wrapper, vision::Format};
+use crate::{datasets::junk::Wrapper, vision::Format};
 
 /// Bytes of a file's head that identify its format; whole blocks of a tar.
 pub(super) const HEAD: u64 = 4096;
@@ -82,7 +82,7 @@ impl Source {
 
 impl Folder {
     fn open(path: &Path, follow_links: bool) -> anyhow::Result<Self> {
-        let mut folder = Self::look(path, follow_links);
+        let mut folder = Self::scan(path, follow_links);
         let mut unreadable = None;
         let mut contents = Contents::default();
         for item in folder.items() {
@@ -114,7 +114,7 @@ impl Folder {
     }
 
     /// Finds the hidden folder that contains everything, if there is one.
-    fn look(path: &Path, follow_links: bool) -> Self {
+    fn scan(path: &Path, follow_links: bool) -> Self {
         let mut folder = Self {
             path: path.to_owned(),
             follow_links,

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
-    client, watch,
+    client,
+    responses::Job,
+    watch,
 };
 
 /// Options of `pawprint train`.
@@ -102,22 +103,22 @@ struct Params {
 }
 
 impl Train {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
         let request = client.request(Method::POST, &["jobs"]).json(&self.job);
-        let answer: Value = client.json(request).await?;
-        let job: Job = client::read(&answer)?;
+        let response: Value = client.json(request).await?;
+        let job: Job = client::read(&response)?;
         if self.follow {
             session.out.note(format_args!("job {} ({})", job.name, job.id));
             return watch::follow(session, &job.id, &job.name).await;
         }
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
             let Job { name, id, status, .. } = &job;
             session.out.line(format_args!("job {name} ({id}) is {status}"))?;
             session.out.note(format_args!("follow it with `pawprint watch {name}`"));
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

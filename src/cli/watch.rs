@@ -10,16 +10,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, Session,
-    answers::{Job, Model, Progress},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     events::{Events, Next},
     output::{Output, span},
     progress,
+    responses::{Job, Model, Progress},
 };
 use crate::domain::{
     job::JobStatus,
-    metrics::{EpochMetrics, Score},
+    metrics::{EpochMetrics, SplitMetrics},
 };
 
 /// Options of `pawprint watch`.
@@ -34,25 +34,25 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         follow(session, &self.job, &self.job).await
     }
 }
 
 /// Follows a job until it finishes or Ctrl-C is pressed.
-pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<Ending> {
+pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<ExitStatus> {
     let bar = progress::job(session.out);
     let mut view = View { session, bar: bar.clone(), status: None, epoch: 0, test: None };
-    let ending = tokio::select! {
-        ending = view.follow(job) => ending,
+    let status = tokio::select! {
+        status = view.follow(job) => status,
         pressed = tokio::signal::ctrl_c() => {
             bar.finish_and_clear();
             session.out.note(format_args!("the job keeps running; cancel it with `pawprint cancel {name}`"));
-            pressed.context("can't wait for Ctrl-C").map(|()| Ending::Interrupted)
+            pressed.context("can't wait for Ctrl-C").map(|()| ExitStatus::Interrupted)
         }
     };
     bar.finish_and_clear();
-    ending
+    status
 }
 
 /// What was shown so far.
@@ -62,18 +62,18 @@ struct View<'a> {
     status: Option<JobStatus>,
     /// The last epoch that was shown: epochs that a restarted server repeats are not shown again.
     epoch: u32,
-    test: Option<Score>,
+    test: Option<SplitMetrics>,
 }
 
 impl View<'_> {
-    async fn follow(&mut self, id: &str) -> anyhow::Result<Ending> {
+    async fn follow(&mut self, id: &str) -> anyhow::Result<ExitStatus> {
         let out = self.session.out;
         let mut events = Events::new(&self.session.client, id);
         loop {
             let event = match events.next().await? {
                 Next::Event(event) => event,
-                Next::Lost(reason) => {
-                    self.lost(&reason);
+                Next::Disconnected(reason) => {
+                    self.show_disconnect(&reason);
                     continue;
                 }
             };
@@ -84,8 +84,8 @@ impl View<'_> {
             match &*event.event {
                 "status" => {
                     let job: Job = parse(&event.data)?;
-                    if let Some(ending) = self.status(job).await? {
-                        return Ok(ending);
+                    if let Some(status) = self.status(job).await? {
+                        return Ok(status);
                     }
                 }
                 "progress" => self.progress(&parse(&event.data)?),
@@ -102,7 +102,7 @@ impl View<'_> {
         if out.is_json() { Ok(()) } else { self.bar.suspend(|| out.line(text)) }
     }
 
-    fn lost(&self, reason: &str) {
+    fn show_disconnect(&self, reason: &str) {
         let out = self.session.out;
         if out.is_json() {
             let detail = format!("the connection was lost: {reason}");
@@ -114,10 +114,10 @@ impl View<'_> {
     }
 
     /// Shows the job's status, and its result if it has finished.
-    async fn status(&mut self, job: Job) -> anyhow::Result<Option<Ending>> {
+    async fn status(&mut self, job: Job) -> anyhow::Result<Option<ExitStatus>> {
         if !job.status.is_final() {
             if self.status.replace(job.status) != Some(job.status) {
-                self.line(&standing(&job))?;
+                self.line(&status_line(&job))?;
             }
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl View<'_> {
     fn progress(&self, now: &Progress) {
         self.bar.set_length(now.steps);
         self.bar.set_position(now.step);
-        self.bar.set_message(doing(now));
+        self.bar.set_message(progress_line(now));
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> anyhow::Result<()> {
@@ -143,26 +143,26 @@ impl View<'_> {
             return Ok(());
         }
         self.epoch = metrics.epoch;
-        self.line(&summary(metrics))
+        self.line(&epoch_line(metrics))
     }
 
-    async fn ended(&self, job: &Job) -> anyhow::Result<Ending> {
+    async fn ended(&self, job: &Job) -> anyhow::Result<ExitStatus> {
         let out = self.session.out;
         let Job { name, status, .. } = job;
         match status {
             JobStatus::Succeeded => {
                 self.succeeded(job).await?;
-                Ok(Ending::Success)
+                Ok(ExitStatus::Success)
             }
             JobStatus::Cancelled => {
                 self.line(&format!(
                     "{name} was cancelled; resume it with `pawprint resume {name}`"
                 ))?;
-                Ok(Ending::JobCancelled)
+                Ok(ExitStatus::JobCancelled)
             }
             _ => {
                 report(out, job);
-                Ok(Ending::JobFailed)
+                Ok(ExitStatus::JobFailed)
             }
         }
     }
@@ -222,13 +222,13 @@ fn report(out: Output, job: &Job) {
     }
 }
 
-fn standing(job: &Job) -> String {
+fn status_line(job: &Job) -> String {
     let place: Vec<_> = [&job.device, &job.precision].into_iter().flatten().cloned().collect();
     let place = if place.is_empty() { String::new() } else { format!(" on {}", place.join(", ")) };
     format!("{} is {}{place}", job.name, job.status)
 }
 
-fn summary(metrics: &EpochMetrics) -> String {
+fn epoch_line(metrics: &EpochMetrics) -> String {
     let EpochMetrics { epoch, train_loss, train_accuracy, val_loss, val_accuracy, .. } = metrics;
     format!(
         "epoch {epoch:>3}  loss {train_loss:.4}  accuracy {train_accuracy:.4}  \
@@ -237,7 +237,7 @@ fn summary(metrics: &EpochMetrics) -> String {
     )
 }
 
-fn doing(now: &Progress) -> String {
+fn progress_line(now: &Progress) -> String {
     let Progress { phase, epoch, epochs, step, steps, eta_seconds } = now;
     let epoch = if *epoch > 0 { format!("epoch {epoch}/{epochs}, ") } else { String::new() };
     let left = eta_seconds
@@ -260,8 +260,8 @@ mod tests {
             steps: 2_000,
             eta_seconds: None,
         };
-        assert_eq!(doing(&now), "preparing 10/2000");
+        assert_eq!(progress_line(&now), "preparing 10/2000");
         now = Progress { phase: "training".to_owned(), epoch: 3, eta_seconds: Some(90.0), ..now };
-        assert_eq!(doing(&now), "epoch 3/30, training 10/2000, 1m 30s remaining");
+        assert_eq!(progress_line(&now), "epoch 3/30, training 10/2000, 1m 30s remaining");
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Ending, Session, args::ClientArgs, client, progress::Transfer};
+use super::{ExitStatus, Session, args::ClientArgs, client, progress::Transfer};
 use crate::{
     domain::job::JobError,
     pretrained::{Origin, State},
@@ -85,14 +85,14 @@ impl Weights {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
-        let answer = match &self.action {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let response = match &self.action {
             Action::Show(_) => status(session).await?,
             Action::Import(import) => import.run(session).await?,
             Action::Fetch(fetch) => fetch.run(session).await?,
         };
-        show(session, &answer)?;
-        Ok(Ending::Success)
+        show(session, &response)?;
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -112,12 +112,12 @@ impl Import {
             .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
         let request = session
             .client
-            .unhurried(Method::PUT, &PATH)
+            .request_without_timeout(Method::PUT, &PATH)
             .header(CONTENT_LENGTH, metadata.len())
             .body(Body::wrap_stream(chunks));
-        let answer = session.client.json(request).await;
+        let response = session.client.json(request).await;
         transfer.clear();
-        Ok(answer?)
+        Ok(response?)
     }
 }
 
@@ -131,8 +131,8 @@ impl Fetch {
         let mut transfer = None;
         let mut come = 0;
         loop {
-            let answer = status(session).await?;
-            let status: Status = client::read(&answer)?;
+            let response = status(session).await?;
+            let status: Status = client::read(&response)?;
             match (status.state, status.error) {
                 (State::Downloading, _) => {
                     let total = status.total_bytes.unwrap_or(0);
@@ -144,7 +144,7 @@ impl Fetch {
                     tokio::time::sleep(PAUSE).await;
                 }
                 (_, Some(error)) => bail!("{}", error.detail),
-                (_, None) => return Ok(answer),
+                (_, None) => return Ok(response),
             }
         }
     }
@@ -154,12 +154,12 @@ async fn status(session: &Session) -> anyhow::Result<Value> {
     Ok(session.client.json(session.client.request(Method::GET, &PATH)).await?)
 }
 
-fn show(session: &Session, answer: &Value) -> anyhow::Result<()> {
+fn show(session: &Session, response: &Value) -> anyhow::Result<()> {
     let out = session.out;
     if out.is_json() {
-        return out.document(answer);
+        return out.document(response);
     }
-    let status: Status = client::read(answer)?;
+    let status: Status = client::read(response)?;
     let (source, preprocessing, sha256) = (
         status.source.unwrap_or_default(),
         status.preprocessing.unwrap_or_default(),

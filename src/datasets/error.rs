@@ -7,6 +7,7 @@ use std::{
 
 use super::{archive::ArchiveError, report::Report};
 use crate::{
+    blobs,
     domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
     memory_budget::OverBudget,
     storage,
@@ -21,7 +22,7 @@ pub enum Error {
     NoDataset(String),
     /// It was removed during an upload.
     #[error("the dataset was deleted during the upload")]
-    GoneDataset,
+    DatasetDeleted,
     /// No image has that id, or it is in another dataset.
     #[error("there is no image `{0}`")]
     NoImage(ImageId),
@@ -91,7 +92,7 @@ pub enum Error {
     Storage(#[from] storage::Error),
     /// A worker thread of an upload panicked.
     #[error("a worker thread of an upload panicked")]
-    WorkerDied,
+    WorkerPanicked,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -111,5 +112,14 @@ impl Error {
 
     pub(super) fn disk(path: &Path, source: io::Error) -> Self {
         Self::Disk { path: path.to_owned(), source }
+    }
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::Damaged(digest) => Self::Damaged(digest),
+            blobs::Error::Disk { path, source } => Self::Disk { path, source },
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! nine share a fingerprint. Eight are the same photo, cropped or compressed differently. The ninth
 //! is a cat and a garden path, both bright in the middle from top to bottom, and its fingerprint
 //! repeats one row over and over; those of the eight have five different rows or more. Hence
-//! [`is_telling`].
+//! [`is_distinctive`].
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ fn luma(image: &RgbImage, x: u32, y: u32) -> u32 {
 /// Whether a fingerprint is distinctive: images with little structure (a blank wall, a plain
 /// gradient, one thing in the middle) share a few fingerprints.
 #[must_use]
-pub fn is_telling(fingerprint: u64) -> bool {
+pub fn is_distinctive(fingerprint: u64) -> bool {
     let rows: BTreeSet<u8> = fingerprint.to_be_bytes().into();
     (8..=56).contains(&fingerprint.count_ones()) && rows.len() >= 4
 }
@@ -69,17 +69,17 @@ mod tests {
         let original = fingerprint(&picture(640, 480)).unwrap();
         let copy = fingerprint(&picture(320, 240)).unwrap();
         assert!((original ^ copy).count_ones() <= 1);
-        assert!(is_telling(original));
+        assert!(is_distinctive(original));
     }
 
     #[test]
     fn a_blank_picture_tells_nothing() {
         let blank = fingerprint(&RgbImage::from_pixel(50, 50, Rgb([9, 9, 9]))).unwrap();
-        assert!(!is_telling(blank));
+        assert!(!is_distinctive(blank));
         let gradient = RgbImage::from_fn(90, 80, |x, _| Rgb([x as u8; 3]));
-        assert!(!is_telling(fingerprint(&gradient).unwrap()));
+        assert!(!is_distinctive(fingerprint(&gradient).unwrap()));
         // The cat and the garden path, and two photos of one dog.
-        assert!(!is_telling(0xf0f0_f0f0_f0e0_e0e0));
-        assert!(is_telling(0x0723_010b_2923_2307));
+        assert!(!is_distinctive(0xf0f0_f0f0_f0e0_e0e0));
+        assert!(is_distinctive(0x0723_010b_2923_2307));
     }
 }

@@ -48,7 +48,7 @@ impl Datasets {
     ///
     /// # Errors
     /// There is no such dataset, image or class.
-    pub async fn change_image(
+    pub async fn update_image(
         &self,
         dataset: &str,
         id: ImageId,
@@ -58,7 +58,7 @@ impl Datasets {
         let (dataset, classes) = self.resolve(dataset).await?;
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let mut transaction = self.storage().write().await?;
-        if !storage::images::change(&mut transaction, dataset, id, label, split).await? {
+        if !storage::images::update(&mut transaction, dataset, id, label, split).await? {
             return Err(Error::NoImage(id));
         }
         storage::datasets::clear_version(&mut transaction, dataset).await?;
@@ -88,7 +88,7 @@ impl Datasets {
     /// They are damaged.
     pub async fn original(&self, image: &Image) -> Result<Bytes, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
-        blocking(move || blobs.map(&digest)).await
+        blocking(move || Ok(blobs.map(&digest)?)).await
     }
 
     /// A JPEG of an image within a square of `size` pixels with its aspect ratio kept; never larger
@@ -107,7 +107,7 @@ impl Datasets {
             let memory = vision::decoding_memory(&bytes, &limits, None).map_err(Error::Decode)?;
             let _memory = datasets.memory().wait_for_image(memory)?;
             let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
-            let (width, height) = within(picture.width(), picture.height(), size);
+            let (width, height) = fit_within(picture.width(), picture.height(), size);
             let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;
             let mut jpeg = Vec::new();
             JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
@@ -120,7 +120,7 @@ impl Datasets {
 }
 
 /// The largest size of that aspect ratio within a square.
-fn within(width: u32, height: u32, size: u32) -> (u32, u32) {
+fn fit_within(width: u32, height: u32, size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= size {
         return (width, height);
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_thumbnail_keeps_the_aspect_and_never_grows() {
-        assert_eq!(within(640, 480, 160), (160, 120));
-        assert_eq!(within(480, 640, 160), (120, 160));
-        assert_eq!(within(100, 50, 160), (100, 50));
-        assert_eq!(within(10_000, 1, 160), (160, 1));
+        assert_eq!(fit_within(640, 480, 160), (160, 120));
+        assert_eq!(fit_within(480, 640, 160), (120, 160));
+        assert_eq!(fit_within(100, 50, 160), (100, 50));
+        assert_eq!(fit_within(10_000, 1, 160), (160, 1));
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Datasets, Error, fingerprint,
-    layout::{Assignment, Place},
+    layout::{Assignment, PathDecision},
     report::{Rejection, Report},
 };
 use crate::{
@@ -77,18 +77,18 @@ struct Checked {
 }
 
 /// The result of a file, by its name.
-type Outcome = (String, Fate);
+type Outcome = (String, FileStatus);
 
 #[derive(Debug)]
-enum Fate {
+enum FileStatus {
     Passed(Box<Checked>),
     Rejected(Rejection),
     Ignored,
 }
 
 #[derive(Debug)]
-enum Waiting {
-    Known(Outcome),
+enum PendingFile {
+    Done(Outcome),
     Checking(JoinHandle<Result<Outcome, Error>>),
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Ingest {
     classes: Classes,
     /// Whether batches are added as they fill, not only at the end.
     eager: bool,
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
     report: Report,
 }
@@ -117,7 +117,7 @@ impl Ingest {
             dataset,
             classes,
             eager,
-            waiting: VecDeque::new(),
+            pending: VecDeque::new(),
             outcomes: Vec::new(),
             report: Report::default(),
         }
@@ -125,17 +125,17 @@ impl Ingest {
 
     /// Records a file that was rejected unread.
     pub(super) async fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Error> {
-        self.know(name, Fate::Rejected(rejection)).await
+        self.push_outcome(name, FileStatus::Rejected(rejection)).await
     }
 
     /// Records an ignored file.
     pub(super) async fn ignore(&mut self, name: String) -> Result<(), Error> {
-        self.know(name, Fate::Ignored).await
+        self.push_outcome(name, FileStatus::Ignored).await
     }
 
-    async fn know(&mut self, name: String, fate: Fate) -> Result<(), Error> {
-        self.waiting.push_back(Waiting::Known((name, fate)));
-        self.settle(Self::window(&self.datasets)).await
+    async fn push_outcome(&mut self, name: String, status: FileStatus) -> Result<(), Error> {
+        self.pending.push_back(PendingFile::Done((name, status)));
+        self.await_checks(Self::window(&self.datasets)).await
     }
 
     /// Adds a file; waits while enough of them are being checked. Without a place it needs one
@@ -143,7 +143,7 @@ impl Ingest {
     pub(super) async fn add(
         &mut self,
         name: String,
-        place: Option<Place>,
+        assignment: Option<Assignment>,
         content: Content,
     ) -> Result<(), Error> {
         let throttle = self.datasets.throttle();
@@ -154,35 +154,35 @@ impl Ingest {
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
         let datasets = self.datasets.clone();
-        self.waiting.push_back(Waiting::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, place.unwrap_or_default(), &name, &datasets);
+        self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
+            let checked = check(source, assignment.unwrap_or_default(), &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
-                Ok(checked) => (name, Fate::Passed(Box::new(checked))),
-                Err(rejection) => (name, Fate::Rejected(rejection)),
+                Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
+                Err(rejection) => (name, FileStatus::Rejected(rejection)),
             })
         })));
-        self.settle(Self::window(&self.datasets)).await
+        self.await_checks(Self::window(&self.datasets)).await
     }
 
     /// Waits for all checks, and assigns to each file so far, by the name it was added under, its
     /// final name and its place. A rejection by its path takes precedence over one by its content.
     pub(super) async fn assign(
         &mut self,
-        assign: impl Fn(&str) -> (String, Assignment),
+        assign: impl Fn(&str) -> (String, PathDecision),
     ) -> Result<(), Error> {
-        self.settle(0).await?;
-        for (name, fate) in &mut self.outcomes {
+        self.await_checks(0).await?;
+        for (name, status) in &mut self.outcomes {
             let (shown, assignment) = assign(name);
-            match (assignment, &mut *fate) {
-                (Assignment::Place(place), Fate::Passed(checked)) => {
+            match (assignment, &mut *status) {
+                (PathDecision::Accept(assignment), FileStatus::Passed(checked)) => {
                     checked.image.file_name.clone_from(&shown);
-                    checked.image.label = place.label;
-                    checked.image.split = split_of(place, &checked.image.sha256);
+                    checked.image.label = assignment.label;
+                    checked.image.split = split_of(assignment, &checked.image.sha256);
                 }
-                (Assignment::Place(_), _) => {}
-                (Assignment::Reject(rejection), _) => *fate = Fate::Rejected(rejection),
-                (Assignment::Ignore, _) => *fate = Fate::Ignored,
+                (PathDecision::Accept(_), _) => {}
+                (PathDecision::Reject(rejection), _) => *status = FileStatus::Rejected(rejection),
+                (PathDecision::Ignore, _) => *status = FileStatus::Ignored,
             }
             *name = shown;
         }
@@ -191,9 +191,9 @@ impl Ingest {
 
     /// Waits for all checks, adds the files that passed, and returns the report.
     pub(super) async fn finish(mut self) -> Result<Report, Error> {
-        self.settle(0).await?;
+        self.await_checks(0).await?;
         while !self.outcomes.is_empty() {
-            self.enter().await?;
+            self.commit_batch().await?;
         }
         Ok(self.report)
     }
@@ -203,42 +203,44 @@ impl Ingest {
     }
 
     /// Collects finished checks in the order of their files, until at most `open` are left.
-    async fn settle(&mut self, open: usize) -> Result<(), Error> {
-        while self.waiting.len() > open {
-            let Some(next) = self.waiting.pop_front() else { break };
+    async fn await_checks(&mut self, open: usize) -> Result<(), Error> {
+        while self.pending.len() > open {
+            let Some(next) = self.pending.pop_front() else { break };
             let outcome = match next {
-                Waiting::Known(outcome) => outcome,
-                Waiting::Checking(check) => check.await.map_err(|_| Error::WorkerDied)??,
+                PendingFile::Done(outcome) => outcome,
+                PendingFile::Checking(check) => {
+                    check.await.map_err(|_| Error::WorkerPanicked)??
+                }
             };
             self.outcomes.push(outcome);
             if self.eager && self.outcomes.len() >= BATCH {
-                self.enter().await?;
+                self.commit_batch().await?;
             }
         }
         Ok(())
     }
 
     /// Adds the next batch.
-    async fn enter(&mut self) -> Result<(), Error> {
+    async fn commit_batch(&mut self) -> Result<(), Error> {
         let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
         let mut files = Vec::new();
         let mut rows = Vec::new();
-        for (name, fate) in batch {
-            let row = match fate {
-                Fate::Passed(checked) => {
+        for (name, status) in batch {
+            let row = match status {
+                FileStatus::Passed(checked) => {
                     files.push((checked.image.sha256, checked.file));
                     Ok(checked.image)
                 }
-                Fate::Rejected(rejection) => Err(Some(rejection)),
-                Fate::Ignored => Err(None),
+                FileStatus::Rejected(rejection) => Err(Some(rejection)),
+                FileStatus::Ignored => Err(None),
             };
             rows.push((name, row));
         }
         // A sweep must not come between the blobs and their rows.
-        let _gate = self.datasets.gate().read().await;
+        let _gate = self.datasets.sweep_lock().read().await;
         if !files.is_empty() {
             let blobs = self.datasets.blobs().clone();
-            super::blocking(move || blobs.put(files)).await?;
+            super::blocking(move || Ok(blobs.put(files)?)).await?;
         }
         let (mut added, mut duplicates) = (0, 0);
         let mut refused = Vec::new();
@@ -259,9 +261,9 @@ impl Ingest {
                         let conflict = Rejection::LabelConflict { label: label.clone() };
                         refused.push((name, Some(conflict)));
                     }
-                    None => return Err(Error::GoneDataset),
+                    None => return Err(Error::DatasetDeleted),
                 },
-                Inserted::NoDataset => return Err(Error::GoneDataset),
+                Inserted::NoDataset => return Err(Error::DatasetDeleted),
             }
         }
         if added > 0 {
@@ -280,8 +282,8 @@ impl Ingest {
     }
 }
 
-fn split_of(place: Place, sha256: &Digest) -> Split {
-    place.split.unwrap_or_else(|| Split::by_content(sha256))
+fn split_of(assignment: Assignment, sha256: &Digest) -> Split {
+    assignment.split.unwrap_or_else(|| Split::by_content(sha256))
 }
 
 enum Source {
@@ -292,7 +294,7 @@ enum Source {
 /// Checks an image and writes it to a temporary file, or returns why it is rejected.
 fn check(
     source: Source,
-    place: Place,
+    assignment: Assignment,
     name: &str,
     datasets: &Datasets,
 ) -> Result<Result<Checked, Rejection>, Error> {
@@ -330,8 +332,8 @@ fn check(
     let image = NewImage {
         sha256,
         file_name: name.to_owned(),
-        label: place.label,
-        split: split_of(place, &sha256),
+        label: assignment.label,
+        split: split_of(assignment, &sha256),
         media_type: format.media_type(),
         width: pixels.width(),
         height: pixels.height(),

@@ -111,9 +111,9 @@ fn plain(name: &str) -> String {
 
 /// Plurals of an English word; some of them are never used (`boxs`).
 fn plurals(word: &str) -> impl Iterator<Item = String> {
-    let hisses =
+    let is_sibilant =
         word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh");
-    let es = hisses.then(|| format!("{word}es"));
+    let es = is_sibilant.then(|| format!("{word}es"));
     let ies = word
         .strip_suffix('y')
         .filter(|stem| !stem.is_empty() && !stem.ends_with(['a', 'e', 'i', 'o', 'u']))

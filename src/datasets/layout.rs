@@ -20,9 +20,9 @@ use std::{
 };
 
 use super::{
+    junk::{Wrapper, is_hidden, is_junk},
     labels::Labels,
-    litter::{Wrapper, is_hidden, is_litter},
-    naming::{components, is_unsafe},
+    paths::{components, is_unsafe},
     report::Rejection,
     splits,
 };
@@ -37,7 +37,7 @@ const MAX_HIDDEN: usize = 3;
 
 /// The target of an upload's images, as requested.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Placing {
+pub struct AssignmentRule {
     /// The split of all of them; by path or content if there is none.
     pub split: Option<Split>,
     /// The class of all of them; by path if there is none.
@@ -46,7 +46,7 @@ pub struct Placing {
 
 /// The target of one image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Assignment {
     /// Index of its class.
     pub label: usize,
     /// Its split; by content if there is none.
@@ -55,9 +55,9 @@ pub struct Place {
 
 /// The decision on a file by its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Assignment {
+pub enum PathDecision {
     /// It is added there, if it is an image.
-    Place(Place),
+    Accept(Assignment),
     /// It is rejected.
     Reject(Rejection),
     /// It is ignored: a system file or hidden file.
@@ -71,12 +71,12 @@ pub struct Layout {
     wrapper: Wrapper,
     /// By the number of hidden folders in the path: those of files that turn out to be ignored
     /// don't count.
-    facts: [Facts; MAX_HIDDEN + 1],
+    facts: [FolderFacts; MAX_HIDDEN + 1],
     hashes: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Facts {
+struct FolderFacts {
     /// A folder names a class.
     class_folders: bool,
     /// Names of folders that are splits, for messages.
@@ -98,8 +98,8 @@ struct Folder<'a> {
 
 #[derive(Clone, Copy)]
 enum FolderSplit {
-    Sure(Split),
-    /// A split if another one is beside it: the key of [`Facts::partial`].
+    Certain(Split),
+    /// A split if another one is beside it: the key of [`FolderFacts::partial`].
     Partial(Split, u64),
 }
 
@@ -117,7 +117,7 @@ impl Layout {
 
     /// Records the path of a file. Dead links and other special files must not be recorded.
     pub fn observe(&mut self, path: &str) {
-        if is_unsafe(path) || is_litter(path) {
+        if is_unsafe(path) || is_junk(path) {
             return;
         }
         self.wrapper.observe(path);
@@ -132,7 +132,7 @@ impl Layout {
             facts.class_folders |= folder.label.is_some();
             let is_split = match folder.split {
                 None => false,
-                Some(FolderSplit::Sure(_)) => true,
+                Some(FolderSplit::Certain(_)) => true,
                 Some(FolderSplit::Partial(split, key)) => {
                     if facts.partial.len() < MAX_FOLDERS || facts.partial.contains_key(&key) {
                         facts.partial.entry(key).or_default().insert(split);
@@ -153,17 +153,17 @@ impl Layout {
 
     /// The decision on the file at `path`, of an upload whose files have all been recorded.
     #[must_use]
-    pub fn assign(&self, path: &str, placing: Placing) -> Assignment {
+    pub fn assign(&self, path: &str, rule: AssignmentRule) -> PathDecision {
         if is_unsafe(path) {
-            return Assignment::Reject(Rejection::UnsafePath);
+            return PathDecision::Reject(Rejection::UnsafePath);
         }
         let mut names: Vec<&str> = components(path).collect();
         let hidden = names.iter().filter(|name| is_hidden(name)).count();
         let Some(facts) = self.facts.get(hidden).filter(|_| !self.wrapper.ignores(path)) else {
-            return Assignment::Ignore;
+            return PathDecision::Ignore;
         };
         let Some(file) = names.pop() else {
-            return Assignment::Reject(self.unlabelled(facts));
+            return PathDecision::Reject(self.unlabelled(facts));
         };
         let (folders, own) = self.folders(&names);
         let split_at = folders.iter().rposition(|folder| facts.split(folder).is_some());
@@ -171,7 +171,7 @@ impl Layout {
         // those alone.
         let beside = split_at.map(|at| (at + 1, folders.get(at + 1).map_or(own, |it| it.parent)));
         let stray_in_split = beside.filter(|(_, parent)| facts.parents.contains(parent));
-        let split = match (placing.split, split_at) {
+        let split = match (rule.split, split_at) {
             (Some(split), _) => Ok(Some(split)),
             (None, Some(_)) if let Some((at, _)) = stray_in_split => {
                 Err((at < folders.len()).then_some(at))
@@ -180,16 +180,18 @@ impl Layout {
             (None, None) if facts.splits.is_empty() => Ok(None),
             (None, None) => Err(facts.stray(&folders, own)),
         };
-        let label = match placing.label {
+        let label = match rule.label {
             Some(label) => Ok(label),
             None => {
                 let of_folder = folders.iter().rev().find_map(|folder| folder.label);
                 let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
-                of_folder.or_else(of_file).ok_or_else(|| self.blame(facts, &folders, own, split_at))
+                of_folder
+                    .or_else(of_file)
+                    .ok_or_else(|| self.find_unlabelled_folder(facts, &folders, own, split_at))
             }
         };
         let rejection = match (label, split) {
-            (Ok(label), Ok(split)) => return Assignment::Place(Place { label, split }),
+            (Ok(label), Ok(split)) => return PathDecision::Accept(Assignment { label, split }),
             (Ok(_), Err(stray)) => facts.unknown_split(stray.map(|at| folders[at].name)),
             (Err(Some(at)), Err(Some(stray))) if at == stray => {
                 facts.unknown_split(Some(folders[at].name))
@@ -200,7 +202,7 @@ impl Layout {
                 None => self.unlabelled(facts),
             },
         };
-        Assignment::Reject(rejection)
+        PathDecision::Reject(rejection)
     }
 
     /// The nested folders of these names, and the key of all of them.
@@ -211,16 +213,16 @@ impl Layout {
         for name in names {
             let mut label = self.labels.of_folder(name);
             // A class may be named like a split, such as `dev`.
-            let named = if label.is_some() { None } else { splits::read(name) };
+            let named = if label.is_some() { None } else { splits::parse_folder(name) };
             let split = named.map(|named| {
                 if named.rest.is_empty() {
-                    return FolderSplit::Sure(named.split);
+                    return FolderSplit::Certain(named.split);
                 }
                 // `train_cats` names both.
                 let of_rest = self.labels.of_folder(&named.rest);
                 label = label.or(of_rest);
                 if of_rest.is_some() {
-                    return FolderSplit::Sure(named.split);
+                    return FolderSplit::Certain(named.split);
                 }
                 FolderSplit::Partial(named.split, parent)
             });
@@ -234,9 +236,9 @@ impl Layout {
 
     /// The folder that should have named a class: the one below the split, or above it, otherwise
     /// the nearest.
-    fn blame(
+    fn find_unlabelled_folder(
         &self,
-        facts: &Facts,
+        facts: &FolderFacts,
         folders: &[Folder],
         own: u64,
         split_at: Option<usize>,
@@ -253,7 +255,7 @@ impl Layout {
         }
     }
 
-    fn unlabelled(&self, facts: &Facts) -> Rejection {
+    fn unlabelled(&self, facts: &FolderFacts) -> Rejection {
         let example = self.labels.classes().name(0).map(ToString::to_string).unwrap_or_default();
         if facts.class_folders {
             Rejection::InNoClassFolder { example }
@@ -266,19 +268,19 @@ impl Layout {
 /// Whether a folder of that name is a split on its own, or names one of the classes: then its name
 /// is part of the paths of its contents.
 #[must_use]
-pub fn is_telling(folder: &str, classes: &Classes) -> bool {
+pub fn names_split_or_class(folder: &str, classes: &Classes) -> bool {
     Labels::new(classes).of_folder(folder).is_some()
-        || splits::read(folder).is_some_and(|named| named.rest.is_empty())
+        || splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
 }
 
-impl Facts {
+impl FolderFacts {
     fn is_split(&self, key: u64) -> bool {
         self.partial.get(&key).is_some_and(|splits| splits.len() > 1)
     }
 
     fn split(&self, folder: &Folder) -> Option<Split> {
         match folder.split? {
-            FolderSplit::Sure(split) => Some(split),
+            FolderSplit::Certain(split) => Some(split),
             FolderSplit::Partial(split, key) => self.is_split(key).then_some(split),
         }
     }

@@ -10,24 +10,22 @@
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
 //! | `ingest` | files become checked images, in batches |
 //! | [`layout`] | class and split from the folders of an upload; by `labels` and `splits` |
-//! | [`litter`] | system files in folders |
-//! | [`naming`] | paths: checks, and their display |
-//! | [`blobs`] | the images' bytes on disk |
+//! | [`junk`] | system files in folders |
+//! | [`paths`] | paths: checks, and their display |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`sweep`] | removes unreferenced blobs |
 
 pub mod archive;
-pub mod blobs;
 mod error;
 pub mod fingerprint;
 mod images;
 mod ingest;
+pub mod junk;
 mod labels;
 pub mod layout;
-pub mod litter;
 pub mod manifest;
-pub mod naming;
+pub mod paths;
 pub mod report;
 mod splits;
 pub mod statistics;
@@ -38,9 +36,10 @@ use std::sync::Arc;
 
 use tokio::sync::{RwLock, Semaphore};
 
-use self::{blobs::Blobs, ingest::Throttle};
-pub use self::{error::Error, layout::Placing, manifest::Manifest};
+use self::ingest::Throttle;
+pub use self::{error::Error, layout::AssignmentRule, manifest::Manifest};
 use crate::{
+    blobs::Blobs,
     config::ServeConfig,
     data_dir::DataDir,
     device::processors,
@@ -100,7 +99,7 @@ struct Inner {
     thumbnails: Semaphore,
     /// Held for reading from a batch's first blob to the commit of its rows, and for writing while
     /// a sweep removes blobs without rows.
-    gate: RwLock<()>,
+    sweep_lock: RwLock<()>,
 }
 
 impl Datasets {
@@ -114,7 +113,7 @@ impl Datasets {
             memory,
             throttle: Throttle::new(limits.workers),
             thumbnails: Semaphore::new(limits.workers),
-            gate: RwLock::new(()),
+            sweep_lock: RwLock::new(()),
         }))
     }
 
@@ -142,8 +141,8 @@ impl Datasets {
         &self.0.throttle
     }
 
-    fn gate(&self) -> &RwLock<()> {
-        &self.0.gate
+    fn sweep_lock(&self) -> &RwLock<()> {
+        &self.0.sweep_lock
     }
 
     /// Creates an empty dataset.
@@ -190,7 +189,7 @@ impl Datasets {
         let mut transaction = self.storage().write().await?;
         let row = storage::datasets::find(&mut transaction, dataset).await?;
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
-        if let Some(job) = storage::datasets::user(&mut transaction, row.id).await? {
+        if let Some(job) = storage::datasets::active_job(&mut transaction, row.id).await? {
             return Err(Error::InUse { dataset: row.name, job });
         }
         storage::datasets::delete(&mut transaction, row.id).await?;
@@ -238,7 +237,7 @@ impl Datasets {
         };
         let version = blocking(move || Ok(version_of(&samples))).await?;
         if let Some(revision) = revision
-            && let Err(error) = self.keep_version(id, revision, version).await
+            && let Err(error) = self.store_version(id, revision, version).await
         {
             // It is recomputed the next time.
             tracing::warn!(error = chain(&error), "can't store the version of a dataset");
@@ -246,14 +245,14 @@ impl Datasets {
         Ok(version)
     }
 
-    async fn keep_version(
+    async fn store_version(
         &self,
         id: DatasetId,
         revision: i64,
         version: Digest,
     ) -> Result<(), storage::Error> {
         let mut transaction = self.storage().write().await?;
-        storage::datasets::keep_version(&mut transaction, id, revision, version).await?;
+        storage::datasets::store_version(&mut transaction, id, revision, version).await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -270,5 +269,5 @@ fn class(classes: &Classes, name: &str) -> Result<usize, Error> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::WorkerDied)?
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::WorkerPanicked)?
 }

@@ -55,7 +55,7 @@ const FILLERS: [&str; 29] = [
 
 /// What a folder's name says about a split.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct FolderName {
     /// The split it names.
     pub(super) split: Split,
     /// The rest of the name in lower case: empty, or `pets` of `pets_train`. Such a folder is a
@@ -64,14 +64,14 @@ pub(super) struct Named {
 }
 
 /// Reads a folder's name; `None` if it names no split, or more than one.
-pub(super) fn read(folder: &str) -> Option<Named> {
+pub(super) fn parse_folder(folder: &str) -> Option<FolderName> {
     if folder.len() > 255 {
         return None;
     }
     let joined: String =
         folder.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     if let Some(split) = split_of(&joined) {
-        return Some(Named { split, rest: String::new() });
+        return Some(FolderName { split, rest: String::new() });
     }
     let mut words = words(folder);
     // "01_train", "2. Validation": numbered folders.
@@ -86,7 +86,11 @@ pub(super) fn read(folder: &str) -> Option<Named> {
             continue;
         }
         let held = matches!(word, "hold" | "held") && words.next_if_eq(&"out").is_some();
-        match if held { Some(Split::Test) } else { split_of(word).or_else(|| glued(word)) } {
+        match if held {
+            Some(Split::Test)
+        } else {
+            split_of(word).or_else(|| split_of_compound(word))
+        } {
             Some(split) if named.is_some_and(|named| named != split) => return None,
             Some(split) => named = Some(split),
             None => rest.push(word),
@@ -97,7 +101,7 @@ pub(super) fn read(folder: &str) -> Option<Named> {
         [number] if is_number(number) => "#".to_owned(),
         _ => rest.join(" "),
     };
-    Some(Named { split: named?, rest })
+    Some(FolderName { split: named?, rest })
 }
 
 fn split_of(word: &str) -> Option<Split> {
@@ -113,7 +117,7 @@ fn split_of(word: &str) -> Option<Split> {
 }
 
 /// `trainset`, `valdata`, `imagestest`.
-fn glued(word: &str) -> Option<Split> {
+fn split_of_compound(word: &str) -> Option<Split> {
     FILLERS.iter().find_map(|filler| {
         let stem = word.strip_suffix(filler).or_else(|| word.strip_prefix(filler))?;
         split_of(stem)
@@ -221,8 +225,8 @@ mod tests {
         ];
         for (split, names) in cases {
             for name in names {
-                let expected = Some(Named { split, rest: String::new() });
-                assert_eq!(read(name), expected, "{name}");
+                let expected = Some(FolderName { split, rest: String::new() });
+                assert_eq!(parse_folder(name), expected, "{name}");
             }
         }
     }
@@ -255,13 +259,13 @@ mod tests {
             "restrain",
             "testimony",
         ] {
-            assert_eq!(read(name), None, "{name}");
+            assert_eq!(parse_folder(name), None, "{name}");
         }
     }
 
     #[test]
     fn what_else_a_name_says_is_kept() {
-        let rest = |name| read(name).map(|named| (named.split, named.rest));
+        let rest = |name| parse_folder(name).map(|named| (named.split, named.rest));
         assert_eq!(rest("pets_train"), Some((Split::Train, "pets".to_owned())));
         assert_eq!(rest("train_cats"), Some((Split::Train, "cats".to_owned())));
         assert_eq!(rest("trainA"), Some((Split::Train, "a".to_owned())));

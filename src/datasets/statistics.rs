@@ -11,7 +11,7 @@ use crate::{
         ImageId, Name,
         dataset::{Classes, Counts, Split},
     },
-    storage::{self, statistics::Twin},
+    storage::{self, statistics::NearDuplicate},
 };
 
 /// Maximum bins of a histogram.
@@ -88,15 +88,17 @@ pub struct Member {
 }
 
 impl Group {
-    fn of(fingerprint: u64, twins: &[Twin], classes: &Classes) -> Self {
-        let images =
-            twins.iter().filter(|twin| twin.fingerprint == fingerprint).filter_map(|twin| {
-                let label = classes.name(twin.label)?.clone();
+    fn of(fingerprint: u64, duplicates: &[NearDuplicate], classes: &Classes) -> Self {
+        let images = duplicates
+            .iter()
+            .filter(|duplicate| duplicate.fingerprint == fingerprint)
+            .filter_map(|duplicate| {
+                let label = classes.name(duplicate.label)?.clone();
                 Some(Member {
-                    id: twin.id,
-                    file_name: twin.file_name.clone(),
+                    id: duplicate.id,
+                    file_name: duplicate.file_name.clone(),
                     label,
-                    split: twin.split,
+                    split: duplicate.split,
                 })
             });
         Self { fingerprint: format!("{fingerprint:016x}"), images: images.collect() }
@@ -115,11 +117,12 @@ impl Datasets {
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;
         let mut shared = storage::statistics::shared_fingerprints(&mut connection, row.id).await?;
-        shared.retain(|bits| fingerprint::is_telling(*bits));
+        shared.retain(|bits| fingerprint::is_distinctive(*bits));
         let count = shared.len() as u64;
         shared.truncate(MAX_GROUPS);
-        let twins = storage::statistics::twins(&mut connection, row.id, &shared).await?;
-        let groups = shared.into_iter().map(|bits| Group::of(bits, &twins, &row.classes));
+        let duplicates =
+            storage::statistics::near_duplicates(&mut connection, row.id, &shared).await?;
+        let groups = shared.into_iter().map(|bits| Group::of(bits, &duplicates, &row.classes));
         Ok(Statistics {
             images,
             bytes,

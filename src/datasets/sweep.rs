@@ -16,7 +16,7 @@ const BATCH: usize = 100;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Swept {
+pub struct SweepReport {
     /// Blobs.
     pub blobs: u64,
     /// Their bytes.
@@ -29,9 +29,9 @@ impl Datasets {
     ///
     /// # Errors
     /// The disk or the database failed.
-    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<Swept, Error> {
+    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<SweepReport, Error> {
         let blobs = self.blobs().clone();
-        let all = blocking(move || blobs.list()).await?;
+        let all = blocking(move || Ok(blobs.list()?)).await?;
         let used = {
             let mut connection = self.storage().read().await?;
             storage::images::digests(&mut connection).await?
@@ -40,9 +40,9 @@ impl Datasets {
             .into_iter()
             .filter(|(digest, _)| !used.contains(digest) && !kept.contains(digest))
             .collect();
-        let mut swept = Swept::default();
+        let mut swept = SweepReport::default();
         for batch in unused.chunks(BATCH) {
-            let _gate = self.gate().write().await;
+            let _gate = self.sweep_lock().write().await;
             let mut gone = Vec::with_capacity(batch.len());
             {
                 let mut connection = self.storage().read().await?;
@@ -56,7 +56,7 @@ impl Datasets {
                 }
             }
             let blobs = self.blobs().clone();
-            blocking(move || gone.iter().try_for_each(|digest| blobs.remove(digest))).await?;
+            blocking(move || Ok(gone.iter().try_for_each(|digest| blobs.remove(digest))?)).await?;
         }
         if swept.blobs > 0 {
             tracing::info!(blobs = swept.blobs, bytes = swept.bytes, "removed unreferenced images");

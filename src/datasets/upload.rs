@@ -11,9 +11,9 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{
     Datasets, Error, blocking, class,
     ingest::{Content, Ingest},
-    layout::{Layout, Placing},
-    litter::is_litter,
-    naming,
+    junk::is_junk,
+    layout::{AssignmentRule, Layout},
+    paths,
     report::{Rejection, Report},
 };
 use crate::{domain::dataset::Split, memory_budget::Reservation};
@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     /// What is gathered.
     memory: Reservation,
     bytes: u64,
@@ -57,8 +57,8 @@ impl Spool {
             // Nothing can be gathered.
             return blocking(move || self.flush()?.write(&chunk)).await;
         }
-        self.gathered.extend_from_slice(&chunk);
-        if self.gathered.len() < CHUNK {
+        self.buffer.extend_from_slice(&chunk);
+        if self.buffer.len() < CHUNK {
             return Ok(self);
         }
         blocking(move || self.flush()).await
@@ -74,9 +74,12 @@ impl Spool {
     }
 
     fn flush(mut self) -> Result<Self, Error> {
-        let gathered = std::mem::take(&mut self.gathered);
-        self.memory.clear();
-        self.write(&gathered)
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut spool = self.write(&buffer)?;
+        buffer.clear();
+        spool.buffer = buffer;
+        spool.memory.clear();
+        Ok(spool)
     }
 
     fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
@@ -96,7 +99,7 @@ const MAX_PATH: usize = 4096;
 pub struct Upload {
     ingest: Ingest,
     layout: Layout,
-    placing: Placing,
+    rule: AssignmentRule,
 }
 
 impl Datasets {
@@ -114,7 +117,7 @@ impl Datasets {
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let layout = Layout::new(&classes);
         let ingest = Ingest::new(self.clone(), id, classes, false);
-        Ok(Upload { ingest, layout, placing: Placing { split, label } })
+        Ok(Upload { ingest, layout, rule: AssignmentRule { split, label } })
     }
 
     /// A new temporary file.
@@ -123,8 +126,8 @@ impl Datasets {
     /// The disk failed or is full.
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
-        let file = blocking(move || blobs.temporary()).await?;
-        Ok(Spool { file, gathered: Vec::new(), memory: self.memory().body(), bytes: 0 })
+        let file = blocking(move || Ok(blobs.temporary()?)).await?;
+        Ok(Spool { file, buffer: Vec::new(), memory: self.memory().body(), bytes: 0 })
     }
 }
 
@@ -135,7 +138,7 @@ impl Upload {
     /// The disk or the database failed. A rejected file is not an error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
         let path = self.observe(name);
-        if is_litter(&path) {
+        if is_junk(&path) {
             return self.ingest.ignore(path).await;
         }
         self.ingest.add(path, None, Content::Spooled(file.path, file.bytes)).await
@@ -155,8 +158,8 @@ impl Upload {
     /// # Errors
     /// The disk or the database failed.
     pub async fn finish(self) -> Result<Report, Error> {
-        let Self { mut ingest, layout, placing } = self;
-        ingest.assign(|path| (naming::shown(path), layout.assign(path, placing))).await?;
+        let Self { mut ingest, layout, rule: placing } = self;
+        ingest.assign(|path| (paths::display_path(path), layout.assign(path, placing))).await?;
         ingest.finish().await
     }
 

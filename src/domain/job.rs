@@ -103,7 +103,7 @@ impl FromStr for JobStatus {
 /// A user's request to end a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub enum ControlRequest {
     /// End as `cancelled`, within one batch.
     Cancel,
     /// End training within one batch, evaluate and keep the best epoch so far.
@@ -152,7 +152,7 @@ pub struct Progress {
 
 /// Best epoch so far (lowest validation loss).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Best {
+pub struct BestEpoch {
     /// Epoch, starting at 1; 0 if fine-tuning has not improved on its initial weights.
     pub epoch: u32,
     /// Validation loss.
@@ -190,7 +190,7 @@ pub struct Job {
     /// Progress; null before the first start.
     pub progress: Option<Progress>,
     /// Best epoch so far (lowest validation loss); null before the first.
-    pub best: Option<Best>,
+    pub best: Option<BestEpoch>,
     /// Effective device; null before the first start.
     pub device: Option<String>,
     /// Effective precision; null before the first start.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::{Classes, Digest},
-    metrics::Score,
+    metrics::SplitMetrics,
     recipe::{Params, Recipe},
 };
 
@@ -45,12 +45,12 @@ pub struct Preprocessing {
     /// How images are resized.
     pub resize: Resize,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
+    pub normalise: Normalization,
 }
 
 impl Preprocessing {
     /// RGB in 0 to 1 at 180×180: the input of the small network.
-    pub const UNIT_180: Self = Self::at_180(Normalise::UnitRange);
+    pub const UNIT_180: Self = Self::at_180(Normalization::UnitRange);
 
     /// Raised by each change of the pixels for the same bytes: of a decoder, of the orientation, of
     /// resizing. Cached pixels and features of another version are recomputed. A model of another
@@ -68,7 +68,7 @@ impl Preprocessing {
 
     /// 180×180, the size of the reference notebook.
     #[must_use]
-    pub const fn at_180(normalise: Normalise) -> Self {
+    pub const fn at_180(normalise: Normalization) -> Self {
         let (version, resize) = (Self::VERSION, Resize::BilinearAntialiased);
         Self { version, width: 180, height: 180, resize, normalise }
     }
@@ -92,7 +92,7 @@ pub enum Resize {
 /// A way to turn RGB bytes into numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Normalise {
+pub enum Normalization {
     /// RGB, divided by 255.
     UnitRange,
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' VGG16.
@@ -144,14 +144,14 @@ pub struct ModelCard {
     /// The epoch of its weights, starting at 1; 0 if fine-tuning kept its initial head.
     pub epoch: u32,
     /// Metrics of the validation split at that epoch.
-    pub validation: Score,
+    pub validation: SplitMetrics,
     /// Metrics of the test split, if there is one.
-    pub test: Option<Score>,
+    pub test: Option<SplitMetrics>,
     /// Number of parameters.
     pub parameters: u64,
     /// Creation time.
     pub created_at: Timestamp,
-    /// Logits of the canary images, in their order; see `inference::canary`.
+    /// Logits of the canary images, in their order; see `model_file::canary`.
     pub canaries: Vec<f32>,
 }
 

@@ -19,7 +19,7 @@ pub async fn require_token(
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
         let allowed = &state.config.allowed_hosts;
-        if from_elsewhere(request.uri(), request.headers(), allowed) {
+        if is_cross_site(request.uri(), request.headers(), allowed) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
@@ -43,7 +43,7 @@ pub async fn require_token(
 /// Without a token, anything that can reach the server may use it: also a page of another site in a
 /// browser on this machine, or one whose own name resolves to this address. The headers of such a
 /// request show its origin.
-fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
+fn is_cross_site(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
     let known = hosts.iter().all(|host| is_own_host(host, allowed));
     let own = headers.get_all(header::ORIGIN).iter().all(|origin| {
@@ -107,9 +107,9 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let uri = format!("http://{host}/jobs").parse().unwrap();
-        let by_authority = from_elsewhere(&uri, &headers, &[]);
+        let by_authority = is_cross_site(&uri, &headers, &[]);
         headers.insert(header::HOST, host.parse().unwrap());
-        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, &[]);
+        let by_host = is_cross_site(&Uri::from_static("/jobs"), &headers, &[]);
         assert_eq!(by_host, by_authority, "{host} {origin:?}");
         by_host
     }
@@ -144,7 +144,7 @@ mod tests {
         for (authority, host) in [("localhost", "example.org"), ("example.org", "localhost")] {
             let uri = format!("http://{authority}/").parse().unwrap();
             let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            assert!(from_elsewhere(&uri, &headers, &[]));
+            assert!(is_cross_site(&uri, &headers, &[]));
         }
     }
 
@@ -152,6 +152,6 @@ mod tests {
     fn a_host_that_can_not_be_read_is_nobodys() {
         let host = header::HeaderValue::from_bytes(b"local\xFFhost").unwrap();
         let headers = HeaderMap::from_iter([(header::HOST, host)]);
-        assert!(from_elsewhere(&Uri::from_static("/"), &headers, &[]));
+        assert!(is_cross_site(&Uri::from_static("/"), &headers, &[]));
     }
 }

@@ -52,7 +52,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
     if let Ok(bytes) = LENIENT.decode(text) {
         return Ok(bytes);
     }
-    let begin = begin_of_data(text)?;
+    let begin = data_start(text)?;
     let mut decoder = Decoder::with_capacity((text.len() - begin) / 4 * 3 + 3);
     let mut position = text[..begin].chars().count();
     let escapes = begin > 0;
@@ -76,7 +76,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// Where the data begins: after the comma of a data URL, otherwise at 0.
-fn begin_of_data(text: &str) -> Result<usize, Error> {
+fn data_start(text: &str) -> Result<usize, Error> {
     let url = text.trim_start();
     let offset = text.len() - url.len();
     if !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {

@@ -12,7 +12,7 @@ use mime::Mime;
 use serde::Deserialize;
 
 use super::{
-    body_buffer::BodyBuffer, content_encoding::Undecodable, pace::Late, problem::Problem,
+    body_buffer::BodyBuffer, content_encoding::DecodingError, pace::BodyTimeout, problem::Problem,
     state::App,
 };
 use crate::domain::excerpt::shorten_quote;
@@ -49,7 +49,7 @@ pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Pr
     let mut body = request.into_body().into_data_stream();
     let mut buffer = BodyBuffer::new(state);
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
         if buffer.len() + chunk.len() as u64 > limit {
             return Err(too_large(limit));
         }
@@ -61,17 +61,17 @@ pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Pr
 /// 400: the body is incomplete or does not match its `Content-Encoding`; 408: it arrives too
 /// slowly; 503: the server is shutting down.
 #[must_use]
-pub fn broke_off(error: &(dyn Error + 'static)) -> Problem {
-    match Late::among(error) {
-        Some(late @ Late::Slow) => {
+pub fn incomplete_body(error: &(dyn Error + 'static)) -> Problem {
+    match BodyTimeout::find_in(error) {
+        Some(late @ BodyTimeout::TooSlow) => {
             return Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", late.to_string());
         }
-        Some(late @ Late::Stopping) => {
+        Some(late @ BodyTimeout::ShuttingDown) => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", late.to_string());
         }
         None => {}
     }
-    let detail = Undecodable::among(error)
+    let detail = DecodingError::find_in(error)
         .map_or_else(|| format!("the request body is incomplete: {error}"), ToString::to_string);
     Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
 }

@@ -61,12 +61,12 @@ impl fmt::Display for Coding {
 
 /// A body that does not match its `Content-Encoding`, or is truncated.
 #[derive(Debug)]
-pub struct Undecodable {
+pub struct DecodingError {
     coding: Coding,
     reason: String,
 }
 
-impl fmt::Display for Undecodable {
+impl fmt::Display for DecodingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { coding, reason } = self;
         write!(
@@ -76,12 +76,12 @@ impl fmt::Display for Undecodable {
     }
 }
 
-impl Error for Undecodable {}
+impl Error for DecodingError {}
 
-impl Undecodable {
+impl DecodingError {
     /// The one among the causes of `error`, if any.
     #[must_use]
-    pub fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+    pub fn find_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(undecodable) = error.downcast_ref() {
@@ -177,7 +177,7 @@ fn decoded(mut encoded: Encoded, coding: Coding) -> impl Stream<Item = io::Resul
         loop {
             chunk.reserve(CHUNK);
             let read = decoder.read_buf(&mut chunk).await;
-            if read.map_err(|error| blame(coding, error))? == 0 {
+            if read.map_err(|error| decoding_error(coding, error))? == 0 {
                 break;
             }
             yield chunk.split().freeze();
@@ -208,7 +208,7 @@ fn decoder(
         // The mark of "large window" brotli, with windows of up to 1 GiB, which is not `br`.
         Coding::Brotli if first & 0x7F == 0x11 => {
             let error = io::Error::other("window larger than 16 MiB");
-            return Err(blame(coding, error));
+            return Err(decoding_error(coding, error));
         }
         Coding::Brotli => of!(BrotliDecoder::new(encoded)),
         Coding::Zstd => {
@@ -219,11 +219,12 @@ fn decoder(
 }
 
 /// Wraps an error of a decoder; an error of the body below it is returned unchanged.
-fn blame(coding: Coding, error: io::Error) -> io::Error {
-    let from_below =
-        error.get_ref().is_some_and(|error| error.is::<axum::Error>() || error.is::<Undecodable>());
+fn decoding_error(coding: Coding, error: io::Error) -> io::Error {
+    let from_below = error
+        .get_ref()
+        .is_some_and(|error| error.is::<axum::Error>() || error.is::<DecodingError>());
     if from_below {
         return error;
     }
-    io::Error::other(Undecodable { coding, reason: error.to_string() })
+    io::Error::other(DecodingError { coding, reason: error.to_string() })
 }

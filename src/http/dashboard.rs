@@ -12,7 +12,7 @@ use rust_embed::Embed;
 
 use super::{
     extract::Path,
-    images::{is_known, tag_of},
+    images::{etag_matches, tag_of},
     problem::Problem,
 };
 
@@ -54,7 +54,7 @@ fn serve(file: &str, headers: &HeaderMap) -> Result<Response, Problem> {
         text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
         other => other.to_owned(),
     };
-    let known = is_known(headers, &tag);
+    let known = etag_matches(headers, &tag);
     let headers = [
         // Revalidated each time, so that a new version of the program is seen at once.
         (header::CACHE_CONTROL, "no-cache"),

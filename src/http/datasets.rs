@@ -171,7 +171,7 @@ pub async fn augmentations(
         return Err(invalid("the dataset has no training images"));
     };
     let (blobs, sha256) = (app.datasets.blobs().clone(), sample.sha256);
-    let _place = app.decoders.acquire().await;
+    let _permit = app.decoders.acquire().await;
     let limits = vision::Limits { max_pixels: app.config.max_image_pixels };
     let preprocessing = Preprocessing::UNIT_180;
     let memory = app.memory.clone();

@@ -6,7 +6,7 @@ use super::problem::Problem;
 ///
 /// # Errors
 /// Those of `work`.
-pub async fn to_its_end<T, E>(
+pub async fn run_to_completion<T, E>(
     work: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, Problem>
 where

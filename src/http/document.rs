@@ -20,7 +20,7 @@ use super::{problem::Problem, state::AppState};
 const BEARER: &str = "token";
 
 /// A table of routes: each line maps a path to handlers and their documentation.
-pub trait Table {
+pub trait RouteTable {
     /// Adds the handlers of `routes!` under `path`.
     #[must_use]
     fn at(self, path: &str, handlers: UtoipaMethodRouter<AppState>) -> Self;
@@ -31,16 +31,16 @@ pub trait Table {
 
     /// Requires the token for the whole table.
     #[must_use]
-    fn guarded(self) -> Self;
+    fn require_token(self) -> Self;
 }
 
-impl Table for OpenApiRouter<AppState> {
+impl RouteTable for OpenApiRouter<AppState> {
     fn at(self, path: &str, (schemas, paths, handlers): UtoipaMethodRouter<AppState>) -> Self {
         let mut items = paths.paths.into_values();
         let mut paths = Paths::new();
         if let Some(mut item) = items.next() {
             items.for_each(|other| item.merge_operations(other));
-            operations(&mut item).for_each(|operation| complete(path, operation));
+            operations(&mut item).for_each(|operation| add_common_responses(path, operation));
             paths.paths.insert(path.to_owned(), item);
         }
         self.routes((schemas, paths, handlers))
@@ -55,15 +55,19 @@ impl Table for OpenApiRouter<AppState> {
         self
     }
 
-    fn guarded(mut self) -> Self {
+    fn require_token(mut self) -> Self {
         for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
             // No token is needed if the server has none.
             operation.security = Some(vec![
                 SecurityRequirement::new(BEARER, [""; 0]),
                 SecurityRequirement::default(),
             ]);
-            refuse(operation, 401, "`unauthorized`: missing or invalid API token.");
-            refuse(operation, 403, "`cross_site`: cross-site request while no API token is set.");
+            add_error_response(operation, 401, "`unauthorized`: missing or invalid API token.");
+            add_error_response(
+                operation,
+                403,
+                "`cross_site`: cross-site request while no API token is set.",
+            );
         }
         self
     }
@@ -75,7 +79,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Adds the problems that follow from the form of a request.
-fn complete(path: &str, operation: &mut Operation) {
+fn add_common_responses(path: &str, operation: &mut Operation) {
     name_parameters(path, operation);
     let parameters = operation.parameters.iter().flatten();
     let has = |place: ParameterIn| {
@@ -88,27 +92,31 @@ fn complete(path: &str, operation: &mut Operation) {
         |body| matches!(body, RefOr::T(body) if body.content.contains_key("application/json")),
     );
     if by_name {
-        refuse(operation, 404, "`not_found`: unknown name or id.");
+        add_error_response(operation, 404, "`not_found`: unknown name or id.");
     }
     if json {
-        refuse(operation, 400, "`malformed`: invalid JSON.");
-        refuse(operation, 413, "`too_large`");
+        add_error_response(operation, 400, "`malformed`: invalid JSON.");
+        add_error_response(operation, 413, "`too_large`");
         let other = "`not_json`: a `Content-Type` other than `application/json`. `unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.";
-        refuse(operation, 415, other);
+        add_error_response(operation, 415, other);
     }
     if operation.request_body.is_some() {
-        refuse(operation, 408, "`too_slow`: the body arrives too slowly.");
-        refuse(operation, 503, "`draining`: the server is shutting down.");
-        refuse(
+        add_error_response(operation, 408, "`too_slow`: the body arrives too slowly.");
+        add_error_response(operation, 503, "`draining`: the server is shutting down.");
+        add_error_response(
             operation,
             415,
             "`unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.",
         );
     }
     if json || queried {
-        refuse(operation, 422, "`invalid_value`");
+        add_error_response(operation, 422, "`invalid_value`");
     }
-    refuse(operation, 500, "`internal`: see the server log for this response's `X-Request-Id`.");
+    add_error_response(
+        operation,
+        500,
+        "`internal`: see the server log for this response's `X-Request-Id`.",
+    );
     for (status, response) in &mut operation.responses.responses {
         if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
             response.content = problem(String::new()).content;
@@ -117,7 +125,7 @@ fn complete(path: &str, operation: &mut Operation) {
 }
 
 /// Adds a problem, unless the handler describes it.
-fn refuse(operation: &mut Operation, status: u16, description: &str) {
+fn add_error_response(operation: &mut Operation, status: u16, description: &str) {
     let responses = &mut operation.responses.responses;
     responses.entry(status.to_string()).or_insert_with(|| problem(description.to_owned()).into());
 }

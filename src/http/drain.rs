@@ -21,7 +21,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
 /// The connection of a client that still sends after this time is closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the rest of a body that the handler has dropped.
 pub async fn drain(request: Request, next: Next) -> Response {
@@ -29,18 +29,18 @@ pub async fn drain(request: Request, next: Next) -> Response {
         if body.is_end_stream() {
             return body;
         }
-        Body::from_stream(Drained { rest: Some(body.into_data_stream()) })
+        Body::from_stream(DrainOnDrop { rest: Some(body.into_data_stream()) })
     });
     next.run(request).await
 }
 
 /// A body on its way to a handler.
-struct Drained {
+struct DrainOnDrop {
     /// The unread rest; `None` once the body has ended.
     rest: Option<BodyDataStream>,
 }
 
-impl Stream for Drained {
+impl Stream for DrainOnDrop {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -53,12 +53,12 @@ impl Stream for Drained {
     }
 }
 
-impl Drop for Drained {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.rest.take() else { return };
         // While the runtime shuts down, nothing is read any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(timeout(PATIENCE, async move {
+            runtime.spawn(timeout(DRAIN_TIMEOUT, async move {
                 while let Some(Ok(_)) = rest.next().await {}
             }));
         }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::{
+    blobs,
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
     inference::EngineError,
@@ -96,10 +97,10 @@ impl From<EngineError> for Problem {
                 "too many prediction requests are in progress; try again shortly",
             )
             .retry_after(Duration::from_secs(1)),
-            EngineError::TooLate(_) => {
+            EngineError::DeadlineExceeded(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", error.to_string())
             }
-            EngineError::Failed(_) | EngineError::Gone => Self::internal(&error),
+            EngineError::Failed(_) | EngineError::WorkerStopped => Self::internal(&error),
         }
     }
 }
@@ -123,6 +124,12 @@ pub fn disk_full() -> Problem {
         "disk_full",
         "the disk of the data directory is full; free up space and try again",
     )
+}
+
+impl From<blobs::Error> for Problem {
+    fn from(error: blobs::Error) -> Self {
+        datasets::Error::from(error).into()
+    }
 }
 
 impl From<OverBudget> for Problem {
@@ -150,7 +157,7 @@ impl From<datasets::Error> for Problem {
             E::Archive { error, report } => return unread_archive(&error, &report),
             E::NoDataset(name) => return Self::not_found("dataset", name),
             E::NoImage(id) => return Self::not_found("image", id),
-            E::GoneDataset => (StatusCode::NOT_FOUND, "not_found"),
+            E::DatasetDeleted => (StatusCode::NOT_FOUND, "not_found"),
             E::UnknownLabel { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_label"),
             E::InUse { .. } => (StatusCode::CONFLICT, "dataset_in_use"),
             E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -165,7 +172,7 @@ impl From<datasets::Error> for Problem {
                     "the stored image is damaged or missing; upload it again to repair it",
                 );
             }
-            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerDied => {
+            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerPanicked => {
                 return Self::internal(&error);
             }
         };

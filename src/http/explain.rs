@@ -15,9 +15,9 @@ use super::{
     binary::Binary,
     extract::{Json, Query},
     instances::Instances,
-    photos::Decoding,
     problem::Problem,
-    sent::Sent,
+    request_body::RequestBody,
+    request_images::ImageDecoder,
     state::AppState,
 };
 use crate::{
@@ -25,11 +25,11 @@ use crate::{
         excerpt::Excerpt,
         prediction::{ModelRef, Prediction},
     },
-    inference::{EngineError, gradcam::Map},
+    inference::{EngineError, gradcam::Heatmap},
 };
 
 /// Pixels of the longer side of the image below the heat map.
-const LONGEST: u32 = 1024;
+const MAX_SIDE: u32 = 1024;
 
 const LABEL: HeaderName = HeaderName::from_static("x-label");
 const PROBABILITY: HeaderName = HeaderName::from_static("x-probability");
@@ -95,7 +95,7 @@ pub struct Explanation {
     /// The model used.
     model: ModelRef,
     /// Grad-CAM heat map at the last convolutional layer, covering the whole image.
-    map: Map,
+    map: Heatmap,
 }
 
 /// Explain a prediction with a Grad-CAM heat map
@@ -126,16 +126,16 @@ pub async fn explain(
     Query(query): Query<ExplainQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Sent { content, fields } =
-        Sent::read(&state, request, 1, &["model", "format", "name"]).await?;
-    let model = fields.or("model", query.model.as_deref())?;
-    let name = fields.or("name", query.name.as_deref())?;
-    let format = Format::of(fields.or("format", query.format.as_deref())?.as_deref())?;
+    let RequestBody { content, fields } =
+        RequestBody::read(&state, request, 1, &["model", "format", "name"]).await?;
+    let model = fields.resolve("model", query.model.as_deref())?;
+    let name = fields.resolve("name", query.name.as_deref())?;
+    let format = Format::of(fields.resolve("format", query.format.as_deref())?.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let decoding = Decoding::new(&state, card.preprocessing).with_picture(LONGEST);
-    let mut photos = decoding.take(content, name).await?;
+    let decoding = ImageDecoder::new(&state, card.preprocessing).with_picture(MAX_SIDE);
+    let mut photos = decoding.decode(content, name).await?;
     let one = (photos.names.pop(), photos.pixels.pop(), photos.pictures.pop());
     let (Some(name), Some(pixels), Some(picture)) = one else {
         return Err(Problem::internal(&std::io::Error::other("the decoded image is missing")));
@@ -152,7 +152,9 @@ pub async fn explain(
     }
     let paint = move || {
         let mut png = Vec::new();
-        map.over(&picture).write_to(&mut Cursor::new(&mut png), ImageFormat::Png).map(|()| png)
+        map.overlay_on(&picture)
+            .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
+            .map(|()| png)
     };
     let png = tokio::task::spawn_blocking(paint)
         .await

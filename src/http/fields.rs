@@ -32,7 +32,10 @@ impl Fields {
     ///
     /// # Errors
     /// 422 for an unknown field, one that is too long, or two that differ; and as [`Part::chunk`].
-    pub async fn sift<'a>(&mut self, mut part: Part<'a>) -> Result<Option<Part<'a>>, Problem> {
+    pub async fn take_field<'a>(
+        &mut self,
+        mut part: Part<'a>,
+    ) -> Result<Option<Part<'a>>, Problem> {
         match part.file_name() {
             Some("") => return Ok((!part.head(1).await?.is_empty()).then_some(part)),
             Some(_) => return Ok(Some(part)),
@@ -40,7 +43,7 @@ impl Fields {
         }
         let name = self.known.iter().find(|name| part.field_name() == Some(**name));
         if let Some(name) = name {
-            self.keep(name, part).await?;
+            self.store(name, part).await?;
             return Ok(None);
         }
         // Some clients send a file without a file name.
@@ -58,7 +61,7 @@ impl Fields {
         ))
     }
 
-    async fn keep(&mut self, name: &'static str, mut part: Part<'_>) -> Result<(), Problem> {
+    async fn store(&mut self, name: &'static str, mut part: Part<'_>) -> Result<(), Problem> {
         let value = part.head(MAX_VALUE + 1).await?;
         if value.len() > MAX_VALUE {
             return Err(invalid(
@@ -75,7 +78,7 @@ impl Fields {
         }
         match self.get(name) {
             Some(earlier) if earlier != value => {
-                return Err(differ(name, "in an earlier field", earlier, value));
+                return Err(contradiction(name, "in an earlier field", earlier, value));
             }
             Some(_) => {}
             None => self.values.push((name, value.to_owned())),
@@ -91,17 +94,21 @@ impl Fields {
     ///
     /// # Errors
     /// 422 if both are given and differ.
-    pub fn or(&self, name: &'static str, query: Option<&str>) -> Result<Option<String>, Problem> {
+    pub fn resolve(
+        &self,
+        name: &'static str,
+        query: Option<&str>,
+    ) -> Result<Option<String>, Problem> {
         match (query, self.get(name)) {
             (Some(query), Some(form)) if query != form => {
-                Err(differ(name, "in the query", query, form))
+                Err(contradiction(name, "in the query", query, form))
             }
             (query, form) => Ok(form.or(query).map(str::to_owned)),
         }
     }
 }
 
-fn differ(name: &str, place: &str, first: &str, second: &str) -> Problem {
+fn contradiction(name: &str, place: &str, first: &str, second: &str) -> Problem {
     let (first, second) = (Excerpt(first), Excerpt(second));
     invalid(
         name,
@@ -151,11 +158,11 @@ mod tests {
     #[test]
     fn the_form_and_the_query_must_not_contradict_each_other() {
         let mut fields = Fields::new(&["model"]);
-        assert_eq!(fields.or("model", Some("a")).unwrap().unwrap(), "a");
+        assert_eq!(fields.resolve("model", Some("a")).unwrap().unwrap(), "a");
         fields.values.push(("model", "b".to_owned()));
-        assert_eq!(fields.or("model", None).unwrap().unwrap(), "b");
-        assert_eq!(fields.or("model", Some("b")).unwrap().unwrap(), "b");
-        let problem = format!("{:?}", fields.or("model", Some("a")).unwrap_err());
+        assert_eq!(fields.resolve("model", None).unwrap().unwrap(), "b");
+        assert_eq!(fields.resolve("model", Some("b")).unwrap().unwrap(), "b");
+        let problem = format!("{:?}", fields.resolve("model", Some("a")).unwrap_err());
         assert!(problem.contains("`a` in the query and `b` in the form"), "{problem}");
     }
 }

@@ -61,27 +61,27 @@ pub async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ImageChange)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct ImageUpdate {
     /// New class.
     label: Option<String>,
     split: Option<Split>,
 }
 
 /// Relabel an image, or move it to another split
-#[utoipa::path(patch, path = "", request_body = Change, responses(
+#[utoipa::path(patch, path = "", operation_id = "change", request_body = ImageUpdate, responses(
     (status = 200, description = "The changed image.", body = Image),
     (status = 422, description = "`invalid_value`, `unknown_label`: unknown split or class, or no change given."),
 ))]
-pub async fn change(
+pub async fn update(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
-    Json(change): Json<Change>,
+    Json(update): Json<ImageUpdate>,
 ) -> Result<Json<Image>, Problem> {
-    if change.label.is_none() && change.split.is_none() {
+    if update.label.is_none() && update.split.is_none() {
         return Err(invalid("provide `label`, `split` or both"));
     }
-    let label = change.label.as_deref();
-    Ok(Json(app.datasets.change_image(&dataset, image, label, change.split).await?))
+    let label = update.label.as_deref();
+    Ok(Json(app.datasets.update_image(&dataset, image, label, update.split).await?))
 }
 
 /// Delete an image
@@ -112,7 +112,7 @@ pub async fn original(
 ) -> Result<Response, Problem> {
     let image = app.datasets.image(image).await?;
     let tag = tag_of(image.sha256)?;
-    if is_known(&headers, &tag) {
+    if etag_matches(&headers, &tag) {
         return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.original(&image).await?;
@@ -151,7 +151,7 @@ pub async fn thumbnail(
     };
     let image = app.datasets.image(image).await?;
     let tag = tag_of(format_args!("{}-{size}", image.sha256))?;
-    if is_known(&headers, &tag) {
+    if etag_matches(&headers, &tag) {
         return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.thumbnail(&image, size).await?;
@@ -167,7 +167,7 @@ pub(super) fn tag_of(name: impl Display) -> Result<ETag, Problem> {
 }
 
 /// Whether the client already has the version of `tag`.
-pub(super) fn is_known(headers: &HeaderMap, tag: &ETag) -> bool {
+pub(super) fn etag_matches(headers: &HeaderMap, tag: &ETag) -> bool {
     headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(tag))
 }
 

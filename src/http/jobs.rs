@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    detached::to_its_end,
+    detached::run_to_completion,
     extract::{Json, Paging, Path, Query, parse},
     problem::Problem,
     state::AppState,
@@ -169,7 +169,7 @@ pub async fn cancel(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.cancel(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.cancel(&job).await }).await?))
 }
 
 /// Stop training early
@@ -184,7 +184,7 @@ pub async fn stop(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.stop(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.stop(&job).await }).await?))
 }
 
 /// Resume a cancelled, failed or interrupted job from its last checkpoint
@@ -244,7 +244,7 @@ pub async fn events(
             )
         })?,
     };
-    let watcher = Watcher { job: job.id, last, progress: None };
+    let watcher = EventStream { job: job.id, last, progress: None };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     // Proxies that buffer would hold events back.
     let headers = [(header::CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
@@ -252,19 +252,19 @@ pub async fn events(
 }
 
 /// The position of one reader of a job's events.
-struct Watcher {
+struct EventStream {
     job: JobId,
     last: i64,
     progress: Option<Progress>,
 }
 
-impl Watcher {
+impl EventStream {
     fn stream(mut self, state: AppState) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
             let mut changes = state.scheduler.changes();
             loop {
                 changes.mark_unchanged();
-                let (events, over) = match self.look(&state).await {
+                let (events, over) = match self.poll(&state).await {
                     Ok(seen) => seen,
                     Err(error) => {
                         // The client reconnects with the last id it received.
@@ -295,7 +295,7 @@ impl Watcher {
     }
 
     /// New events since the last query, and whether these were the last ones.
-    async fn look(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
+    async fn poll(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
         let mut connection = state.storage.read().await?;
         // The job first: everything it did before it finished is then among the events.
         let job = jobs::get(&mut connection, self.job).await?;

@@ -12,12 +12,12 @@ use axum::{
 use super::{problem::Problem, state::AppState};
 use crate::{
     domain::prediction::{ModelRef, Timing},
-    metrics::{Metrics, RequestLabels, Standing},
+    metrics::{Metrics, MetricsSnapshot, RequestLabels},
     storage::{self, jobs},
 };
 
 /// The status of requests whose client left before the response: nginx's.
-const LEFT: u16 = 499;
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Get Prometheus metrics
 #[utoipa::path(get, path = "", responses(
@@ -29,7 +29,7 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
         tracing::warn!(error = crate::error_chain::chain(error), "can't count jobs");
     });
     let engine = state.registry.engine(None).await.ok();
-    let standing = Standing {
+    let snapshot = MetricsSnapshot {
         queue_depth: (state.config.queue_capacity.get())
             .saturating_sub(state.admitted.available_permits()),
         memory: (state.memory.total(), state.memory.reserved()),
@@ -39,7 +39,7 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
             ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe }
         }),
     };
-    let text = state.metrics.text(&standing).map_err(|error| Problem::internal(&error))?;
+    let text = state.metrics.text(&snapshot).map_err(|error| Problem::internal(&error))?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
@@ -50,27 +50,27 @@ pub async fn record(State(state): State<AppState>, request: Request, next: Next)
     let labels = RequestLabels {
         method: method(request.method()),
         route: route.map_or("unmatched", MatchedPath::as_str).to_owned(),
-        status: LEFT,
+        status: CLIENT_CLOSED_REQUEST,
     };
-    let mut counted = Counted { metrics: &state.metrics, labels, begun: Instant::now() };
+    let mut counted = CountedRequest { metrics: &state.metrics, labels, started: Instant::now() };
     let response = next.run(request).await;
     counted.labels.status = response.status().as_u16();
     if response.status() == StatusCode::TOO_MANY_REQUESTS && counted.labels.route == "/predict" {
-        state.metrics.rejected();
+        state.metrics.record_rejection();
     }
     response
 }
 
 /// A request in progress, counted when it ends, even if it is dropped because its client left.
-struct Counted<'a> {
+struct CountedRequest<'a> {
     metrics: &'a Metrics,
     labels: RequestLabels,
-    begun: Instant,
+    started: Instant,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
-        self.metrics.requested(&self.labels, self.begun.elapsed());
+        self.metrics.record_request(&self.labels, self.started.elapsed());
     }
 }
 

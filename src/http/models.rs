@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     binary::Binary,
-    detached::to_its_end,
+    detached::run_to_completion,
     extract::{Json, Paging, Path, Query},
     problem::Problem,
     state::AppState,
@@ -80,7 +80,7 @@ pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Pro
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ModelChoice)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
+pub struct ModelSelection {
     /// Model name or id to pin, or `best` for automatic selection.
     model: String,
 }
@@ -89,18 +89,18 @@ pub struct Choice {
 ///
 /// Pins a model, or selects the best one automatically. Requests in progress finish on the previous
 /// model.
-#[utoipa::path(put, path = "", request_body = Choice, responses(
+#[utoipa::path(put, path = "", operation_id = "choose", request_body = ModelSelection, responses(
     (status = 200, description = "The model now in service.", body = Current),
     (status = 404, description = "Unknown model."),
     (status = 422, description = "`invalid_value`; `model_unusable`: the model file can't be loaded."),
     (status = 503, description = "`no_model`: no model is in service."),
 ))]
-pub async fn choose(
+pub async fn set_current(
     State(state): State<AppState>,
-    Json(choice): Json<Choice>,
+    Json(choice): Json<ModelSelection>,
 ) -> Result<Json<Current>, Problem> {
     let registry = state.registry.clone();
-    to_its_end(async move {
+    run_to_completion(async move {
         if choice.model == "best" {
             return registry.follow_best().await;
         }

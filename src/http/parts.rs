@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 
 use super::{
-    body, content_encoding::Undecodable, disposition::Names, pace::Late, problem::Problem,
+    body, content_encoding::DecodingError, disposition::Names, pace::BodyTimeout, problem::Problem,
 };
 
 /// Maximum bytes of a part's name that are kept.
@@ -50,7 +50,7 @@ pub struct Part<'a> {
     field: Field<'a>,
     names: Names,
     /// Bytes that [`Part::head`] has read ahead.
-    ahead: BytesMut,
+    lookahead: BytesMut,
     flow: Arc<Flow>,
     max_bytes: u64,
 }
@@ -66,7 +66,7 @@ impl Parts {
     ///
     /// # Errors
     /// 415 if the body is not a form, 400 if its boundary is missing.
-    pub async fn of(request: Request, max_bytes: u64) -> Result<Self, Problem> {
+    pub async fn from_request(request: Request, max_bytes: u64) -> Result<Self, Problem> {
         let content_type = body::media_type(request.headers()).ok().flatten();
         let Some(form) = content_type.filter(|it| it.essence_str() == "multipart/form-data") else {
             return Err(Problem::new(
@@ -88,11 +88,11 @@ impl Parts {
         if let Ok(form) = HeaderValue::from_str(form.as_ref()) {
             head.headers.insert(header::CONTENT_TYPE, form);
         }
-        let paced = Paced {
+        let paced = ThrottledBody {
             body: body.into_data_stream(),
             flow: flow.clone(),
             left: max_bytes,
-            rests: false,
+            yielded: false,
         };
         let mut request = Request::from_parts(head, Body::from_stream(paced));
         DefaultBodyLimit::disable().apply(&mut request);
@@ -114,7 +114,7 @@ impl Parts {
                 Ok(field.map(|field| {
                     let header = field.headers().get(header::CONTENT_DISPOSITION);
                     let names = header.map(|it| Names::read(it.as_bytes())).unwrap_or_default();
-                    Part { field, names, ahead: BytesMut::new(), flow, max_bytes }
+                    Part { field, names, lookahead: BytesMut::new(), flow, max_bytes }
                 }))
             }
             Err(error) => Err(flow.problem(&error, max_bytes)),
@@ -158,11 +158,11 @@ impl Part<'_> {
     /// # Errors
     /// As [`Parts::next`].
     pub async fn head(&mut self, size: usize) -> Result<&[u8], Problem> {
-        while self.ahead.len() < size {
+        while self.lookahead.len() < size {
             let Some(chunk) = self.receive().await? else { break };
-            self.ahead.extend_from_slice(&chunk);
+            self.lookahead.extend_from_slice(&chunk);
         }
-        Ok(&self.ahead[..size.min(self.ahead.len())])
+        Ok(&self.lookahead[..size.min(self.lookahead.len())])
     }
 
     /// The next piece of the part's bytes.
@@ -170,10 +170,10 @@ impl Part<'_> {
     /// # Errors
     /// As [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
-        if self.ahead.is_empty() {
+        if self.lookahead.is_empty() {
             return self.receive().await;
         }
-        Ok(Some(self.ahead.split().freeze()))
+        Ok(Some(self.lookahead.split().freeze()))
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, Problem> {
@@ -196,12 +196,12 @@ impl Flow {
                 format!("the request body exceeds the limit of {max_bytes} bytes"),
             );
         }
-        if Undecodable::among(error).is_some() || Late::among(error).is_some() {
-            return body::broke_off(error);
+        if DecodingError::find_in(error).is_some() || BodyTimeout::find_in(error).is_some() {
+            return body::incomplete_body(error);
         }
         let mut cause = Some(error as &(dyn Error + 'static));
         while let Some(error) = cause {
-            if error.is::<Stuck>() {
+            if error.is::<MalformedForm>() {
                 return Problem::new(StatusCode::BAD_REQUEST, "malformed", error.to_string());
             }
             cause = error.source();
@@ -210,43 +210,43 @@ impl Flow {
     }
 }
 
-struct Paced {
+struct ThrottledBody {
     body: BodyDataStream,
     flow: Arc<Flow>,
     left: u64,
-    rests: bool,
+    yielded: bool,
 }
 
 #[derive(Debug)]
-struct Stuck;
+struct MalformedForm;
 
-impl fmt::Display for Stuck {
+impl fmt::Display for MalformedForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the form is malformed: boundary not found, or unterminated part header")
     }
 }
 
-impl Error for Stuck {}
+impl Error for MalformedForm {}
 
-impl Stream for Paced {
+impl Stream for ThrottledBody {
     type Item = Result<Bytes, Box<dyn Error + Send + Sync>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.rests) {
+        if std::mem::take(&mut self.yielded) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         match Pin::new(&mut self.body).poll_next(context) {
             Poll::Ready(Some(Ok(chunk))) => {
-                self.rests = true;
+                self.yielded = true;
                 let unread = self.flow.unread.fetch_add(chunk.len(), Relaxed);
                 let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
                     self.flow.too_large.store(true, Relaxed);
-                    return Poll::Ready(Some(Err(Stuck.into())));
+                    return Poll::Ready(Some(Err(MalformedForm.into())));
                 };
                 self.left = left;
                 if unread > MAX_UNREAD {
-                    return Poll::Ready(Some(Err(Stuck.into())));
+                    return Poll::Ready(Some(Err(MalformedForm.into())));
                 }
                 Poll::Ready(Some(Ok(chunk)))
             }

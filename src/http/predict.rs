@@ -14,9 +14,9 @@ use super::{
     extract::{Json, Query},
     instances::Instances,
     metrics::server_timing,
-    photos::Decoding,
     problem::Problem,
-    sent::Sent,
+    request_body::RequestBody,
+    request_images::ImageDecoder,
     state::AppState,
 };
 use crate::{
@@ -73,31 +73,32 @@ pub async fn predict(
     Query(query): Query<PredictQuery>,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let begun = Instant::now();
-    let most = state.config.max_predict_images.get();
-    let Sent { content, fields } = Sent::read(&state, request, most, &["model", "name"]).await?;
-    let model = fields.or("model", query.model.as_deref())?;
-    let name = fields.or("name", query.name.as_deref())?;
+    let started = Instant::now();
+    let max_images = state.config.max_predict_images.get();
+    let RequestBody { content, fields } =
+        RequestBody::read(&state, request, max_images, &["model", "name"]).await?;
+    let model = fields.resolve("model", query.model.as_deref())?;
+    let name = fields.resolve("name", query.name.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let photos = Decoding::new(&state, card.preprocessing).take(content, name).await?;
-    let answer = engine.judge(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(answer.output).map(|(name, logit)| {
+    let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
+    let result = engine.predict(photos.pixels).await?;
+    let predictions = photos.names.into_iter().zip(result.output).map(|(name, logit)| {
         Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
             Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
         })
     });
-    let answer = PredictResponse {
+    let response = PredictResponse {
         predictions: predictions.collect::<Result<_, _>>()?,
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: Timing {
             decode: photos.decode_ms,
-            queue: answer.queued.as_secs_f64() * 1e3,
-            inference: answer.inference.as_secs_f64() * 1e3,
-            total: begun.elapsed().as_secs_f64() * 1e3,
+            queue: result.queued.as_secs_f64() * 1e3,
+            inference: result.inference.as_secs_f64() * 1e3,
+            total: started.elapsed().as_secs_f64() * 1e3,
         },
     };
-    state.metrics.predicted(&answer);
-    Ok((server_timing(&answer.timing_ms), Json(answer)))
+    state.metrics.record_prediction(&response);
+    Ok((server_timing(&response.timing_ms), Json(response)))
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     auth, content_encoding, dashboard, datasets, docs,
-    document::{Table as _, document},
+    document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     problem::Problem,
     state::AppState,
@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The routes that need no token.
-pub(super) fn open() -> OpenApiRouter<AppState> {
+pub(super) fn public_routes() -> OpenApiRouter<AppState> {
     let health = OpenApiRouter::new()
         .at("/healthz", routes!(system::health))
         .at("/readyz", routes!(system::ready));
@@ -48,7 +48,7 @@ pub(super) fn open() -> OpenApiRouter<AppState> {
 }
 
 /// The routes that need the token, if one is set.
-pub(super) fn guarded() -> OpenApiRouter<AppState> {
+pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let system = OpenApiRouter::new()
         .at("/system", routes!(system::system))
         .at("/recipes", routes!(system::recipes))
@@ -64,7 +64,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
     let images = OpenApiRouter::new()
         .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
         .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
-        .at("/datasets/{dataset}/images/{image}", routes!(images::change, images::delete))
+        .at("/datasets/{dataset}/images/{image}", routes!(images::update, images::delete))
         .at("/images/{image}", routes!(images::original))
         .at("/images/{image}/thumbnail", routes!(images::thumbnail));
 
@@ -82,7 +82,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
 
     let models = OpenApiRouter::new()
         .at("/models", routes!(models::list))
-        .at("/models/current", routes!(models::current, models::choose))
+        .at("/models/current", routes!(models::current, models::set_current))
         .at("/models/{model}", routes!(models::show, models::delete))
         .at("/models/{model}/download", routes!(models::download));
 
@@ -115,23 +115,23 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .merge(prediction.tagged("prediction"))
         .merge(weights.tagged("weights"))
         .merge(inference_protocol.tagged("inference_protocol"))
-        .guarded()
+        .require_token()
 }
 
 /// The whole API.
 pub fn router(state: AppState) -> Router {
-    let guarded = Router::from(guarded())
+    let protected = Router::from(protected_routes())
         .route_layer(middleware::from_fn(content_encoding::decode))
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
-    let whole = Router::from(open())
-        .merge(guarded)
+    let whole = Router::from(public_routes())
+        .merge(protected)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(state.clone(), pace::keep))
+        .layer(middleware::from_fn_with_state(state.clone(), pace::enforce))
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(inference_protocol::name_the_error))
+        .layer(middleware::from_fn(inference_protocol::add_error_member))
         .layer(middleware::from_fn_with_state(state.clone(), metrics::record))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
@@ -145,8 +145,9 @@ pub fn router(state: AppState) -> Router {
     Router::new().route("/docs/", docs).fallback_service(whole)
 }
 
-static DOCUMENT: LazyLock<Bytes> =
-    LazyLock::new(|| document(open().merge(guarded())).to_json().unwrap_or_default().into());
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    document(public_routes().merge(protected_routes())).to_json().unwrap_or_default().into()
+});
 
 /// Get the OpenAPI document
 #[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]

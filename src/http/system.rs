@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
-    device::{Compute, cuda_is_available},
+    device::{ComputeConfig, cuda_is_available},
     domain::recipe::{Params, Precision, Recipe},
     storage::Page,
 };
@@ -117,11 +117,11 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
         libtorch_version: env!("LIBTORCH_VERSION"),
         devices: if cuda { vec!["cpu", "cuda"] } else { vec!["cpu"] },
         precisions: vec![Precision::Fp32, Precision::Bf16],
-        default_precision: Compute::cpu().precision,
+        default_precision: ComputeConfig::cpu().precision,
         threads: Threads {
             processors: crate::device::processors().get(),
             trainer: state.config.trainer_threads(),
-            inference: state.registry.engine_in_service().map(|engine| engine.tuning().threads),
+            inference: state.registry.engine_in_service().map(|engine| engine.config().threads),
         },
         data_dir: used,
     }))

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     binary::Binary,
-    body::broke_off,
+    body::incomplete_body,
     extract::{Json, Path, Query, parse},
     fields::Fields,
     parts::{Part, Parts},
@@ -72,11 +72,11 @@ enum Destination {
 
 impl Target {
     /// The parameters of the query and the form combined.
-    fn with(&self, form: &Fields) -> Result<Self, Problem> {
+    fn merge(&self, form: &Fields) -> Result<Self, Problem> {
         Ok(Self {
-            split: form.or("split", self.split.as_deref())?,
-            label: form.or("label", self.label.as_deref())?,
-            name: form.or("name", self.name.as_deref())?,
+            split: form.resolve("split", self.split.as_deref())?,
+            label: form.resolve("label", self.label.as_deref())?,
+            name: form.resolve("name", self.name.as_deref())?,
         })
     }
 
@@ -122,18 +122,18 @@ pub async fn upload(
     // Otherwise a field after the files may still set their target.
     let settled = target.split.is_some() && target.label.is_some();
     let limits = app.datasets.limits();
-    let mut form = Parts::of(request, limits.max_archive_bytes).await?;
+    let mut form = Parts::from_request(request, limits.max_archive_bytes).await?;
     let mut fields = Fields::new(&["split", "label", "name"]);
     let (mut files, mut held) = (0, Vec::new());
     while let Some(part) = form.next().await? {
-        let Some(part) = fields.sift(part).await? else { continue };
+        let Some(part) = fields.take_field(part).await? else { continue };
         files += 1;
         if files > limits.max_archive_entries {
             return Err(Error::TooManyFiles { max: limits.max_archive_entries }.into());
         }
         held.push((part.name(), spool_part(&app.datasets, part).await?));
         if settled && files > 1 {
-            enter(&mut upload, std::mem::take(&mut held), limits.max_image_bytes).await?;
+            add_files(&mut upload, std::mem::take(&mut held), limits.max_image_bytes).await?;
         }
     }
     if files == 0 {
@@ -143,7 +143,7 @@ pub async fn upload(
             "the form contains no files",
         ));
     }
-    let target = target.with(&fields)?;
+    let target = target.merge(&fields)?;
     if let Some(name) = &target.name {
         let [file] = held.as_mut_slice() else {
             return Err(invalid(format!(
@@ -156,12 +156,12 @@ pub async fn upload(
         let split = target.split()?;
         upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
     }
-    enter(&mut upload, held, limits.max_image_bytes).await?;
+    add_files(&mut upload, held, limits.max_image_bytes).await?;
     Ok(Json(upload.finish().await?))
 }
 
 /// A file of a form with its name; without bytes if it is too large.
-type Held = (String, Option<Spooled>);
+type SpooledFile = (String, Option<Spooled>);
 
 /// Spools one part. A part that is too large is read to its end, but not stored.
 async fn spool_part(datasets: &Datasets, mut part: Part<'_>) -> Result<Option<Spooled>, Problem> {
@@ -181,7 +181,7 @@ async fn spool_part(datasets: &Datasets, mut part: Part<'_>) -> Result<Option<Sp
     })
 }
 
-async fn enter(upload: &mut Upload, files: Vec<Held>, max: u64) -> Result<(), Problem> {
+async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Result<(), Problem> {
     for (name, file) in files {
         match file {
             Some(file) => upload.add(&name, file).await?,
@@ -233,7 +233,7 @@ async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Pro
     let mut head = Vec::new();
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
         if spool.bytes() + chunk.len() as u64 > max {
             return Err(Error::BodyTooLarge { max }.into());
         }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     binary::Binary,
-    body::{broke_off, too_large},
+    body::{incomplete_body, too_large},
     error::disk_full,
     extract::Json,
     problem::Problem,
@@ -50,7 +50,7 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
     let mut bytes = 0;
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
         bytes += chunk.len() as u64;
         if bytes > MAX_SOURCE_BYTES {
             return Err(too_large(MAX_SOURCE_BYTES));

@@ -13,7 +13,7 @@ const OPACITY: f32 = 0.5;
 
 /// Grad-CAM heat map, scaled to a maximum of 1; all zeros if nothing supports the class.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Map {
+pub struct Heatmap {
     /// Number of rows.
     pub height: usize,
     /// Number of columns.
@@ -22,11 +22,11 @@ pub struct Map {
     pub values: Vec<f32>,
 }
 
-impl Map {
+impl Heatmap {
     /// `picture` with the map stretched over it: dark violet where nothing supports the class,
     /// yellow at the maximum.
     #[must_use]
-    pub fn over(&self, picture: &RgbImage) -> RgbImage {
+    pub fn overlay_on(&self, picture: &RgbImage) -> RgbImage {
         let (width, height) = (self.width as u32, self.height as u32);
         let values = ImageBuffer::<Luma<f32>, _>::from_raw(width, height, self.values.clone());
         let Some(values) = values else { return picture.clone() };
@@ -52,8 +52,8 @@ impl Map {
 ///
 /// # Errors
 /// Those of libtorch, such as out of memory.
-pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Map), tch::TchError> {
-    let maps = tch::no_grad(|| network.maps(image)).to_kind(Kind::Float);
+pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Heatmap), tch::TchError> {
+    let maps = tch::no_grad(|| network.feature_maps(image)).to_kind(Kind::Float);
     let maps = maps.set_requires_grad(true);
     let logit = tch::with_grad(|| network.classify(&maps));
     let gradient = Tensor::f_run_backward(&[&logit], &[&maps], false, false)?;
@@ -69,7 +69,7 @@ pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Map), tch::Tch
     let map = if strongest > 0.0 { map / strongest } else { map };
     let (height, width) = map.size2()?;
     let values = Vec::<f32>::try_from(map.contiguous().flatten(0, -1))?;
-    Ok((logit, Map { height: height as usize, width: width as usize, values }))
+    Ok((logit, Heatmap { height: height as usize, width: width as usize, values }))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
         Tensor::rand([1, 3, 180, 180], (Kind::Float, Device::Cpu))
     }
 
-    fn assert_close(map: &Map, expected: &Tensor) {
+    fn assert_close(map: &Heatmap, expected: &Tensor) {
         let expected = expected / expected.max();
         let expected = Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap();
         assert_eq!((map.height * map.width, map.values.len()), (expected.len(), expected.len()));
@@ -101,7 +101,7 @@ mod tests {
             let weights = network.tensors()["dense.weight"].detach().reshape([7, 7, 256]);
             let network = Network::Cnn(network);
             let (logit, map) = explain(&network, &image()).unwrap();
-            let maps = tch::no_grad(|| network.maps(&image())).squeeze_dim(0);
+            let maps = tch::no_grad(|| network.feature_maps(&image())).squeeze_dim(0);
             let weights = weights.mean_dim([0, 1].as_slice(), false, Kind::Float) * logit.signum();
             let expected = Tensor::einsum("k,khw->hw", &[weights, maps], None::<&[i64]>).relu();
             assert_eq!((map.height, map.width), (7, 7));
@@ -131,7 +131,7 @@ mod tests {
         let network = Network::Vgg16(Vgg16::from_tensors(tensors, Device::Cpu).unwrap());
         let (logit, map) = explain(&network, &image()).unwrap();
         let _no_grad = tch::no_grad_guard();
-        let maps = network.maps(&image());
+        let maps = network.feature_maps(&image());
         let base = network.classify(&maps).double_value(&[0]);
         assert!((base - logit).abs() < 1e-3);
         // Large: behind the maps all is linear, as the same is added everywhere.
@@ -153,9 +153,9 @@ mod tests {
 
     #[test]
     fn a_map_is_stretched_over_a_picture_of_any_size() {
-        let map = Map { height: 1, width: 2, values: vec![0.0, 1.0] };
+        let map = Heatmap { height: 1, width: 2, values: vec![0.0, 1.0] };
         let black = RgbImage::new(40, 30);
-        let painted = map.over(&black);
+        let painted = map.overlay_on(&black);
         assert_eq!(painted.dimensions(), (40, 30));
         let (left, right) = (painted.get_pixel(0, 15), painted.get_pixel(39, 15));
         assert!(right.0[0] > left.0[0] && right.0[1] > left.0[1], "{left:?} {right:?}");

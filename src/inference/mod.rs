@@ -4,7 +4,6 @@
 //! the reply. Tensors never leave the model's threads: libtorch keeps memory for each thread that
 //! touches one.
 
-pub mod canary;
 pub mod engine;
 pub mod gradcam;
 pub mod local;
@@ -15,4 +14,4 @@ pub mod tuning;
 mod worker;
 
 pub use engine::{Engine, EngineError};
-pub use network::Loaded;
+pub use network::LoadedModel;

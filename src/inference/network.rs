@@ -4,54 +4,57 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{canary, gradcam};
+use super::gradcam;
 use crate::{
     architectures::{Network, normalise},
-    device::Compute,
+    device::ComputeConfig,
     domain::model::ModelCard,
     error_chain::chain,
-    weights::{
-        model_file,
-        tensors::{self, Tensors},
-    },
+    model_file::{self, canary},
+    weights::tensors::{self, Tensors},
 };
 
 /// A model and its card. Belongs to one thread.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedModel {
     card: ModelCard,
     network: Network,
-    compute: Compute,
+    compute: ComputeConfig,
 }
 
 /// Why a model can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the model can't be used: {0}")]
-pub struct Unusable(pub String);
+pub struct ModelLoadError(pub String);
 
-impl Loaded {
+impl LoadedModel {
     /// Loads the model at `path` onto `compute` and replays its canary images.
     ///
     /// # Errors
     /// It can't be read, or its outputs have drifted.
-    pub fn open(path: &Path, compute: Compute) -> Result<Self, Unusable> {
-        let (card, weights) = model_file::load(path).map_err(|error| Unusable(chain(&error)))?;
+    pub fn open(path: &Path, compute: ComputeConfig) -> Result<Self, ModelLoadError> {
+        let (card, weights) =
+            model_file::load(path).map_err(|error| ModelLoadError(chain(&error)))?;
         Self::check(card, weights, compute)
     }
 
-    fn check(card: ModelCard, weights: Tensors, compute: Compute) -> Result<Self, Unusable> {
+    fn check(
+        card: ModelCard,
+        weights: Tensors,
+        compute: ComputeConfig,
+    ) -> Result<Self, ModelLoadError> {
         let [_, _] = card.classes.names() else {
-            return Err(Unusable("the model does not have exactly two classes".to_owned()));
+            return Err(ModelLoadError("the model does not have exactly two classes".to_owned()));
         };
         let network = |weights, device| {
-            Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
+            Network::from_tensors(card.architecture, weights, device).map_err(ModelLoadError)
         };
-        let judge = network(tensors::share(&weights), Device::Cpu)?;
-        let now = canary::logits(&judge, &card.preprocessing).map_err(Unusable)?;
-        canary::compare(&card.canaries, &now).map_err(Unusable)?;
+        let on_cpu = network(tensors::share(&weights), Device::Cpu)?;
+        let now = canary::logits(&on_cpu, &card.preprocessing).map_err(ModelLoadError)?;
+        canary::compare(&card.canaries, &now).map_err(ModelLoadError)?;
         let network =
-            if compute.device == Device::Cpu { judge } else { network(weights, compute.device)? };
-        Ok(Self { network: network.prepared(compute.kind()), card, compute })
+            if compute.device == Device::Cpu { on_cpu } else { network(weights, compute.device)? };
+        Ok(Self { network: network.for_inference(compute.kind()), card, compute })
     }
 
     /// The same model for another thread; the weights are shared.
@@ -59,7 +62,7 @@ impl Loaded {
     pub fn share(&self) -> Self {
         Self {
             card: self.card.clone(),
-            network: self.network.prepared(self.compute.kind()),
+            network: self.network.for_inference(self.compute.kind()),
             compute: self.compute,
         }
     }
@@ -83,8 +86,8 @@ impl Loaded {
     /// Logit of one image, and the Grad-CAM heat map of its predicted class.
     ///
     /// # Errors
-    /// As [`Loaded::forward`].
-    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Map), tch::TchError> {
+    /// As [`LoadedModel::forward`].
+    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Heatmap), tch::TchError> {
         gradcam::explain(&self.network, &self.input(&[image])?)
     }
 

@@ -10,40 +10,40 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::gradcam::Map;
+use super::gradcam::Heatmap;
 
 /// A command for the model's threads.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The logits of images.
-    Judge(Request<Vec<Vec<u8>>, Vec<f64>>),
+    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<f64>>),
     /// The logit of an image, and its Grad-CAM heat map.
-    Explain(Request<Vec<u8>, (f64, Map)>),
+    Explain(InferenceRequest<Vec<u8>, (f64, Heatmap)>),
 }
 
 /// Pixels, and the channel of the reply.
 #[derive(Debug)]
-pub(super) struct Request<I, O> {
+pub(super) struct InferenceRequest<I, O> {
     pub(super) input: I,
-    pub(super) reply: oneshot::Sender<Result<Answer<O>, String>>,
-    pub(super) asked: Instant,
+    pub(super) reply: oneshot::Sender<Result<InferenceResult<O>, String>>,
+    pub(super) enqueued_at: Instant,
     /// Counts the request as waiting, until it is dropped.
-    pub(super) _place: Place,
+    pub(super) _slot: QueueSlot,
 }
 
 /// A request's place in the count of those that wait.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct QueueSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl QueueSlot {
     /// One more that waits.
-    pub(super) fn among(waiting: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn occupy(waiting: &Arc<AtomicUsize>) -> Self {
         waiting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(waiting))
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Drop for Place {
 
 /// The model's output, and how long it took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer<O> {
+pub struct InferenceResult<O> {
     /// The output.
     pub output: O,
     /// Time in the queue.
@@ -65,24 +65,24 @@ pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
 
 /// The waiting requests, up to `batch` images; waits for the first. `None` once the queue is
 /// closed.
-pub(super) fn take(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
+pub(super) fn next_batch(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
     let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
     let first = commands.blocking_recv()?;
     let mut images = first.images();
-    let mut taken = vec![first];
+    let mut batch_commands = vec![first];
     while images < batch
         && let Ok(next) = commands.try_recv()
     {
         images += next.images();
-        taken.push(next);
+        batch_commands.push(next);
     }
-    Some(taken)
+    Some(batch_commands)
 }
 
 impl Command {
     fn images(&self) -> usize {
         match self {
-            Self::Judge(request) => request.input.len(),
+            Self::Predict(request) => request.input.len(),
             Self::Explain(_) => 1,
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    network::{Loaded, Unusable},
+    network::{LoadedModel, ModelLoadError},
     overrides::TuningOverrides,
 };
 use crate::{device::processors, domain::model::Architecture};
@@ -21,14 +21,14 @@ use crate::{device::processors, domain::model::Architecture};
 const PASSES: u32 = 3;
 
 /// Minimum speed-up per image for more threads.
-const WORTHWHILE: f64 = 1.15;
+const MIN_THREAD_SPEEDUP: f64 = 1.15;
 
 /// Minimum speed-up per image for a larger batch, which delays the requests in it.
-const CHEAPER: f64 = 1.05;
+const MIN_BATCH_SPEEDUP: f64 = 1.05;
 
 /// How a model is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tuning {
+pub struct InferenceConfig {
     /// Threads of one forward pass.
     pub threads: usize,
     /// Maximum images of one forward pass.
@@ -42,12 +42,12 @@ pub struct Tuning {
 /// The tuned settings of each architecture: measured once, so that a swap is fast, and measures
 /// nothing while predictions compete with it.
 #[derive(Debug, Clone, Default)]
-pub struct Tunings {
+pub struct TuningCache {
     overrides: TuningOverrides,
-    known: Arc<Mutex<HashMap<Architecture, Tuning>>>,
+    known: Arc<Mutex<HashMap<Architecture, InferenceConfig>>>,
 }
 
-impl Tunings {
+impl TuningCache {
     /// Nothing is tuned yet.
     #[must_use]
     pub fn new(overrides: TuningOverrides) -> Self {
@@ -58,33 +58,36 @@ impl Tunings {
     ///
     /// # Errors
     /// libtorch failed.
-    pub fn warm_up(&self, model: &Loaded) -> Result<Tuning, Unusable> {
+    pub fn warm_up(&self, model: &LoadedModel) -> Result<InferenceConfig, ModelLoadError> {
         let architecture = model.card().architecture;
-        if let Some(&tuning) = self.known().get(&architecture) {
-            time(model, tuning.threads, 1)?;
-            time(model, tuning.threads, tuning.batch)?;
-            return Ok(tuning);
+        if let Some(&config) = self.known().get(&architecture) {
+            time(model, config.threads, 1)?;
+            time(model, config.threads, config.batch)?;
+            return Ok(config);
         }
-        let tuning = measure(model, self.overrides)?;
-        let Tuning { threads, batch, workers, single } = tuning;
+        let config = measure(model, self.overrides)?;
+        let InferenceConfig { threads, batch, workers, single } = config;
         tracing::info!(?architecture, threads, batch, workers, ?single, "tuned inference settings");
-        self.known().insert(architecture, tuning);
-        Ok(tuning)
+        self.known().insert(architecture, config);
+        Ok(config)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, Tuning>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, InferenceConfig>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn measure(model: &Loaded, overrides: TuningOverrides) -> Result<Tuning, Unusable> {
+fn measure(
+    model: &LoadedModel,
+    overrides: TuningOverrides,
+) -> Result<InferenceConfig, ModelLoadError> {
     let processors = processors().get();
     let mut threads = overrides.threads.map_or(1, NonZeroUsize::get);
     let mut single = time(model, threads, 1)?;
     if overrides.threads.is_none() {
         for more in candidates(processors) {
             let faster = time(model, more, 1)?;
-            if faster.mul_f64(WORTHWHILE) <= single {
+            if faster.mul_f64(MIN_THREAD_SPEEDUP) <= single {
                 (threads, single) = (more, faster);
             }
         }
@@ -94,13 +97,13 @@ fn measure(model: &Loaded, overrides: TuningOverrides) -> Result<Tuning, Unusabl
         let mut cheapest = single;
         for images in [2, 4, 8, 16] {
             let each = time(model, threads, images)? / images as u32;
-            if each.mul_f64(CHEAPER) > cheapest {
+            if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
                 break;
             }
             (batch, cheapest) = (images, each);
         }
     }
-    Ok(Tuning { threads, batch, workers: (processors / threads).max(1), single })
+    Ok(InferenceConfig { threads, batch, workers: (processors / threads).max(1), single })
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.
@@ -115,13 +118,13 @@ fn candidates(processors: usize) -> impl Iterator<Item = usize> {
     below.chain((processors > 1).then_some(processors))
 }
 
-fn time(model: &Loaded, threads: usize, images: usize) -> Result<Duration, Unusable> {
+fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, ModelLoadError> {
     set_threads(threads);
     let grey = vec![vec![127; model.card().preprocessing.bytes()]; images];
-    let pass = || -> Result<Duration, Unusable> {
-        let begun = Instant::now();
-        model.forward(&grey).map_err(|error| Unusable(error.to_string()))?;
-        Ok(begun.elapsed())
+    let pass = || -> Result<Duration, ModelLoadError> {
+        let started = Instant::now();
+        model.forward(&grey).map_err(|error| ModelLoadError(error.to_string()))?;
+        Ok(started.elapsed())
     };
     // The first pass of a shape warms up the others.
     pass()?;

@@ -9,7 +9,8 @@
 //! weights/<file>.partial      a partial download
 //! ```
 
-mod download;
+pub mod download;
+mod fetch;
 
 use std::{
     fs, io,
@@ -26,10 +27,10 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{dataset::Digest, job::JobError},
-    weights::vgg16::{self, ConvertError, Info, Preprocessing},
+    weights::vgg16::{self, ConvertError, Info, Normalization},
 };
 
-pub use self::download::{Origin, Sources};
+pub use self::fetch::{Origin, Sources};
 
 /// Status of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,7 +56,7 @@ pub struct Status {
     /// SHA-256 of the source file.
     pub sha256: Option<Digest>,
     /// Required preprocessing.
-    pub preprocessing: Option<Preprocessing>,
+    pub preprocessing: Option<Normalization>,
     /// Bytes downloaded so far.
     pub downloaded_bytes: Option<u64>,
     /// Total download size in bytes, if known.
@@ -96,7 +97,7 @@ struct Inner {
     download: Mutex<Option<AbortHandle>>,
     /// Held while the weights and their status are replaced, one import at a time. That takes
     /// seconds.
-    replacing: Mutex<()>,
+    replace_lock: Mutex<()>,
     /// Number of uploads: a download that began before an upload must not replace it.
     supplied: AtomicU64,
 }
@@ -126,7 +127,7 @@ impl Pretrained {
             sources,
             status,
             download: Mutex::default(),
-            replacing: Mutex::default(),
+            replace_lock: Mutex::default(),
             supplied: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(inner)))
@@ -150,7 +151,7 @@ impl Pretrained {
     /// # Errors
     /// It does not contain VGG16 weights, or can't be stored; nothing changes then.
     pub fn import(&self, path: &Path) -> Result<Status, Error> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         let info = vgg16::convert(path, &self.file())?;
         self.0.supplied.fetch_add(1, Ordering::Relaxed);
         if let Some(download) = self.running().take() {
@@ -186,7 +187,7 @@ impl Pretrained {
                 let detail = crate::error_chain::chain(&error);
                 tracing::warn!(error = detail, "can't download the VGG16 weights");
                 let error = JobError { code: error.code().to_owned(), detail };
-                let note = move || pretrained.note_failure(since, error);
+                let note = move || pretrained.record_failure(since, error);
                 // It does not panic.
                 let _ = tokio::task::spawn_blocking(note).await;
             }
@@ -197,7 +198,7 @@ impl Pretrained {
 
     /// Imports the file downloaded to `path`, unless a user has uploaded weights since. Blocks.
     fn replace(&self, path: &Path, since: u64) -> Result<(), ConvertError> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             let info = vgg16::convert(path, &self.file())?;
             self.0.status.send_replace(ready(info));
@@ -206,8 +207,8 @@ impl Pretrained {
     }
 
     /// The status after a failed download: that of the previous weights, if any. Blocks.
-    fn note_failure(&self, since: u64, error: JobError) {
-        let _turn = self.replacing();
+    fn record_failure(&self, since: u64, error: JobError) {
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             self.0.status.send_replace(match vgg16::info(&self.file()) {
                 Ok(info) => Status { error: Some(error), ..ready(info) },
@@ -216,8 +217,8 @@ impl Pretrained {
         }
     }
 
-    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_weights(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.0.replace_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ensures that the weights are installed or being downloaded, starting a download of Keras' if

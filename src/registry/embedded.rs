@@ -12,9 +12,10 @@ use crate::{
     data_dir::DataDir,
     domain::{ModelId, Name, model::ModelCard},
     error_chain::chain,
-    inference::{canary, network::Unusable},
+    inference::network::ModelLoadError,
+    model_file::{self, canary},
     storage::{self, Storage, models},
-    weights::{self, model_file},
+    weights,
 };
 
 /// The file, float16, built from a trained model with `pawprint embed`.
@@ -76,22 +77,24 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
 ///
 /// # Errors
 /// A message: `from` can't be read, `to` can't be written, or it would be too large.
-pub fn make(from: &Path, to: &Path) -> Result<ModelCard, Unusable> {
-    let unusable = |error: weights::Error| Unusable(chain(&error));
+pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
+    let unusable = |error: weights::Error| ModelLoadError(chain(&error));
     let (mut card, mut tensors) = model_file::load(from).map_err(unusable)?;
     for tensor in tensors.values_mut() {
         *tensor = tensor.to_kind(Kind::Half);
     }
     let weights = weights::tensors::share(&tensors);
     let network =
-        Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(Unusable)?;
-    card.canaries = canary::logits(&network, &card.preprocessing).map_err(Unusable)?;
+        Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(ModelLoadError)?;
+    card.canaries = canary::logits(&network, &card.preprocessing).map_err(ModelLoadError)?;
     // Another model than the one it is built from, which may be in the same data directory.
     card.id = ModelId::new();
-    card.name = NAME.parse::<Name>().map_err(|error| Unusable(error.to_string()))?;
+    card.name = NAME.parse::<Name>().map_err(|error| ModelLoadError(error.to_string()))?;
     let bytes = tensors.values().map(|tensor| tensor.numel() * 2).sum::<usize>();
     if bytes > MAX_BYTES {
-        return Err(Unusable(format!("its weights take {bytes} bytes; the limit is {MAX_BYTES}")));
+        return Err(ModelLoadError(format!(
+            "its weights take {bytes} bytes; the limit is {MAX_BYTES}"
+        )));
     }
     model_file::save(to, &card, &tensors).map_err(unusable)?;
     Ok(card)

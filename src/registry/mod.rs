@@ -21,12 +21,12 @@ use crate::{
     data_dir::DataDir,
     device::processors,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
-    inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
+    inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
     storage::{self, Storage, models},
 };
 
 /// Maximum models kept loaded beside the one in service, for requests that name one.
-const KEPT: usize = 2;
+const MAX_CACHED: usize = 2;
 
 /// Errors of the registry.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum Error {
     NoModel,
     /// The model can't be used.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Unusable(#[from] ModelLoadError),
     /// The model is in service.
     #[error("`{0}` is in service; put another model in service before deleting it")]
     InService(String),
@@ -63,7 +63,7 @@ pub enum Mode {
 }
 
 /// Models by id, each with a slot from when it begins to be loaded.
-type Named = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
+type EngineCache = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
 
 /// The engine in service.
 #[derive(Debug)]
@@ -98,11 +98,11 @@ struct Inner {
     current: RwLock<Option<Serving>>,
     /// Models that requests named, newest last; the first request for a model loads it while its
     /// other requests wait.
-    others: std::sync::Mutex<Named>,
+    cached: std::sync::Mutex<EngineCache>,
     /// A permit for each model that may be loaded at the same time.
-    loading: Semaphore,
+    load_permits: Semaphore,
     /// Held while the model in service is selected.
-    choosing: Mutex<()>,
+    selection_lock: Mutex<()>,
 }
 
 impl Registry {
@@ -113,14 +113,14 @@ impl Registry {
             data_dir,
             storage,
             settings: Settings {
-                tunings: Tunings::new(config.tuning_overrides()),
+                tuning_cache: TuningCache::new(config.tuning_overrides()),
                 capacity: config.queue_capacity.get(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },
             current: RwLock::default(),
-            others: std::sync::Mutex::default(),
-            loading: Semaphore::new(processors().get().max(2)),
-            choosing: Mutex::default(),
+            cached: std::sync::Mutex::default(),
+            load_permits: Semaphore::new(processors().get().max(2)),
+            selection_lock: Mutex::default(),
         }))
     }
 
@@ -130,7 +130,7 @@ impl Registry {
     /// # Errors
     /// The pinned model can't be used, or the database failed.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let (pinned, best_first) = {
             let mut connection = self.0.storage.read().await?;
             (
@@ -163,7 +163,7 @@ impl Registry {
     /// # Errors
     /// Unknown model, or one that can't be used; then nothing changes.
     pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         self.put_in_service(model.id).await?;
         self.set_pin(Some(model.id)).await?;
@@ -224,7 +224,7 @@ impl Registry {
     /// # Errors
     /// Unknown model, the one in service, or the built-in one.
     pub async fn delete(&self, reference: &str) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         if model.in_service {
             return Err(Error::InService(model.name.to_string()));
@@ -235,7 +235,7 @@ impl Registry {
         let mut transaction = self.0.storage.write().await?;
         models::delete(&mut transaction, model.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.others().retain(|(id, _)| *id != model.id);
+        self.cached().retain(|(id, _)| *id != model.id);
         if let Err(error) = tokio::fs::remove_file(self.0.data_dir.model(model.id)).await {
             tracing::warn!(model.id = %model.id, %error, "can't remove a model's file");
         }
@@ -256,30 +256,30 @@ impl Registry {
         {
             return Ok(engine);
         }
-        let other = self.other(model.id);
+        let slot = self.cache_slot(model.id);
         let load = async {
-            let _place = self.0.loading.acquire().await;
+            let _permit = self.0.load_permits.acquire().await;
             self.load(model.id).await
         };
-        other.get_or_try_init(|| load).await.cloned()
+        slot.get_or_try_init(|| load).await.cloned()
     }
 
     /// The slot of a model among those that requests named.
-    fn other(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
-        let mut others = self.others();
-        if let Some((_, other)) = others.iter().find(|(known, _)| *known == id) {
-            return Arc::clone(other);
+    fn cache_slot(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
+        let mut cached = self.cached();
+        if let Some((_, slot)) = cached.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(slot);
         }
-        let other = Arc::new(OnceCell::new());
-        others.push_back((id, Arc::clone(&other)));
-        if others.len() > KEPT {
-            others.pop_front();
+        let slot = Arc::new(OnceCell::new());
+        cached.push_back((id, Arc::clone(&slot)));
+        if cached.len() > MAX_CACHED {
+            cached.pop_front();
         }
-        other
+        slot
     }
 
-    fn others(&self) -> MutexGuard<'_, Named> {
-        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, EngineCache> {
+        self.0.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         JobId, ModelId, Name,
         dataset::{Classes, Digest, Sample, Split},
-        job::{Job, JobStatus, Request},
+        job::{ControlRequest, Job, JobStatus},
         recipe::{ParamOverrides, Recipe},
     },
     storage::{self, jobs, models},
@@ -52,12 +52,12 @@ impl Scheduler {
             None => default_name(new.recipe, id),
         };
         // Until the manifest is in the job's folder, no sweep may remove its images.
-        let _frozen = self.0.freezing.lock().await;
+        let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         check_trainable(&manifest.classes, &manifest.samples)?;
-        let given = match &new.params.head_from {
+        let head_files = match &new.params.head_from {
             Some(reference) => {
-                let head = self.head_of(reference, &manifest.version).await?;
+                let head = self.find_head(reference, &manifest.version).await?;
                 params.head_from = Some(head.job);
                 head.files
             }
@@ -81,7 +81,7 @@ impl Scheduler {
         let samples = manifest.samples;
         let created = blocking(move || {
             spec::Job::create(&folder, &spec, &samples)?;
-            given.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
+            head_files.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
         })
         .await;
         let row = jobs::NewJob {
@@ -109,10 +109,10 @@ impl Scheduler {
             return Err(storage::Error::NameTaken(row.name.to_string()).into());
         }
         jobs::insert(&mut transaction, row).await?;
-        self.announce(&mut transaction, row.id).await?;
+        self.record_status_event(&mut transaction, row.id).await?;
         let job = jobs::get(&mut transaction, row.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.changed();
+        self.notify_changed();
         tracing::info!(job.id = %row.id, job.name = %row.name, job.recipe = %row.recipe, "job queued");
         job.ok_or_else(|| Error::NoSuchJob(row.id.to_string()))
     }
@@ -127,15 +127,15 @@ impl Scheduler {
         if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None)
             .await?
         {
-            self.announce(&mut transaction, job.id).await?;
-        } else if !jobs::request(&mut transaction, job.id, Request::Cancel).await? {
+            self.record_status_event(&mut transaction, job.id).await?;
+        } else if !jobs::request(&mut transaction, job.id, ControlRequest::Cancel).await? {
             return Err(Error::Status {
                 status: job.status,
                 rule: "only a queued or running job can be cancelled",
             });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.tell(job.id, Command::Cancel);
+        self.send_command(job.id, Command::Cancel);
         self.find(reference).await
     }
 
@@ -146,14 +146,14 @@ impl Scheduler {
     pub async fn stop(&self, reference: &str) -> Result<Job, Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
-        if !jobs::request(&mut transaction, job.id, Request::Stop).await? {
+        if !jobs::request(&mut transaction, job.id, ControlRequest::Stop).await? {
             return Err(Error::Status {
                 status: job.status,
                 rule: "only a running job can be stopped",
             });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.tell(job.id, Command::Stop);
+        self.send_command(job.id, Command::Stop);
         self.find(reference).await
     }
 
@@ -174,9 +174,9 @@ impl Scheduler {
                 rule: "only a cancelled, failed or interrupted job can be resumed",
             });
         }
-        self.announce(&mut transaction, job.id).await?;
+        self.record_status_event(&mut transaction, job.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.changed();
+        self.notify_changed();
         self.find(reference).await
     }
 
@@ -195,7 +195,7 @@ impl Scheduler {
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.remove_folder(job.id).await;
-        self.changed();
+        self.notify_changed();
         Ok(())
     }
 
@@ -204,8 +204,8 @@ impl Scheduler {
     ///
     /// # Errors
     /// The database failed, or a manifest can't be read: then it is unknown which images it needs.
-    pub async fn frozen_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
-        let guard = self.0.freezing.lock().await;
+    pub async fn snapshot_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
+        let guard = self.0.snapshot_lock.lock().await;
         let statuses = {
             let mut connection = self.0.storage.read().await?;
             jobs::statuses(&mut connection).await?
@@ -249,7 +249,7 @@ impl Scheduler {
         }
     }
 
-    fn tell(&self, id: JobId, command: Command) {
+    fn send_command(&self, id: JobId, command: Command) {
         if let Some(trainer) = self.running().get(&id) {
             // A trainer that has ended needs no command.
             let _ = trainer.send(command);
@@ -257,7 +257,7 @@ impl Scheduler {
         self.0.changed.send_replace(());
     }
 
-    pub(super) fn changed(&self) {
+    pub(super) fn notify_changed(&self) {
         self.0.changed.send_replace(());
         self.0.wake.notify_one();
     }

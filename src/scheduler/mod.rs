@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::commands::NewJob;
 use self::{
     executor::Slot,
-    outcome::{Asked, Ending},
+    outcome::{RequestedExit, TrainerExit},
 };
 use crate::{
     config::ServeConfig,
@@ -39,7 +39,7 @@ use crate::{
     domain::{
         JobId,
         excerpt::Excerpt,
-        job::{JobStatus, Request},
+        job::{ControlRequest, JobStatus},
         recipe::InvalidParam,
     },
     pretrained::Pretrained,
@@ -104,12 +104,12 @@ struct Inner {
     /// The trainers that run, by their jobs.
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
     /// Jobs whose trainers have ended, but whose outcomes could not be saved.
-    unsettled: Mutex<HashMap<JobId, (Ending, Asked)>>,
+    unfinalized: Mutex<HashMap<JobId, (TrainerExit, RequestedExit)>>,
     /// Writes of jobs' states that have failed and are being retried.
     retrying: AtomicUsize,
     executors: TaskTracker,
     /// Held while a job takes its snapshot, and while images are swept.
-    freezing: tokio::sync::Mutex<()>,
+    snapshot_lock: tokio::sync::Mutex<()>,
 }
 
 /// The result of a tick.
@@ -143,10 +143,10 @@ impl Scheduler {
             wake: Notify::new(),
             changed: watch::channel(()).0,
             running: Mutex::default(),
-            unsettled: Mutex::default(),
+            unfinalized: Mutex::default(),
             retrying: AtomicUsize::new(0),
             executors: TaskTracker::new(),
-            freezing: tokio::sync::Mutex::default(),
+            snapshot_lock: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -183,18 +183,18 @@ impl Scheduler {
         let mut transaction = self.0.storage.write().await?;
         for id in jobs::with_status(&mut transaction, JobStatus::Running).await? {
             let Some(job) = jobs::get(&mut transaction, id).await? else { continue };
-            if jobs::requested(&mut transaction, id).await? == Some(Request::Cancel) {
+            if jobs::requested(&mut transaction, id).await? == Some(ControlRequest::Cancel) {
                 jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None)
                     .await?;
             } else if job.attempts >= outcome::MAX_ATTEMPTS {
-                let error = outcome::server_died();
+                let error = outcome::server_crash_error();
                 let (from, to) = (JobStatus::Running, JobStatus::Interrupted);
                 jobs::finish(&mut transaction, id, from, to, Some(&error)).await?;
             } else {
                 jobs::requeue(&mut transaction, id, JobStatus::Running, job.attempts).await?;
                 tracing::info!(job.id = %id, "requeued a job left running by the previous server");
             }
-            self.announce(&mut transaction, id).await?;
+            self.record_status_event(&mut transaction, id).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(())
@@ -209,17 +209,17 @@ impl Scheduler {
     /// The number of states and outcomes of jobs that can't be saved at the moment.
     #[must_use]
     pub fn unsaved(&self) -> usize {
-        self.0.retrying.load(Relaxed) + self.unsettled().len()
+        self.0.retrying.load(Relaxed) + self.unfinalized().len()
     }
 
     async fn tick(&self) -> Result<Tick, Error> {
-        self.settle_again().await;
+        self.finalize_pending().await;
         if self.running().len() >= self.0.config.max_running_jobs.get() {
             return Ok(Tick::Idle);
         }
         let mut transaction = self.0.storage.write().await?;
         let Some(id) = jobs::claim_next(&mut transaction).await? else { return Ok(Tick::Idle) };
-        self.announce(&mut transaction, id).await?;
+        self.record_status_event(&mut transaction, id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         let (sender, receiver) = mpsc::unbounded_channel();
         self.running().insert(id, sender);
@@ -230,7 +230,7 @@ impl Scheduler {
     }
 
     /// Adds the job's current status to its events.
-    async fn announce(
+    async fn record_status_event(
         &self,
         connection: &mut sqlx::SqliteConnection,
         id: JobId,
@@ -241,8 +241,10 @@ impl Scheduler {
         Ok(())
     }
 
-    fn unsettled(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, (Ending, Asked)>> {
-        self.0.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unfinalized(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<JobId, (TrainerExit, RequestedExit)>> {
+        self.0.unfinalized.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, mpsc::UnboundedSender<Command>>> {

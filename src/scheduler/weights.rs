@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     Error, Scheduler,
     blocking::blocking,
-    outcome::{Asked, Ending, note},
+    outcome::{RequestedExit, TrainerExit, record_command},
 };
 use crate::{
     domain::{
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The job that provides the head, and what to copy to the folder of the job that uses it.
-pub(super) struct GivenHead {
+pub(super) struct InitialHead {
     pub(super) job: JobId,
     pub(super) files: Vec<(PathBuf, &'static str)>,
 }
@@ -36,33 +36,33 @@ pub(super) struct GivenHead {
 impl Scheduler {
     /// Ensures that a job that starts from VGG16 weights has them, downloading them if the server
     /// has none.
-    pub(super) async fn provide(
+    pub(super) async fn ensure_weights(
         &self,
         id: JobId,
         commands: &mut mpsc::UnboundedReceiver<Command>,
-        asked: &mut Asked,
-    ) -> Result<(), Ending> {
-        let place = self.0.data_dir.job(id).join(BASE);
-        if !self.needs_weights(id).await || place.exists() {
+        requested_exit: &mut RequestedExit,
+    ) -> Result<(), TrainerExit> {
+        let destination = self.0.data_dir.job(id).join(BASE);
+        if !self.needs_weights(id).await || destination.exists() {
             return Ok(());
         }
         if let Some(command) = self.requested(id).await {
-            end(command, asked)?;
+            early_exit(command, requested_exit)?;
         }
         tokio::select! {
-            available = self.available(id) => {
-                available.map_err(|why| Ending::Failed(unavailable(why)))?;
+            available = self.wait_for_weights(id) => {
+                available.map_err(|why| TrainerExit::Failed(weights_unavailable(why)))?;
             }
-            command = next_end(commands, asked) => return Err(command),
+            command = next_early_exit(commands, requested_exit) => return Err(command),
             () = self.0.shutdown.cancelled() => {
-                *asked = Asked::Suspend;
-                return Err(Ending::Suspended);
+                *requested_exit = RequestedExit::Suspend;
+                return Err(TrainerExit::Suspended);
             }
         }
         let weights = self.0.pretrained.file();
-        blocking(move || link(&weights, &place)).await.map_err(|error| {
+        blocking(move || link(&weights, &destination)).await.map_err(|error| {
             let Failure { code, detail } = Failure::io(&self.0.data_dir.job(id), &error);
-            Ending::Failed(JobError { code: code.to_owned(), detail })
+            TrainerExit::Failed(JobError { code: code.to_owned(), detail })
         })
     }
 
@@ -73,7 +73,7 @@ impl Scheduler {
     }
 
     /// Waits until the server has the weights; otherwise returns why it can't get them.
-    async fn available(&self, id: JobId) -> Result<(), Option<JobError>> {
+    async fn wait_for_weights(&self, id: JobId) -> Result<(), Option<JobError>> {
         let mut changes = self.0.pretrained.request();
         loop {
             let status = changes.borrow_and_update().clone();
@@ -82,7 +82,7 @@ impl Scheduler {
                 State::Absent => return Err(status.error),
                 State::Downloading => {
                     let bytes = status.downloaded_bytes.unwrap_or(0);
-                    self.downloading(id, bytes, status.total_bytes).await;
+                    self.report_download(id, bytes, status.total_bytes).await;
                 }
             }
             if changes.changed().await.is_err() {
@@ -91,7 +91,7 @@ impl Scheduler {
         }
     }
 
-    async fn downloading(&self, id: JobId, bytes: u64, total: Option<u64>) {
+    async fn report_download(&self, id: JobId, bytes: u64, total: Option<u64>) {
         let write = async {
             let mut transaction = self.0.storage.write().await?;
             let Some(job) = jobs::get(&mut transaction, id).await? else { return Ok(()) };
@@ -117,11 +117,11 @@ impl Scheduler {
     /// # Errors
     /// Unknown job; or it has another recipe or dataset, has not succeeded, or its model is
     /// missing.
-    pub(super) async fn head_of(
+    pub(super) async fn find_head(
         &self,
         reference: &str,
         version: &Digest,
-    ) -> Result<GivenHead, Error> {
+    ) -> Result<InitialHead, Error> {
         let mut connection = self.0.storage.read().await?;
         let job = jobs::find(&mut connection, reference).await?;
         let job =
@@ -141,31 +141,34 @@ impl Scheduler {
         if !model.exists() || !base.exists() {
             return refuse("is missing its model or base weights");
         }
-        Ok(GivenHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
+        Ok(InitialHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
     }
 }
 
 /// How a job ends before its trainer has started.
-fn end(command: Command, asked: &mut Asked) -> Result<(), Ending> {
-    note(asked, command);
+fn early_exit(command: Command, requested_exit: &mut RequestedExit) -> Result<(), TrainerExit> {
+    record_command(requested_exit, command);
     match command {
-        Command::Cancel => Err(Ending::Cancelled),
-        Command::Suspend => Err(Ending::Suspended),
+        Command::Cancel => Err(TrainerExit::Cancelled),
+        Command::Suspend => Err(TrainerExit::Suspended),
         Command::Stop => {
             let Failure { code, detail } = Failure::nothing_to_keep();
-            Err(Ending::Failed(JobError { code: code.to_owned(), detail }))
+            Err(TrainerExit::Failed(JobError { code: code.to_owned(), detail }))
         }
     }
 }
 
-async fn next_end(commands: &mut mpsc::UnboundedReceiver<Command>, asked: &mut Asked) -> Ending {
-    match commands.recv().await.map(|command| end(command, asked)) {
-        Some(Err(ending)) => ending,
+async fn next_early_exit(
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    requested_exit: &mut RequestedExit,
+) -> TrainerExit {
+    match commands.recv().await.map(|command| early_exit(command, requested_exit)) {
+        Some(Err(exit)) => exit,
         _ => std::future::pending().await,
     }
 }
 
-fn unavailable(why: Option<JobError>) -> JobError {
+fn weights_unavailable(why: Option<JobError>) -> JobError {
     let error = why.map_or_else(|| "the download was interrupted".to_owned(), |why| why.detail);
     JobError {
         code: "weights_unavailable".to_owned(),

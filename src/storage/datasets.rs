@@ -175,7 +175,7 @@ pub async fn revision(connection: &mut SqliteConnection, id: DatasetId) -> Resul
 ///
 /// # Errors
 /// The database failed.
-pub async fn keep_version(
+pub async fn store_version(
     connection: &mut SqliteConnection,
     id: DatasetId,
     revision: i64,
@@ -207,7 +207,10 @@ pub async fn clear_version(connection: &mut SqliteConnection, id: DatasetId) -> 
 ///
 /// # Errors
 /// The database failed.
-pub async fn user(connection: &mut SqliteConnection, id: DatasetId) -> Result<Option<String>> {
+pub async fn active_job(
+    connection: &mut SqliteConnection,
+    id: DatasetId,
+) -> Result<Option<String>> {
     Ok(sqlx::query_scalar!(
         "SELECT name FROM jobs WHERE dataset_id = ? AND status IN ('queued', 'running') LIMIT 1",
         id

@@ -195,7 +195,7 @@ pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Opti
 ///
 /// # Errors
 /// The database failed.
-pub async fn change(
+pub async fn update(
     connection: &mut SqliteConnection,
     dataset: DatasetId,
     id: ImageId,

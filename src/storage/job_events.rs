@@ -6,8 +6,8 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{
     JobId, ModelId,
-    job::{Best, Job, Progress},
-    metrics::{EpochMetrics, Score},
+    job::{BestEpoch, Job, Progress},
+    metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
 };
 
@@ -103,7 +103,7 @@ pub async fn epoch(
     .await?;
     if best {
         let EpochMetrics { epoch, val_loss, val_accuracy, .. } = *metrics;
-        set_best(connection, id, Best { epoch, val_loss, val_accuracy }).await?;
+        set_best(connection, id, BestEpoch { epoch, val_loss, val_accuracy }).await?;
     }
     let said = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM job_events WHERE job_id = ? AND epoch = ?) AS "said!: bool""#,
@@ -122,7 +122,7 @@ pub async fn epoch(
 ///
 /// # Errors
 /// The database failed.
-pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) -> Result<()> {
+pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: BestEpoch) -> Result<()> {
     sqlx::query!(
         "UPDATE jobs SET best_epoch = ?, best_val_loss = ?, best_val_accuracy = ? WHERE id = ?",
         best.epoch,
@@ -139,7 +139,11 @@ pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) 
 ///
 /// # Errors
 /// The database failed.
-pub async fn evaluation(connection: &mut SqliteConnection, id: JobId, score: &Score) -> Result<()> {
+pub async fn evaluation(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    score: &SplitMetrics,
+) -> Result<()> {
     append(connection, id, "evaluation", None, score).await
 }
 

@@ -6,7 +6,7 @@ use super::{Page, Result, name_taken, types::Time};
 use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
-    job::{Best, Job, JobError, JobStatus, Progress, Request},
+    job::{BestEpoch, ControlRequest, Job, JobError, JobStatus, Progress},
     recipe::{Params, Precision, Recipe},
 };
 
@@ -106,7 +106,7 @@ impl From<Row> for Job {
             progress: row.progress.map(|Json(progress)| progress),
             best: match best {
                 (Some(epoch), Some(val_loss), Some(val_accuracy)) => {
-                    Some(Best { epoch, val_loss, val_accuracy })
+                    Some(BestEpoch { epoch, val_loss, val_accuracy })
                 }
                 _ => None,
             },
@@ -307,11 +307,11 @@ pub async fn requeue(
 pub async fn request(
     connection: &mut SqliteConnection,
     id: JobId,
-    request: Request,
+    request: ControlRequest,
 ) -> Result<bool> {
     let word = match request {
-        Request::Cancel => "cancel",
-        Request::Stop => "stop",
+        ControlRequest::Cancel => "cancel",
+        ControlRequest::Stop => "stop",
     };
     let done = sqlx::query!(
         "UPDATE jobs SET requested = CASE requested WHEN 'cancel' THEN 'cancel' ELSE ? END
@@ -328,14 +328,17 @@ pub async fn request(
 ///
 /// # Errors
 /// The database failed.
-pub async fn requested(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Request>> {
+pub async fn requested(
+    connection: &mut SqliteConnection,
+    id: JobId,
+) -> Result<Option<ControlRequest>> {
     let word = sqlx::query_scalar!("SELECT requested FROM jobs WHERE id = ?", id)
         .fetch_optional(connection)
         .await?
         .flatten();
     Ok(match word.as_deref() {
-        Some("cancel") => Some(Request::Cancel),
-        Some("stop") => Some(Request::Stop),
+        Some("cancel") => Some(ControlRequest::Cancel),
+        Some("stop") => Some(ControlRequest::Stop),
         _ => None,
     })
 }

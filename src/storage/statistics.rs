@@ -76,7 +76,7 @@ pub async fn shared_fingerprints(
 
 /// An image that shares its fingerprint with another.
 #[derive(Debug, Clone)]
-pub struct Twin {
+pub struct NearDuplicate {
     /// The fingerprint.
     pub fingerprint: u64,
     /// The image.
@@ -93,11 +93,11 @@ pub struct Twin {
 ///
 /// # Errors
 /// The database failed.
-pub async fn twins(
+pub async fn near_duplicates(
     connection: &mut SqliteConnection,
     dataset: DatasetId,
     fingerprints: &[u64],
-) -> Result<Vec<Twin>> {
+) -> Result<Vec<NearDuplicate>> {
     let wanted = Json(fingerprints.iter().map(|bits| bits.cast_signed()).collect::<Vec<i64>>());
     let rows = sqlx::query!(
         r#"SELECT id AS "id: ImageId", fingerprint AS "fingerprint: i64", file_name,
@@ -111,7 +111,7 @@ pub async fn twins(
     )
     .fetch_all(connection)
     .await?;
-    let twin = rows.into_iter().map(|row| Twin {
+    let twin = rows.into_iter().map(|row| NearDuplicate {
         fingerprint: row.fingerprint.cast_unsigned(),
         id: row.id,
         file_name: row.file_name,

@@ -12,7 +12,7 @@ pub struct Clock {
 impl Clock {
     /// Continues from this number of seconds, which an earlier trainer has spent.
     #[must_use]
-    pub fn go_on(seconds: f64) -> Self {
+    pub fn resume_at(seconds: f64) -> Self {
         Self { before: seconds, started: Instant::now() }
     }
 

@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use super::failure::End;
+use super::failure::StopReason;
 
 /// A command of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Control {
         let started = thread::Builder::new().name("control".to_owned()).spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 match line.parse() {
-                    Ok(command) => listener.tell(command),
+                    Ok(command) => listener.send(command),
                     Err(()) => tracing::warn!(line, "unknown command"),
                 }
             }
@@ -81,19 +81,19 @@ impl Control {
     }
 
     /// Sends a command; a stronger earlier one is kept.
-    pub fn tell(&self, command: Command) {
+    pub fn send(&self, command: Command) {
         self.0.fetch_max(command as u8, Ordering::Relaxed);
     }
 
     /// Returns an error if the caller must stop.
     ///
     /// # Errors
-    /// [`End::Stopped`], [`End::Suspended`] or [`End::Cancelled`], the strongest that was received.
-    pub fn check(&self) -> Result<(), End> {
+    /// [`StopReason::Stopped`], [`StopReason::Suspended`] or [`StopReason::Cancelled`], the strongest that was received.
+    pub fn check(&self) -> Result<(), StopReason> {
         match self.0.load(Ordering::Relaxed) {
-            word if word == Command::Cancel as u8 => Err(End::Cancelled),
-            word if word == Command::Suspend as u8 => Err(End::Suspended),
-            word if word == Command::Stop as u8 => Err(End::Stopped),
+            word if word == Command::Cancel as u8 => Err(StopReason::Cancelled),
+            word if word == Command::Suspend as u8 => Err(StopReason::Suspended),
+            word if word == Command::Stop as u8 => Err(StopReason::Stopped),
             _ => Ok(()),
         }
     }
@@ -101,10 +101,10 @@ impl Control {
     /// As [`Control::check`], for work that a stopped job still needs.
     ///
     /// # Errors
-    /// [`End::Suspended`] or [`End::Cancelled`].
-    pub fn check_unless_stopped(&self) -> Result<(), End> {
+    /// [`StopReason::Suspended`] or [`StopReason::Cancelled`].
+    pub fn check_unless_stopped(&self) -> Result<(), StopReason> {
         match self.check() {
-            Err(End::Stopped) => Ok(()),
+            Err(StopReason::Stopped) => Ok(()),
             other => other,
         }
     }
@@ -118,11 +118,11 @@ mod tests {
     fn a_cancel_outweighs_what_came_before_and_after_it() {
         let control = Control::default();
         assert!(control.check().is_ok());
-        control.tell(Command::Stop);
-        assert!(matches!(control.check(), Err(End::Stopped)));
+        control.send(Command::Stop);
+        assert!(matches!(control.check(), Err(StopReason::Stopped)));
         assert!(control.check_unless_stopped().is_ok());
-        control.tell(Command::Cancel);
-        control.tell(Command::Suspend);
-        assert!(matches!(control.check(), Err(End::Cancelled)));
+        control.send(Command::Cancel);
+        control.send(Command::Suspend);
+        assert!(matches!(control.check(), Err(StopReason::Cancelled)));
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    job::{Best, Progress},
-    metrics::{EpochMetrics, Score},
+    job::{BestEpoch, Progress},
+    metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
 };
 
@@ -35,7 +35,7 @@ pub enum Event {
     /// The process is alive, whatever it computes; sent every [`ALIVE_EVERY`].
     Alive,
     /// The best so far: evaluated before the first epoch, or from a checkpoint.
-    Best(Best),
+    Best(BestEpoch),
     /// An epoch is complete and its checkpoint written.
     Epoch {
         /// Its metrics.
@@ -45,7 +45,7 @@ pub enum Event {
         best: bool,
     },
     /// The best epoch was evaluated on the test split.
-    Evaluation(Score),
+    Evaluation(SplitMetrics),
     /// The model is written; the job succeeded.
     Finished,
     /// A user cancelled it.

@@ -10,7 +10,7 @@ use crate::{
 
 /// Why training stopped before it was done.
 #[derive(Debug)]
-pub enum End {
+pub enum StopReason {
     /// A user cancelled it.
     Cancelled,
     /// A user stopped it early, to keep the best epoch so far.
@@ -98,13 +98,13 @@ impl From<GpuError> for Failure {
     }
 }
 
-impl From<Failure> for End {
+impl From<Failure> for StopReason {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<weights::Error> for End {
+impl From<weights::Error> for StopReason {
     fn from(error: weights::Error) -> Self {
         if error.is_disk_full() {
             return Failure::disk_full().into();

@@ -5,11 +5,11 @@ use std::{path::Path, time::Instant};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    cache::{Filling, Layout, Records},
-    failure::End,
+    cache::{CacheWriter, CachedRecords, Layout},
+    failure::StopReason,
 };
 use crate::{
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::{Digest, Sample},
         model::Preprocessing,
@@ -28,7 +28,7 @@ pub fn layout(
     layer: &str,
     shape: &[i64],
     preprocessing: &Preprocessing,
-    compute: Compute,
+    compute: ComputeConfig,
 ) -> Layout {
     let Preprocessing { version, width, height, .. } = preprocessing;
     let weights = &weights.to_string()[..16];
@@ -52,11 +52,11 @@ pub fn prepare(
     layout: Layout,
     samples: &[Sample],
     forward: impl Fn(&[Sample]) -> Tensor,
-    mut progress: impl FnMut(usize) -> Result<(), End>,
-) -> Result<Records, End> {
+    mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+) -> Result<CachedRecords, StopReason> {
     let (kind, bytes) = (layout.kind, layout.bytes());
-    let mut filling = Filling::open(folder, layout, || progress(0))?;
-    let missing = filling.missing(samples);
+    let mut writer = CacheWriter::open(folder, layout, || progress(0))?;
+    let missing = writer.missing(samples);
     let mut ready = samples.len() - missing.len();
     progress(ready)?;
     let started = Instant::now();
@@ -64,7 +64,7 @@ pub fn prepare(
     for batch in missing.chunks(BATCH) {
         let records = to_bytes(&forward(batch), kind);
         for (sample, record) in batch.iter().zip(records.chunks_exact(bytes)) {
-            filling.push(sample.sha256, record)?;
+            writer.push(sample.sha256, record)?;
         }
         ready += batch.len();
         progress(ready)?;
@@ -74,7 +74,7 @@ pub fn prepare(
         seconds = started.elapsed().as_secs_f64(),
         "features ready"
     );
-    filling.finish()
+    writer.finish()
 }
 
 fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {

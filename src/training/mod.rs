@@ -19,21 +19,21 @@ pub mod augment;
 pub mod cache;
 pub mod clock;
 pub mod control;
-pub mod draws;
 pub mod evaluate;
 pub mod events;
 pub mod failure;
 pub mod features;
 pub mod finish;
-pub mod learnable;
+pub mod image_cache;
+pub mod input_pipeline;
 pub mod learner;
 pub mod optimizer;
-pub mod photos;
-pub mod pixels;
 pub mod policy;
 pub mod recipes;
+pub mod record_store;
+pub mod rng;
 pub mod spec;
-pub mod store;
+pub mod trainable;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -44,7 +44,7 @@ use std::{
 use self::{
     control::Control,
     events::{Event, Events},
-    failure::{End, Failure},
+    failure::{Failure, StopReason},
     spec::Job,
 };
 use crate::telemetry::LogFormat;
@@ -55,7 +55,7 @@ pub fn run(folder: &Path) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
     let control = Control::listen();
     let events = Events::to_stdout();
-    yield_to_others();
+    lower_priority();
     if let Err(error) = events.keep_alive() {
         return report(&events, Failure::new("internal", format!("no thread: {error}")).into());
     }
@@ -65,7 +65,7 @@ pub fn run(folder: &Path) -> ExitCode {
         tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
         recipes::train(&job, &control, &events)
     }));
-    note_memory();
+    log_memory();
     match result.unwrap_or_else(|panic| Err(Failure::from_panic(&*panic).into())) {
         Ok(()) => {
             events.send(&Event::Finished);
@@ -76,12 +76,12 @@ pub fn run(folder: &Path) -> ExitCode {
 }
 
 /// Sends how training ended before it was done.
-fn report(events: &Events, end: End) -> ExitCode {
+fn report(events: &Events, end: StopReason) -> ExitCode {
     events.send(&match end {
-        End::Cancelled => Event::Cancelled,
-        End::Suspended => Event::Suspended,
-        End::Stopped => failed(Failure::nothing_to_keep()),
-        End::Failed(failure) => failed(failure),
+        StopReason::Cancelled => Event::Cancelled,
+        StopReason::Suspended => Event::Suspended,
+        StopReason::Stopped => failed(Failure::nothing_to_keep()),
+        StopReason::Failed(failure) => failed(failure),
     });
     ExitCode::SUCCESS
 }
@@ -92,7 +92,7 @@ fn failed(Failure { code, detail }: Failure) -> Event {
 }
 
 /// Logs the trainer's memory usage, if the system reports it.
-fn note_memory() {
+fn log_memory() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let megabytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
@@ -109,7 +109,7 @@ fn note_memory() {
 
 /// Predictions come first: lowers this process's priority, and makes it the first that the system
 /// kills when memory runs out. Training continues even if this fails.
-fn yield_to_others() {
+fn lower_priority() {
     let _ = rustix::process::nice(10);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }

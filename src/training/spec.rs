@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::{End, Failure};
+use super::failure::{Failure, StopReason};
 use crate::domain::{
     JobId, ModelId, Name,
     dataset::{Classes, Digest, Sample, Split, version_of},
@@ -97,7 +97,7 @@ impl Job {
     ///
     /// # Errors
     /// `bad_job` if the folder can't be read, `bad_dataset` if the manifest was changed.
-    pub fn load(folder: &Path) -> Result<Self, End> {
+    pub fn load(folder: &Path) -> Result<Self, StopReason> {
         let bad = |what: &str, error: &dyn std::fmt::Display| {
             Failure::new("bad_job", format!("can't read the job's {what}: {error}"))
         };

@@ -25,7 +25,7 @@ use super::{
     error::{DecodeError, Limits},
     format::Format,
     gif, jpeg, orientation,
-    photo::{Photo, turned},
+    photo::{Photo, apply_orientation},
     png, webp,
 };
 
@@ -35,7 +35,7 @@ use super::{
 /// # Errors
 /// It is not a supported image, is above the limits, or can't be decoded to its last pixel.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
-    decode_photo(bytes, limits, None).map(|photo| turned(photo.image, photo.orientation))
+    decode_photo(bytes, limits, None).map(|photo| apply_orientation(photo.image, photo.orientation))
 }
 
 /// As [`decode`], but not rotated, and possibly with fewer pixels: at `least` this width and height
@@ -46,14 +46,14 @@ pub(super) fn decode_photo(
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
     let format = Format::sniff(bytes)?;
-    guarded(|| match format {
+    catch_panic(|| match format {
         Format::Jpeg => jpeg::decode(bytes, limits, least),
         Format::Png => {
             if let Some((width, height)) = png::size(bytes) {
                 limits.check(width, height)?;
             }
             let (exif, xmp) = png::metadata(bytes);
-            let image = other(bytes, ImageFormat::Png, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::Png, limits)?;
             if !png::is_whole(bytes) {
                 return Err(DecodeError::corrupt("the file is truncated"));
             }
@@ -61,41 +61,45 @@ pub(super) fn decode_photo(
         }
         Format::WebP => {
             let (exif, xmp) = webp::metadata(bytes);
-            let image = other(bytes, ImageFormat::WebP, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::WebP, limits)?;
             Ok(Photo::whole(flatten(image), orientation::of(exif, xmp)))
         }
         Format::Gif => {
             let image = gif::decode(bytes, limits)?;
-            Ok(Photo::whole(over_white(&image), Orientation::NoTransforms))
+            Ok(Photo::whole(flatten_onto_white(&image), Orientation::NoTransforms))
         }
         Format::Bmp => {
-            let image = other(bytes, ImageFormat::Bmp, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::Bmp, limits)?;
             Ok(Photo::whole(flatten_bmp(image), Orientation::NoTransforms))
         }
     })
 }
 
 /// A decoder that panics on hostile bytes fails this image, not the thread.
-fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+fn catch_panic<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(DecodeError::corrupt("the decoder failed")))
 }
 
 /// Decodes by the `image` crate.
-fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, DecodeError> {
+fn decode_with_image_crate(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<DynamicImage, DecodeError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = image::Limits::no_limits();
     // 16-bit RGBA, and room for small images' tables.
     memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(16 << 20));
     reader.limits(memory);
-    let decoder = reader.into_decoder().map_err(refused)?;
+    let decoder = reader.into_decoder().map_err(corrupt_image)?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
-    DynamicImage::from_decoder(decoder).map_err(refused)
+    DynamicImage::from_decoder(decoder).map_err(corrupt_image)
 }
 
 /// A readable message: those of the decoders describe their internals.
-pub(super) fn refused(error: ImageError) -> DecodeError {
+pub(super) fn corrupt_image(error: ImageError) -> DecodeError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();
@@ -112,7 +116,11 @@ pub(super) fn refused(error: ImageError) -> DecodeError {
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {
-    if image.color().has_alpha() { over_white(&image.into_rgba8()) } else { image.into_rgb8() }
+    if image.color().has_alpha() {
+        flatten_onto_white(&image.into_rgba8())
+    } else {
+        image.into_rgb8()
+    }
 }
 
 /// A bitmap that is transparent everywhere was written by a program without support for
@@ -126,7 +134,7 @@ fn flatten_bmp(image: DynamicImage) -> RgbImage {
     }
 }
 
-fn over_white(image: &RgbaImage) -> RgbImage {
+fn flatten_onto_white(image: &RgbaImage) -> RgbImage {
     let (width, height) = image.dimensions();
     let mut flat = RgbImage::new(width, height);
     for (to, from) in flat.pixels_mut().zip(image.pixels()) {

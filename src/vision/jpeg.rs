@@ -18,7 +18,7 @@ use self::structure::Structure;
 use super::{
     error::{DecodeError, Limits},
     orientation,
-    photo::{Photo, stored},
+    photo::{Photo, stored_size},
 };
 
 /// Far more scans than any encoder makes, and few enough that a small file of many scans of a large
@@ -111,7 +111,7 @@ fn rows(components: u64, width: u32) -> u64 {
 
 /// The smallest number of eighths of an image's sides with at least `least` pixels.
 fn eighths(size: (u32, u32), least: (u32, u32), orientation: Orientation) -> u32 {
-    let least = stored(least.0, least.1, orientation);
+    let least = stored_size(least.0, least.1, orientation);
     let needed = |side: u32, least: u32| (least * WHOLE).div_ceil(side.max(1));
     needed(size.0, least.0).max(needed(size.1, least.1)).clamp(1, WHOLE)
 }

@@ -21,7 +21,7 @@ impl Photo {
 }
 
 /// Makes an image upright.
-pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
+pub(super) fn apply_orientation(image: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return image;
     }
@@ -30,7 +30,7 @@ pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
     image.into_rgb8()
 }
 
-const fn turns(orientation: Orientation) -> bool {
+const fn swaps_sides(orientation: Orientation) -> bool {
     matches!(
         orientation,
         Orientation::Rotate90
@@ -41,6 +41,6 @@ const fn turns(orientation: Orientation) -> bool {
 }
 
 /// Width and height in pixels as stored, before the EXIF orientation is applied, from the upright ones.
-pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
-    if turns(orientation) { (height, width) } else { (width, height) }
+pub(super) const fn stored_size(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    if swaps_sides(orientation) { (height, width) } else { (width, height) }
 }

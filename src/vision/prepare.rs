@@ -5,7 +5,7 @@ use image::RgbImage;
 use super::{
     DecodeError, Limits, ResizeError, decode,
     decode::decode_photo,
-    photo::{Photo, stored, turned},
+    photo::{Photo, apply_orientation, stored_size},
     resize,
     resize::resize_part_into,
     resize_into,
@@ -98,10 +98,10 @@ fn fill(photo: Photo, preprocessing: &Preprocessing, pixels: &mut [u8]) -> Resul
     let Preprocessing { width, height, resize: Resize::BilinearAntialiased, .. } = *preprocessing;
     let Photo { image, size, orientation } = photo;
     if size == (f64::from(image.width()), f64::from(image.height())) {
-        return resize_into(&turned(image, orientation), width, height, pixels);
+        return resize_into(&apply_orientation(image, orientation), width, height, pixels);
     }
-    let (stored_width, stored_height) = stored(width, height, orientation);
+    let (stored_width, stored_height) = stored_size(width, height, orientation);
     let mut resized = RgbImage::new(stored_width, stored_height);
     resize_part_into(&image, size, stored_width, stored_height, &mut resized)?;
-    resize_into(&turned(resized, orientation), width, height, pixels)
+    resize_into(&apply_orientation(resized, orientation), width, height, pixels)
 }

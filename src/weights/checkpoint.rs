@@ -16,19 +16,19 @@ use super::{
     Error,
     tensors::{self, Tensors},
 };
-use crate::domain::{job::Best, metrics::EpochMetrics};
+use crate::domain::{job::BestEpoch, metrics::EpochMetrics};
 
 /// The state of training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
+pub struct TrainingState {
     /// Epochs completed.
     pub epoch: u32,
     /// Steps done of the next epoch.
     pub step: u64,
     /// The sums of those steps.
-    pub partial: Partial,
+    pub partial: PartialEpoch,
     /// The best epoch so far.
-    pub best: Option<Best>,
+    pub best: Option<BestEpoch>,
     /// The metrics of each completed epoch, in order: a trainer that resumes from here reports them
     /// again, since the reports of the previous one may not have been read.
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct Position {
 
 /// Sums over the steps of the current epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
+pub struct PartialEpoch {
     /// Sum of the losses of the images seen.
     pub loss: f64,
     /// Number of correctly classified images.
@@ -57,7 +57,7 @@ pub struct Partial {
 #[derive(Debug, PartialEq)]
 pub struct Checkpoint {
     /// The state of training.
-    pub position: Position,
+    pub state: TrainingState,
     /// The network's weights.
     pub weights: Tensors,
     /// The optimizer's state, by the names of the weights.
@@ -73,7 +73,7 @@ pub struct Checkpoints {
 }
 
 /// Generations that are kept.
-const KEPT: usize = 2;
+const GENERATIONS: usize = 2;
 /// What is appended to the name of a damaged checkpoint.
 const DAMAGED: &str = "damaged";
 const METADATA_KEY: &str = "position";
@@ -95,7 +95,7 @@ impl Checkpoints {
     /// # Errors
     /// It could not be written; all older ones still exist.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let position = &checkpoint.position;
+        let position = &checkpoint.state;
         let path =
             self.folder.join(format!("{:05}-{:09}.safetensors", position.epoch, position.step));
         let text = serde_json::to_string(position)
@@ -107,7 +107,7 @@ impl Checkpoints {
                 .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
         });
         tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
-        for old in self.newest_first().into_iter().flatten().skip(KEPT) {
+        for old in self.newest_first().into_iter().flatten().skip(GENERATIONS) {
             // One too many does no harm.
             let _ = fs::remove_file(old);
         }
@@ -156,7 +156,7 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
     let text = metadata
         .get(METADATA_KEY)
         .ok_or_else(|| content(format!("its header has no `{METADATA_KEY}`")))?;
-    let mut position: Position =
+    let mut position: TrainingState =
         serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     let last = position.last.take();
     if position.epochs.is_empty() {
@@ -173,7 +173,7 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
         };
     }
     let [weights, optimizer, best_weights] = parts;
-    Ok(Checkpoint { position, weights, optimizer, best_weights })
+    Ok(Checkpoint { state: position, weights, optimizer, best_weights })
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
     fn checkpoint(epoch: u32, step: u64) -> Checkpoint {
         let tensors = |value: f32| Tensors::from([("w".to_owned(), Tensor::from_slice(&[value]))]);
         Checkpoint {
-            position: Position { epoch, step, ..Position::default() },
+            state: TrainingState { epoch, step, ..TrainingState::default() },
             weights: tensors(1.0),
             optimizer: tensors(2.0),
             best_weights: tensors(3.0),
@@ -201,7 +201,7 @@ mod tests {
         }
         let loaded = checkpoints.load(|_, _| panic!("none is damaged")).unwrap();
         assert_eq!(loaded, Some(checkpoint(10, 0)));
-        assert_eq!(checkpoints.newest_first().unwrap().len(), KEPT);
+        assert_eq!(checkpoints.newest_first().unwrap().len(), GENERATIONS);
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         tensors::save(&folder.path().join("00002-000000000.safetensors"), metadata, &weights)
             .unwrap();
         let loaded = checkpoints.load(|_, error| panic!("{error}")).unwrap().unwrap();
-        let epochs: Vec<u32> = loaded.position.epochs.iter().map(|epoch| epoch.epoch).collect();
+        let epochs: Vec<u32> = loaded.state.epochs.iter().map(|epoch| epoch.epoch).collect();
         assert_eq!(epochs, [2]);
         checkpoints.save(&loaded).unwrap();
         assert_eq!(checkpoints.load(|_, error| panic!("{error}")).unwrap(), Some(loaded));

@@ -1,13 +1,11 @@
-//! Weights on disk: models and checkpoints, each one safetensors file, and published pretrained
+//! Weights on disk: tensors and checkpoints, each one safetensors file, and published pretrained
 //! weights.
 //!
 //! Written by the trainer, read by the trainer, the server and `predict --model`. Files are written
 //! atomically: to a temporary name, then synced and renamed.
 
 pub mod checkpoint;
-pub mod download;
-mod files;
-pub mod model_file;
+pub(crate) mod files;
 pub mod tensors;
 pub mod vgg16;
 

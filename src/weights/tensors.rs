@@ -70,7 +70,7 @@ pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
 }
 
 /// Reads the metadata of the file whose bytes these are; errors name it as `path`.
-pub(super) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
+pub(crate) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())

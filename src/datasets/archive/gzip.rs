@@ -13,15 +13,15 @@ pub(super) struct Gunzip<R: BufRead> {
 
 #[derive(Debug)]
 enum State<R: BufRead> {
-    Within(Box<GzDecoder<R>>),
+    Member(Box<GzDecoder<R>>),
     Between(R),
     /// An error was returned, or the end reached.
-    Over,
+    Done,
 }
 
 impl<R: BufRead> Gunzip<R> {
     pub(super) fn new(stream: R) -> Self {
-        Self { state: State::Within(Box::new(GzDecoder::new(stream))) }
+        Self { state: State::Member(Box::new(GzDecoder::new(stream))) }
     }
 }
 
@@ -31,12 +31,12 @@ impl<R: BufRead> Read for Gunzip<R> {
             return Ok(0);
         }
         loop {
-            match std::mem::replace(&mut self.state, State::Over) {
-                State::Over => return Ok(0),
-                State::Within(mut decoder) => match decoder.read(buffer)? {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Done => return Ok(0),
+                State::Member(mut decoder) => match decoder.read(buffer)? {
                     0 => self.state = State::Between(decoder.into_inner()),
                     read => {
-                        self.state = State::Within(decoder);
+                        self.state = State::Member(decoder);
                         return Ok(read);
                     }
                 },
@@ -48,7 +48,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                             "unexpected data after the gzip stream",
                         ));
                     }
-                    self.state = State::Within(Box::new(GzDecoder::new(stream)));
+                    self.state = State::Member(Box::new(GzDecoder::new(stream)));
                 }
             }
         }

@@ -34,7 +34,7 @@ impl Meter {
     }
 
     /// `inner`, counted.
-    pub(super) fn around<R>(&self, inner: R) -> Metered<R> {
+    pub(super) fn wrap<R>(&self, inner: R) -> Metered<R> {
         Metered { inner, meter: self.clone() }
     }
 }
@@ -69,9 +69,9 @@ mod tests {
     fn reading_ends_at_the_limit_over_all_readers() {
         let meter = Meter::new(10);
         let mut bytes = Vec::new();
-        meter.around(&[1; 6][..]).read_to_end(&mut bytes).unwrap();
+        meter.wrap(&[1; 6][..]).read_to_end(&mut bytes).unwrap();
         assert!(!meter.is_exhausted());
-        assert!(meter.around(&[1; 6][..]).read_to_end(&mut bytes).is_err());
+        assert!(meter.wrap(&[1; 6][..]).read_to_end(&mut bytes).is_err());
         assert!(meter.is_exhausted());
     }
 }

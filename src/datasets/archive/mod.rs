@@ -23,13 +23,13 @@ use tokio::sync::mpsc;
 pub use self::format::{Format, HEAD, recognise};
 use self::{
     meter::Meter,
-    sink::{Met, Sink},
-    tar::{Plain, Zipped},
+    sink::{EntryOutcome, Sink},
+    tar::{Gzipped, Plain},
 };
 use super::{
     Datasets, Error,
     ingest::Ingest,
-    layout::{Layout, Placing},
+    layout::{AssignmentRule, Layout},
     report::Report,
 };
 use crate::domain::dataset::Split;
@@ -58,14 +58,14 @@ pub enum ArchiveError {
 }
 
 /// Why the reading of an archive stops early.
-enum Stop {
+enum ReadError {
     Archive(ArchiveError),
     /// Its entries are no longer needed.
     Abandoned,
     Disk(io::Error),
 }
 
-impl From<ArchiveError> for Stop {
+impl From<ArchiveError> for ReadError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
     }
@@ -90,25 +90,29 @@ impl Datasets {
         let (entries, mut received) = mpsc::channel(self.limits().workers);
         let datasets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let placing = Placing { split, label: None };
+            let rule = AssignmentRule { split, label: None };
             read(&file, layout, &datasets, |layout| {
-                Sink::new(datasets.clone(), layout, placing, entries)
+                Sink::new(datasets.clone(), layout, rule, entries)
             })
         });
-        while let Some((name, met)) = received.recv().await {
-            match met {
-                Met::Take(place, content) => ingest.add(name, Some(place), content).await?,
-                Met::Reject(rejection) => ingest.reject(name, rejection).await?,
-                Met::Ignore => ingest.ignore(name).await?,
+        while let Some((name, outcome)) = received.recv().await {
+            match outcome {
+                EntryOutcome::Accept(assignment, content) => {
+                    ingest.add(name, Some(assignment), content).await?
+                }
+                EntryOutcome::Reject(rejection) => ingest.reject(name, rejection).await?,
+                EntryOutcome::Ignore => ingest.ignore(name).await?,
             }
         }
-        let stop = reading.await.map_err(|_| Error::WorkerDied)?;
+        let stop = reading.await.map_err(|_| Error::WorkerPanicked)?;
         let report = ingest.finish().await?;
         match stop {
             Ok(()) => Ok(report),
-            Err(Stop::Archive(error)) => Err(Error::Archive { error, report: Box::new(report) }),
-            Err(Stop::Disk(source)) => Err(Error::disk(self.blobs().tmp(), source)),
-            Err(Stop::Abandoned) => Err(Error::ShuttingDown),
+            Err(ReadError::Archive(error)) => {
+                Err(Error::Archive { error, report: Box::new(report) })
+            }
+            Err(ReadError::Disk(source)) => Err(Error::disk(self.blobs().tmp(), source)),
+            Err(ReadError::Abandoned) => Err(Error::ShuttingDown),
         }
     }
 }
@@ -120,10 +124,10 @@ fn read(
     mut layout: Layout,
     datasets: &Datasets,
     sink: impl FnOnce(Layout) -> Sink,
-) -> Result<(), Stop> {
-    let open = || File::open(path).map_err(Stop::Disk);
+) -> Result<(), ReadError> {
+    let open = || File::open(path).map_err(ReadError::Disk);
     let mut head = Vec::new();
-    open()?.take(HEAD as u64).read_to_end(&mut head).map_err(Stop::Disk)?;
+    open()?.take(HEAD as u64).read_to_end(&mut head).map_err(ReadError::Disk)?;
     let format = recognise(&head)?;
     let max = datasets.limits().max_archive_entries;
     let meter = Meter::new(datasets.limits().max_unpacked_bytes);
@@ -133,18 +137,18 @@ fn read(
             zip::read(open()?, open()?, &mut sink(layout))
         }
         Format::Tar => {
-            let plain = || Plain::new(open()?).map_err(Stop::Disk);
+            let plain = || Plain::new(open()?).map_err(ReadError::Disk);
             let survey = tar::survey(plain()?, meter, max, &mut layout);
             let mut sink = sink(layout);
-            let plain = sink.meter().around(plain()?);
+            let plain = sink.meter().wrap(plain()?);
             tar::read(plain, survey, &mut sink)
         }
         Format::TarGz => {
-            let zipped = Zipped::new(open()?, &meter);
-            let survey = tar::survey(zipped, meter, max, &mut layout);
+            let gzipped = Gzipped::new(open()?, &meter);
+            let survey = tar::survey(gzipped, meter, max, &mut layout);
             let mut sink = sink(layout);
-            let zipped = Zipped::new(open()?, sink.meter());
-            tar::read(zipped, survey, &mut sink)
+            let gzipped = Gzipped::new(open()?, sink.meter());
+            tar::read(gzipped, survey, &mut sink)
         }
     }
 }

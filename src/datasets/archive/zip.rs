@@ -19,7 +19,7 @@ use ::zip::{
 use memchr::memmem;
 
 use super::{
-    ArchiveError, Stop,
+    ArchiveError, ReadError,
     sink::{Kind, Sink},
 };
 use crate::datasets::{layout::Layout, report::Rejection};
@@ -34,20 +34,20 @@ const MAX_COMMENT: u64 = 65_535;
 
 type Directory = ZipIterable<BufReader<File>>;
 
-fn open(mut file: File) -> Result<Directory, Stop> {
+fn open(mut file: File) -> Result<Directory, ReadError> {
     check_end(&mut file)?;
     ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(damaged)
 }
 
 /// Checks the end of the file, for better messages than those of the crate.
-fn check_end(file: &mut File) -> Result<(), Stop> {
+fn check_end(file: &mut File) -> Result<(), ReadError> {
     let mut begin = [0; 2];
-    let read = file.read(&mut begin).map_err(Stop::Disk)?;
-    let size = file.seek(SeekFrom::End(0)).map_err(Stop::Disk)?;
+    let read = file.read(&mut begin).map_err(ReadError::Disk)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(ReadError::Disk)?;
     let tail = size.min(MAX_COMMENT + END as u64);
-    file.seek(SeekFrom::Start(size - tail)).map_err(Stop::Disk)?;
+    file.seek(SeekFrom::Start(size - tail)).map_err(ReadError::Disk)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Stop::Disk)?;
+    file.read_to_end(&mut bytes).map_err(ReadError::Disk)?;
     let end = memmem::rfind(&bytes, b"PK\x05\x06").and_then(|at| bytes[at..].first_chunk::<END>());
     match end {
         // The number of this volume; all ones if zip64 has it.
@@ -55,7 +55,7 @@ fn check_end(file: &mut File) -> Result<(), Stop> {
             Err(ArchiveError::NotAnArchive(ONE_OF_MANY).into())
         }
         // Data before the zip that its end describes, such as another zip.
-        Some(end) if begin == *b"PK" && is_behind_something(end, size, &bytes) => {
+        Some(end) if begin == *b"PK" && has_prefix(end, size, &bytes) => {
             let why = "several archives in one file; upload them one by one";
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
@@ -71,7 +71,7 @@ fn check_end(file: &mut File) -> Result<(), Stop> {
 }
 
 /// Whether the archive does not begin where its `end`, in the last bytes `tail`, says.
-fn is_behind_something(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
+fn has_prefix(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
     let number = |at: usize| end[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let (length, offset) = (number(12), number(16));
     let behind = memmem::rfind(tail, b"PK\x05\x06").map_or(0, |at| tail.len() - at);
@@ -96,7 +96,7 @@ pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
 }
 
 /// Passes the files of the archive, which both `directory` and `body` have open, to `sink`.
-pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), Stop> {
+pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), ReadError> {
     let mut archive = open(directory)?;
     let max = sink.limits().max_archive_entries;
     if archive.len() as u64 > max {
@@ -118,16 +118,16 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), S
             Kind::File
         };
         let size = entry.size();
-        let Some((name, place)) = sink.meet(&path, kind, size)? else { continue };
+        let Some((name, assignment)) = sink.admit(&path, kind, size)? else { continue };
         let contents = match entry.with_reader(&mut body, ZipReadOptions::new()) {
-            Ok(contents) => sink.meter().clone().around(contents),
+            Ok(contents) => sink.meter().clone().wrap(contents),
             Err(error) => {
                 sink.reject(name, Rejection::Unpack(error.to_string()))?;
                 continue;
             }
         };
         let shown = name.clone();
-        if let Err(error) = sink.take(name, place, size, contents)? {
+        if let Err(error) = sink.read_file(name, assignment, size, contents)? {
             sink.reject(shown, Rejection::Unpack(error.to_string()))?;
         }
     }
@@ -175,9 +175,11 @@ fn unsupported(method: CompressionMethod) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn damaged(error: ZipError) -> Stop {
+fn damaged(error: ZipError) -> ReadError {
     match error {
-        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Stop::Disk(error),
+        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            ReadError::Disk(error)
+        }
         error => ArchiveError::Damaged(error.to_string()).into(),
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Judged;
+use super::ScoredSample;
 
 /// The 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -67,16 +67,16 @@ pub struct Bin {
 }
 
 impl Calibration {
-    pub(super) fn new(judged: &[Judged]) -> Self {
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
         let edge = |index: usize| index as f64 / BINS as f64;
         let mut sums = [(0_u64, 0.0, 0.0); BINS];
-        for judged in judged {
-            let probability = judged.probability();
+        for sample in samples {
+            let probability = sample.probability();
             let bin = (1..BINS).filter(|&index| edge(index) < probability).count();
             let (count, probabilities, positives) = &mut sums[bin];
             *count += 1;
             *probabilities += probability;
-            *positives += judged.label as f64;
+            *positives += sample.label as f64;
         }
         let distance: f64 =
             sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
@@ -92,7 +92,7 @@ impl Calibration {
         });
         Self {
             bins: bins.collect(),
-            expected_calibration_error: distance / judged.len().max(1) as f64,
+            expected_calibration_error: distance / samples.len().max(1) as f64,
         }
     }
 }

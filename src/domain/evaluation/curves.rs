@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Judged;
+use super::ScoredSample;
 
 /// True and false positives at each distinct probability, the highest first.
 struct Counts {
@@ -15,9 +15,9 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(judged: &[Judged]) -> Self {
+    fn new(samples: &[ScoredSample]) -> Self {
         let mut sorted: Vec<(f64, usize)> =
-            judged.iter().map(|judged| (judged.probability(), judged.label)).collect();
+            samples.iter().map(|sample| (sample.probability(), sample.label)).collect();
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut counts =
             Self { thresholds: vec![], true_positives: vec![], false_positives: vec![] };
@@ -70,8 +70,8 @@ pub struct PrCurve {
 }
 
 impl PrCurve {
-    pub(super) fn new(judged: &[Judged]) -> Self {
-        let counts = Counts::new(judged).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
+        let counts = Counts::new(samples).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
         let positives = counts.true_positives.last().copied().unwrap_or(0.0);
         let predicted = counts.true_positives.iter().zip(&counts.false_positives);
         let (mut precision, mut recall): (Vec<f64>, Vec<f64>) = predicted
@@ -123,8 +123,8 @@ pub struct RocCurve {
 }
 
 impl RocCurve {
-    pub(super) fn new(judged: &[Judged]) -> Self {
-        let counts = Counts::new(judged)
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
+        let counts = Counts::new(samples)
             .thinned(|[a, b, c]| c.0 - b.0 != b.0 - a.0 || c.1 - b.1 != b.1 - a.1);
         let last = |values: &[f64]| values.last().copied().filter(|&last| last > 0.0);
         let (Some(positives), Some(negatives)) =

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     ImageId,
     dataset::{Classes, Split},
-    metrics::Score,
+    metrics::SplitMetrics,
 };
 
 pub use self::{
@@ -28,7 +28,7 @@ pub const THRESHOLD: f64 = 0.5;
 
 /// A model's output for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Judged {
+pub struct ScoredSample {
     /// Id of the image.
     pub image_id: ImageId,
     /// Its true class: 0 or 1.
@@ -37,7 +37,7 @@ pub struct Judged {
     pub logit: f64,
 }
 
-impl Judged {
+impl ScoredSample {
     /// Probability of the second class, 0 to 1.
     #[must_use]
     pub fn probability(&self) -> f64 {
@@ -57,25 +57,25 @@ impl Judged {
         usize::from(self.probability() >= threshold)
     }
 
-    fn is_right(&self, threshold: f64) -> bool {
+    fn is_correct(&self, threshold: f64) -> bool {
         self.predicted(threshold) == self.label
     }
 }
 
 /// Mean loss, and accuracy at [`THRESHOLD`].
 #[must_use]
-pub fn score(judged: &[Judged]) -> Score {
-    let images = judged.len().max(1) as f64;
-    Score {
-        count: judged.len() as u64,
-        loss: judged.iter().map(Judged::loss).sum::<f64>() / images,
-        accuracy: accuracy(judged, THRESHOLD),
+pub fn split_metrics(samples: &[ScoredSample]) -> SplitMetrics {
+    let images = samples.len().max(1) as f64;
+    SplitMetrics {
+        count: samples.len() as u64,
+        loss: samples.iter().map(ScoredSample::loss).sum::<f64>() / images,
+        accuracy: accuracy(samples, THRESHOLD),
     }
 }
 
-fn accuracy(judged: &[Judged], threshold: f64) -> f64 {
-    let right = judged.iter().filter(|judged| judged.is_right(threshold)).count();
-    right as f64 / judged.len().max(1) as f64
+fn accuracy(samples: &[ScoredSample], threshold: f64) -> f64 {
+    let right = samples.iter().filter(|sample| sample.is_correct(threshold)).count();
+    right as f64 / samples.len().max(1) as f64
 }
 
 /// Evaluation of a model on one split.
@@ -142,8 +142,8 @@ pub struct Misclassified {
 impl Evaluation {
     /// Count, loss and accuracy.
     #[must_use]
-    pub const fn score(&self) -> Score {
-        Score { count: self.count, loss: self.loss, accuracy: self.accuracy }
+    pub const fn metrics(&self) -> SplitMetrics {
+        SplitMetrics { count: self.count, loss: self.loss, accuracy: self.accuracy }
     }
 
     /// The classification report in the format of scikit-learn.
@@ -159,12 +159,12 @@ impl Evaluation {
 pub fn evaluate(
     split: Split,
     classes: &Classes,
-    judged: &[Judged],
-    validation: &[Judged],
+    samples: &[ScoredSample],
+    validation: &[ScoredSample],
 ) -> Evaluation {
-    let Score { count, loss, accuracy } = score(judged);
+    let SplitMetrics { count, loss, accuracy } = split_metrics(samples);
     let labels: Vec<String> = classes.names().iter().map(ToString::to_string).collect();
-    let confusion_matrix = ConfusionMatrix::new(labels, judged);
+    let confusion_matrix = ConfusionMatrix::new(labels, samples);
     Evaluation {
         split,
         count,
@@ -173,35 +173,35 @@ pub fn evaluate(
         accuracy_interval: Interval::wilson(confusion_matrix.correct(), count),
         threshold: THRESHOLD,
         report: Report::new(&confusion_matrix),
-        pr_curve: PrCurve::new(judged),
-        roc_curve: RocCurve::new(judged),
-        calibration: Calibration::new(judged),
-        best_threshold: best_threshold(validation, judged),
-        misclassified: misclassified(&confusion_matrix.labels, judged),
+        pr_curve: PrCurve::new(samples),
+        roc_curve: RocCurve::new(samples),
+        calibration: Calibration::new(samples),
+        best_threshold: best_threshold(validation, samples),
+        misclassified: misclassified(&confusion_matrix.labels, samples),
         confusion_matrix,
     }
 }
 
-fn best_threshold(validation: &[Judged], judged: &[Judged]) -> Option<BestThreshold> {
+fn best_threshold(validation: &[ScoredSample], samples: &[ScoredSample]) -> Option<BestThreshold> {
     let (threshold, validation_f1) = PrCurve::new(validation).best_f1()?;
     Some(BestThreshold {
         threshold,
         validation_f1,
-        loss: score(judged).loss,
-        accuracy: accuracy(judged, threshold),
+        loss: split_metrics(samples).loss,
+        accuracy: accuracy(samples, threshold),
     })
 }
 
-fn misclassified(labels: &[String], judged: &[Judged]) -> Vec<Misclassified> {
+fn misclassified(labels: &[String], samples: &[ScoredSample]) -> Vec<Misclassified> {
     let name = |class: usize| labels.get(class).cloned().unwrap_or_default();
-    let wrong = judged.iter().filter(|judged| !judged.is_right(THRESHOLD));
+    let wrong = samples.iter().filter(|sample| !sample.is_correct(THRESHOLD));
     let mut wrong: Vec<Misclassified> = wrong
-        .map(|judged| Misclassified {
-            image_id: judged.image_id,
+        .map(|sample| Misclassified {
+            image_id: sample.image_id,
             file_name: None,
-            label: name(judged.label),
-            predicted: name(judged.predicted(THRESHOLD)),
-            probability: judged.probability().max(1.0 - judged.probability()),
+            label: name(sample.label),
+            predicted: name(sample.predicted(THRESHOLD)),
+            probability: sample.probability().max(1.0 - sample.probability()),
         })
         .collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Judged, THRESHOLD};
+use super::{ScoredSample, THRESHOLD};
 
 /// Confusion matrix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,11 +19,11 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    pub(super) fn new(labels: Vec<String>, judged: &[Judged]) -> Self {
+    pub(super) fn new(labels: Vec<String>, samples: &[ScoredSample]) -> Self {
         let mut matrix = vec![vec![0; labels.len()]; labels.len()];
-        for judged in judged {
-            let row = matrix.get_mut(judged.label);
-            if let Some(count) = row.and_then(|row| row.get_mut(judged.predicted(THRESHOLD))) {
+        for sample in samples {
+            let row = matrix.get_mut(sample.label);
+            if let Some(count) = row.and_then(|row| row.get_mut(sample.predicted(THRESHOLD))) {
                 *count += 1;
             }
         }
@@ -42,7 +42,7 @@ impl ConfusionMatrix {
     }
 
     /// Images predicted as class `class`.
-    fn predicted(&self, class: usize) -> u64 {
+    fn predicted_count(&self, class: usize) -> u64 {
         self.matrix.iter().map(|row| row[class]).sum()
     }
 }
@@ -77,7 +77,7 @@ impl ClassScore {
     fn of(matrix: &ConfusionMatrix, class: usize) -> Self {
         let share =
             |of: u64| if of == 0 { 0.0 } else { matrix.matrix[class][class] as f64 / of as f64 };
-        let (predicted, support) = (matrix.predicted(class), matrix.support(class));
+        let (predicted, support) = (matrix.predicted_count(class), matrix.support(class));
         let (precision, recall) = (share(predicted), share(support));
         // 2pr / (p + r), from whole numbers.
         let f1 = 2.0 * share(predicted + support);

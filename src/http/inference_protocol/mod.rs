@@ -21,15 +21,15 @@ use serde_json::{Value, json};
 
 use self::{
     request::{HEADER_LENGTH, Inference},
-    response::Answer,
+    response::InferResponse,
 };
 use super::{
     binary::Binary,
     body,
     extract::{Json, Path},
-    photos::{Decoding, Photos},
     problem::Problem,
-    sent,
+    request_body,
+    request_images::{ImageDecoder, RequestImages},
     state::{App, AppState},
     system,
 };
@@ -154,13 +154,13 @@ pub async fn infer(
 ) -> Result<Response, Problem> {
     let name = target.name()?;
     let header_length = request.headers().get(HEADER_LENGTH).cloned();
-    let body = body::read(request, sent::max_json(&state), &state).await?;
+    let body = body::read(request, request_body::max_json(&state), &state).await?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
     let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
-    let logits = engine.judge(photos.pixels).await?.output;
-    Answer { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
+    let logits = engine.predict(photos.pixels).await?.output;
+    InferResponse { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
         .write(&asked.outputs)
 }
 
@@ -170,10 +170,10 @@ async fn read(
     preprocessing: Preprocessing,
     body: Bytes,
     header_length: Option<HeaderValue>,
-) -> Result<(Inference, Photos), Problem> {
-    let most = state.config.max_predict_images.get();
-    let (inference, images) = request::parse(&body, header_length.as_ref(), most)?;
-    let mut decoding = Decoding::new(state, preprocessing);
+) -> Result<(Inference, RequestImages), Problem> {
+    let max_images = state.config.max_predict_images.get();
+    let (inference, images) = request::parse(&body, header_length.as_ref(), max_images)?;
+    let mut decoding = ImageDecoder::new(state, preprocessing);
     decoding.reserve_copies(&body)?;
     for (index, image) in images.into_iter().enumerate() {
         decoding.push_copy(image.bytes(index)?).await?;
@@ -183,7 +183,7 @@ async fn read(
 
 /// Adds the member `error` to the problems under `/v2`, where the protocol's clients expect the
 /// message. It wraps every route, since invalid tokens and unknown paths count too.
-pub async fn name_the_error(request: Request, next: Next) -> Response {
+pub async fn add_error_member(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let ours = path == "/v2" || path.starts_with("/v2/");
     let response = next.run(request).await;

@@ -91,7 +91,7 @@ struct OutputParameters {
 pub fn parse<'a>(
     body: &'a Bytes,
     header_length: Option<&HeaderValue>,
-    most: usize,
+    max_images: usize,
 ) -> Result<(Inference, Vec<Image<'a>>), Problem> {
     let json_length = header_length.map_or(Ok(body.len()), |it| length_of_json(it, body.len()))?;
     let wire: Wire<'a> = body::json(&body[..json_length])?;
@@ -102,7 +102,7 @@ pub fn parse<'a>(
             wire.inputs.len()
         )));
     };
-    let images = tensor::images(input, body.slice(json_length..), most)?;
+    let images = tensor::images(input, body.slice(json_length..), max_images)?;
     Ok((Inference { id: wire.id, outputs }, images))
 }
 

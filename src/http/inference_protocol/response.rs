@@ -15,7 +15,7 @@ use crate::{
 
 /// A model's output for the images of a request.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub struct InferResponse<'a> {
     /// The model's name.
     pub model: &'a Name,
     /// The request's id, if it has one.
@@ -26,7 +26,7 @@ pub struct Answer<'a> {
     pub logits: &'a [f64],
 }
 
-impl Answer<'_> {
+impl InferResponse<'_> {
     /// The response with those outputs, in order.
     ///
     /// # Errors

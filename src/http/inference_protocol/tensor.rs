@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::{invalid, malformed, shared_memory};
 use crate::{
     domain::excerpt::{Excerpt, shorten_quote},
-    http::{b64, problem::Problem, sent},
+    http::{b64, problem::Problem, request_body},
 };
 
 /// Maximum characters of a shape; a longer one is invalid.
@@ -71,7 +71,7 @@ impl Image<'_> {
 pub fn images<'a>(
     input: &Input<'a>,
     binary: Bytes,
-    most: usize,
+    max_images: usize,
 ) -> Result<Vec<Image<'a>>, Problem> {
     let Input { name, datatype, shape, data, parameters } = input;
     if name != "image" {
@@ -83,7 +83,7 @@ pub fn images<'a>(
             Excerpt(datatype)
         )));
     }
-    let count = count(shape, most)?;
+    let count = count(shape, max_images)?;
     let parameters = parameters.as_ref();
     if parameters.is_some_and(|it| it.shared_memory_region.is_some()) {
         return Err(shared_memory());
@@ -116,7 +116,7 @@ pub fn images<'a>(
 }
 
 /// The number of elements of a tensor of that shape.
-fn count(shape: &RawValue, most: usize) -> Result<usize, Problem> {
+fn count(shape: &RawValue, max_images: usize) -> Result<usize, Problem> {
     let text = shape.get();
     let dimensions: Option<Vec<u64>> =
         Some(text).filter(|it| it.len() <= MAX_SHAPE).and_then(|it| serde_json::from_str(it).ok());
@@ -124,8 +124,8 @@ fn count(shape: &RawValue, most: usize) -> Result<usize, Problem> {
         let text: String = text.chars().take(MAX_SHAPE).collect();
         return Err(invalid(format!("`image` must have shape [n] or [n, 1], not {text}")));
     };
-    if *count > most as u64 {
-        return Err(sent::too_many(most));
+    if *count > max_images as u64 {
+        return Err(request_body::too_many_images(max_images));
     }
     Ok(*count as usize)
 }

@@ -3,21 +3,21 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Prepared;
+use super::PreparedJob;
 use crate::{
     architectures::vgg16::{Base, FEATURES, Head},
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::Sample,
-        model::{Architecture, Normalise, Preprocessing, Pretrained},
+        model::{Architecture, Normalization, Preprocessing, Pretrained},
     },
     training::{
-        failure::{End, Failure},
+        failure::{Failure, StopReason},
         features,
-        finish::Made,
-        learnable::Learnable,
+        finish::TrainedNetwork,
+        record_store::RecordStore,
         spec::{BASE, Job},
-        store::Store,
+        trainable::Trainable,
     },
     weights::{
         tensors::{self, Tensors},
@@ -29,15 +29,15 @@ use crate::{
 pub(super) const DROPOUT: f64 = 0.5;
 
 /// The initial weights of a job, from its folder.
-pub(super) struct Given {
+pub(super) struct BaseWeights {
     /// Their original values: frozen layers go into the model unchanged.
     tensors: Tensors,
     pretrained: Pretrained,
-    pub(super) normalise: Normalise,
+    pub(super) normalise: Normalization,
 }
 
-impl Given {
-    pub(super) fn load(job: &Job) -> Result<Self, End> {
+impl BaseWeights {
+    pub(super) fn load(job: &Job) -> Result<Self, StopReason> {
         let path = job.folder.join(BASE);
         let bad = |reason: String| {
             Failure::new("bad_job", format!("can't read the job's VGG16 weights: {reason}"))
@@ -51,7 +51,7 @@ impl Given {
         })
     }
 
-    pub(super) fn base(&self, compute: Compute) -> Result<Base, End> {
+    pub(super) fn base(&self, compute: ComputeConfig) -> Result<Base, StopReason> {
         let mut tensors = tensors::share(&self.tensors);
         Base::take_from(&mut tensors, compute.device).map_err(|reason| {
             Failure::new("bad_job", format!("invalid VGG16 weights of the job: {reason}")).into()
@@ -61,18 +61,18 @@ impl Given {
     /// The features of `samples` under `base`, computed once.
     pub(super) fn features(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         base: &Base,
         samples: &[Sample],
-    ) -> Result<Store, End> {
+    ) -> Result<RecordStore, StopReason> {
         let layout = self.layout(prepared, "block5", &[FEATURES]);
-        prepared.extract(layout, samples, |batch| base.features(&prepared.photos.plain(batch)))
+        prepared.extract(layout, samples, |batch| base.features(&prepared.inputs.plain(batch)))
     }
 
     /// The layout of a layer's features in the cache.
     pub(super) fn layout(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         layer: &str,
         shape: &[i64],
     ) -> crate::training::cache::Layout {
@@ -81,10 +81,14 @@ impl Given {
     }
 
     /// The whole network: these weights but for those that were trained.
-    pub(super) fn made(self, trained: Tensors, preprocessing: Preprocessing) -> Made {
+    pub(super) fn into_network(
+        self,
+        trained: Tensors,
+        preprocessing: Preprocessing,
+    ) -> TrainedNetwork {
         let mut tensors = self.tensors;
         tensors.extend(trained);
-        Made {
+        TrainedNetwork {
             architecture: Architecture::Vgg16,
             tensors,
             preprocessing,
@@ -94,26 +98,26 @@ impl Given {
 }
 
 /// A head in training on fixed features.
-pub(super) struct OverFeatures<'a> {
+pub(super) struct FeatureHead<'a> {
     pub(super) head: &'a Head,
-    pub(super) features: &'a Store,
+    pub(super) features: &'a RecordStore,
 }
 
-impl Learnable for OverFeatures<'_> {
+impl Trainable for FeatureHead<'_> {
     fn weights(&self) -> Tensors {
         self.head.tensors()
     }
 
-    fn train(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
+    fn training_logits(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
         self.head.forward(&self.gather(batch), DROPOUT)
     }
 
-    fn judge(&self, batch: &[Sample]) -> Tensor {
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.forward(&self.gather(batch), 0.0)
     }
 }
 
-impl OverFeatures<'_> {
+impl FeatureHead<'_> {
     fn gather(&self, batch: &[Sample]) -> Tensor {
         self.features.gather(batch).to_kind(tch::Kind::Float)
     }

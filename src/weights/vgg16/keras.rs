@@ -6,7 +6,7 @@ use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, error::Er
 use safetensors::Dtype;
 
 use super::{
-    Base, ConvertError, Preprocessing, Tensor,
+    Base, ConvertError, Normalization, Tensor,
     layers::{LAYERS, Layer, Part, collect},
     tensor::check,
 };
@@ -82,7 +82,7 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
         let dataset = dataset(&file, &name)?.ok_or_else(missing)?;
         tensor(&dataset, &name, layer, part)
     })?;
-    Ok(Base { tensors, origin: "keras".to_owned(), preprocessing: Preprocessing::Caffe })
+    Ok(Base { tensors, origin: "keras".to_owned(), preprocessing: Normalization::Caffe })
 }
 
 /// The layout under which the first convolution is found.

@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 pub use self::error::ConvertError;
 use self::{kind::Kind, tensor::Tensor};
 use super::files;
-use crate::domain::{dataset::Digest, model::Normalise};
+use crate::domain::{dataset::Digest, model};
 
 /// Largest source: twice the largest that is published.
 pub const MAX_SOURCE_BYTES: u64 = 1 << 30;
@@ -42,7 +42,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WeightsPreprocessing)]
 #[serde(rename_all = "snake_case")]
-pub enum Preprocessing {
+pub enum Normalization {
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' weights.
     Caffe,
     /// RGB divided by 255, minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225:
@@ -50,11 +50,11 @@ pub enum Preprocessing {
     Torch,
 }
 
-impl From<Preprocessing> for Normalise {
-    fn from(preprocessing: Preprocessing) -> Self {
+impl From<Normalization> for model::Normalization {
+    fn from(preprocessing: Normalization) -> Self {
         match preprocessing {
-            Preprocessing::Caffe => Self::Caffe,
-            Preprocessing::Torch => Self::Torch,
+            Normalization::Caffe => Self::Caffe,
+            Normalization::Torch => Self::Torch,
         }
     }
 }
@@ -68,7 +68,7 @@ pub struct Info {
     /// one line of at most 200 characters.
     pub origin: String,
     /// Image preprocessing that they require.
-    pub preprocessing: Preprocessing,
+    pub preprocessing: Normalization,
     /// SHA-256 of the source file.
     pub source_sha256: Digest,
 }
@@ -77,7 +77,7 @@ pub struct Info {
 struct Base {
     tensors: Vec<(String, Tensor)>,
     origin: String,
-    preprocessing: Preprocessing,
+    preprocessing: Normalization,
 }
 
 /// Converts the file of weights at `source`, in any supported format, into one of ours at `target`,

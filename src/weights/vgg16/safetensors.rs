@@ -9,7 +9,7 @@ use std::{
 use safetensors::Dtype;
 
 use super::{
-    Base, ConvertError, Preprocessing, Tensor,
+    Base, ConvertError, Normalization, Tensor,
     error::shortened,
     file::{self, Header},
     layers::{Layer, Part, collect},
@@ -40,19 +40,19 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
 fn provenance(
     header: &Header,
     named_by_torchvision: bool,
-) -> Result<(String, Preprocessing), ConvertError> {
+) -> Result<(String, Normalization), ConvertError> {
     if let Some(info) = file::info_in(header) {
         let info = info.map_err(ConvertError::damaged(KIND))?;
         return Ok((shortened(&info.origin, MAX_ORIGIN), info.preprocessing));
     }
     let origin = header.text("origin").unwrap_or("a safetensors file of unknown origin");
     let preprocessing = match header.text("preprocessing") {
-        Some(text) if text.starts_with("caffe") => Preprocessing::Caffe,
-        Some(text) if text.starts_with("torch") => Preprocessing::Torch,
+        Some(text) if text.starts_with("caffe") => Normalization::Caffe,
+        Some(text) if text.starts_with("torch") => Normalization::Torch,
         Some(text) => {
             return Err(ConvertError::UnknownPreprocessing { found: shortened(text, 50) });
         }
-        None if named_by_torchvision => Preprocessing::Torch,
+        None if named_by_torchvision => Normalization::Torch,
         None => return Err(ConvertError::NoPreprocessing),
     };
     Ok((shortened(origin, MAX_ORIGIN), preprocessing))

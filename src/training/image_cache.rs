@@ -12,8 +12,8 @@ use std::{
 use tch::Kind;
 
 use super::{
-    cache::{Filling, Layout, Records},
-    failure::{End, Failure},
+    cache::{CacheWriter, CachedRecords, Layout},
+    failure::{Failure, StopReason},
 };
 use crate::domain::{
     dataset::{Digest, Sample},
@@ -47,18 +47,18 @@ pub fn prepare(
     samples: &[Sample],
     threads: usize,
     decode: impl Fn(&Sample, &mut [u8]) -> Result<(), String> + Sync,
-    mut progress: impl FnMut(usize) -> Result<(), End>,
-) -> Result<Records, End> {
-    let mut filling = Filling::open(folder, layout(preprocessing), || progress(0))?;
-    let missing = filling.missing(samples);
+    mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+) -> Result<CachedRecords, StopReason> {
+    let mut writer = CacheWriter::open(folder, layout(preprocessing), || progress(0))?;
+    let missing = writer.missing(samples);
     let ready = samples.len() - missing.len();
     progress(ready)?;
     let bytes = preprocessing.bytes();
     let damaged = decode_all(&missing, bytes, threads, &decode, |done, digest, image| {
-        filling.push(digest, image)?;
+        writer.push(digest, image)?;
         progress(ready + done)
     })?;
-    let records = filling.finish()?;
+    let records = writer.finish()?;
     if damaged.is_empty() { Ok(records) } else { Err(bad_images(&damaged).into()) }
 }
 
@@ -87,8 +87,8 @@ fn decode_all(
     bytes: usize,
     threads: usize,
     decode: &(impl Fn(&Sample, &mut [u8]) -> Result<(), String> + Sync),
-    mut ready: impl FnMut(usize, Digest, &[u8]) -> Result<(), End>,
-) -> Result<Vec<(Sample, String)>, End> {
+    mut ready: impl FnMut(usize, Digest, &[u8]) -> Result<(), StopReason>,
+) -> Result<Vec<(Sample, String)>, StopReason> {
     let next = AtomicUsize::new(0);
     // Bounded: decoders wait for the disk rather than fill the memory.
     let (sender, receiver) = mpsc::sync_channel(threads * 2);

@@ -1,9 +1,11 @@
 //! Content-addressed store of encoded images: `blobs/ab/ab12…`, by SHA-256.
 //!
+//! Used by the server's datasets, and by trainers, which only read it. Called on threads that may
+//! block.
+//!
 //! A blob is written under a temporary name, synced, then renamed: under its own name it is always
-//! complete, and a complete one is never replaced. Called on threads that may block. Rows point
-//! here, so blobs are durable before their rows are committed; [`super::sweep`] removes blobs
-//! without rows.
+//! complete, and a complete one is never replaced. Rows point here, so blobs are durable before their
+//! rows are committed; a sweep removes blobs without rows.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -16,8 +18,30 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::Error;
 use crate::domain::dataset::Digest;
+
+/// Why a blob can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is missing, or its bytes are other than they were.
+    #[error("the stored bytes of image {0} are damaged or missing")]
+    Damaged(Digest),
+    /// The file system refused.
+    #[error("can't read or write {path}")]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    fn disk(path: &Path, source: io::Error) -> Self {
+        Self::Disk { path: path.to_owned(), source }
+    }
+}
 
 fn path(root: &Path, digest: &Digest) -> PathBuf {
     let name = digest.to_string();
@@ -53,7 +77,8 @@ impl Blobs {
     }
 
     /// The folder of temporary files.
-    pub(super) fn tmp(&self) -> &Path {
+    #[must_use]
+    pub fn tmp(&self) -> &Path {
         &self.tmp
     }
 
@@ -91,12 +116,18 @@ impl Blobs {
     }
 
     /// An empty temporary file beside the store, deleted with its handle.
-    pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn temporary(&self) -> Result<NamedTempFile, Error> {
         NamedTempFile::new_in(&self.tmp).map_err(|source| Error::disk(&self.tmp, source))
     }
 
     /// A temporary file of these bytes.
-    pub(super) fn write_temporary(&self, bytes: &[u8]) -> Result<TempPath, Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn write_temporary(&self, bytes: &[u8]) -> Result<TempPath, Error> {
         let mut file = self.temporary()?;
         file.write_all(bytes).map_err(|source| Error::disk(&self.tmp, source))?;
         Ok(file.into_temp_path())
@@ -106,7 +137,10 @@ impl Blobs {
     /// returns, they survive a power cut.
     ///
     /// An existing blob is kept unless its bytes are damaged: uploading an image again repairs it.
-    pub(super) fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
         // Also of existing ones: another upload may not have synced their names yet.
         let mut folders: BTreeSet<PathBuf> = files
             .iter()
@@ -147,7 +181,10 @@ impl Blobs {
     }
 
     /// Every blob of the store with its size, in no order. Other files are skipped.
-    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
         let mut blobs = Vec::new();
         for entry in walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2) {
             let entry = match entry {
@@ -165,7 +202,10 @@ impl Blobs {
     }
 
     /// Removes a blob; one that is already gone is not an error.
-    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
             Err(source) if !is_not_found(&source) => Err(Error::disk(&path, source)),

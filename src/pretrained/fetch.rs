@@ -5,15 +5,15 @@ use std::{fs, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Pretrained, State};
-use crate::weights::{
+use super::{
+    Pretrained, State,
     download::{DownloadError, Source, discard, download},
-    vgg16::ConvertError,
 };
+use crate::weights::vgg16::ConvertError;
 
 /// The status is updated after this many further bytes.
 const REPORT_EVERY: u64 = 1 << 20;
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Publisher of pretrained weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
@@ -84,10 +84,10 @@ impl Pretrained {
             Origin::Torchvision => &self.0.sources.torchvision,
         };
         let partial = self.partial(origin);
-        let mut told = 0;
+        let mut reported = 0;
         download(&client()?, source, &partial, |bytes, total| {
-            if bytes < told || bytes >= told + REPORT_EVERY || Some(bytes) == total {
-                told = bytes;
+            if bytes < reported || bytes >= reported + REPORT_EVERY || Some(bytes) == total {
+                reported = bytes;
                 self.0.status.send_modify(|status| {
                     if status.state == State::Downloading {
                         status.downloaded_bytes = Some(bytes);
@@ -99,13 +99,13 @@ impl Pretrained {
         .await?;
         let pretrained = self.clone();
         tokio::task::spawn_blocking(move || {
-            let taken = pretrained.replace(&partial, since);
+            let replaced = pretrained.replace(&partial, since);
             // Complete and verified: imported, or useless. If the disk was too full to import it,
             // it need not be downloaded again.
-            if !taken.as_ref().is_err_and(ConvertError::is_disk_full) {
+            if !replaced.as_ref().is_err_and(ConvertError::is_disk_full) {
                 let _ = fs::remove_file(&partial);
             }
-            taken
+            replaced
         })
         .await?
         .map_err(FetchError::from)
@@ -128,6 +128,6 @@ fn client() -> Result<reqwest::Client, reqwest::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_PATIENCE)
+        .connect_timeout(CONNECT_TIMEOUT)
         .build()
 }

@@ -6,14 +6,14 @@ use tch::Tensor;
 use crate::{domain::dataset::Sample, weights::tensors::Tensors};
 
 /// What a recipe trains: something that turns images into logits.
-pub trait Learnable {
+pub trait Trainable {
     /// The weights that training changes, by name; they share memory with the network.
     fn weights(&self) -> Tensors;
 
     /// Logits `[n]` of a training batch, part of the autograd graph. Random numbers are drawn from
     /// `generator`, or from libtorch's own.
-    fn train(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
+    fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
 
     /// Logits `[n]` of an evaluation batch; deterministic.
-    fn judge(&self, batch: &[Sample]) -> Tensor;
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor;
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::job::{Best, JobError, JobStatus};
+use crate::domain::job::{BestEpoch, JobError, JobStatus};
 
 /// A dataset.
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub(super) struct Job {
     pub(super) dataset: String,
     pub(super) status: JobStatus,
     pub(super) progress: Option<Epochs>,
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<BestEpoch>,
     pub(super) device: Option<String>,
     pub(super) precision: Option<String>,
     pub(super) error: Option<JobError>,

@@ -26,15 +26,15 @@ pub enum DownloadError {
         reason: String,
     },
     /// The server stopped sending.
-    #[error("no data from {url} for {} s", .silence.as_secs())]
+    #[error("no data from {url} for {} s", .timeout.as_secs())]
     Stalled {
         /// The address.
         url: String,
         /// How long it sent nothing.
-        silence: Duration,
+        timeout: Duration,
     },
     /// The server returned an error.
-    #[error("can't download {url}: {}", in_words(*.status))]
+    #[error("can't download {url}: {}", describe(*.status))]
     Status {
         /// The address.
         url: String,
@@ -83,7 +83,7 @@ impl DownloadError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => true,
-            Self::Status { status, .. } => is_passing(*status),
+            Self::Status { status, .. } => is_transient(*status),
             Self::TooLarge { .. } | Self::Checksum { .. } | Self::Io { .. } => false,
         }
     }
@@ -99,16 +99,16 @@ impl DownloadError {
     }
 }
 
-fn is_passing(status: StatusCode) -> bool {
+fn is_transient(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-fn in_words(status: StatusCode) -> String {
+fn describe(status: StatusCode) -> String {
     let meaning = match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => "file not found",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "access denied",
-        _ if is_passing(status) => "server temporarily unavailable",
+        _ if is_transient(status) => "server temporarily unavailable",
         _ => "unexpected response",
     };
     format!("{meaning} ({status})")

@@ -1,12 +1,20 @@
-//! A model: one safetensors file whose header contains its card.
+//! A model: one safetensors file whose header contains its card, and in it what the model said of
+//! the [`canary`] images.
+//!
+//! Written by the trainer; read by the server, by `predict --model`, and by trainers that take a
+//! head.
+
+pub mod canary;
 
 use std::{collections::HashMap, path::Path};
 
-use super::{
-    Error, files,
-    tensors::{self, Tensors},
+use crate::{
+    domain::model::ModelCard,
+    weights::{
+        Error, files,
+        tensors::{self, Tensors},
+    },
 };
-use crate::domain::model::ModelCard;
 
 /// The format of card that this program writes and reads.
 pub const FORMAT: u32 = 1;

@@ -5,26 +5,26 @@ use tch::Tensor;
 
 use super::{
     augment::{Transform, augment},
-    store::Store,
+    record_store::RecordStore,
 };
 use crate::{
     architectures::{channels_last, normalise},
-    device::Compute,
-    domain::{dataset::Sample, model::Normalise},
+    device::ComputeConfig,
+    domain::{dataset::Sample, model::Normalization},
 };
 
 /// The images of a job, as input of its network.
 #[derive(Debug)]
-pub struct Photos {
+pub struct InputPipeline {
     /// RGB bytes, `[n, height, width, 3]`.
-    pub pixels: Store,
+    pub pixels: RecordStore,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
+    pub normalise: Normalization,
     /// Device and precision.
-    pub compute: Compute,
+    pub compute: ComputeConfig,
 }
 
-impl Photos {
+impl InputPipeline {
     /// The images without augmentation, `[n, 3, height, width]`, channels last.
     pub fn plain(&self, samples: &[Sample]) -> Tensor {
         normalise(&self.pixels.gather(samples), self.normalise, self.compute.kind())

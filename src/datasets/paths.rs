@@ -13,7 +13,7 @@ pub fn is_unsafe(path: &str) -> bool {
 
 /// `path` for display: one kind of slash, no control characters, at most its last 255 characters.
 #[must_use]
-pub fn shown(path: &str) -> String {
+pub fn display_path(path: &str) -> String {
     let joined = components(path).collect::<Vec<_>>().join("/");
     let clean: Vec<char> =
         joined.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
@@ -46,7 +46,7 @@ mod tests {
         #[test]
         fn any_text_is_shown_within_bounds(path in any::<String>()) {
             let _ = is_unsafe(&path);
-            let shown = shown(&path);
+            let shown = display_path(&path);
             prop_assert!(shown.chars().count() <= MAX_SHOWN && !shown.chars().any(char::is_control));
         }
     }

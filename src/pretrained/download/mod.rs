@@ -1,6 +1,6 @@
 //! Downloads of published weights: resumed after an interruption, verified at the end.
 //!
-//! The server calls [`download`] as the first phase of a job that needs weights nobody uploaded.
+//! Called by [`super::Pretrained`], for a job that needs weights nobody uploaded.
 //! Received data is in a partial file, so that neither a broken connection nor a killed process
 //! loses more than the bytes in transit; a file beside it, with the same name and `.origin`,
 //! records which version of which file it is a part of.
@@ -21,28 +21,28 @@ pub use self::{
     source::{Checksum, Source},
 };
 use self::{partial::Partial, transfer::Transfer};
-use super::vgg16::MAX_SOURCE_BYTES;
+use crate::weights::vgg16::MAX_SOURCE_BYTES;
 
 /// When to give up.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct RetryPolicy {
     /// Consecutive attempts without significant progress.
     attempts: u32,
     /// The pause after the first of them; each further one is twice as long.
     first_pause: Duration,
     /// Time for a server to respond, and between chunks.
-    silence: Duration,
+    timeout: Duration,
     /// Bytes that an attempt must receive for the next failure to count as the first again.
-    worthwhile: u64,
+    min_progress: u64,
     /// Maximum file size.
     max_bytes: u64,
 }
 
-const PATIENCE: Patience = Patience {
+const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 5,
     first_pause: Duration::from_secs(1),
-    silence: Duration::from_secs(30),
-    worthwhile: 1 << 20,
+    timeout: Duration::from_secs(30),
+    min_progress: 1 << 20,
     max_bytes: MAX_SOURCE_BYTES,
 };
 
@@ -61,7 +61,7 @@ pub async fn download(
     partial: &Path,
     progress: impl FnMut(u64, Option<u64>),
 ) -> Result<(), DownloadError> {
-    download_with(PATIENCE, client, source, partial, progress).await
+    download_with(RETRY_POLICY, client, source, partial, progress).await
 }
 
 /// Removes what earlier calls left at `partial`.
@@ -70,14 +70,14 @@ pub fn discard(partial: &Path) {
 }
 
 async fn download_with(
-    patience: Patience,
+    policy: RetryPolicy,
     client: &reqwest::Client,
     source: &Source,
     partial: &Path,
     mut progress: impl FnMut(u64, Option<u64>),
 ) -> Result<(), DownloadError> {
     let partial = Partial::new(partial);
-    let transfer = Transfer { client, source, partial: &partial, patience };
+    let transfer = Transfer { client, source, partial: &partial, policy };
     // A process was killed before it could use the complete file.
     if source.bytes.is_some() && partial.length() == source.bytes {
         if verify(source, &partial).await.is_ok() {
@@ -93,15 +93,15 @@ async fn download_with(
         }
         // Measured from the farthest point: a server that always restarts makes no progress.
         let length = partial.length().unwrap_or(0);
-        if length >= farthest + patience.worthwhile {
+        if length >= farthest + policy.min_progress {
             farthest = length;
             failures = 0;
         }
         failures += 1;
-        if failures == patience.attempts {
+        if failures == policy.attempts {
             return Err(error);
         }
-        time::sleep(patience.first_pause * 2_u32.pow(failures - 1)).await;
+        time::sleep(policy.first_pause * 2_u32.pow(failures - 1)).await;
     }
     verify(source, &partial).await
 }

@@ -8,7 +8,7 @@ use super::{
     error::unreadable,
     instances::Instances,
     problem::Problem,
-    sent::{Content, too_many},
+    request_body::{Content, too_many_images},
     state::App,
 };
 use crate::{
@@ -25,7 +25,7 @@ const PICTURE_BYTES: u64 = 9;
 
 /// The images of a request, decoded and resized.
 #[derive(Debug)]
-pub struct Photos {
+pub struct RequestImages {
     /// The file name of each, if any.
     pub names: Vec<Option<String>>,
     /// The pixels of each, preprocessed as the model's card requires.
@@ -41,28 +41,28 @@ pub struct Photos {
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
 
 /// Decodes images, a few at a time, in order.
-pub struct Decoding<'a> {
+pub struct ImageDecoder<'a> {
     state: &'a App,
     preprocessing: Preprocessing,
-    begun: Instant,
-    most: usize,
-    longest: Option<u32>,
+    started: Instant,
+    max_images: usize,
+    max_side: Option<u32>,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
     /// For what is made of the body: copies of its JSON, and pixels.
     memory: Reservation,
     count: usize,
 }
 
-impl<'a> Decoding<'a> {
+impl<'a> ImageDecoder<'a> {
     /// An empty request whose images will be preprocessed by `preprocessing`.
     #[must_use]
     pub fn new(state: &'a App, preprocessing: Preprocessing) -> Self {
         Self {
             state,
             preprocessing,
-            begun: Instant::now(),
-            most: state.config.max_predict_images.get(),
-            longest: None,
+            started: Instant::now(),
+            max_images: state.config.max_predict_images.get(),
+            max_side: None,
             running: FuturesOrdered::new(),
             memory: state.memory.request(),
             count: 0,
@@ -72,14 +72,18 @@ impl<'a> Decoding<'a> {
     /// A single image, which is also kept for display, with no side longer than `longest`.
     #[must_use]
     pub fn with_picture(self, longest: u32) -> Self {
-        Self { most: 1, longest: Some(longest), ..self }
+        Self { max_images: 1, max_side: Some(longest), ..self }
     }
 
     /// The images of a request body; `name` is that of the only one.
     ///
     /// # Errors
     /// No image, too many, one that is too large or can't be decoded, or a name for several.
-    pub async fn take(mut self, content: Content, name: Option<String>) -> Result<Photos, Problem> {
+    pub async fn decode(
+        mut self,
+        content: Content,
+        name: Option<String>,
+    ) -> Result<RequestImages, Problem> {
         match content {
             Content::Image(bytes) => self.push(None, bytes).await?,
             Content::Files(files) => {
@@ -141,33 +145,33 @@ impl<'a> Decoding<'a> {
     /// One image too many, or one that is too large.
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
         let limit = self.state.config.max_image_bytes;
-        if bytes.len() as u64 > limit && self.count < self.most {
+        if bytes.len() as u64 > limit && self.count < self.max_images {
             return Err(body::too_large(limit).with("index", self.count));
         }
         let index = self.count;
         self.count += 1;
-        if self.count > self.most {
-            return Err(too_many(self.most));
+        if self.count > self.max_images {
+            return Err(too_many_images(self.max_images));
         }
         let decoders = Arc::clone(&self.state.decoders);
         let deadline = Duration::from_secs(self.state.config.predict_seconds.get().into());
-        let permit = timeout_at(self.begun + deadline, decoders.acquire_owned())
+        let permit = timeout_at(self.started + deadline, decoders.acquire_owned())
             .await
-            .map_err(|_| EngineError::TooLate(deadline))?
+            .map_err(|_| EngineError::DeadlineExceeded(deadline))?
             .map_err(|error| Problem::internal(&error))?;
-        let picture = self.longest.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
+        let picture = self.max_side.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
         self.memory.grow(self.preprocessing.bytes() as u64 + picture)?;
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
-        let (preprocessing, longest) = (self.preprocessing, self.longest);
+        let (preprocessing, max_side) = (self.preprocessing, self.max_side);
         let memory = self.state.memory.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let shrunk = longest.is_none().then_some(&preprocessing);
+            let shrunk = max_side.is_none().then_some(&preprocessing);
             let unreadable = |error| unreadable(&error, index, name.as_deref());
             let needed = vision::decoding_memory(&bytes, &limits, shrunk)
                 .map_err(|error| unreadable(error.into()))?;
             let _memory = memory.wait_for_image(needed)?;
-            let (pixels, picture) = match longest {
+            let (pixels, picture) = match max_side {
                 None => {
                     (vision::prepare(&bytes, &limits, &preprocessing).map_err(unreadable)?, None)
                 }
@@ -189,7 +193,7 @@ impl<'a> Decoding<'a> {
     ///
     /// # Errors
     /// There is none, or one can't be decoded.
-    pub async fn finish(mut self) -> Result<Photos, Problem> {
+    pub async fn finish(mut self) -> Result<RequestImages, Problem> {
         if self.count == 0 {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -204,7 +208,7 @@ impl<'a> Decoding<'a> {
             pixels.push(photo);
             pictures.extend(picture);
         }
-        let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
-        Ok(Photos { names, pixels, pictures, decode_ms, _memory: self.memory })
+        let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        Ok(RequestImages { names, pixels, pictures, decode_ms, _memory: self.memory })
     }
 }

@@ -27,7 +27,7 @@ struct Origin {
 
 /// Where to resume.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct ResumePoint {
     /// Bytes received so far.
     pub(super) length: u64,
     /// The version of these bytes.
@@ -49,10 +49,10 @@ impl Partial {
     }
 
     /// Where to resume the file at `url`, if there is a part of it and its version is known.
-    pub(super) fn position(&self, url: &str) -> Option<Position> {
+    pub(super) fn resume_point(&self, url: &str) -> Option<ResumePoint> {
         let length = self.length().filter(|&length| length > 0)?;
         let origin: Origin = serde_json::from_slice(&fs::read(&self.origin_path).ok()?).ok()?;
-        (origin.url == url).then_some(Position { length, version: origin.version })
+        (origin.url == url).then_some(ResumePoint { length, version: origin.version })
     }
 
     /// An empty file, to be filled with `version` of the file at `url`.
@@ -69,7 +69,7 @@ impl Partial {
     }
 
     /// The file, opened for appending.
-    pub(super) fn go_on(&self) -> io::Result<File> {
+    pub(super) fn resume(&self) -> io::Result<File> {
         File::options().append(true).open(&self.path)
     }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::cache::Records;
-use crate::device::Compute;
+use super::cache::CachedRecords;
+use crate::device::ComputeConfig;
 use crate::domain::dataset::{Digest, Sample};
 
 /// Records copied to the GPU at a time.
@@ -16,17 +16,17 @@ const RESERVE: i64 = 4 << 30;
 
 /// Records of a job's images.
 #[derive(Debug)]
-pub enum Store {
+pub enum RecordStore {
     /// In the cache; copied to the device batch by batch.
-    Mapped(Records, Device),
+    Mapped(CachedRecords, Device),
     /// On the GPU, `[images, …]`, in rows found by hash.
     Resident(Tensor, HashMap<Digest, i64>),
 }
 
-impl Store {
+impl RecordStore {
     /// The records of `samples`, which `records` must hold.
     #[must_use]
-    pub fn new(records: Records, samples: &[Sample], compute: Compute) -> Self {
+    pub fn new(records: CachedRecords, samples: &[Sample], compute: ComputeConfig) -> Self {
         let resident = match compute.device {
             Device::Cuda(_) => upload(&records, samples, compute.device),
             _ => None,
@@ -42,9 +42,9 @@ impl Store {
 
     /// Whether all of `samples` have their records here.
     #[must_use]
-    pub fn holds(&self, samples: &[Sample]) -> bool {
+    pub fn contains_all(&self, samples: &[Sample]) -> bool {
         match self {
-            Self::Mapped(records, _) => records.holds(samples),
+            Self::Mapped(records, _) => records.contains_all(samples),
             Self::Resident(_, rows) => {
                 samples.iter().all(|sample| rows.contains_key(&sample.sha256))
             }
@@ -74,7 +74,7 @@ impl Store {
 }
 
 /// The records on the GPU, or `None` if there is no room for them and a network.
-fn upload(records: &Records, samples: &[Sample], device: Device) -> Option<Tensor> {
+fn upload(records: &CachedRecords, samples: &[Sample], device: Device) -> Option<Tensor> {
     let first = records.gather(samples.get(..1)?);
     let bytes = (first.numel() * first.kind().elt_size_in_bytes() * samples.len()) as i64;
     // The allocator keeps what this takes, for the records and for the network after them.

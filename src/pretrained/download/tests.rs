@@ -21,7 +21,7 @@ struct Scene {
     folder: tempfile::TempDir,
     source: Source,
     client: reqwest::Client,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 impl Scene {
@@ -35,15 +35,15 @@ impl Scene {
         // An error only means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        let patience = Patience {
+        let policy = RetryPolicy {
             attempts: 3,
             first_pause: Duration::from_millis(1),
-            silence: Duration::from_secs(20),
-            worthwhile: 1000,
+            timeout: Duration::from_secs(20),
+            min_progress: 1000,
             max_bytes: 1 << 20,
         };
         let folder = tempfile::tempdir().unwrap();
-        Self { server, folder, source, client, patience }
+        Self { server, folder, source, client, policy }
     }
 
     fn partial(&self) -> std::path::PathBuf {
@@ -58,8 +58,8 @@ impl Scene {
         &self,
         progress: impl FnMut(u64, Option<u64>),
     ) -> Result<(), DownloadError> {
-        let (patience, partial) = (self.patience, self.partial());
-        download_with(patience, &self.client, &self.source, &partial, progress).await
+        let (policy, partial) = (self.policy, self.partial());
+        download_with(policy, &self.client, &self.source, &partial, progress).await
     }
 
     /// Asserts that the file is there, and nothing beside it.
@@ -114,7 +114,7 @@ async fn a_server_that_falls_silent_is_asked_again() {
         Reply::Send(part("\"1\"", &content, 1000, 400_000)),
     ];
     let mut scene = Scene::new(&content, replies).await;
-    scene.patience.silence = Duration::from_secs(1);
+    scene.policy.timeout = Duration::from_secs(1);
     scene.download().await.unwrap();
     scene.assert_arrived(&content);
     assert_eq!(scene.server.ranges(), [None, None, from(1000, "\"1\"")]);

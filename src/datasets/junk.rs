@@ -1,7 +1,7 @@
 //! System files that operating systems, file managers and network drives create in folders of
 //! images: ignored in an upload, and counted.
 
-use super::naming::components;
+use super::paths::components;
 
 /// Names of files and folders, ignoring case. Everything in such a folder is litter.
 const NAMES: [&str; 47] = [
@@ -61,22 +61,22 @@ const NAMES: [&str; 47] = [
 
 /// Prefixes of names: halves of AppleDouble files, trash cans of removable disks, the stubs of
 /// files that were removed while open.
-const BEGINNINGS: [&str; 6] = ["~$", "._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
+const PREFIXES: [&str; 6] = ["~$", "._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
 
 /// Suffixes of names: Windows' marks of downloads as WSL shows them, Synology's attributes.
-const ENDINGS: [&str; 4] = ["~", ":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
+const SUFFIXES: [&str; 4] = ["~", ":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
 
 /// Whether `path` is litter, or is in a folder that is.
 #[must_use]
-pub fn is_litter(path: &str) -> bool {
+pub fn is_junk(path: &str) -> bool {
     components(path).any(|name| {
         NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-            || BEGINNINGS.iter().any(|beginning| begins(name, beginning))
-            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            || PREFIXES.iter().any(|beginning| starts_with_ignore_case(name, beginning))
+            || SUFFIXES.iter().any(|ending| name.ends_with(ending))
     })
 }
 
-fn begins(name: &str, beginning: &str) -> bool {
+fn starts_with_ignore_case(name: &str, beginning: &str) -> bool {
     name.get(..beginning.len()).is_some_and(|head| head.eq_ignore_ascii_case(beginning))
 }
 
@@ -98,7 +98,7 @@ impl Wrapper {
     pub fn observe(&mut self, path: &str) {
         let mut folders: Vec<&str> = components(path).collect();
         let file = folders.pop().unwrap_or_default();
-        if is_hidden(file) || is_litter(path) {
+        if is_hidden(file) || is_junk(path) {
             return;
         }
         match &mut self.folders {
@@ -124,7 +124,7 @@ impl Wrapper {
         let common = self.folders.iter().flatten();
         let wrapping =
             common.zip(&folders).take_while(|(wrapper, folder)| wrapper == folder).count();
-        is_litter(path) || is_hidden(file) || folders[wrapping..].iter().any(|name| is_hidden(name))
+        is_junk(path) || is_hidden(file) || folders[wrapping..].iter().any(|name| is_hidden(name))
     }
 }
 
@@ -157,10 +157,10 @@ mod tests {
             "cat/1.jpg~",
             "cat/~$1.jpg",
         ] {
-            assert!(is_litter(path), "{path}");
+            assert!(is_junk(path), "{path}");
         }
         for path in ["cat/1.jpg", "./cat/1.jpg", ".pets/cat/1.jpg", "eaDir/1.jpg", "Icon", ""] {
-            assert!(!is_litter(path), "{path}");
+            assert!(!is_junk(path), "{path}");
         }
     }
 
