@@ -19,6 +19,7 @@
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
 //! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
+//! | [`bases`] | base networks: their weights, embedded in the binary | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
 //! | [`blobs`] | the images' encoded bytes, by their hash | server and trainer |
@@ -32,6 +33,7 @@
 
 pub mod app;
 pub mod architectures;
+pub mod bases;
 pub mod blobs;
 pub mod charts;
 pub mod cli;
