@@ -152,7 +152,9 @@ fn stages_from_the_fifth_are_trained_on_what_the_frozen_ones_give() {
     let maps = base.stages_before(5, &images);
     assert_eq!((maps.size(), maps.requires_grad()), (vec![2, 80, 14, 14], false));
     let features = average(&base.stages_from(5, &maps));
-    assert_eq!(features.detach(), expected);
+    // The frozen stages are fused.
+    let difference = relative_difference(&features.detach(), &expected);
+    assert!(difference < 1e-3, "{difference}");
 
     features.sum(Kind::Float).backward();
     let trained = base.tensors_from(5);

@@ -4,7 +4,11 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, WeightSource, Window};
+use super::{
+    convolution::Convolution,
+    fused::Activation,
+    layers::{Affine, WeightSource},
+};
 use crate::weights::tensors::Tensors;
 
 /// Features of the base: the channels of its last maps, averaged.
@@ -64,7 +68,7 @@ impl Base {
     }
 
     fn build(source: &mut WeightSource) -> Result<Self, String> {
-        let stem = Convolution::build(source, "stem", &[STEM, 3, 3, 3], 2)?;
+        let stem = Convolution::new(source, "stem", [STEM, 3, 3, 3], (2, 1), Activation::Relu6)?;
         let mut channels = STEM;
         let mut stages = Vec::with_capacity(STAGES.len());
         for (number, stage) in (1..).zip(&STAGES) {
@@ -77,7 +81,8 @@ impl Base {
             }
             stages.push(blocks);
         }
-        let last = Convolution::build(source, "last", &[FEATURES, channels, 1, 1], 1)?;
+        let shape = [FEATURES, channels, 1, 1];
+        let last = Convolution::new(source, "last", shape, (1, 1), Activation::Relu6)?;
         Ok(Self { stem, stages, last })
     }
 
@@ -85,14 +90,14 @@ impl Base {
     /// and gives them in `kind` to the stages before: what is never changed need be cast only once.
     #[must_use]
     pub fn unfreeze_from(self, first: usize, kind: Kind) -> Self {
-        self.map(
-            |stage, convolution| {
-                if stage < first { convolution.frozen(kind) } else { convolution.trainable() }
-            },
-        )
+        let convert = |stage, convolution: &Convolution| {
+            if stage < first { convolution.frozen(kind) } else { convolution.trainable() }
+        };
+        self.map(convert)
     }
 
-    /// The same base for inference, its weights in `kind`.
+    /// The same base for inference, with its weights in `kind` as they are now: on the CPU, rearranged
+    /// copies are kept for convolutions fused with their ReLU6.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
         self.map(|_, convolution| convolution.frozen(kind))
@@ -138,7 +143,7 @@ impl Base {
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = self.tensors_from(1);
-        self.stem.affine.insert_into(&mut tensors, "stem");
+        self.stem.insert_into(&mut tensors, "stem");
         tensors
     }
 
@@ -152,7 +157,7 @@ impl Base {
                 parts.insert_into(&mut tensors, &format!("block{number}_{block}"));
             }
         }
-        self.last.affine.insert_into(&mut tensors, "last");
+        self.last.insert_into(&mut tensors, "last");
         tensors
     }
 }
@@ -186,21 +191,19 @@ impl Block {
     ) -> Result<Self, String> {
         let Stage { kernel, expansion, channels: outputs, .. } = *stage;
         let hidden = inputs * expansion;
-        let mut convolution = |part: &str, shape: &[i64], stride| {
-            Convolution::build(source, &format!("{name}.{part}"), shape, stride)
+        let mut convolution = |part: &str, shape, window, activation| {
+            Convolution::new(source, &format!("{name}.{part}"), shape, window, activation)
         };
         let expand = match expansion {
             1 => None,
-            _ => Some(convolution("expand", &[hidden, inputs, 1, 1], 1)?),
+            _ => Some(convolution("expand", [hidden, inputs, 1, 1], (1, 1), Activation::Relu6)?),
         };
-        let depthwise = convolution("depthwise", &[hidden, 1, kernel, kernel], stride)?;
-        let project = convolution("project", &[outputs, hidden, 1, 1], 1)?;
-        Ok(Self {
-            expand,
-            depthwise: Convolution { groups: hidden, ..depthwise },
-            project: Convolution { rectified: false, ..project },
-            residual: stride == 1 && inputs == outputs,
-        })
+        let (shape, window) = ([hidden, 1, kernel, kernel], (stride, hidden));
+        let depthwise = convolution("depthwise", shape, window, Activation::Relu6)?;
+        let shape = [outputs, hidden, 1, 1];
+        let project = convolution("project", shape, (1, 1), Activation::None)?;
+        let residual = stride == 1 && inputs == outputs;
+        Ok(Self { expand, depthwise, project, residual })
     }
 
     fn map(&self, convert: impl Fn(&Convolution) -> Convolution) -> Self {
@@ -221,67 +224,11 @@ impl Block {
 
     fn insert_into(&self, tensors: &mut Tensors, name: &str) {
         if let Some(expand) = &self.expand {
-            expand.affine.insert_into(tensors, &format!("{name}.expand"));
+            expand.insert_into(tensors, &format!("{name}.expand"));
         }
-        self.depthwise.affine.insert_into(tensors, &format!("{name}.depthwise"));
-        self.project.affine.insert_into(tensors, &format!("{name}.project"));
+        self.depthwise.insert_into(tensors, &format!("{name}.depthwise"));
+        self.project.insert_into(tensors, &format!("{name}.project"));
     }
-}
-
-/// A convolution with TensorFlow's *same* padding.
-#[derive(Debug)]
-struct Convolution {
-    affine: Affine,
-    stride: i64,
-    groups: i64,
-    /// Whether a ReLU6 follows.
-    rectified: bool,
-}
-
-impl Convolution {
-    /// A rectified convolution over all channels.
-    fn build(
-        source: &mut WeightSource,
-        name: &str,
-        shape: &[i64],
-        stride: i64,
-    ) -> Result<Self, String> {
-        Ok(Self { affine: source.affine(name, shape)?, stride, groups: 1, rectified: true })
-    }
-
-    fn with(&self, affine: Affine) -> Self {
-        Self { affine, stride: self.stride, groups: self.groups, rectified: self.rectified }
-    }
-
-    fn frozen(&self, kind: Kind) -> Self {
-        self.with(self.affine.frozen(kind))
-    }
-
-    fn trainable(&self) -> Self {
-        self.with(self.affine.to_kind(Kind::Float).trainable())
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let (image, kernel) = (x.size(), self.affine.weight.size());
-        let [top, bottom] = same_padding(image[2], kernel[2], self.stride);
-        let [left, right] = same_padding(image[3], kernel[3], self.stride);
-        let window = |padding| Window { stride: self.stride, padding, groups: self.groups };
-        let mut maps = if [bottom, left, right] == [top; 3] {
-            self.affine.convolve(x, window(top))
-        } else {
-            self.affine.convolve(&x.constant_pad_nd([left, right, top, bottom]), window(0))
-        };
-        if self.rectified { maps.relu6_() } else { maps }
-    }
-}
-
-/// Zeros before and after `size` pixels that a convolution needs for ⌈`size` / `stride`⌉ results: one
-/// more after them than before if their number is odd.
-const fn same_padding(size: i64, kernel: i64, stride: i64) -> [i64; 2] {
-    let results = (size + stride - 1) / stride;
-    let missing = (results - 1) * stride + kernel - size;
-    let total = if missing > 0 { missing } else { 0 };
-    [total / 2, total - total / 2]
 }
 
 /// Dropout and a dense layer with one output over the base's features: 1,281 parameters, fp32 leaves

@@ -3,7 +3,9 @@
 //! Used by the trainer, and by the threads that own a model in the server.
 
 pub mod cnn;
+mod convolution;
 pub mod efficientnet;
+mod fused;
 mod layers;
 pub mod vgg16;
 
