@@ -1,11 +1,11 @@
-//! Recipes and their parameters: what may be trained, the defaults, and the ranges.
+//! Recipes: what may be trained, and the words for how.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{JobId, excerpt::Excerpt};
+use super::excerpt::Excerpt;
 
 /// One way to train a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -61,29 +61,6 @@ impl Recipe {
     pub const fn needs_vgg16(self) -> bool {
         matches!(self, Self::Vgg16Features | Self::Vgg16Finetune)
     }
-
-    /// The parameters a job gets where it names none.
-    #[must_use]
-    pub const fn defaults(self) -> Params {
-        let common = Params {
-            epochs: 30,
-            batch_size: 32,
-            learning_rate: 1e-3,
-            learning_rate_schedule: Schedule::Constant,
-            seed: 0,
-            early_stopping_patience: None,
-            precision: PrecisionChoice::Auto,
-            device: DeviceChoice::Auto,
-            head_epochs: None,
-            head_from: None,
-        };
-        match self {
-            Self::ScratchCnn => common,
-            Self::AugmentedCnn => Params { epochs: 50, ..common },
-            Self::Vgg16Features => Params { epochs: 20, ..common },
-            Self::Vgg16Finetune => Params { learning_rate: 1e-5, head_epochs: Some(20), ..common },
-        }
-    }
 }
 
 impl fmt::Display for Recipe {
@@ -109,8 +86,7 @@ impl FromStr for Recipe {
 }
 
 /// How the learning rate goes from epoch to epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = LearningRateSchedule)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// The same in each epoch, as in the notebook.
@@ -136,7 +112,7 @@ impl Schedule {
 }
 
 /// The precision that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
     /// bf16 where the device multiplies it natively, else fp32.
@@ -169,7 +145,7 @@ impl Precision {
 }
 
 /// The device that is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
     /// CUDA where there is one, else the CPU.
@@ -180,188 +156,9 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-/// The parameters of a job, resolved: nothing left to guess.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Params {
-    /// Passes over the training split: 1 to 10,000.
-    pub epochs: u32,
-    /// Images per optimizer step: 1 to 1,024.
-    pub batch_size: u32,
-    /// Step size of RMSprop: above 0, at most 10,000.
-    pub learning_rate: f64,
-    /// How it goes from epoch to epoch.
-    #[serde(default)]
-    pub learning_rate_schedule: Schedule,
-    /// Where every random draw of the job comes from.
-    pub seed: u64,
-    /// Stop after so many epochs without a lower validation loss; never where it is absent.
-    pub early_stopping_patience: Option<u32>,
-    /// The precision asked for.
-    pub precision: PrecisionChoice,
-    /// The device asked for.
-    pub device: DeviceChoice,
-    /// Fine-tuning: passes that train the head alone before, with the learning rate of
-    /// `vgg16_features` and without early stopping, 1 to 10,000; absent where the head comes from
-    /// another job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_epochs: Option<u32>,
-    /// Fine-tuning: the `vgg16_features` job whose head is taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_from: Option<JobId>,
-}
-
-/// What a request says of the parameters; the rest are the recipe's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is that of `Params`")]
-pub struct ParamOverrides {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 10_000)]
-    pub epochs: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1_024)]
-    pub batch_size: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(exclusive_minimum = 0, maximum = 10_000)]
-    pub learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate_schedule: Option<Schedule>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 9_007_199_254_740_991_i64)]
-    pub seed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 10_000)]
-    pub early_stopping_patience: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub precision: Option<PrecisionChoice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<DeviceChoice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 10_000)]
-    pub head_epochs: Option<u32>,
-    /// Name or id of the job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub head_from: Option<String>,
-}
-
-/// A parameter outside its range.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error("params.{field} must be {expected}, not {actual}")]
-pub struct InvalidParam {
-    /// Name of the parameter.
-    pub field: &'static str,
-    /// The range, in words.
-    pub expected: &'static str,
-    /// What came instead.
-    pub actual: String,
-}
-
-/// Seeds stay exact in JSON readers that hold every number as a double.
-const MAX_SEED: u64 = (1 << 53) - 1;
-
-impl ParamOverrides {
-    /// The overrides over the recipe's defaults. `head_from` is left for the scheduler to find.
-    ///
-    /// # Errors
-    /// The first parameter that is outside its range or that the recipe does not have.
-    pub fn resolve(&self, recipe: Recipe) -> Result<Params, InvalidParam> {
-        self.check(recipe)?;
-        let defaults = recipe.defaults();
-        Ok(Params {
-            epochs: self.epochs.unwrap_or(defaults.epochs),
-            batch_size: self.batch_size.unwrap_or(defaults.batch_size),
-            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
-            learning_rate_schedule: self
-                .learning_rate_schedule
-                .unwrap_or(defaults.learning_rate_schedule),
-            seed: self.seed.unwrap_or(defaults.seed),
-            early_stopping_patience: self.early_stopping_patience,
-            precision: self.precision.unwrap_or(defaults.precision),
-            device: self.device.unwrap_or(defaults.device),
-            head_epochs: match self.head_from {
-                Some(_) => None,
-                None => self.head_epochs.or(defaults.head_epochs),
-            },
-            head_from: None,
-        })
-    }
-
-    fn check(&self, recipe: Recipe) -> Result<(), InvalidParam> {
-        for (field, epochs) in [
-            ("epochs", self.epochs),
-            ("early_stopping_patience", self.early_stopping_patience),
-            ("head_epochs", self.head_epochs),
-        ] {
-            check(field, epochs, "1 to 10000", |epochs| (1..=10_000).contains(epochs))?;
-        }
-        check("batch_size", self.batch_size, "1 to 1024", |size| (1..=1_024).contains(size))?;
-        check("learning_rate", self.learning_rate, "above 0 and at most 10000", |rate| {
-            *rate > 0.0 && *rate <= 10_000.0
-        })?;
-        check("seed", self.seed, "0 to 9007199254740991", |seed| *seed <= MAX_SEED)?;
-        let finetune = recipe == Recipe::Vgg16Finetune;
-        check("head_epochs", self.head_epochs, "left out: only vgg16_finetune has it", |_| {
-            finetune
-        })?;
-        check(
-            "head_from",
-            self.head_from.as_deref(),
-            "left out: only vgg16_finetune has it",
-            |_| finetune,
-        )?;
-        check("head_epochs", self.head_epochs, "left out where head_from is given", |_| {
-            self.head_from.is_none()
-        })
-    }
-}
-
-/// Checks a parameter, if it is given.
-fn check<T: fmt::Display>(
-    field: &'static str,
-    value: Option<T>,
-    expected: &'static str,
-    holds: impl Fn(&T) -> bool,
-) -> Result<(), InvalidParam> {
-    match value {
-        Some(value) if !holds(&value) => {
-            Err(InvalidParam { field, expected, actual: value.to_string() })
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_said_is_the_recipes_default() {
-        let overrides = ParamOverrides { epochs: Some(2), ..ParamOverrides::default() };
-        let params = overrides.resolve(Recipe::ScratchCnn).unwrap();
-        assert_eq!(params, Params { epochs: 2, ..Recipe::ScratchCnn.defaults() });
-    }
-
-    #[test]
-    fn a_value_out_of_range_names_its_field() {
-        let field = |overrides: ParamOverrides| {
-            overrides.resolve(Recipe::ScratchCnn).err().map(|invalid| invalid.field)
-        };
-        let none = ParamOverrides::default;
-        assert_eq!(field(ParamOverrides { epochs: Some(0), ..none() }), Some("epochs"));
-        assert_eq!(field(ParamOverrides { batch_size: Some(1025), ..none() }), Some("batch_size"));
-        for rate in [0.0, -1.0, 10_001.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(
-                field(ParamOverrides { learning_rate: Some(rate), ..none() }),
-                Some("learning_rate")
-            );
-        }
-        assert_eq!(field(ParamOverrides { seed: Some(u64::MAX), ..none() }), Some("seed"));
-        assert_eq!(
-            field(ParamOverrides { early_stopping_patience: Some(0), ..none() }),
-            Some("early_stopping_patience")
-        );
-        assert_eq!(field(none()), None);
-    }
 
     #[test]
     fn a_cosine_starts_at_the_learning_rate_and_comes_down_to_nearly_none() {
@@ -370,20 +167,5 @@ mod tests {
             assert!((rate - expected).abs() < 1e-9, "{rate} is not {expected}");
         }
         assert_eq!([1, 4].map(|epoch| Schedule::Constant.rate(0.1, epoch, 4)), [0.1, 0.1]);
-    }
-
-    #[test]
-    fn what_belongs_to_fine_tuning_is_refused_elsewhere_and_a_head_comes_from_one_place() {
-        let field = |overrides: &ParamOverrides, recipe| {
-            overrides.resolve(recipe).err().map(|invalid| invalid.field)
-        };
-        let epochs = ParamOverrides { head_epochs: Some(3), ..ParamOverrides::default() };
-        let from = ParamOverrides { head_from: Some("x".into()), ..ParamOverrides::default() };
-        assert_eq!(field(&epochs, Recipe::Vgg16Features), Some("head_epochs"));
-        assert_eq!(field(&from, Recipe::ScratchCnn), Some("head_from"));
-        assert_eq!(epochs.resolve(Recipe::Vgg16Finetune).unwrap().head_epochs, Some(3));
-        assert_eq!(from.resolve(Recipe::Vgg16Finetune).unwrap().head_epochs, None);
-        let both = ParamOverrides { head_epochs: Some(3), ..from };
-        assert_eq!(field(&both, Recipe::Vgg16Finetune), Some("head_epochs"));
     }
 }

@@ -8,14 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
-    domain::recipe::{Params, Precision, Recipe},
+    domain::{
+        parameters::{Kind, PARAMETERS, Parameter, Params},
+        recipe::{Precision, Recipe},
+    },
     storage::Page,
 };
 
@@ -153,7 +156,46 @@ fn size_of_files(root: &Path) -> u64 {
 pub struct RecipeInfo {
     recipe: Recipe,
     summary: &'static str,
+    /// Their values where a job gives none.
     params: Params,
+    /// What may be given, in the order of a form.
+    parameters: Vec<ParameterInfo>,
+}
+
+/// A parameter that a recipe takes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Parameter)]
+pub struct ParameterInfo {
+    /// Name of the member of `params`.
+    name: &'static str,
+    /// Heading of its field in a form.
+    title: &'static str,
+    description: &'static str,
+    #[serde(flatten)]
+    kind: Kind,
+    /// The value where none is given; `null` for none.
+    default: Value,
+    /// The parameter that, where it is given, takes this one's place.
+    excluded_by: Option<&'static str>,
+}
+
+impl ParameterInfo {
+    fn of(recipe: Recipe) -> Vec<Self> {
+        let taken = PARAMETERS.iter().filter(|parameter| parameter.recipes.contains(&recipe));
+        taken
+            .map(|parameter| {
+                let Parameter { name, title, description, kind, excluded_by, .. } = *parameter;
+                Self {
+                    name,
+                    title,
+                    description,
+                    kind,
+                    default: parameter.default(recipe),
+                    excluded_by,
+                }
+            })
+            .collect()
+    }
 }
 
 /// Lists the recipes with their default parameters.
@@ -162,7 +204,8 @@ pub async fn recipes() -> Json<Page<RecipeInfo>> {
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
         recipe,
         summary: recipe.summary(),
-        params: recipe.defaults(),
+        params: Params::defaults(recipe),
+        parameters: ParameterInfo::of(recipe),
     });
     Json(Page { items: items.into(), next_cursor: None })
 }

@@ -10,7 +10,7 @@ use crate::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
         model::{Normalization, Preprocessing},
-        recipe::Params,
+        parameters::Params,
     },
     training::{
         cache::{CachedRecords, Layout},
