@@ -1,4 +1,4 @@
-//! Composition root: makes a server out of its rooms, runs it, and takes it down.
+//! Composition root: builds a server out of its modules, runs it, and shuts it down.
 
 use std::{future::Future, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -45,15 +45,17 @@ pub async fn serve(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Res
     run(config, listeners, stop).await
 }
 
-/// Makes the rooms of a server and brings them up to date; nothing runs yet.
+/// Builds the modules of a server and brings them up to date; nothing runs yet.
 ///
 /// # Errors
-/// The data directory can't be used, or its database is of a newer version.
+/// The data directory can't be used, or its database has a newer version.
 pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let storage = Storage::open(&data_dir.database()).await?;
     let shutdown = CancellationToken::new();
-    let datasets = Datasets::new(storage.clone(), &data_dir, datasets::Limits::from(&config));
+    let memory = config.memory_budget();
+    let limits = datasets::Limits::from(&config);
+    let datasets = Datasets::new(storage.clone(), &data_dir, limits, memory.clone());
     let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
     let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
     let scheduler = Scheduler::new(
@@ -69,10 +71,10 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     // Before anything is computed: later, libtorch would not look for CUDA any more.
     tokio::task::spawn_blocking(cuda_is_available).await?;
     if let Err(error) = embedded::install(&storage, &data_dir).await {
-        tracing::error!(error = chain(&error), "the model in the binary can't be laid down");
+        tracing::error!(error = chain(&error), "can't install the built-in model");
     }
     if let Err(error) = registry.refresh().await {
-        tracing::error!(error = chain(&error), "the model that should serve can't");
+        tracing::error!(error = chain(&error), "can't load the model to serve");
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
     let admitted = Arc::new(Semaphore::new(config.queue_capacity.get()));
@@ -85,6 +87,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         scheduler,
         registry,
         metrics: Metrics::new(),
+        memory,
         decoders,
         admitted,
         shutdown,
@@ -115,12 +118,12 @@ pub async fn run(
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
-        tracing::info!("shutting down: requests and trainers end");
+        tracing::info!("shutting down; waiting for requests and trainers");
         shutdown.cancel();
     };
     let mut server = tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), stopping));
     tokio::select! {
-        // Without connections the server ends as soon as it is asked to; trainers come first.
+        // Without connections the server ends at once; trainers come first.
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
@@ -130,8 +133,8 @@ pub async fn run(
                     server?;
                     jobs?;
                 }
-                // Trainers are killed as their handles drop; the next server takes their jobs up.
-                Err(_) => tracing::warn!(seconds, "not everything ended in time"),
+                // Trainers are killed as their handles drop; the next server resumes their jobs.
+                Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),
             }
         }
         ended = &mut server => ended?,
@@ -164,7 +167,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
         }
         tokio::spawn(async move {
             interrupt.recv().await;
-            tracing::warn!("interrupted again: ending at once");
+            tracing::warn!("interrupted again; exiting immediately");
             std::process::exit(130);
         });
     })

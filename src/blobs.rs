@@ -3,9 +3,9 @@
 //! Used by the server's datasets, and by trainers, which only read it. Called on threads that may
 //! block.
 //!
-//! A blob is written under a temporary name, synced, then renamed: under its own name it is
-//! always whole, and one that is whole is never replaced. Rows point here, so blobs are made durable
-//! before their rows are committed; a blob without a row is removed by the next sweep.
+//! A blob is written under a temporary name, synced, then renamed: under its own name it is always
+//! complete, and a complete one is never replaced. Rows point here, so blobs are durable before their
+//! rows are committed; a sweep removes blobs without rows.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
+use memmap2::Mmap;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::domain::dataset::Digest;
@@ -46,10 +48,10 @@ fn path(root: &Path, digest: &Digest) -> PathBuf {
     root.join(&name[..2]).join(name)
 }
 
-/// The bytes of that hash in the store at `root`: also for trainers, which know nothing else of it.
+/// The bytes of that hash in the store at `root`: also for trainers, which use nothing else of it.
 ///
 /// # Errors
-/// [`Error::Damaged`] where they are missing or other than they were.
+/// [`Error::Damaged`] if they are missing or have changed.
 pub fn read(root: &Path, digest: &Digest) -> Result<Vec<u8>, Error> {
     let path = path(root, digest);
     match fs::read(&path) {
@@ -74,13 +76,13 @@ impl Blobs {
         Self { root, tmp }
     }
 
-    /// Where files begin.
+    /// The folder of temporary files.
     #[must_use]
     pub fn tmp(&self) -> &Path {
         &self.tmp
     }
 
-    /// Where the bytes of that hash lie, or would.
+    /// The path of the bytes of that hash, whether they exist or not.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
         path(&self.root, digest)
@@ -89,12 +91,31 @@ impl Blobs {
     /// The bytes of that hash; see [`read`].
     ///
     /// # Errors
-    /// [`Error::Damaged`] where they are missing or other than they were.
+    /// [`Error::Damaged`] if they are missing or have changed.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         read(&self.root, digest)
     }
 
-    /// An empty temporary file beside the store; it goes with its handle.
+    /// As [`Blobs::read`], in memory that the system may take back meanwhile: for bytes that somebody
+    /// holds for long.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn map(&self, digest: &Digest) -> Result<Bytes, Error> {
+        let path = self.path(digest);
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if is_not_found(&error) => return Err(Error::Damaged(*digest)),
+            Err(source) => return Err(Error::disk(&path, source)),
+        };
+        // SAFETY: a blob is never written to again; one that is replaced or removed stays as it is
+        // for whoever has it open.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::disk(&path, source))?;
+        let is_whole = Digest::of(&map) == *digest;
+        if is_whole { Ok(Bytes::from_owner(map)) } else { Err(Error::Damaged(*digest)) }
+    }
+
+    /// An empty temporary file beside the store, deleted with its handle.
     ///
     /// # Errors
     /// The file system refused.
@@ -112,16 +133,15 @@ impl Blobs {
         Ok(file.into_temp_path())
     }
 
-    /// Puts files under the names of their hashes and makes them durable, all at once: when this
-    /// returns, they outlive a power cut.
+    /// Moves files to the names of their hashes and makes them durable, all at once: when this
+    /// returns, they survive a power cut.
     ///
-    /// A blob that is there already stays, but where its bytes are damaged: sending a photo again
-    /// repairs it.
+    /// An existing blob is kept unless its bytes are damaged: uploading an image again repairs it.
     ///
     /// # Errors
     /// The file system refused.
     pub fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
-        // Also of those that are there already: another upload may not have synced their names yet.
+        // Also of existing ones: another upload may not have synced their names yet.
         let mut folders: BTreeSet<PathBuf> = files
             .iter()
             .filter_map(|(digest, _)| self.path(digest).parent().map(Path::to_owned))
@@ -132,8 +152,8 @@ impl Blobs {
             .into_iter()
             .filter(|(digest, _)| seen.insert(*digest) && self.read(digest).is_err())
             .collect();
-        // The bytes first: a rename that outlives a power cut without them would leave a blob that
-        // is empty.
+        // The bytes first: a rename that survives a power cut without them would leave an empty
+        // blob.
         self.sync_files(&files)?;
         for (digest, file) in files {
             let path = self.path(&digest);
@@ -160,7 +180,7 @@ impl Blobs {
         files.iter().try_for_each(|(_, file)| sync(file))
     }
 
-    /// Every blob of the store with its size, in no order. Other files are passed over.
+    /// Every blob of the store with its size, in no order. Other files are skipped.
     ///
     /// # Errors
     /// The file system refused.
@@ -169,7 +189,7 @@ impl Blobs {
         for entry in walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2) {
             let entry = match entry {
                 Ok(entry) => entry,
-                // It went while we looked.
+                // It was removed meanwhile.
                 Err(error) if error.io_error().is_some_and(is_not_found) => continue,
                 Err(error) => return Err(Error::disk(&self.root, error.into())),
             };
@@ -181,7 +201,7 @@ impl Blobs {
         Ok(blobs)
     }
 
-    /// Removes a blob; one that is gone already is no error.
+    /// Removes a blob; one that is already gone is not an error.
     ///
     /// # Errors
     /// The file system refused.

@@ -1,5 +1,5 @@
-//! Removes what nothing refers to any more: images, folders of jobs, files of models, and decoded
-//! images once most of them are of photos that are gone.
+//! Removes unreferenced files: images, job folders, model files, and caches of decoded images once
+//! most of their images have been deleted.
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
 
@@ -29,7 +29,7 @@ use crate::{
 
 const INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What can go wrong; the next round tries again.
+/// What can go wrong; the next round retries.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
@@ -68,18 +68,15 @@ impl Housekeeper {
                 () = self.shutdown.cancelled() => return,
             }
             if let Err(error) = self.clean_up().await {
-                tracing::warn!(
-                    error = chain(&error),
-                    "cleaning up failed; trying again in an hour"
-                );
+                tracing::warn!(error = chain(&error), "cleanup failed; retrying in an hour");
             }
         }
     }
 
     async fn clean_up(&self) -> Result<(), Error> {
-        // That images must stay does not keep the rest from being cleaned up.
+        // If images must be kept, the rest is cleaned up all the same.
         let swept = self.sweep_images().await;
-        // A job whose outcome could not be saved yet has a model that no row knows.
+        // A job whose outcome could not be saved yet has a model without a row.
         if self.scheduler.unsaved() == 0 {
             let (jobs, models) = self.known_ids().await?;
             let data_dir = self.data_dir.clone();
@@ -121,8 +118,8 @@ fn remove_unknown(
     cache::evict_stale(&data_dir.cache(), images)
 }
 
-/// What lies in `folder` under an id that is not `known`. An id is younger than its row's
-/// snapshot where it was made a moment ago; those are left for the next round.
+/// The entries of `folder` whose id is not `known`. An id that was created a moment ago may be
+/// newer than the snapshot of the rows; those are left for the next round.
 fn list_unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<PathBuf>>
 where
     T: FromStr + Eq + std::hash::Hash,

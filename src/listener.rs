@@ -8,7 +8,7 @@ use axum::serve::Listener;
 use futures::future::select_all;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How often a free port is sought that all addresses have free.
+/// Attempts to find a port that is free on all addresses.
 const ATTEMPTS: usize = 10;
 
 /// Why no address can be listened on.
@@ -28,7 +28,7 @@ pub enum ListenError {
     NoAddress,
 }
 
-/// Listens on several addresses as on one.
+/// Listens on several addresses at once.
 #[derive(Debug)]
 pub struct Listeners {
     first: TcpListener,
@@ -42,18 +42,18 @@ impl From<TcpListener> for Listeners {
 }
 
 impl Listeners {
-    /// Listens on every address that can be had. Where the port is 0, all get the same free one.
+    /// Listens on every available address. If the port is 0, all get the same free one.
     ///
-    /// A host may have addresses of a family that the machine has not: the others are enough then.
-    /// A port that is taken on one of them is an error, as clients would reach two programs.
+    /// A host may have addresses of a family that the machine lacks: the others are enough then. A
+    /// port that is taken on one of them is an error, as clients would reach two programs.
     ///
     /// # Errors
-    /// None can be had, or the port is taken.
+    /// None is available, or the port is taken.
     pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             match Self::try_bind(addresses).await {
-                // A port that was free on the first address need not be so on the others.
+                // A port that was free on the first address may be taken on the others.
                 Err(error) if addresses.iter().all(|it| it.port() == 0) && is_taken(&error) => {
                     last = Some(error);
                 }
@@ -91,15 +91,15 @@ impl Listeners {
             }));
         };
         for (address, error) in missing {
-            tracing::info!(%address, %error, "this address is not available; the others are used");
+            tracing::info!(%address, %error, "this address is not available; using the others");
         }
         Ok(Self { first, others: opened.collect() })
     }
 
-    /// The addresses that are listened on, of which there is at least one.
+    /// The addresses that are listened on: at least one.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not tell them.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         std::iter::once(&self.first).chain(&self.others).map(TcpListener::local_addr).collect()
     }
@@ -120,7 +120,8 @@ impl Listener for Listeners {
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         let Self { first, others } = self;
-        // Accepting can be given up at any time: a connection that nobody took stays in its queue.
+        // Accepting can be cancelled at any time: a connection that was not accepted stays in its
+        // queue.
         let accepts = std::iter::once(first)
             .chain(others)
             .map(|listener| Box::pin(Listener::accept(listener)));

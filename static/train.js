@@ -1,4 +1,4 @@
-/** Train: what to train on and how, and the queue. */
+/** Train page: a form for a new job, and the list of jobs. */
 
 import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
@@ -9,7 +9,7 @@ import { weights } from "./weights.js";
 /** @typedef {import("./types.js").Parameter} Parameter */
 /** @typedef {import("./types.js").Recipe} Recipe */
 
-/** What was chosen and typed, kept while other pages are looked at. */
+/** Input of the form, kept while other pages are open. */
 const draft = { dataset: "", recipe: "augmented_cnn", name: "", params: /** @type {Record<string, string>} */ ({}) };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
@@ -28,7 +28,7 @@ async function compose(place, started, signal) {
   /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
   const [datasets, { items: recipes }, heads] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?recipe=vgg16_features&status=succeeded", signal)]);
   if (datasets.length === 0) {
-    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "There is nothing to train on yet. Make a dataset of photos of two kinds first; a few hundred of each make a start."), el("a", { class: "button primary", href: "#/datasets" }, "Make a dataset")));
+    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
   }
   if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;
@@ -36,12 +36,12 @@ async function compose(place, started, signal) {
     draft.dataset = dataset.value;
     show();
   } });
-  const name = el("input", { value: draft.name, placeholder: "made up by the server", autocomplete: "off", oninput: () => (draft.name = name.value) });
+  const name = el("input", { value: draft.name, placeholder: "generated if left empty", autocomplete: "off", oninput: () => (draft.name = name.value) });
   const params = el("div", { class: "fields" });
   const more = el("div", null);
   /** @type {Record<string, () => unknown>} */
   let read = {};
-  /** Aborted when another recipe is chosen. */
+  /** Aborted when another recipe is selected. */
   let other = new AbortController();
   const show = () => {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
@@ -59,7 +59,7 @@ async function compose(place, started, signal) {
       show();
     } }), el("b", null, recipe), el("p", null, summary))));
   const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
-  /** An error that was told is of what stood there before. */
+  /** Removes the error of an earlier input. */
   const outdate = () => form.querySelector(":scope > .notice")?.remove();
   const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -70,7 +70,7 @@ async function compose(place, started, signal) {
       await started();
     });
   } },
-    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Of the job, and of the model it makes.")),
+    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Name of the job and its model.")),
     choices, params, more,
     el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);
@@ -78,18 +78,18 @@ async function compose(place, started, signal) {
 }
 
 /**
- * The recipe's parameters, filled with its defaults. What is left at its default is not sent.
+ * Inputs for the recipe's parameters, filled with its defaults. Unchanged defaults are not sent.
  *
  * @param {HTMLElement} place @param {Recipe} recipe @param {Job[]} heads
  * @returns {Record<string, () => unknown>}
  */
 function fields(place, { recipe, parameters }, heads) {
   /** @type {Record<string, HTMLInputElement | HTMLSelectElement>} */
-  const controls = {};
+  const inputs = {};
   /** @type {Record<string, () => unknown>} */
   const read = {};
   const exclude = () => {
-    for (const { name, excluded_by: other } of parameters) if (other) controls[name].disabled = controls[other].value !== "";
+    for (const { name, excluded_by: other } of parameters) if (other) inputs[name].disabled = inputs[other].value !== "";
   };
   fill(place);
   for (const parameter of parameters) {
@@ -101,7 +101,7 @@ function fields(place, { recipe, parameters }, heads) {
       draft.params[kept] = control.value;
       exclude();
     });
-    controls[name] = control;
+    inputs[name] = control;
     read[name] = () => {
       if (control.value === standard || control.value === "" || control.disabled) return undefined;
       return kind === "integer" || kind === "number" ? Number(control.value) : control.value;
@@ -115,17 +115,17 @@ function fields(place, { recipe, parameters }, heads) {
 /** @param {Parameter} parameter @param {string} value @param {Job[]} heads */
 function controlOf({ kind, default: standard, choices, minimum, exclusive_minimum: above, maximum }, value, heads) {
   if (kind === "choice") return select(choices ?? [], { value });
-  if (kind === "job") return select([["", "train it here first"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { value });
+  if (kind === "job") return select([["", "Train a new head"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { value });
   const limits = { min: String(minimum ?? above), max: String(maximum) };
   return el("input", { type: "number", step: kind === "integer" ? "1" : "any", ...limits, value, required: standard !== null });
 }
 
-/** So often is the queue asked for, in milliseconds. */
+/** Polling interval in milliseconds. */
 const POLL = 1500;
 
 /**
- * The jobs, newest first. The list is asked for again and again: a stream for each job would use up
- * the few connections that a browser opens to one server.
+ * The list of jobs, newest first. It is polled, because one event stream per job would use up the
+ * few connections that a browser opens to a server.
  */
 class Queue {
   /** @param {HTMLElement} place @param {AbortSignal} signal */
@@ -133,8 +133,8 @@ class Queue {
     this.signal = signal;
     this.messages = el("div", null);
     this.list = el("div", { class: "stack" });
-    this.more = el("p", { class: "hint", hidden: true }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.");
-    this.none = el("p", { class: "soft", hidden: true }, "None yet. Training runs in the background; this page can be closed meanwhile.");
+    this.more = el("p", { class: "hint", hidden: true }, "Showing the 50 newest jobs. ", el("a", { href: "#/evaluate" }, "Compare all jobs"), ".");
+    this.none = el("p", { class: "soft", hidden: true }, "No jobs yet. Training runs in the background; you can close this page.");
     /** @type {Map<string, { node: HTMLElement, paint: (job: Job) => void }>} */
     this.rows = new Map();
     fill(place, el("h2", null, "Jobs"), this.messages, this.none, this.list, this.more);
@@ -144,7 +144,7 @@ class Queue {
     await this.show();
     while (!this.signal.aborted) {
       await pause(POLL, this.signal);
-      // A server that is gone is told of at the top of the page.
+      // An unreachable server is reported at the top of the page.
       await this.show().catch(() => {});
     }
   }
@@ -153,7 +153,7 @@ class Queue {
     const { items, next_cursor: more } = await get("jobs?limit=50", this.signal);
     const before = this.rows;
     this.rows = new Map(items.map((/** @type {Job} */ job) => [job.id, before.get(job.id) ?? this.row(job)]));
-    // Only what is new moves: a row that is moved would lose the focus.
+    // Insert only new rows; a row that is moved would lose the focus.
     for (const [id, { node }] of before) if (!this.rows.has(id)) node.remove();
     /** @type {Element | null} */
     let next = this.list.firstElementChild;
@@ -168,15 +168,15 @@ class Queue {
 
   /** @param {Job} job */
   row(job) {
-    const [stands, asks, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
+    const [status, actions, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
     const node = el("article", { class: "stack job", "aria-label": job.name },
-      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), stands, asks),
+      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), status, actions),
       el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
       rest);
     const speed = new Speed();
     const paint = (/** @type {Job} */ now) => {
-      fillFor(stands, [now.status, now.best], () => statusLine(now));
-      fillFor(asks, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
+      fillFor(status, [now.status, now.best], () => statusLine(now));
+      fillFor(actions, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
       fill(rest, progress(speed.in(now)), now.error && el("p", { class: "bad" }, now.error.detail));
     };
     return { node, paint };

@@ -41,7 +41,7 @@ impl Cnn {
     /// The network of these tensors, by the names that [`Cnn::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
         Self::build(WeightSource::Tensors(tensors, device))
     }
@@ -85,7 +85,7 @@ impl Cnn {
         self.classify(&self.features(images))
     }
 
-    /// The same network, only to be asked, its convolutions in `kind`.
+    /// The same network for inference, its convolutions in `kind`.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
         let convolution = |Convolution { affine, pooled }: &Convolution| Convolution {
@@ -152,7 +152,7 @@ mod tests {
         let mut wrong = network.tensors();
         wrong.insert("conv3.weight".to_owned(), Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)));
         let message = Cnn::from_tensors(wrong, Device::Cpu).unwrap_err();
-        assert_eq!(message, "tensor `conv3.weight` has shape [1, 2], not [128, 64, 3, 3]");
+        assert_eq!(message, "tensor `conv3.weight` has shape [1, 2], expected [128, 64, 3, 3]");
     }
 
     #[test]

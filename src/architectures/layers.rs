@@ -1,4 +1,4 @@
-//! What the networks are put together from.
+//! The building blocks of the networks.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +29,7 @@ impl Affine {
         }
     }
 
-    /// Both in `kind`: without a copy where they are of it.
+    /// Both in `kind`, without a copy if they already are.
     pub(super) fn to_kind(&self, kind: Kind) -> Self {
         Self { weight: self.weight.to_kind(kind), bias: self.bias.to_kind(kind) }
     }
@@ -62,7 +62,7 @@ impl Affine {
 pub(super) enum WeightSource {
     /// Drawn as Keras draws them.
     Random(Box<ChaCha8Rng>, Device),
-    /// Given by name; what is taken is taken out.
+    /// Given by name; each tensor is removed when it is used.
     Tensors(Tensors, Device),
 }
 
@@ -74,7 +74,7 @@ impl WeightSource {
     /// The kernel and bias of a layer whose kernel has that `shape`, outputs first.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing or of another shape.
+    /// A message that names the tensor that is missing or of another shape.
     pub(super) fn affine(&mut self, layer: &str, shape: &[i64]) -> Result<Affine, String> {
         match self {
             Self::Random(generator, device) => {
@@ -90,16 +90,16 @@ impl WeightSource {
         }
     }
 
-    /// Checks that every tensor that was given was taken.
+    /// Checks that every given tensor was used.
     ///
     /// # Errors
-    /// A sentence that names one that was not.
+    /// A message that names one that was not.
     pub(super) fn ensure_all_used(self) -> Result<(), String> {
         match self {
             Self::Tensors(tensors, _) => tensors
                 .into_keys()
                 .next()
-                .map_or(Ok(()), |name| Err(format!("tensor `{name}` is not of this network"))),
+                .map_or(Ok(()), |name| Err(format!("unexpected tensor `{name}`"))),
             Self::Random(..) => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
-//! Networks: layers and nothing else. What they train on and how is decided elsewhere.
+//! Networks: layers and nothing else. Training is elsewhere.
 //!
-//! Used by the trainer, and by the thread that owns a model in the server.
+//! Used by the trainer, and by the threads that own a model in the server.
 
 pub mod cnn;
 mod layers;
@@ -16,7 +16,7 @@ use crate::{
     weights::tensors::Tensors,
 };
 
-/// A network of one of the architectures, for those who only ask it.
+/// A network of one of the architectures, for inference.
 #[derive(Debug)]
 pub enum Network {
     /// The small network.
@@ -29,7 +29,7 @@ impl Network {
     /// The network of that architecture with these weights.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(
         architecture: Architecture,
         tensors: Tensors,
@@ -49,8 +49,8 @@ impl Network {
         }
     }
 
-    /// The maps that the last convolution makes of normalised images, rectified:
-    /// `[n, 256, 7, 7]` of the small network, `[n, 512, 11, 11]` of VGG16.
+    /// The rectified feature maps of the last convolution for normalised images: `[n, 256, 7, 7]`
+    /// of the small network, `[n, 512, 11, 11]` of VGG16.
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.feature_maps(images),
@@ -58,7 +58,7 @@ impl Network {
         }
     }
 
-    /// Logits `[n]` for what [`Network::feature_maps`] gave.
+    /// Logits `[n]` for the output of [`Network::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
@@ -66,8 +66,8 @@ impl Network {
         }
     }
 
-    /// The same network, only to be asked: the weights of the convolutions are cast to `kind`
-    /// once instead of in each pass. What is of that kind already is shared.
+    /// The same network for inference: the weights of the convolutions are cast to `kind` once
+    /// instead of in each pass. Weights already of that kind are shared.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
         match self {
@@ -86,7 +86,7 @@ impl Network {
     }
 }
 
-/// Numbers in all of `tensors`.
+/// Total number of values in `tensors`.
 #[must_use]
 pub fn count_parameters(tensors: &Tensors) -> u64 {
     tensors.values().map(|tensor| tensor.numel() as u64).sum()
@@ -98,8 +98,8 @@ pub fn channels_last(tensor: &Tensor) -> Tensor {
     tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
-/// Pixels in 0 to 255 as a network takes them: `[n, height, width, 3]` RGB, bytes or numbers, in;
-/// `[n, 3, height, width]` of `kind` out, channels last.
+/// Converts pixels in 0 to 255 to the input of a network: from `[n, height, width, 3]` RGB, bytes
+/// or floats, to `[n, 3, height, width]` of `kind`, channels last.
 pub fn normalise(pixels: &Tensor, normalise: Normalization, kind: Kind) -> Tensor {
     // Filled where they are needed: a copy to the GPU would wait for it.
     let constants = |values: [f64; 3]| {
@@ -109,7 +109,7 @@ pub fn normalise(pixels: &Tensor, normalise: Normalization, kind: Kind) -> Tenso
         )
     };
     let normalised = match normalise {
-        // In one pass where the kind allows it.
+        // In one pass if the kind allows it.
         Normalization::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
         Normalization::Caffe => {
             pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])

@@ -11,10 +11,10 @@ use crate::weights::tensors::Tensors;
 /// Convolutions of each block and their output channels; a 2×2 max-pooling ends a block.
 const BLOCKS: [(usize, i64); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
 
-/// Features that the base leaves of a 180×180 image: 5×5×512.
+/// Features of the base for a 180×180 image: 5×5×512.
 pub const FEATURES: i64 = 5 * 5 * 512;
 
-/// Shape of what block 4 leaves of a 180×180 image, in the order of memory: height, width, channels.
+/// Shape of block 4's output for a 180×180 image, in the order of memory: height, width, channels.
 pub const BLOCK_4: [i64; 3] = [11, 11, 512];
 
 /// Units of the head's hidden layer.
@@ -33,7 +33,7 @@ impl Base {
     /// `[64]`, … `block5_conv3.bias`. Others are left in `tensors`.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing or of another shape.
+    /// A message that names the tensor that is missing or of another shape.
     pub fn take_from(tensors: &mut Tensors, device: Device) -> Result<Self, String> {
         let mut source = WeightSource::Tensors(std::mem::take(tensors), device);
         let mut blocks = [const { Vec::new() }; 5];
@@ -72,13 +72,13 @@ impl Base {
         }
     }
 
-    /// Feature maps that blocks 1 to 4 leave of preprocessed images: `[n, 3, 180, 180]` in,
-    /// `[n, 512, 11, 11]` of the same kind out.
+    /// Feature maps of blocks 1 to 4 for preprocessed images: `[n, 3, 180, 180]` in, `[n, 512, 11,
+    /// 11]` of the same kind out.
     pub fn blocks_1_to_4(&self, images: &Tensor) -> Tensor {
         self.forward(images, 0..=3)
     }
 
-    /// Features `[n, 12800]`, fp32, of what block 4 left.
+    /// Features `[n, 12800]`, fp32, of block 4's output.
     pub fn block_5(&self, maps: &Tensor) -> Tensor {
         flatten(&self.forward(maps, 4..=4))
     }
@@ -96,7 +96,7 @@ impl Base {
         x
     }
 
-    /// Adds the weights of the base to `tensors`, by the names that it takes; they share memory.
+    /// Adds the weights of the base to `tensors`, by name; they share memory.
     fn insert_into(&self, tensors: &mut Tensors) {
         for (number, block) in (1..).zip(&self.blocks) {
             for (convolution, affine) in (1..).zip(block) {
@@ -148,7 +148,7 @@ impl Head {
     /// The head of these tensors, by the names that [`Head::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
         let mut source = WeightSource::Tensors(tensors, device);
         let head = Self::build(&mut source)?;
@@ -170,7 +170,7 @@ impl Head {
         self.output.linear(&hidden).squeeze_dim(1)
     }
 
-    /// The same head, only to be asked.
+    /// The same head for inference.
     fn frozen(&self) -> Self {
         Self { hidden: self.hidden.frozen(Kind::Float), output: self.output.frozen(Kind::Float) }
     }
@@ -197,7 +197,7 @@ impl Vgg16 {
     /// The network of these tensors, by the names that [`Vgg16::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(mut tensors: Tensors, device: Device) -> Result<Self, String> {
         let base = Base::take_from(&mut tensors, device)?;
         Ok(Self { base, head: Head::from_tensors(tensors, device)? })
@@ -214,13 +214,13 @@ impl Vgg16 {
         convolve(&self.base.blocks[4], self.base.blocks_1_to_4(images)).relu_()
     }
 
-    /// Logits `[n]` for what [`Vgg16::feature_maps`] gave.
+    /// Logits `[n]` for the output of [`Vgg16::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         let pooled = maps.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
         self.head.forward(&flatten(&pooled), 0.0)
     }
 
-    /// The same network, only to be asked, its convolutions in `kind`.
+    /// The same network for inference, its convolutions in `kind`.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
         Self { base: self.base.frozen(kind), head: self.head.frozen() }

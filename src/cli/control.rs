@@ -10,6 +10,7 @@ use super::{
     client,
     responses::Job,
 };
+use crate::domain::job::JobStatus;
 
 /// Options of the three commands.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(super) struct Control {
     pub(super) client: ClientArgs,
 }
 
-/// What to ask of a job.
+/// What to do with a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     Cancel,
@@ -39,12 +40,14 @@ impl Action {
         }
     }
 
-    /// What becomes of a job that is not yet over.
-    const fn status_suffix(self) -> &'static str {
+    /// What happens to a job that now has `status`.
+    fn status_suffix(self, status: JobStatus) -> String {
         match self {
-            Self::Cancel => "; it ends within one batch",
-            Self::Stop => "; it keeps its best epoch, if one is complete, evaluates it and ends",
-            Self::Resume => "",
+            Self::Cancel if !status.is_final() => "is stopping after the current batch".to_owned(),
+            Self::Stop if !status.is_final() => format!(
+                "is {status}; it will evaluate and keep its best completed epoch, then finish"
+            ),
+            _ => format!("is {status}"),
         }
     }
 }
@@ -62,8 +65,7 @@ impl Control {
             session.out.document(&response)?;
         } else {
             let Job { name, status, .. } = client::read(&response)?;
-            let outlook = if status.is_final() { "" } else { action.status_suffix() };
-            session.out.line(format_args!("job {name} is {status}{outlook}"))?;
+            session.out.line(format_args!("job {name} {}", action.status_suffix(status)))?;
         }
         Ok(ExitStatus::Success)
     }

@@ -1,4 +1,4 @@
-//! `pawprint datasets`: the list of datasets, and the end of one.
+//! `pawprint datasets`: lists datasets, and deletes one.
 
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
@@ -26,7 +26,7 @@ pub(super) struct Datasets {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Delete a dataset and its photos; what jobs made of them stays
+    /// Delete a dataset and its images; jobs and models are kept
     Delete(Named),
 }
 
@@ -43,7 +43,7 @@ impl Datasets {
             return dataset.delete("datasets", session).await;
         }
         let items = session.client.list(&["datasets"], &[], usize::MAX).await?;
-        let none = "there are no datasets yet; `pawprint import` makes one";
+        let none = "no datasets yet; create one with `pawprint import`";
         session.out.list(&items, none, &HEADING, row)?;
         Ok(ExitStatus::Success)
     }

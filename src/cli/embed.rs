@@ -1,4 +1,4 @@
-//! `pawprint embed`: makes the model that stands in the binary out of a job's.
+//! `pawprint embed`: builds the built-in default model from a trained model.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use crate::registry::embedded;
 
 #[derive(Debug, Args)]
 pub(super) struct Embed {
-    /// Model that a job made, as `GET /models/{m}/download` gives it
+    /// Model file downloaded from `GET /models/{m}/download`
     model: PathBuf,
-    /// File to write: assets/default.safetensors
+    /// Output file: assets/default.safetensors
     out: PathBuf,
 }
 

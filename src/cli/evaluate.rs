@@ -35,11 +35,11 @@ impl Evaluate {
     }
 }
 
-/// What a person wants to know, in lines.
+/// The evaluation as text.
 pub(super) fn text(evaluation: &Evaluation) -> String {
     let Evaluation { split, count, loss, accuracy, accuracy_interval: interval, .. } = evaluation;
     let mut text = format!(
-        "{count} images of the {split} split, each judged once\n\n{}\naccuracy {accuracy:.4}, with {:.0} % confidence between {:.4} and {:.4}; loss {loss:.4}\n",
+        "{count} images in the {split} split\n\n{}\naccuracy {accuracy:.4} ({:.0}% CI {:.4}–{:.4}), loss {loss:.4}\n",
         evaluation.as_text(),
         interval.confidence * 100.0,
         interval.low,
@@ -47,14 +47,14 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
     );
     let auc = evaluation.roc_curve.auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
     text += &format!(
-        "area under ROC {auc}, under precision and recall {:.4}; average precision {:.4}; expected calibration error {:.4}\n",
+        "ROC AUC {auc}, PR AUC {:.4}, average precision {:.4}, expected calibration error {:.4}\n",
         evaluation.pr_curve.auc,
         evaluation.pr_curve.average_precision,
         evaluation.calibration.expected_calibration_error,
     );
     if let Some(best) = &evaluation.best_threshold {
         text += &format!(
-            "at threshold {:.4}, of the highest F1 on the validation split ({:.4}): accuracy {:.4}\n",
+            "at threshold {:.4} (best F1 on the validation split: {:.4}): accuracy {:.4}\n",
             best.threshold, best.validation_f1, best.accuracy
         );
     }

@@ -1,7 +1,7 @@
-//! The events of a job, over as many connections as that takes.
+//! The events of a job, over as many connections as needed.
 //!
-//! When the connection drops, the stream goes on after the last event that came
-//! (`Last-Event-ID`), waiting longer from one attempt to the next.
+//! When the connection drops, the stream resumes after the last event received (`Last-Event-ID`),
+//! with a longer wait from one attempt to the next.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -18,9 +18,9 @@ use super::{
 
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
-/// A server that can't be reached for so long is given up.
+/// A server that can't be reached for this long is given up.
 const RECONNECT_TIMEOUT: Duration = Duration::from_mins(5);
-/// The server sends something at least every fifteen seconds; a connection without is dead.
+/// The server sends something at least every fifteen seconds; a silent connection is dead.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
@@ -29,7 +29,7 @@ type Connection = Pin<Box<dyn Stream<Item = Result<Event, String>>>>;
 pub(super) enum Next {
     /// An event.
     Event(Event),
-    /// The connection was lost, for this reason; another is made.
+    /// The connection was lost, for this reason; another is opened.
     Disconnected(String),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Events<'a> {
     job: &'a str,
     last_id: String,
     connection: Option<Connection>,
-    /// Since when there is no connection, where there was one before.
+    /// Since when an earlier connection is lost.
     disconnected_since: Option<Instant>,
     backoff: Duration,
 }
@@ -57,10 +57,11 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The next event, or the news that the connection was lost.
+    /// The next event, or a notice that the connection was lost.
     ///
     /// # Errors
-    /// The server refuses, or it can't be reached: at once the first time, after a while later.
+    /// The server rejects the request, or can't be reached: at once the first time, after a while
+    /// later.
     pub(super) async fn next(&mut self) -> anyhow::Result<Next> {
         let Some(connection) = &mut self.connection else {
             return self.connect().await;
@@ -73,11 +74,11 @@ impl<'a> Events<'a> {
                 return Ok(Next::Event(event));
             }
             Some(Err(reason)) => reason,
-            None => "the server closed it".to_owned(),
+            None => "closed by the server".to_owned(),
         };
         self.connection = None;
         self.disconnected_since = self.disconnected_since.or_else(|| Some(Instant::now()));
-        // The job may have ended without our hearing of it.
+        // The job may have finished without an event of it having arrived.
         match self.ended().await {
             Some(event) => Ok(Next::Event(event)),
             None => Ok(Next::Disconnected(reason)),
@@ -124,7 +125,7 @@ impl<'a> Events<'a> {
         self.client.send(request).await
     }
 
-    /// The job's end as an event, if it has ended.
+    /// The final status of the job as an event, if it has finished.
     async fn ended(&self) -> Option<Event> {
         let request = self.client.request(Method::GET, &["jobs", self.job]);
         let response: Value = self.client.json(request).await.ok()?;
@@ -137,7 +138,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// Whether a failure may pass by itself: a server that restarts, a proxy without a server.
+/// Whether a failure may be temporary: a server that restarts, a proxy without a server.
 fn is_transient(error: &Error) -> bool {
     match error {
         Error::NoServer { .. } | Error::Transport { .. } => true,
@@ -154,7 +155,10 @@ fn events(response: Response) -> Connection {
         match timeout(IDLE_TIMEOUT, response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
             Ok(Err(error)) => Err(io::Error::other(client::root_cause(&error))),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it has gone silent")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no data for {} s", IDLE_TIMEOUT.as_secs()),
+            )),
         }
     });
     Box::pin(bytes.eventsource().map(|event| event.map_err(|error| error.to_string())))

@@ -1,12 +1,12 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
 //! `serve`, `trainer` and `predict --model FILE` do the work themselves; every other command is a
-//! client of a running server through `client`, and knows of it only what the HTTP API says.
-//! Results go to standard output through `output`; errors, notes and progress bars go to
-//! standard error. `anyhow` lives here and nowhere deeper.
+//! client of a running server through `client`, and knows only what the HTTP API returns. Results
+//! go to standard output through `output`; errors, notes and progress bars go to standard error.
+//! `anyhow` lives here and nowhere deeper.
 //!
-//! Exit codes (`ExitStatus`): 0 success; 1 the command failed; 2 wrong usage; 3 no server answered;
-//! 4 the job that was watched failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
+//! Exit codes (`ExitStatus`): 0 success; 1 the command failed; 2 invalid usage; 3 can't connect to a
+//! server; 4 the watched job failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
 
 mod args;
 mod client;
@@ -44,14 +44,14 @@ use crate::config::ServeConfig;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the command failed: the server refused it, an image can't be read, …
-  2    wrong usage
-  3    no server answered
-  4    the job that was watched failed or was interrupted
-  5    the job that was watched was cancelled
+  1    the command failed (for example: request rejected, unreadable image)
+  2    invalid usage
+  3    can't connect to a server
+  4    the watched job failed or was interrupted
+  5    the watched job was cancelled
   130  Ctrl-C";
 
-/// From a folder of photos to a label over HTTP.
+/// Train, evaluate and serve image classifiers
 #[derive(Debug, Parser)]
 #[command(name = "pawprint", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -69,10 +69,10 @@ enum Command {
         /// Folder of the job
         job_dir: PathBuf,
     },
-    /// Make the model that stands in the binary out of a job's (for maintainers)
+    /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
     Embed(embed::Embed),
-    /// Put a folder or an archive of photos into a dataset
+    /// Import a folder or archive of images into a dataset
     Import(import::Import),
     /// List datasets, or delete one
     Datasets(datasets::Datasets),
@@ -80,25 +80,25 @@ enum Command {
     Train(train::Train),
     /// List training jobs, newest first, or delete one
     Jobs(jobs::Jobs),
-    /// Follow a job until it ends
+    /// Follow a job until it finishes
     Watch(watch::Watch),
-    /// End a job as cancelled; its last checkpoint is kept
+    /// Cancel a job and keep its last checkpoint
     Cancel(control::Control),
-    /// End training now and keep the best epoch so far
+    /// Stop training early and keep the best epoch so far
     Stop(control::Control),
-    /// Go on with a cancelled, failed or interrupted job from its last completed epoch
+    /// Resume a cancelled, failed or interrupted job from its last checkpoint
     Resume(control::Control),
-    /// Print how well a job's best epoch does on the test photos
+    /// Print the test-split evaluation of a job's best epoch
     Evaluate(evaluate::Evaluate),
-    /// Write all that is known of a job into one page
+    /// Write a self-contained HTML report for a job
     Report(report::Report),
-    /// Label photos
+    /// Predict the class of images
     Predict(predict::Predict),
-    /// List models, choose which one answers, or delete one
+    /// List models, choose the one in service, or delete one
     Models(models::Models),
-    /// The VGG16 weights that two of the recipes begin with
+    /// Show, upload or download the pretrained VGG16 weights
     Weights(weights::Weights),
-    /// Ask the server on this machine whether it lives
+    /// Check that the local server is running
     Healthcheck(healthcheck::Healthcheck),
 }
 
@@ -126,7 +126,7 @@ struct Session {
     out: Output,
 }
 
-/// Runs a command to its end.
+/// Runs a command.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     use control::Action::{Cancel, Resume, Stop};
@@ -183,14 +183,14 @@ fn run_client(
             .context("can't start the runtime")?;
         let session = Session { client: Client::new(args)?, out };
         let status = runtime.block_on(command(&session));
-        // A thread that still packs an upload must not hold the process back.
+        // A thread that is still packing an upload must not keep the process alive.
         runtime.shutdown_background();
         status
     };
     finish(out, status())
 }
 
-/// Reports an error, if there was one, and says how the process ends.
+/// Reports an error, if there was one, and returns how the process ends.
 fn finish(out: Output, status: anyhow::Result<ExitStatus>) -> ExitCode {
     let error = match status {
         Ok(status) => return status.into(),

@@ -1,5 +1,5 @@
-//! `pawprint models`: the list of models, the one in service marked; which one that is to be, and
-//! the end of one.
+//! `pawprint models`: lists models with the one in service marked, pins one in service, and deletes
+//! one.
 
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
@@ -31,7 +31,7 @@ pub(super) struct Models {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Let a model answer predictions until another is chosen; `best` follows the best again
+    /// Pin a model in service; `best` returns to automatic selection
     Use(Named),
     /// Delete a model that is not in service
     Delete(Named),
@@ -61,14 +61,14 @@ async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<ExitSta
         session.out.document(&response)?;
     } else {
         let Model { name, .. } = client::read(&response)?;
-        session.out.line(format_args!("model {name} answers predictions now"))?;
+        session.out.line(format_args!("model {name} is now in service"))?;
     }
     Ok(ExitStatus::Success)
 }
 
 async fn list(session: &Session) -> anyhow::Result<ExitStatus> {
     let items = session.client.list(&["models"], &[], usize::MAX).await?;
-    session.out.list(&items, "there are no models yet", &HEADING, row)?;
+    session.out.list(&items, "no models yet", &HEADING, row)?;
     Ok(ExitStatus::Success)
 }
 

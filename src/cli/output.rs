@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use super::client;
 #[error("standard output is closed")]
 pub(super) struct StdoutClosed;
 
-/// Writes for people or, with `--json`, for programs.
+/// Writes text or, with `--json`, JSON.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
@@ -48,8 +49,7 @@ impl Output {
         self.line(serde_json::to_string(value)?)
     }
 
-    /// A list of the server's: a line of a table for each item, or, where there is none, a note
-    /// of that.
+    /// A list: a table with a row for each item, or a note if there are none.
     pub(super) fn list<T: DeserializeOwned>(
         self,
         items: &[Value],
@@ -67,37 +67,32 @@ impl Output {
         let now = Timestamp::now();
         let rows: anyhow::Result<Vec<_>> =
             items.iter().map(|item| Ok(row(client::read(item)?, now))).collect();
-        self.table(heading, &rows?)
+        self.table(heading, rows?)
     }
 
     /// A table with aligned columns and a heading.
-    fn table(self, heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
-        let mut widths: Vec<_> = heading.iter().map(|cell| cell.chars().count()).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let heading = heading.iter().map(|&cell| cell.to_owned()).collect();
-        for row in [&heading].into_iter().chain(rows) {
-            self.line(aligned(row, &widths))?;
-        }
-        Ok(())
+    fn table(self, heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_header(heading).add_rows(rows);
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
+        table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
 
-    /// Something on the way that a person wants to know; nothing with `--json`.
+    /// A note on the progress of the command; nothing with `--json`.
     pub(super) fn note(self, text: impl Display) {
         if !self.json {
             to_stderr(text);
         }
     }
 
-    /// What went wrong, for a person.
+    /// An error, as text.
     pub(super) fn error(self, text: impl Display) {
         to_stderr(format_args!("error: {text}"));
     }
 
-    /// What went wrong, for a program.
+    /// An error, as JSON.
     pub(super) fn problem(self, problem: &impl Serialize) {
         if let Ok(text) = serde_json::to_string(problem) {
             to_stderr(text);
@@ -105,15 +100,9 @@ impl Output {
     }
 }
 
-/// Where even standard error is closed there is nobody left to tell.
+/// If standard error is closed too, the message is lost.
 fn to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-fn aligned(row: &[String], widths: &[usize]) -> String {
-    let cells: Vec<_> =
-        row.iter().zip(widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-    cells.join("  ").trim_end().to_owned()
 }
 
 /// How long ago that was, in its largest unit: `40s`, `5m`, `3h`, `12d`.
@@ -136,7 +125,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// A number where there is one, else a dash.
+/// A number if there is one, otherwise a dash.
 pub(super) fn decimals(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
 }
@@ -146,13 +135,6 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-
-    #[test]
-    fn columns_are_aligned_without_trailing_blanks() {
-        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
-        assert_eq!(aligned(&row(&["ab", "c", ""]), &[4, 2, 3]), "ab    c");
-        assert_eq!(aligned(&row(&["ä", "c"]), &[2, 1]), "ä   c");
-    }
 
     #[test]
     fn spans_are_told_in_two_units() {

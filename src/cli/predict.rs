@@ -1,7 +1,7 @@
-//! `pawprint predict`: labels photos, by the server or, with a model's file, right here.
+//! `pawprint predict`: predicts the class of images, on the server or, with a model file, locally.
 //!
-//! The server fails a whole request for one image that it can't read. Then the request is halved
-//! until the images that are to blame stand alone, so that all others are answered.
+//! One unreadable image fails a whole request. The request is then halved until such images are
+//! alone, so that all others get a prediction.
 
 use std::{
     fs::File,
@@ -34,9 +34,9 @@ use crate::inference::local;
 
 /// Most images of one request.
 const BATCH_IMAGES: usize = 32;
-/// A request that has so many bytes gets no further image.
+/// A request of this many bytes gets no further image.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
-/// What is larger is no photo.
+/// A larger file is not sent.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// How often a request is repeated when the server is full.
 const ATTEMPTS: u32 = 6;
@@ -44,13 +44,13 @@ const ATTEMPTS: u32 = 6;
 /// Options of `pawprint predict`.
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// Photos, folders of photos, or `-` for one on standard input
+    /// Image files, folders, or `-` for one image on standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Name or id of a model of the server, or a model's file, which is asked without a server
+    /// Name or id of a model on the server, or a local model file (no server needed)
     ///
-    /// What ends in `.safetensors` is a file. Without this option the model in service answers.
+    /// A value ending in `.safetensors` is a local file. Default: the model in service.
     #[arg(long, value_name = "MODEL|FILE.safetensors")]
     model: Option<String>,
 
@@ -58,19 +58,19 @@ pub(super) struct Predict {
     pub(super) client: ClientArgs,
 }
 
-/// An image that is to be labelled.
+/// An image to classify.
 struct Image {
     name: String,
     bytes: Bytes,
 }
 
 impl Predict {
-    /// The model's file, where one is named.
+    /// The model file, if one is named.
     pub(super) fn model_file(&self) -> Option<&Path> {
         self.model.as_deref().filter(|model| model.ends_with(".safetensors")).map(Path::new)
     }
 
-    /// Labels the images right here.
+    /// Classifies the images locally.
     pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<ExitStatus> {
         let mut inputs = self.inputs(out);
         let paths: Vec<_> = inputs.paths.iter().map(|path| readable(path)).collect();
@@ -80,7 +80,7 @@ impl Predict {
             match result {
                 Ok(prediction) => {
                     let Value::Object(prediction) = serde_json::to_value(prediction)? else {
-                        bail!("the model's answer can't be read");
+                        bail!("the model returned no valid prediction");
                     };
                     show(out, &file, prediction, None)?;
                 }
@@ -96,7 +96,7 @@ impl Predict {
         Ok(if inputs.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
-    /// Has the server label the images.
+    /// Classifies the images on the server.
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(model) = &self.model {
             reference(model).map_err(|detail| anyhow!("--model {model}: {detail}"))?;
@@ -111,7 +111,7 @@ impl Predict {
         Ok(if labeller.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
-    /// The files to label: folders are replaced by their images.
+    /// The files to classify: folders are replaced by their images.
     fn inputs(&self, out: Output) -> Inputs {
         let mut inputs = Inputs { paths: Vec::new(), failed: false };
         for path in &self.files {
@@ -128,21 +128,21 @@ impl Predict {
                         inputs.fail(
                             out,
                             &path,
-                            "links in a folder are not followed; name it to label it",
+                            "symbolic links in folders are skipped; pass this path explicitly",
                         );
                     }
                     Found::Unreadable(path, reason) => inputs.fail(out, &path, &reason),
                 }
             }
             if inputs.paths.len() == before {
-                inputs.fail(out, path, "there are no images in this folder");
+                inputs.fail(out, path, "no images in this folder");
             }
         }
         inputs
     }
 }
 
-/// The files to label, and whether some fell out already.
+/// The files to classify, and whether some were rejected already.
 struct Inputs {
     paths: Vec<PathBuf>,
     failed: bool,
@@ -156,7 +156,7 @@ impl Inputs {
     }
 }
 
-/// Sends images and shows the answers, in their order.
+/// Sends images and prints the predictions, in their order.
 struct Labeller<'a> {
     session: &'a Session,
     model: Option<&'a str>,
@@ -250,7 +250,7 @@ impl Labeller<'_> {
     fn show(&self, images: &[Image], response: Predictions) -> anyhow::Result<()> {
         if response.predictions.len() != images.len() {
             bail!(
-                "the server answered for {} of {} images",
+                "the server returned {} predictions for {} images",
                 response.predictions.len(),
                 images.len()
             );
@@ -271,7 +271,7 @@ impl Labeller<'_> {
     }
 }
 
-/// Whether the server refuses an image, rather than the request as such.
+/// Whether the server rejects an image, rather than the request as such.
 fn is_image_problem(problem: &Problem) -> bool {
     matches!(
         problem.status,
@@ -284,8 +284,8 @@ fn is_image_problem(problem: &Problem) -> bool {
 
 /// Whether the images of a request may fare better in smaller requests.
 ///
-/// A server that refuses the first image without reading the others closes the connection, and
-/// the refusal can be lost with what was still on its way.
+/// A server that rejects the first image without reading the others closes the connection, and its
+/// response can be lost with what was still on its way.
 fn is_worth_splitting(error: &Error) -> bool {
     match error {
         Error::Problem(problem) => is_image_problem(problem),
@@ -313,11 +313,11 @@ fn show(
         (Some(label), Some(probability)) => {
             out.line(format_args!("{file}\t{label}\t{probability:.4}"))
         }
-        _ => bail!("the server's answer for {file} can't be read"),
+        _ => bail!("can't parse the server's response for {file}"),
     }
 }
 
-/// Says on standard error why a file has no label.
+/// Reports on standard error why a file has no prediction.
 fn show_failure(out: Output, problem: &Value) {
     if out.is_json() {
         return out.problem(problem);
@@ -342,7 +342,7 @@ fn read_all(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "this is too large for a photo"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 256 MiB"));
     }
     Ok(bytes)
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 
 use super::{ExitStatus, output::Output};
-use crate::config::ServeConfig;
+use crate::{config::ServeConfig, memory_budget::limit_allocator_arenas};
 
 pub(super) fn run(config: ServeConfig) -> ExitStatus {
     let out = Output::new(false);
@@ -13,9 +13,7 @@ pub(super) fn run(config: ServeConfig) -> ExitStatus {
         Ok(addresses) => addresses,
         Err(error) => {
             let listen = &config.listen;
-            out.error(format_args!(
-                "can't find the addresses of {listen} (--listen, PAWPRINT_LISTEN): {error}"
-            ));
+            out.error(format_args!("can't resolve {listen} (--listen, PAWPRINT_LISTEN): {error}"));
             return ExitStatus::Failed;
         }
     };
@@ -33,6 +31,7 @@ pub(super) fn run(config: ServeConfig) -> ExitStatus {
 }
 
 fn start(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {
+    limit_allocator_arenas();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

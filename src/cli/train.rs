@@ -19,7 +19,7 @@ use crate::domain::parameters::{Kind, PARAMETERS, Parameter};
 /// Options of `pawprint train`.
 #[derive(Debug, Args)]
 pub(super) struct Train {
-    /// Watch the job until it ends, as `pawprint watch` does
+    /// Follow the job until it finishes, like `pawprint watch`
     #[arg(long)]
     follow: bool,
 
@@ -37,11 +37,11 @@ struct NewJob {
     #[arg(long, value_name = "NAME", value_parser = reference)]
     dataset: String,
 
-    /// How to train
+    /// Training recipe
     #[arg(long, default_value = "scratch_cnn", value_name = "RECIPE")]
     recipe: String,
 
-    /// Name of the job and of its model [default: one that the server makes up]
+    /// Name of the job and its model [default: generated]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -122,7 +122,7 @@ impl Train {
         } else {
             let Job { name, id, status, .. } = &job;
             session.out.line(format_args!("job {name} ({id}) is {status}"))?;
-            session.out.note(format_args!("`pawprint watch {name}` follows it"));
+            session.out.note(format_args!("follow it with `pawprint watch {name}`"));
         }
         Ok(ExitStatus::Success)
     }

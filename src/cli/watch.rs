@@ -1,4 +1,4 @@
-//! `pawprint watch`: a job's epochs as they come, until it ends.
+//! `pawprint watch`: a job's epochs as they complete, until it finishes.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Watch {
     }
 }
 
-/// Follows a job until it ends or the person has seen enough.
+/// Follows a job until it finishes or Ctrl-C is pressed.
 pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<ExitStatus> {
     let bar = progress::job(session.out);
     let mut view = View { session, bar: bar.clone(), status: None, epoch: 0, test: None };
@@ -47,7 +47,7 @@ pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::
         status = view.follow(job) => status,
         pressed = tokio::signal::ctrl_c() => {
             bar.finish_and_clear();
-            session.out.note(format_args!("the job goes on; `pawprint cancel {name}` ends it"));
+            session.out.note(format_args!("the job keeps running; cancel it with `pawprint cancel {name}`"));
             pressed.context("can't wait for Ctrl-C").map(|()| ExitStatus::Interrupted)
         }
     };
@@ -60,7 +60,7 @@ struct View<'a> {
     session: &'a Session,
     bar: ProgressBar,
     status: Option<JobStatus>,
-    /// The last epoch that was shown: a server that starts over does not make us repeat it.
+    /// The last epoch that was shown: epochs that a restarted server repeats are not shown again.
     epoch: u32,
     test: Option<SplitMetrics>,
 }
@@ -113,7 +113,7 @@ impl View<'_> {
         }
     }
 
-    /// Shows where the job stands, and how it ended if it did.
+    /// Shows the job's status, and its result if it has finished.
     async fn status(&mut self, job: Job) -> anyhow::Result<Option<ExitStatus>> {
         if !job.status.is_final() {
             if self.status.replace(job.status) != Some(job.status) {
@@ -121,7 +121,7 @@ impl View<'_> {
             }
             return Ok(None);
         }
-        // The event may tell of an earlier end, after which the job was resumed.
+        // The event may be of an earlier end, after which the job was resumed.
         let client = &self.session.client;
         let latest = client.json(client.request(Method::GET, &["jobs", &job.id])).await;
         let job: Job = latest.unwrap_or(job);
@@ -156,7 +156,7 @@ impl View<'_> {
             }
             JobStatus::Cancelled => {
                 self.line(&format!(
-                    "{name} is cancelled; `pawprint resume {name}` goes on with it"
+                    "{name} was cancelled; resume it with `pawprint resume {name}`"
                 ))?;
                 Ok(ExitStatus::JobCancelled)
             }
@@ -184,13 +184,13 @@ impl View<'_> {
         if let Some(accuracy) =
             accuracy.or_else(|| model.as_ref().and_then(|model| model.test_accuracy))
         {
-            let over = self.test.map(|score| format!(" over {} images", score.count));
+            let over = self.test.map(|score| format!(" on {} images", score.count));
             self.line(&format!("test accuracy {accuracy:.4}{}", over.unwrap_or_default()))?;
         }
         if let Some(id) = &job.model_id {
             let serves = model.as_ref().is_some_and(|model| model.in_service);
             let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
-            let serves = if serves { " answers predictions now" } else { "" };
+            let serves = if serves { " is now in service" } else { "" };
             self.line(&format!("model {name}{serves}"))?;
         }
         Ok(())
@@ -204,10 +204,10 @@ impl View<'_> {
 }
 
 fn parse<T: DeserializeOwned>(data: &str) -> anyhow::Result<T> {
-    serde_json::from_str(data).context("the server sent an event that can't be read")
+    serde_json::from_str(data).context("can't parse the event")
 }
 
-/// Why the job ended without success; with `--json` the last event has said so.
+/// Why the job ended without success; with `--json` the last event has the reason.
 fn report(out: Output, job: &Job) {
     if out.is_json() {
         return;
@@ -242,7 +242,7 @@ fn progress_line(now: &Progress) -> String {
     let epoch = if *epoch > 0 { format!("epoch {epoch}/{epochs}, ") } else { String::new() };
     let left = eta_seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or_else(String::new, |eta| format!(", {} left", span(eta.as_secs())));
+        .map_or_else(String::new, |eta| format!(", {} remaining", span(eta.as_secs())));
     format!("{epoch}{} {step}/{steps}{left}", phase.replace('_', " "))
 }
 
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_in_one_line() {
+    fn progress_fits_in_one_line() {
         let mut now = Progress {
             phase: "preparing".to_owned(),
             epoch: 0,
@@ -262,6 +262,6 @@ mod tests {
         };
         assert_eq!(progress_line(&now), "preparing 10/2000");
         now = Progress { phase: "training".to_owned(), epoch: 3, eta_seconds: Some(90.0), ..now };
-        assert_eq!(progress_line(&now), "epoch 3/30, training 10/2000, 1m 30s left");
+        assert_eq!(progress_line(&now), "epoch 3/30, training 10/2000, 1m 30s remaining");
     }
 }

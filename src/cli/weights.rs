@@ -1,4 +1,4 @@
-//! `pawprint weights`: the VGG16 weights of a server, shown, supplied or downloaded.
+//! `pawprint weights`: shows, uploads or downloads the VGG16 weights of a server.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const PATH: [&str; 2] = ["weights", "vgg16"];
 const CHUNK: usize = 128 * 1024;
-/// Between two looks at a download.
+/// Interval between two checks of a download.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Options of `pawprint weights`.
@@ -30,11 +30,11 @@ pub(super) struct Weights {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say which weights the server has
+    /// Show the installed weights
     Show(Show),
-    /// Supply a file: Keras' .h5, torchvision's .pth, or safetensors
+    /// Upload a Keras .h5, torchvision .pth or safetensors file
     Import(Import),
-    /// Let the server download them
+    /// Download the weights to the server
     Fetch(Fetch),
 }
 
@@ -46,7 +46,7 @@ struct Show {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The file
+    /// Weights file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -56,7 +56,7 @@ struct Import {
 
 #[derive(Debug, Args)]
 struct Fetch {
-    /// Who publishes them; Keras' file is a tenth as large
+    /// Publisher of the weights; the Keras file is about ten times smaller
     #[arg(long, value_enum, default_value = "keras")]
     source: Origin,
 
@@ -64,7 +64,7 @@ struct Fetch {
     client: ClientArgs,
 }
 
-/// The server's answer, as far as it is looked at.
+/// The server's response, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Status {
     state: State,
@@ -171,7 +171,7 @@ fn show(session: &Session, response: &Value) -> anyhow::Result<()> {
         ))?,
         State::Downloading => out.line(format_args!("vgg16: downloading from {source}"))?,
         State::Absent => out.line(
-            "vgg16: absent; `pawprint weights fetch` downloads them, `pawprint weights import FILE` takes a file",
+            "vgg16: not installed; run `pawprint weights fetch` or `pawprint weights import FILE`",
         )?,
     }
     if let Some(error) = status.error {

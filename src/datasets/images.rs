@@ -1,5 +1,6 @@
-//! Single images: looked at, moved, relabelled, dropped.
+//! Single images: show, move, relabel and delete them.
 
+use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::{Datasets, Error, blocking, class};
@@ -16,7 +17,7 @@ use crate::{
 const QUALITY: u8 = 85;
 
 impl Datasets {
-    /// Images of a dataset, oldest first, of one split or one class where they are given.
+    /// Images of a dataset, oldest first, optionally of one split or class.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -43,7 +44,7 @@ impl Datasets {
         storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
     }
 
-    /// Gives an image of a dataset another class or split.
+    /// Changes the class or split of an image.
     ///
     /// # Errors
     /// There is no such dataset, image or class.
@@ -66,7 +67,7 @@ impl Datasets {
         Ok(image)
     }
 
-    /// Takes an image out of a dataset. Its bytes go with the next sweep.
+    /// Removes an image from a dataset. The next sweep removes its file.
     ///
     /// # Errors
     /// There is no such dataset or image.
@@ -85,23 +86,26 @@ impl Datasets {
     ///
     /// # Errors
     /// They are damaged.
-    pub async fn original(&self, image: &Image) -> Result<Vec<u8>, Error> {
+    pub async fn original(&self, image: &Image) -> Result<Bytes, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
-        blocking(move || Ok(blobs.read(&digest)?)).await
+        blocking(move || Ok(blobs.map(&digest)?)).await
     }
 
-    /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than
-    /// the image itself.
+    /// A JPEG of an image within a square of `size` pixels with its aspect ratio kept; never larger
+    /// than the image itself.
     ///
     /// # Errors
     /// The image's bytes are damaged.
     pub async fn thumbnail(&self, image: &Image, size: u32) -> Result<Vec<u8>, Error> {
         let _permit = self.0.thumbnails.acquire().await.map_err(|_| Error::ShuttingDown)?;
-        let (blobs, digest, limits) = (self.blobs().clone(), image.sha256, self.limits().image);
+        let (datasets, digest) = (self.clone(), image.sha256);
         blocking(move || {
-            let bytes = blobs.read(&digest)?;
-            // A limit that was lowered since must not hide what is there.
-            let limits = vision::Limits { max_pixels: limits.max_pixels.max(1 << 26) };
+            let bytes = datasets.blobs().read(&digest)?;
+            // A limit that was lowered later must not hide existing images.
+            let max_pixels = datasets.limits().image.max_pixels.max(1 << 26);
+            let limits = vision::Limits { max_pixels };
+            let memory = vision::decoding_memory(&bytes, &limits, None).map_err(Error::Decode)?;
+            let _memory = datasets.memory().wait_for_image(memory)?;
             let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
             let (width, height) = fit_within(picture.width(), picture.height(), size);
             let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;
@@ -115,7 +119,7 @@ impl Datasets {
     }
 }
 
-/// The largest size of that aspect within a square.
+/// The largest size of that aspect ratio within a square.
 fn fit_within(width: u32, height: u32, size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= size {

@@ -1,9 +1,9 @@
-//! Files become images of a dataset: checked in parallel, entered in order.
+//! Adds files to a dataset as images: checked in parallel, added in order.
 //!
 //! Driven by the task of one upload. Decoding and hashing happen on blocking threads, a few at a
-//! time over all uploads; what passed lies in a temporary file until its batch is entered. A
+//! time over all uploads; a file that passed is in a temporary file until its batch is added. A
 //! batch is: blobs renamed into place and synced, then one transaction with their rows. So an
-//! upload that breaks off before that leaves nothing behind.
+//! upload that is interrupted before that leaves nothing behind.
 
 use std::{collections::VecDeque, fs, sync::Arc};
 
@@ -14,12 +14,11 @@ use tokio::{
 };
 
 use super::{
-    Datasets, Error, Limits, fingerprint,
+    Datasets, Error, fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
 };
 use crate::{
-    blobs::Blobs,
     domain::{
         DatasetId,
         dataset::{Classes, Digest, Split},
@@ -31,10 +30,10 @@ use crate::{
     vision,
 };
 
-/// Images that are entered in one transaction.
+/// Images that are added in one transaction.
 const BATCH: usize = 500;
 
-/// KiB of encoded images that may be in memory to be checked, over all uploads.
+/// Maximum KiB of encoded images in memory for checks, over all uploads.
 const MEMORY_KIB: u32 = 32 << 10;
 
 /// What bounds the work of all uploads together.
@@ -54,17 +53,17 @@ impl Throttle {
         }
     }
 
-    /// Waits for room for `bytes` of an image; a file larger than all the room has it to itself.
+    /// Waits for memory for `bytes` of an image; a file larger than the limit gets all of it.
     pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
         self.memory.clone().acquire_many_owned(kib).await.map_err(|_| Error::ShuttingDown)
     }
 }
 
-/// The bytes of a file that is to be checked.
+/// The bytes of a file to check.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// In memory, within the throttle's room.
+    /// In memory, within the throttle's limit.
     Memory(Vec<u8>, OwnedSemaphorePermit),
     /// In a temporary file of that many bytes.
     Spooled(TempPath, u64),
@@ -77,7 +76,7 @@ struct Checked {
     image: NewImage,
 }
 
-/// What became of a file, by its name.
+/// The result of a file, by its name.
 type Outcome = (String, FileStatus);
 
 #[derive(Debug)]
@@ -93,13 +92,13 @@ enum PendingFile {
     Checking(JoinHandle<Result<Outcome, Error>>),
 }
 
-/// One upload under way.
+/// One upload in progress.
 #[derive(Debug)]
 pub(super) struct Ingest {
     datasets: Datasets,
     dataset: DatasetId,
     classes: Classes,
-    /// Whether batches are entered as they fill, not only at the end.
+    /// Whether batches are added as they fill, not only at the end.
     eager: bool,
     pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
@@ -124,12 +123,12 @@ impl Ingest {
         }
     }
 
-    /// Notes a file that was rejected unread.
+    /// Records a file that was rejected unread.
     pub(super) async fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Error> {
         self.push_outcome(name, FileStatus::Rejected(rejection)).await
     }
 
-    /// Notes a file that was left out.
+    /// Records an ignored file.
     pub(super) async fn ignore(&mut self, name: String) -> Result<(), Error> {
         self.push_outcome(name, FileStatus::Ignored).await
     }
@@ -139,8 +138,8 @@ impl Ingest {
         self.await_checks(Self::window(&self.datasets)).await
     }
 
-    /// Takes a file in; waits while enough of them are being checked. Without a place it needs
-    /// one before it is entered: see [`Self::assign`].
+    /// Adds a file; waits while enough of them are being checked. Without a place it needs one
+    /// before it is stored: see [`Self::assign`].
     pub(super) async fn add(
         &mut self,
         name: String,
@@ -154,9 +153,9 @@ impl Ingest {
         };
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
-        let (blobs, limits) = (self.datasets.blobs().clone(), *self.datasets.limits());
+        let datasets = self.datasets.clone();
         self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, assignment.unwrap_or_default(), &name, &blobs, &limits);
+            let checked = check(source, assignment.unwrap_or_default(), &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
                 Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
@@ -166,9 +165,8 @@ impl Ingest {
         self.await_checks(Self::window(&self.datasets)).await
     }
 
-    /// Waits for all checks, and says of each file so far, by the name it was added under, what it
-    /// is to be called and where it goes. What its path says against it counts before what its
-    /// content does.
+    /// Waits for all checks, and assigns to each file so far, by the name it was added under, its
+    /// final name and its place. A rejection by its path takes precedence over one by its content.
     pub(super) async fn assign(
         &mut self,
         assign: impl Fn(&str) -> (String, PathDecision),
@@ -191,7 +189,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Waits for all checks, enters what passed, and says what became of everything.
+    /// Waits for all checks, adds the files that passed, and returns the report.
     pub(super) async fn finish(mut self) -> Result<Report, Error> {
         self.await_checks(0).await?;
         while !self.outcomes.is_empty() {
@@ -204,7 +202,7 @@ impl Ingest {
         datasets.limits().workers * 4
     }
 
-    /// Takes finished checks in the order their files came, until at most `open` are left.
+    /// Collects finished checks in the order of their files, until at most `open` are left.
     async fn await_checks(&mut self, open: usize) -> Result<(), Error> {
         while self.pending.len() > open {
             let Some(next) = self.pending.pop_front() else { break };
@@ -222,7 +220,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Enters the next batch.
+    /// Adds the next batch.
     async fn commit_batch(&mut self) -> Result<(), Error> {
         let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
         let mut files = Vec::new();
@@ -293,13 +291,12 @@ enum Source {
     File(TempPath),
 }
 
-/// Bytes become a checked image in a temporary file, or a reason why not.
+/// Checks an image and writes it to a temporary file, or returns why it is rejected.
 fn check(
     source: Source,
     assignment: Assignment,
     name: &str,
-    blobs: &Blobs,
-    limits: &Limits,
+    datasets: &Datasets,
 ) -> Result<Result<Checked, Rejection>, Error> {
     let (bytes, file) = match source {
         Source::Memory(bytes) => (bytes, None),
@@ -307,7 +304,15 @@ fn check(
             (fs::read(&file).map_err(|source| Error::disk(&file, source))?, Some(file))
         }
     };
-    let pixels = match vision::decode(&bytes, &limits.image) {
+    let limits = &datasets.limits().image;
+    let _memory = match vision::decoding_memory(&bytes, limits, None) {
+        Ok(bytes) => match datasets.memory().wait_for_image(bytes) {
+            Ok(memory) => memory,
+            Err(error) => return Ok(Err(error.into())),
+        },
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let pixels = match vision::decode(&bytes, limits) {
         Ok(pixels) => pixels,
         Err(error) => return Ok(Err(error.into())),
     };
@@ -322,7 +327,7 @@ fn check(
     let sha256 = Digest::of(&bytes);
     let file = match file {
         Some(file) => file,
-        None => blobs.write_temporary(&bytes)?,
+        None => datasets.blobs().write_temporary(&bytes)?,
     };
     let image = NewImage {
         sha256,

@@ -1,20 +1,20 @@
 //! Datasets and their images: uploads, archives, blobs, statistics, manifests.
 //!
 //! Called by `http` and the scheduler through [`Datasets`], a handle that is cheap to clone. Its
-//! methods are async and may be called from any task: whatever blocks (disks, decoding) runs on
-//! the blocking pool, a bounded number of checks at a time over all uploads.
+//! methods are async and may be called from any task: blocking work (disks, decoding) runs on the
+//! blocking pool, a bounded number of checks at a time over all uploads.
 //!
 //! | module | what for |
 //! |---|---|
-//! | [`upload`] | one upload under way, file by file |
+//! | [`upload`] | one upload in progress, file by file |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
 //! | `ingest` | files become checked images, in batches |
-//! | [`layout`] | class and split off the folders of an upload; by `labels` and `splits` |
-//! | [`junk`] | what systems leave in folders |
-//! | [`paths`] | paths, made safe and shown |
+//! | [`layout`] | class and split from the folders of an upload; by `labels` and `splits` |
+//! | [`junk`] | system files in folders |
+//! | [`paths`] | paths: checks, and their display |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
-//! | [`sweep`] | removes bytes that nothing refers to |
+//! | [`sweep`] | removes unreferenced blobs |
 
 pub mod archive;
 mod error;
@@ -48,22 +48,23 @@ use crate::{
         dataset::{Classes, Dataset, Digest, version_of},
     },
     error_chain::chain,
+    memory_budget::MemoryBudget,
     storage::{self, Page, Storage, datasets::Row},
     vision,
 };
 
-/// What uploads may cost.
+/// Limits of uploads.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Of a decoded image.
+    /// Limits of a decoded image.
     pub image: vision::Limits,
-    /// Bytes of an encoded image.
+    /// Maximum bytes of an encoded image.
     pub max_image_bytes: u64,
-    /// Bytes of a body: an archive's, or all parts of a form together.
+    /// Maximum bytes of a body: an archive, or all parts of a form together.
     pub max_archive_bytes: u64,
-    /// Entries of an archive, or parts of a form.
+    /// Maximum entries of an archive, or parts of a form.
     pub max_archive_entries: u64,
-    /// Bytes that an archive unpacks to.
+    /// Maximum uncompressed bytes of an archive.
     pub max_unpacked_bytes: u64,
     /// Images that are checked at the same time.
     pub workers: usize,
@@ -91,23 +92,25 @@ struct Inner {
     storage: Storage,
     blobs: Blobs,
     limits: Limits,
+    memory: MemoryBudget,
     throttle: Throttle,
-    /// Thumbnails that may be made at the same time; apart from the checks, so that people can
-    /// look at their data while more comes in.
+    /// Thumbnails that may be created at the same time; separate from the checks, so that users can
+    /// view their data while more is uploaded.
     thumbnails: Semaphore,
-    /// Held for reading from a batch's first blob to the commit of its rows, and for writing
-    /// while a sweep removes what has no row.
+    /// Held for reading from a batch's first blob to the commit of its rows, and for writing while
+    /// a sweep removes blobs without rows.
     sweep_lock: RwLock<()>,
 }
 
 impl Datasets {
     /// The datasets in that database and data directory.
     #[must_use]
-    pub fn new(storage: Storage, data_dir: &DataDir, limits: Limits) -> Self {
+    pub fn new(storage: Storage, data_dir: &DataDir, limits: Limits, memory: MemoryBudget) -> Self {
         Self(Arc::new(Inner {
             storage,
             blobs: Blobs::new(data_dir.blobs(), data_dir.tmp()),
             limits,
+            memory,
             throttle: Throttle::new(limits.workers),
             thumbnails: Semaphore::new(limits.workers),
             sweep_lock: RwLock::new(()),
@@ -120,7 +123,7 @@ impl Datasets {
         &self.0.blobs
     }
 
-    /// What uploads may cost.
+    /// Limits of uploads.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
@@ -128,6 +131,10 @@ impl Datasets {
 
     fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     fn throttle(&self) -> &Throttle {
@@ -138,7 +145,7 @@ impl Datasets {
         &self.0.sweep_lock
     }
 
-    /// Makes an empty dataset.
+    /// Creates an empty dataset.
     ///
     /// # Errors
     /// The name is taken.
@@ -174,10 +181,10 @@ impl Datasets {
         Ok(Page { items, next_cursor: page.next_cursor })
     }
 
-    /// Removes a dataset. The bytes of its images go with the next sweep.
+    /// Removes a dataset. The next sweep removes the files of its images.
     ///
     /// # Errors
-    /// There is none, or a job that isn't finished uses it.
+    /// There is none, or an unfinished job uses it.
     pub async fn delete(&self, dataset: &str) -> Result<(), Error> {
         let mut transaction = self.storage().write().await?;
         let row = storage::datasets::find(&mut transaction, dataset).await?;
@@ -190,7 +197,7 @@ impl Datasets {
         Ok(())
     }
 
-    /// Makes sure that there is a dataset of that id or name.
+    /// Checks that there is a dataset of that id or name.
     ///
     /// # Errors
     /// There is none.
@@ -219,13 +226,12 @@ impl Datasets {
         Ok(storage::datasets::describe(&mut connection, row, version).await?)
     }
 
-    /// The version of a dataset's images as they are now, which is kept where nothing changes
-    /// meanwhile. Writers wait only while it is written down.
+    /// The current version of a dataset's images, which is stored if nothing changes meanwhile.
+    /// Writers wait only while it is stored.
     async fn compute_version(&self, id: DatasetId) -> Result<Digest, Error> {
         let (revision, samples) = {
             let mut connection = self.storage().read().await?;
-            // One before the other: a change in between makes the revision too old, and nothing is
-            // kept.
+            // In this order: a change in between makes the revision too old, and nothing is stored.
             let revision = storage::datasets::revision(&mut connection, id).await?;
             (revision, storage::images::samples(&mut connection, id).await?)
         };
@@ -233,8 +239,8 @@ impl Datasets {
         if let Some(revision) = revision
             && let Err(error) = self.store_version(id, revision, version).await
         {
-            // It is computed again the next time.
-            tracing::warn!(error = chain(&error), "the version of a dataset can't be kept");
+            // It is recomputed the next time.
+            tracing::warn!(error = chain(&error), "can't store the version of a dataset");
         }
         Ok(version)
     }

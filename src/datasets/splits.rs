@@ -1,8 +1,7 @@
-//! The splits as people name their folders: `train`, `Training Data`, `val_set`, `test-images`.
+//! The splits by usual names of folders: `train`, `Training Data`, `val_set`, `test-images`.
 //!
-//! Development and evaluation sets are read as validation, as most corpora mean them: `dev` and
-//! `eval` are looked at again and again while a model is made. A hold-out set is kept for the
-//! end, so it is the test split.
+//! Development and evaluation sets are read as validation, as in most corpora: `dev` and `eval` are
+//! used repeatedly during development. A hold-out set is used at the end, so it is the test split.
 
 use crate::domain::dataset::Split;
 
@@ -21,7 +20,7 @@ const VALIDATION: [&str; 10] = [
 ];
 const TEST: [&str; 6] = ["test", "tests", "testing", "tst", "holdout", "heldout"];
 
-/// Words that stand beside a split's name and change nothing about it.
+/// Words beside a split's name that don't change its meaning.
 const FILLERS: [&str; 29] = [
     "set",
     "sets",
@@ -54,17 +53,17 @@ const FILLERS: [&str; 29] = [
     "png",
 ];
 
-/// What a folder's name says of a split.
+/// What a folder's name says about a split.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FolderName {
     /// The split it names.
     pub(super) split: Split,
-    /// What else it says, in lower case: nothing, or `pets` of `pets_train`. Such a folder is a
-    /// split where another one beside it, `pets_test`, says the same of another split.
+    /// The rest of the name in lower case: empty, or `pets` of `pets_train`. Such a folder is a
+    /// split if another one beside it, `pets_test`, has the same rest with another split.
     pub(super) rest: String,
 }
 
-/// Reads a folder's name; `None` where it names no split, or more than one.
+/// Reads a folder's name; `None` if it names no split, or more than one.
 pub(super) fn parse_folder(folder: &str) -> Option<FolderName> {
     if folder.len() > 255 {
         return None;
@@ -75,7 +74,7 @@ pub(super) fn parse_folder(folder: &str) -> Option<FolderName> {
         return Some(FolderName { split, rest: String::new() });
     }
     let mut words = words(folder);
-    // "01_train", "2. Validation": folders that are to be sorted.
+    // "01_train", "2. Validation": numbered folders.
     if words.len() > 1 && is_number(&words[0]) {
         words.remove(0);
     }

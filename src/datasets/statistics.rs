@@ -1,4 +1,4 @@
-//! What there is to see in a dataset before anything is trained on it.
+//! Statistics of a dataset, for a look at it before training.
 
 use std::collections::BTreeMap;
 
@@ -14,77 +14,76 @@ use crate::{
     storage::{self, statistics::NearDuplicate},
 };
 
-/// Bins of a histogram, at most.
+/// Maximum bins of a histogram.
 const MAX_BINS: u32 = 20;
 
 /// Groups of duplicates that are listed.
 const MAX_GROUPS: usize = 100;
 
-/// What there is to see in a dataset.
+/// Dataset statistics.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Statistics {
-    /// Images in all.
+    /// Total number of images.
     pub images: u64,
-    /// Bytes of all images as they were uploaded.
+    /// Total size of the original files in bytes.
     pub bytes: u64,
-    /// Images by split and class.
+    /// Image counts by split and class.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub counts: Counts,
-    /// Widths in pixels, upright; absent while there is no image.
+    /// Histogram of widths in pixels; null if there are no images.
     pub width: Option<Histogram>,
-    /// Heights in pixels, upright.
+    /// Histogram of heights in pixels; null if there are no images.
     pub height: Option<Histogram>,
-    /// Images by media type.
+    /// Image counts by media type.
     pub formats: BTreeMap<String, u64>,
-    /// Pictures that stand in more than one split.
+    /// Near-duplicates across splits.
     pub cross_split_duplicates: CrossSplitDuplicates,
 }
 
-/// How many images have how many pixels on one side.
+/// Histogram of image widths or heights.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Histogram {
-    /// The least.
+    /// Minimum.
     pub min: u32,
-    /// The most.
+    /// Maximum.
     pub max: u32,
-    /// The mean.
+    /// Mean.
     pub mean: f64,
-    /// Bounds of the bins, one more than there are bins: bin `i` holds what is at least
-    /// `edges[i]` and less than `edges[i + 1]`.
+    /// Bin edges (one more than bins): bin `i` counts values of at least `edges[i]` and less than
+    /// `edges[i + 1]`.
     pub edges: Vec<u32>,
     /// Images in each bin.
     pub counts: Vec<u64>,
 }
 
-/// Pictures that look alike to the fingerprint and stand in more than one split: a model would
-/// be examined on what it learned from.
+/// Near-duplicates (same difference hash) across splits: possible data leakage.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct CrossSplitDuplicates {
-    /// Groups in all.
+    /// Total number of groups.
     pub count: u64,
-    /// The first hundred groups.
+    /// First 100 groups.
     pub groups: Vec<Group>,
 }
 
-/// Images with the same fingerprint: the first ten of each split.
+/// Images with the same difference hash (first 10 per split).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Group {
-    /// The fingerprint, as 16 hex digits.
+    /// The difference hash, as 16 hex digits.
     pub fingerprint: String,
     /// The images.
     pub images: Vec<Member>,
 }
 
-/// An image of a group.
+/// Image in a group.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Member {
-    /// Its id.
+    /// Id.
     pub id: ImageId,
-    /// Its file's name.
+    /// Original file name.
     pub file_name: String,
-    /// Its class.
+    /// Class.
     pub label: Name,
-    /// Its split.
+    /// Split.
     pub split: Split,
 }
 
@@ -107,7 +106,7 @@ impl Group {
 }
 
 impl Datasets {
-    /// What there is to see in a dataset.
+    /// Statistics of the dataset of that id or name.
     ///
     /// # Errors
     /// There is none of that id or name.
@@ -137,7 +136,7 @@ impl Datasets {
 }
 
 impl Histogram {
-    /// The histogram of values and how often each occurs, in rising order.
+    /// The histogram of values and their counts, in ascending order.
     #[must_use]
     pub fn of(values: &[(u32, u64)]) -> Option<Self> {
         let (min, max) = (values.first()?.0, values.last()?.0);
@@ -156,8 +155,8 @@ impl Histogram {
     }
 }
 
-/// The width of bins over that span: 1, 2 or 5 times a power of ten, so that the bounds are
-/// round numbers, and at most [`MAX_BINS`] of them.
+/// The width of bins over that span: 1, 2 or 5 times a power of ten, so that the edges are round
+/// numbers, with at most [`MAX_BINS`] bins.
 fn round_step(span: u32) -> u32 {
     let mut power = 1;
     loop {

@@ -1,9 +1,8 @@
-//! Removes blobs that nothing refers to: those of deleted images, and those of uploads that
-//! broke off between their files and their rows.
+//! Removes unreferenced blobs: those of deleted images, and those of uploads that were interrupted
+//! between their files and their rows.
 //!
-//! Called by the server now and then. Uploads go on meanwhile: the store is looked through
-//! without holding them up, and only while a handful of candidates is looked at again and
-//! removed do new rows wait.
+//! Called by the server now and then. Uploads continue meanwhile: the store is scanned without
+//! blocking them, and new rows wait only while a few candidates are checked again and removed.
 
 use std::collections::HashSet;
 
@@ -25,8 +24,8 @@ pub struct SweepReport {
 }
 
 impl Datasets {
-    /// Removes each blob that no image has and that is not in `kept`: what manifests of jobs
-    /// name must be there, even when it was deleted from the dataset since.
+    /// Removes each blob that belongs to no image and is not in `kept`: images in manifests of jobs
+    /// must be kept, even if they were deleted from the dataset since.
     ///
     /// # Errors
     /// The disk or the database failed.
@@ -48,7 +47,7 @@ impl Datasets {
             {
                 let mut connection = self.storage().read().await?;
                 for (digest, bytes) in batch {
-                    // Its photo may have been uploaded again by now.
+                    // Its image may have been uploaded again meanwhile.
                     if !storage::images::is_used(&mut connection, digest).await? {
                         gone.push(*digest);
                         swept.blobs += 1;
@@ -60,11 +59,7 @@ impl Datasets {
             blocking(move || Ok(gone.iter().try_for_each(|digest| blobs.remove(digest))?)).await?;
         }
         if swept.blobs > 0 {
-            tracing::info!(
-                blobs = swept.blobs,
-                bytes = swept.bytes,
-                "removed images that nothing refers to"
-            );
+            tracing::info!(blobs = swept.blobs, bytes = swept.bytes, "removed unreferenced images");
         }
         Ok(swept)
     }

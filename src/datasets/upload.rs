@@ -1,9 +1,9 @@
-//! One upload under way: bodies and parts come in chunk by chunk, into temporary files that go
-//! away with their handles, so that a client that leaves midway leaves nothing.
+//! One upload in progress: bodies and parts arrive chunk by chunk, in temporary files that are
+//! deleted with their handles, so that a client that leaves midway leaves nothing behind.
 //!
 //! Driven by the task of one request.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
@@ -16,23 +16,25 @@ use super::{
     paths,
     report::{Rejection, Report},
 };
-use crate::domain::dataset::Split;
+use crate::{domain::dataset::Split, memory_budget::Reservation};
 
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
 
-/// A temporary file that fills.
+/// A temporary file that is being written.
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
     buffer: Vec<u8>,
+    /// What is gathered.
+    memory: Reservation,
     bytes: u64,
 }
 
 /// A temporary file that is complete.
 #[derive(Debug)]
 pub struct Spooled {
-    /// The file; it goes when this is dropped.
+    /// The file, deleted when this is dropped.
     pub path: TempPath,
     /// Its size.
     pub bytes: u64,
@@ -51,6 +53,10 @@ impl Spool {
     /// The disk failed or is full.
     pub async fn push(mut self, chunk: Bytes) -> Result<Self, Error> {
         self.bytes += chunk.len() as u64;
+        if self.memory.grow(chunk.len() as u64).is_err() {
+            // Nothing can be gathered.
+            return blocking(move || self.flush()?.write(&chunk)).await;
+        }
         self.buffer.extend_from_slice(&chunk);
         if self.buffer.len() < CHUNK {
             return Ok(self);
@@ -58,7 +64,7 @@ impl Spool {
         blocking(move || self.flush()).await
     }
 
-    /// Ends the file.
+    /// Completes the file.
     ///
     /// # Errors
     /// The disk failed or is full.
@@ -68,21 +74,27 @@ impl Spool {
     }
 
     fn flush(mut self) -> Result<Self, Error> {
-        let write =
-            |file: &mut NamedTempFile, bytes: &[u8]| -> io::Result<()> { file.write_all(bytes) };
-        if let Err(source) = write(&mut self.file, &self.buffer) {
-            return Err(Error::disk(self.file.path(), source));
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut spool = self.write(&buffer)?;
+        buffer.clear();
+        spool.buffer = buffer;
+        spool.memory.clear();
+        Ok(spool)
+    }
+
+    fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
+        match self.file.write_all(bytes) {
+            Ok(()) => Ok(self),
+            Err(source) => Err(Error::disk(self.file.path(), source)),
         }
-        self.buffer.clear();
-        Ok(self)
     }
 }
 
-/// Bytes of a path that are kept until all files have come: more than file systems have.
+/// Bytes of a path that are kept until all files have arrived: more than file systems allow.
 const MAX_PATH: usize = 4096;
 
-/// Files on their way into a dataset. They enter it when all of them have come, since what one
-/// path means depends on the others.
+/// The files of an upload. They are added to the dataset when all of them have arrived, since what
+/// one path means depends on the others.
 #[derive(Debug)]
 pub struct Upload {
     ingest: Ingest,
@@ -91,7 +103,7 @@ pub struct Upload {
 }
 
 impl Datasets {
-    /// Begins an upload of single files to a dataset, all of one class where `label` is given.
+    /// Begins an upload of single files to a dataset, all of one class if `label` is given.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -115,15 +127,15 @@ impl Datasets {
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
         let file = blocking(move || Ok(blobs.temporary()?)).await?;
-        Ok(Spool { file, buffer: Vec::new(), bytes: 0 })
+        Ok(Spool { file, buffer: Vec::new(), memory: self.memory().body(), bytes: 0 })
     }
 }
 
 impl Upload {
-    /// Takes in a file that came under `name`.
+    /// Adds a file named `name`.
     ///
     /// # Errors
-    /// The disk or the database failed. That a file is rejected is no error.
+    /// The disk or the database failed. A rejected file is not an error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
         let path = self.observe(name);
         if is_junk(&path) {
@@ -141,7 +153,7 @@ impl Upload {
         self.ingest.reject(path, Rejection::TooLarge { max }).await
     }
 
-    /// Enters what passed into the dataset.
+    /// Adds the accepted files to the dataset.
     ///
     /// # Errors
     /// The disk or the database failed.
@@ -151,7 +163,7 @@ impl Upload {
         ingest.finish().await
     }
 
-    /// Notes that a file came under `name`; the path it is known by until all have come.
+    /// Records a file named `name`; returns the path it is known by until all have arrived.
     fn observe(&mut self, name: &str) -> String {
         let path = &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_PATH))..];
         self.layout.observe(path);

@@ -1,4 +1,4 @@
-//! Recipes: what may be trained, and the words for how.
+//! Recipes, and the words for how they train.
 
 use std::{fmt, str::FromStr};
 
@@ -7,17 +7,17 @@ use utoipa::ToSchema;
 
 use super::excerpt::Excerpt;
 
-/// One way to train a classifier.
+/// Training recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
-    /// A small convolutional network from random weights.
+    /// A small convolutional network trained from scratch.
     ScratchCnn,
-    /// The same network, its photos flipped, turned and zoomed anew in each epoch.
+    /// The same network with data augmentation.
     AugmentedCnn,
-    /// A new head over the features of a VGG16 that others trained.
+    /// A new head on features of a pretrained VGG16.
     Vgg16Features,
-    /// The same, and then the last block of the VGG16 trained as well.
+    /// The same, then fine-tunes the last VGG16 block.
     Vgg16Finetune,
 }
 
@@ -26,7 +26,7 @@ impl Recipe {
     pub const ALL: [Self; 4] =
         [Self::ScratchCnn, Self::AugmentedCnn, Self::Vgg16Features, Self::Vgg16Finetune];
 
-    /// The word of the API and the database.
+    /// The name in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,22 +41,20 @@ impl Recipe {
     #[must_use]
     pub const fn summary(self) -> &'static str {
         match self {
-            Self::ScratchCnn => {
-                "A small convolutional network, trained from random weights on your photos alone."
-            }
+            Self::ScratchCnn => "A small CNN trained from scratch on your images.",
             Self::AugmentedCnn => {
-                "The same network, which sees each photo flipped, turned and zoomed anew in each epoch, and so learns less by heart."
+                "The same CNN with random flips, rotations and zooms plus dropout, to reduce overfitting."
             }
             Self::Vgg16Features => {
-                "VGG16 as others trained it sees each photo once; only a small classifier over what it saw is trained."
+                "A new classifier head on features from a frozen, pretrained VGG16. Features are computed once per image."
             }
             Self::Vgg16Finetune => {
-                "First as vgg16_features, then the last block of VGG16 is trained as well, in small steps, on augmented photos."
+                "Trains a head like vgg16_features, then fine-tunes the last VGG16 block with a low learning rate on augmented images."
             }
         }
     }
 
-    /// Whether it begins with the weights of a VGG16 that others trained.
+    /// Whether it starts from pretrained VGG16 weights.
     #[must_use]
     pub const fn needs_vgg16(self) -> bool {
         matches!(self, Self::Vgg16Features | Self::Vgg16Finetune)
@@ -69,9 +67,9 @@ impl fmt::Display for Recipe {
     }
 }
 
-/// A text that names no recipe.
+/// A string that names no recipe.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is not a recipe; GET /recipes lists them", Excerpt(.0))]
+#[error("unknown recipe `{}`; see GET /recipes", Excerpt(.0))]
 pub struct UnknownRecipe(pub String);
 
 impl FromStr for Recipe {
@@ -85,20 +83,20 @@ impl FromStr for Recipe {
     }
 }
 
-/// How the learning rate goes from epoch to epoch.
+/// Learning rate schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// The same in each epoch, as in the notebook.
+    /// The same learning rate in each epoch, as in the notebook.
     #[default]
     Constant,
-    /// Down half a cosine from the learning rate in the first epoch to nearly zero in the last
-    /// (Loshchilov and Hutter, 2017, without restarts).
+    /// Cosine decay from the initial learning rate to almost zero in the last epoch (Loshchilov and
+    /// Hutter, 2017, without restarts).
     Cosine,
 }
 
 impl Schedule {
-    /// The learning rate of `epoch`, from 1, of `epochs`, where the first has `rate`.
+    /// The learning rate of `epoch`, starting at 1, of `epochs`, if the first has `rate`.
     #[must_use]
     pub fn rate(self, rate: f64, epoch: u32, epochs: u32) -> f64 {
         match self {
@@ -111,11 +109,11 @@ impl Schedule {
     }
 }
 
-/// The precision that is asked for.
+/// Requested precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// bf16 where the device multiplies it natively, else fp32.
+    /// bf16 if the device supports it natively, otherwise fp32.
     Auto,
     /// 32-bit floating point throughout.
     Fp32,
@@ -123,7 +121,7 @@ pub enum PrecisionChoice {
     Bf16,
 }
 
-/// The precision that is used.
+/// Effective precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -134,7 +132,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The word of the API.
+    /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,13 +142,13 @@ impl Precision {
     }
 }
 
-/// The device that is asked for.
+/// Requested device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// CUDA where there is one, else the CPU.
+    /// CUDA if available, otherwise the CPU.
     Auto,
-    /// The processor.
+    /// CPU.
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,

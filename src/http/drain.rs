@@ -1,9 +1,8 @@
-//! Answers that come before their request has ended.
+//! Responses that are sent before their request has ended.
 //!
-//! A refusal (no token, no such dataset, too many bytes) needs no body. But most clients send all
-//! of theirs before they look at the answer, and where the connection is closed under them they
-//! see a broken pipe instead of the reason. So what a handler leaves of a body is read and thrown
-//! away, for a while.
+//! An error (no token, unknown dataset, too many bytes) needs no body. But most clients send all of
+//! theirs before they read the response, and if the connection is closed meanwhile they see a
+//! broken pipe instead of the reason. So the rest of a body is read and discarded, for a while.
 
 use std::{
     pin::Pin,
@@ -21,10 +20,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
-/// A client that still sends after so long finds its connection closed.
+/// The connection of a client that still sends after this time is closed.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads on to the end of a body that the handler has dropped.
+/// Reads the rest of a body that the handler has dropped.
 pub async fn drain(request: Request, next: Next) -> Response {
     let request = request.map(|body| {
         if body.is_end_stream() {
@@ -37,7 +36,7 @@ pub async fn drain(request: Request, next: Next) -> Response {
 
 /// A body on its way to a handler.
 struct DrainOnDrop {
-    /// What has not been read; nothing once the body has ended.
+    /// The unread rest; `None` once the body has ended.
     rest: Option<BodyDataStream>,
 }
 
@@ -57,7 +56,7 @@ impl Stream for DrainOnDrop {
 impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.rest.take() else { return };
-        // While the runtime ends there is nobody to read on.
+        // While the runtime shuts down, nothing is read any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(timeout(DRAIN_TIMEOUT, async move {
                 while let Some(Ok(_)) = rest.next().await {}

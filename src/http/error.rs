@@ -1,4 +1,4 @@
-//! The only place where an error becomes a status.
+//! The only place where an error is mapped to a status.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::{
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
     inference::EngineError,
+    memory_budget::OverBudget,
     pretrained, registry, scheduler, storage, vision,
     weights::vgg16::ConvertError,
 };
@@ -96,7 +97,7 @@ impl From<EngineError> for Problem {
             EngineError::QueueFull => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "queue_full",
-                "too many predictions are waiting; try again shortly",
+                "too many prediction requests are in progress; try again shortly",
             )
             .retry_after(Duration::from_secs(1)),
             EngineError::DeadlineExceeded(_) => {
@@ -107,7 +108,7 @@ impl From<EngineError> for Problem {
     }
 }
 
-/// An image of a request that can't be predicted: which one, and why.
+/// An image of a request that can't be used: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
     let which =
         name.map_or_else(|| format!("image {index}"), |name| format!("`{}`", Excerpt(name)));
@@ -119,18 +120,32 @@ pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>
     Problem::new(status, error.code(), format!("{which}: {error}")).with("index", index)
 }
 
-/// 507: the file system that holds the data directory has no room left.
+/// 507: the disk of the data directory is full.
 pub fn disk_full() -> Problem {
     Problem::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "disk_full",
-        "the disk that holds the data directory is full; make room and try again",
+        "the disk of the data directory is full; free up space and try again",
     )
 }
 
 impl From<blobs::Error> for Problem {
     fn from(error: blobs::Error) -> Self {
         datasets::Error::from(error).into()
+    }
+}
+
+impl From<OverBudget> for Problem {
+    fn from(error: OverBudget) -> Self {
+        match error {
+            OverBudget::UsedUp => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "memory_full", error.to_string())
+                    .retry_after(Duration::from_secs(1))
+            }
+            OverBudget::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string())
+            }
+        }
     }
 }
 
@@ -150,13 +165,14 @@ impl From<datasets::Error> for Problem {
             E::InUse { .. } => (StatusCode::CONFLICT, "dataset_in_use"),
             E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             E::TooManyFiles { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_files"),
+            E::OverBudget(error) => return error.into(),
             E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             E::Damaged(_) => {
                 tracing::error!(%error, "a stored image is damaged");
                 return Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "image_damaged",
-                    "the stored bytes of this image are damaged or missing; upload the photo again to repair it",
+                    "the stored image is damaged or missing; upload it again to repair it",
                 );
             }
             E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerPanicked => {
@@ -167,7 +183,7 @@ impl From<datasets::Error> for Problem {
     }
 }
 
-/// An archive that was not read to its end, with what became of the part that was.
+/// An archive that could not be read to its end, with the report of the part that was read.
 fn unread_archive(error: &ArchiveError, report: &Report) -> Problem {
     let (status, code) = match error {
         ArchiveError::NotAnArchive(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),

@@ -1,16 +1,16 @@
-//! The text fields of a form, which say what the query can say as well.
+//! The text fields of a form, which may replace query parameters.
 //!
-//! Which parts of a form are files is decided here too, for every route that takes forms.
+//! This also decides which parts of a form are files, for every route that takes forms.
 
 use axum::http::StatusCode;
 
 use super::{parts::Part, problem::Problem};
 use crate::{domain::excerpt::Excerpt, vision};
 
-/// Bytes of a field's value.
+/// Maximum bytes of a field's value.
 const MAX_VALUE: usize = 1_000;
 
-/// Bytes of a part that tell whether it is text.
+/// Bytes of a part that decide whether it is text.
 const HEAD: usize = 1_024;
 
 /// The fields of a form so far.
@@ -21,18 +21,17 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// None yet; `known` are the names that the route takes.
+    /// No fields yet; `known` are the names that the route accepts.
     #[must_use]
     pub const fn new(known: &'static [&'static str]) -> Self {
         Self { known, values: Vec::new() }
     }
 
-    /// Keeps a part that is a field and gives back one that is a file. An empty file input gives
+    /// Keeps a part that is a field and returns one that is a file. An empty file input gives
     /// nothing.
     ///
     /// # Errors
-    /// 422 for a field that the route does not take, one that is too long, or two that differ; and
-    /// as [`Part::chunk`].
+    /// 422 for an unknown field, one that is too long, or two that differ; and as [`Part::chunk`].
     pub async fn take_field<'a>(
         &mut self,
         mut part: Part<'a>,
@@ -47,7 +46,7 @@ impl Fields {
             self.store(name, part).await?;
             return Ok(None);
         }
-        // Some clients send a file without saying that it is one.
+        // Some clients send a file without a file name.
         if part.is_declared_binary() || !is_text(part.head(HEAD).await?) {
             return Ok(Some(part));
         }
@@ -55,7 +54,7 @@ impl Fields {
         Err(invalid(
             name,
             format!(
-                "unknown form field `{}`: this route takes {} beside the files, and each file needs a `filename`",
+                "unknown form field `{}`; use {}; each file needs a `filename`",
                 Excerpt(name),
                 listed(self.known)
             ),
@@ -71,7 +70,7 @@ impl Fields {
             ));
         }
         let value = std::str::from_utf8(value)
-            .map_err(|_| invalid(name, format!("the form field `{name}` is not text in UTF-8")))?
+            .map_err(|_| invalid(name, format!("the form field `{name}` is not valid UTF-8")))?
             .trim();
         // A form that is not filled in sends its fields empty.
         if value.is_empty() {
@@ -91,10 +90,10 @@ impl Fields {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 
-    /// What the form says, or else the query.
+    /// The value of the form, or otherwise of the query.
     ///
     /// # Errors
-    /// 422 where both speak and differ.
+    /// 422 if both are given and differ.
     pub fn resolve(
         &self,
         name: &'static str,
@@ -111,7 +110,10 @@ impl Fields {
 
 fn contradiction(name: &str, place: &str, first: &str, second: &str) -> Problem {
     let (first, second) = (Excerpt(first), Excerpt(second));
-    invalid(name, format!("`{name}` is `{first}` {place} and `{second}` in the form; say it once"))
+    invalid(
+        name,
+        format!("`{name}` is `{first}` {place} and `{second}` in the form; provide it once"),
+    )
 }
 
 fn invalid(field: &str, detail: String) -> Problem {
@@ -123,7 +125,7 @@ fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a part that begins so is text, not an image of any kind.
+/// Whether a part that begins with `head` is text, not an image.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -142,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_told_from_images() {
+    fn text_is_distinguished_from_images() {
         for text in [&b""[..], b"cat", b"caf\xC3\xA9\r\n", b"half a caf\xC3"] {
             assert!(is_text(text), "{text:?}");
         }

@@ -16,22 +16,23 @@ use crate::{
     storage::{self, jobs},
 };
 
-/// The status that requests are counted under whose client left before the answer: nginx's.
+/// The status of requests whose client left before the response: nginx's.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Tells how the server fares, for Prometheus.
+/// Get Prometheus metrics
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "Counters, gauges and histograms as Prometheus' text.", body = String, content_type = "text/plain"),
+    (status = 200, description = "Counters, gauges and histograms in the Prometheus text format.", body = String, content_type = "text/plain"),
 ))]
 pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     let jobs = async { jobs::counts(&mut *state.storage.read().await?).await };
     let jobs = jobs.await.inspect_err(|error: &storage::Error| {
-        tracing::warn!(error = crate::error_chain::chain(error), "the jobs can't be counted");
+        tracing::warn!(error = crate::error_chain::chain(error), "can't count jobs");
     });
     let engine = state.registry.engine(None).await.ok();
     let snapshot = MetricsSnapshot {
         queue_depth: (state.config.queue_capacity.get())
             .saturating_sub(state.admitted.available_permits()),
+        memory: (state.memory.total(), state.memory.reserved()),
         jobs: jobs.ok(),
         model: engine.map(|engine| {
             let card = engine.card();
@@ -60,7 +61,7 @@ pub async fn record(State(state): State<AppState>, request: Request, next: Next)
     response
 }
 
-/// A request under way, counted when it ends, also where it is dropped because its client left.
+/// A request in progress, counted when it ends, even if it is dropped because its client left.
 struct CountedRequest<'a> {
     metrics: &'a Metrics,
     labels: RequestLabels,
@@ -73,7 +74,7 @@ impl Drop for CountedRequest<'_> {
     }
 }
 
-/// Clients may make up methods; these are the ones with a name of their own.
+/// Clients may invent methods; only these get their own label.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -87,7 +88,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The header that shows a browser's developer tools where the time of a prediction went.
+/// The header that shows the timing of a prediction in a browser's developer tools.
 #[must_use]
 pub fn server_timing(timing: &Timing) -> [(HeaderName, String); 1] {
     let Timing { decode, queue, inference, total } = timing;

@@ -1,4 +1,4 @@
-//! `/models`: which there are, and which one answers.
+//! `/models`: the models, and the one in service.
 
 use axum::{
     body::Body,
@@ -23,8 +23,8 @@ use crate::{
     storage::{Page, models},
 };
 
-/// Lists the models, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Model>)))]
+/// List models, newest first
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "One page of models.", body = Page<Model>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(paging): Query<Paging>,
@@ -35,7 +35,7 @@ pub async fn list(
     Ok(Json(models::list(&mut connection, None, before, limit, in_service).await?))
 }
 
-/// Shows a model.
+/// Get a model
 #[utoipa::path(get, path = "", responses((status = 200, description = "The model.", body = Model)))]
 pub async fn show(
     State(state): State<AppState>,
@@ -44,7 +44,7 @@ pub async fn show(
     Ok(Json(state.registry.find(&model).await?))
 }
 
-/// The model as one safetensors file, its model card in the header's metadata.
+/// Download a model as safetensors, with the model card in its metadata
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The file.", body = Binary, content_type = "application/octet-stream"),
 ))]
@@ -67,32 +67,33 @@ pub async fn download(
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }
 
-/// The model in service.
+/// Get the model in service
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "The model, how it was chosen, and since when it answers.", body = Current),
-    (status = 503, description = "`no_model`"),
+    (status = 200, description = "The model, its selection mode and when it went into service.", body = Current),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Problem> {
     Ok(Json(state.registry.current().await?))
 }
 
-/// The model to put in service: a name, an id, or `best`.
+/// Request body of `PUT /models/current`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ModelChoice)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSelection {
-    /// Name or id of a model, or `best` to follow the best again.
+    /// Model name or id to pin, or `best` for automatic selection.
     model: String,
 }
 
-/// Puts a model in service, or follows the best again.
+/// Select the model in service
 ///
-/// A request under way ends on the model it began with.
+/// Pins a model, or selects the best one automatically. Requests in progress finish on the previous
+/// model.
 #[utoipa::path(put, path = "", operation_id = "choose", request_body = ModelSelection, responses(
     (status = 200, description = "The model now in service.", body = Current),
-    (status = 404, description = "There is no such model."),
-    (status = 422, description = "`invalid_value`; `model_unusable`: its file can't be served."),
-    (status = 503, description = "`no_model`"),
+    (status = 404, description = "Unknown model."),
+    (status = 422, description = "`invalid_value`; `model_unusable`: the model file can't be loaded."),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn set_current(
     State(state): State<AppState>,
@@ -109,10 +110,10 @@ pub async fn set_current(
     current(State(state)).await
 }
 
-/// Deletes a model.
+/// Delete a model
 #[utoipa::path(delete, path = "", responses(
-    (status = 204, description = "It is gone."),
-    (status = 409, description = "`in_service`: it answers predictions now; `embedded_model`: it is part of the program."),
+    (status = 204, description = "Deleted."),
+    (status = 409, description = "`in_service`: the model is in service; `embedded_model`: the built-in model can't be deleted."),
 ))]
 pub async fn delete(
     State(state): State<AppState>,

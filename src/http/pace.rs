@@ -1,5 +1,5 @@
-//! A least pace of request bodies: a client that hardly sends, or no more, is told so instead of
-//! being waited for. Only the time that is spent waiting for it counts.
+//! Minimum rate of request bodies: a client that sends too slowly gets an error instead of being
+//! waited for. Only the time spent waiting for it counts.
 
 use std::{
     error::Error,
@@ -21,15 +21,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::state::AppState;
 
-/// A client may be silent for so long.
+/// The longest a client may be silent.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
-/// Bytes a second that a client sends at least, once it has been waited for longer than
-/// [`MAX_SILENCE`] in all.
+/// Minimum bytes per second of a client, once the waits for it exceed [`MAX_SILENCE`] in total.
 const MIN_RATE: u64 = 1024;
-/// Bodies that are under way when the server begins to shut down are waited for so long.
+/// How long bodies in progress are waited for when the server begins to shut down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// Holds the body of a request to the least pace.
+/// Enforces the minimum rate on the body of a request.
 pub async fn enforce(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let request = request.map(|body| {
         if body.is_end_stream() {
@@ -45,17 +44,17 @@ pub async fn enforce(State(state): State<AppState>, request: Request, next: Next
     next.run(request).await
 }
 
-/// Why a body is not waited for any longer.
+/// Why a body is no longer waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyTimeout {
-    /// It comes too slowly.
+    /// It arrives too slowly.
     TooSlow,
-    /// The server shuts down.
+    /// The server is shutting down.
     ShuttingDown,
 }
 
 impl BodyTimeout {
-    /// The one that is the cause of `error`, if any is.
+    /// The one among the causes of `error`, if any.
     #[must_use]
     pub fn find_in(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
@@ -84,9 +83,9 @@ struct MinRateBody {
     body: BodyDataStream,
     stopping: BoxFuture<'static, ()>,
     received: u64,
-    /// How long the client has been waited for before the current wait.
+    /// Total time of the waits before the current one.
     waited: Duration,
-    /// The current wait: since when, and until when at most.
+    /// The current wait: its start, and its latest end.
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -95,8 +94,8 @@ impl MinRateBody {
         Self { body, stopping, received: 0, waited: Duration::ZERO, wait: None }
     }
 
-    /// How long the next bytes are waited for: the silence that is allowed, or less where all waits
-    /// together are long enough for more bytes than have come.
+    /// How long the next bytes are waited for: the allowed silence, or less if the total wait is
+    /// long enough for more bytes than have arrived.
     fn next_timeout(&self) -> Duration {
         let earned = MAX_SILENCE + Duration::from_secs(self.received / MIN_RATE);
         earned.saturating_sub(self.waited).min(MAX_SILENCE)
@@ -135,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a body that comes in so many pieces of so many bytes, one every `pause`.
+    /// The result of a body that arrives in `pieces` of equal size, one every `pause`.
     async fn sent(pieces: usize, bytes: usize, pause: Duration) -> Result<usize, BodyTimeout> {
         let pieces = stream::iter(0..pieces).then(move |_| async move {
             tokio::time::sleep(pause).await;

@@ -1,8 +1,8 @@
-//! The parts of a multipart form, taken as they come, with bounded memory.
+//! The parts of a multipart form, read as they arrive, with bounded memory.
 //!
-//! The parser underneath gathers whatever the connection has ready before it hands anything on,
-//! and it would gather the headers of a part for ever. So the body is given to it one chunk at a
-//! time, and only as long as it hands on what it has.
+//! The parser below buffers whatever the connection has ready before it returns anything, and it
+//! would buffer the headers of a part forever. So it gets the body one chunk at a time, and only
+//! while it returns what it has.
 
 use std::{
     error::Error,
@@ -30,11 +30,11 @@ use super::{
     body, content_encoding::DecodingError, disposition::Names, pace::BodyTimeout, problem::Problem,
 };
 
-/// Bytes of a part's name that are kept.
+/// Maximum bytes of a part's name that are kept.
 const MAX_NAME: usize = 1024;
 
-/// Bytes that may come in before the parser makes something of them.
-const MAX_UNREAD: usize = 1 << 20;
+/// Maximum bytes that the parser may buffer without returning anything.
+const MAX_UNREAD: usize = 64 << 10;
 
 /// The parts of a form.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct Parts {
 pub struct Part<'a> {
     field: Field<'a>,
     names: Names,
-    /// What [`Part::head`] has read ahead.
+    /// Bytes that [`Part::head`] has read ahead.
     lookahead: BytesMut,
     flow: Arc<Flow>,
     max_bytes: u64,
@@ -62,29 +62,29 @@ struct Flow {
 }
 
 impl Parts {
-    /// The parts of a request's form of at most `max_bytes` in all.
+    /// The parts of a request's form of at most `max_bytes` in total.
     ///
     /// # Errors
-    /// 415 where the body is no form, 400 where its boundary is missing.
+    /// 415 if the body is not a form, 400 if its boundary is missing.
     pub async fn from_request(request: Request, max_bytes: u64) -> Result<Self, Problem> {
         let content_type = body::media_type(request.headers()).ok().flatten();
         let Some(form) = content_type.filter(|it| it.essence_str() == "multipart/form-data") else {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_multipart",
-                "send the files as multipart/form-data, as `curl -F file=@cat.0.jpg` does",
+                "send the files as multipart/form-data, like `curl -F file=@cat.0.jpg`",
             ));
         };
         if form.get_param(mime::BOUNDARY).is_none() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "malformed",
-                "the Content-Type of the form has no boundary; leave the header to the HTTP client",
+                "the Content-Type of the form has no boundary; let the HTTP client set this header",
             ));
         }
         let flow = Arc::new(Flow::default());
         let (mut head, body) = request.into_parts();
-        // As the parser wants it.
+        // In the format of the parser.
         if let Ok(form) = HeaderValue::from_str(form.as_ref()) {
             head.headers.insert(header::CONTENT_TYPE, form);
         }
@@ -123,7 +123,7 @@ impl Parts {
 }
 
 impl Part<'_> {
-    /// The name of the file, or else that of the form's field; of a very long one, its end.
+    /// The file name, otherwise the name of the form's field; only the end of a very long one.
     #[must_use]
     pub fn name(&self) -> String {
         let file = self.names.file.as_deref().filter(|name| !name.is_empty());
@@ -137,14 +137,14 @@ impl Part<'_> {
         self.names.field.as_deref()
     }
 
-    /// The name of the file: empty where a form's file input was left empty, none where the part
-    /// does not say that it is a file.
+    /// The name of the file: empty if a form's file input was left empty, `None` if the part is not
+    /// declared as a file.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {
         self.names.file.as_deref()
     }
 
-    /// Whether the part is declared as an image, or as bytes.
+    /// Whether the part is declared as an image or as binary data.
     #[must_use]
     pub fn is_declared_binary(&self) -> bool {
         let declared = self.field.content_type().and_then(|it| it.parse::<mime::Mime>().ok());
@@ -153,7 +153,7 @@ impl Part<'_> {
         })
     }
 
-    /// The first `size` bytes of the part, or all of it; they are still to come as chunks.
+    /// The first `size` bytes of the part, or all of it; [`Part::chunk`] returns them again.
     ///
     /// # Errors
     /// As [`Parts::next`].
@@ -193,7 +193,7 @@ impl Flow {
             return Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
-                format!("the body is larger than {max_bytes} bytes, the limit of one request"),
+                format!("the request body exceeds the limit of {max_bytes} bytes"),
             );
         }
         if DecodingError::find_in(error).is_some() || BodyTimeout::find_in(error).is_some() {
@@ -222,9 +222,7 @@ struct MalformedForm;
 
 impl fmt::Display for MalformedForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the form is malformed: its boundary does not occur, or a part's header has no end",
-        )
+        f.write_str("the form is malformed: boundary not found, or unterminated part header")
     }
 }
 

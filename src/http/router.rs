@@ -34,8 +34,8 @@ pub(super) fn public_routes() -> OpenApiRouter<AppState> {
         .at("/healthz", routes!(system::health))
         .at("/readyz", routes!(system::ready));
 
-    // A browser sends no token when it opens a page or what the page is made of. There is nothing
-    // in them that is not in the program itself; what is tried from the page needs the token.
+    // A browser sends no token when it opens a page or its static files. They contain nothing that
+    // is not in the program itself; API calls from the page need the token.
     let dashboard = OpenApiRouter::new()
         .at("/", routes!(dashboard::page))
         .route("/static/{file}", get(dashboard::file));
@@ -47,9 +47,9 @@ pub(super) fn public_routes() -> OpenApiRouter<AppState> {
     health.tagged("health").merge(dashboard.tagged("dashboard")).merge(docs.tagged("docs"))
 }
 
-/// The routes that need the token, where one is set.
+/// The routes that need the token, if one is set.
 pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
-    let about = OpenApiRouter::new()
+    let system = OpenApiRouter::new()
         .at("/system", routes!(system::system))
         .at("/recipes", routes!(system::recipes))
         .at("/metrics", routes!(metrics::show));
@@ -94,7 +94,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/weights/vgg16", routes!(weights::show, weights::put))
         .at("/weights/vgg16/download", routes!(weights::download));
 
-    // A model has one version; the longer paths are for clients that name it.
+    // A model has one version; the longer paths are for clients that include it.
     let inference_protocol = OpenApiRouter::new()
         .at("/v2", routes!(inference_protocol::server))
         .at("/v2/health/live", routes!(inference_protocol::live))
@@ -106,8 +106,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .route("/v2/models/{model}/versions/{version}/ready", get(inference_protocol::model_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(inference_protocol::infer));
 
-    about
-        .tagged("about")
+    system
+        .tagged("system")
         .merge(datasets.tagged("datasets"))
         .merge(images.tagged("images"))
         .merge(jobs.tagged("jobs"))
@@ -138,7 +138,7 @@ pub fn router(state: AppState) -> Router {
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .with_state(state);
 
-    // Around the whole table: which route a path is of is found with its slashes trimmed.
+    // Around the whole table: routes are matched after trailing slashes are removed.
     let whole = NormalizePath::trim_trailing_slash(whole);
     // The links of this page are relative to `/docs`.
     let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
@@ -149,7 +149,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     document(public_routes().merge(protected_routes())).to_json().unwrap_or_default().into()
 });
 
-/// This document.
+/// Get the OpenAPI document
 #[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
 pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
@@ -182,18 +182,18 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words");
+        .unwrap_or("a panic without a message");
     Problem::internal(&std::io::Error::other(message.to_owned())).into_response()
 }
 
 async fn no_such_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this path")
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "no such endpoint")
 }
 
 async fn no_such_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "this path does not take that method; the Allow header says which it takes",
+        "method not allowed; see the Allow header",
     )
 }

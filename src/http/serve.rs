@@ -1,5 +1,5 @@
-//! Connections: accepted as far as there is room for them, each given a bounded time for its head,
-//! and ended in an orderly way when the server shuts down.
+//! Connections: accepted up to a limit, each with a bounded time for the head of a request, and
+//! closed in an orderly way when the server shuts down.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,17 +19,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::Listeners;
 
-/// A client has so long to send the head of a request; after an answer, to begin the next one.
+/// Timeout for the head of a request, and for the start of the next one after a response.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// An HTTP/2 client is asked so often whether it is still there.
+/// Interval of HTTP/2 pings.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// What an HTTP/2 connection begins with.
+/// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Files that are kept for others than connections.
+/// File descriptors reserved for other uses than connections.
 const RESERVED_FILES: u64 = 256;
 const MAX_CONNECTIONS: u64 = 8192;
 
-/// Serves `router` on `listeners` until `stop` is done and the requests under way have ended.
+/// Serves `router` on `listeners` until `stop` is done and the requests in progress have ended.
 pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(max_connections()));
     let open = GracefulShutdown::new();
@@ -43,7 +43,7 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(HEADER_TIMEOUT);
     loop {
-        // Whom there is no room for waits in the system's queue.
+        // Further clients wait in the system's queue.
         let accept = async {
             let permit = Arc::clone(&room).acquire_owned().await.ok();
             (permit, listeners.accept().await.0)
@@ -56,7 +56,7 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
         let stopping = stopping.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            // Until the first bytes tell which protocol it is, no timer of a protocol runs.
+            // No timer of a protocol runs until the first bytes show which protocol it is.
             let protocol =
                 stopping.run_until_cancelled(timeout(HEADER_TIMEOUT, wait_for_protocol(&stream)));
             if protocol.await != Some(Ok(true)) {
@@ -65,7 +65,7 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
             let _ = stream.set_nodelay(true);
             let service = TowerToHyperService::new(router);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // What goes wrong with a connection is between it and its client.
+            // An error of a connection concerns only its client.
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, "a connection ended");
             }
@@ -76,7 +76,7 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
     open.shutdown().await;
 }
 
-/// Waits until a client has sent enough to tell the protocol; `false` where it has left.
+/// Waits until a client has sent enough to detect the protocol; `false` if it has left.
 async fn wait_for_protocol(stream: &TcpStream) -> bool {
     let mut head = [0; PREFACE.len()];
     loop {
@@ -90,8 +90,7 @@ async fn wait_for_protocol(stream: &TcpStream) -> bool {
     }
 }
 
-/// Connections that may be open at a time: what the system lets this process have, without the
-/// files it needs for itself.
+/// Maximum open connections: the system's limit of file descriptors, minus those that are reserved.
 fn max_connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(MAX_CONNECTIONS);
     let room =

@@ -1,4 +1,4 @@
-//! The VGG16 weights: what is there, taking a file in, downloading one.
+//! The VGG16 weights: their status, uploads and downloads.
 
 use std::io;
 
@@ -26,19 +26,20 @@ use crate::{
     weights::vgg16::MAX_SOURCE_BYTES,
 };
 
-/// Whether there are VGG16 weights to begin with.
-#[utoipa::path(get, path = "", responses((status = 200, description = "Where they stand.", body = Status)))]
+/// Get the status of the pretrained VGG16 weights
+#[utoipa::path(get, path = "", responses((status = 200, description = "Status of the weights.", body = Status)))]
 pub async fn show(State(app): State<AppState>) -> Json<Status> {
     Json(app.pretrained.status())
 }
 
-/// Takes in a file of VGG16 weights: Keras' `.h5`, torchvision's `.pth`, or `.safetensors`. Ends a
-/// download that is under way.
+/// Upload VGG16 weights
+///
+/// Keras `.h5`, torchvision `.pth`, or `.safetensors`. Cancels a running download.
 #[utoipa::path(put, path = "", request_body(content = Binary, content_type = "application/octet-stream"), responses(
-    (status = 200, description = "The weights now there.", body = Status),
-    (status = 400, description = "`malformed`: the body broke off."),
+    (status = 200, description = "Status of the imported weights.", body = Status),
+    (status = 400, description = "`malformed`: the request body is incomplete."),
     (status = 413, description = "`too_large`: more than 1 GiB."),
-    (status = 422, description = "`weights_unusable`: not a file of VGG16 weights; the detail names the tensor."),
+    (status = 422, description = "`weights_unusable`: not a valid file of VGG16 weights; `detail` names the tensor."),
     (status = 507, description = "`disk_full`"),
 ))]
 pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>, Problem> {
@@ -57,7 +58,7 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
         writer.write_all(&chunk).await.map_err(|error| refused(&error))?;
     }
     writer.flush().await.map_err(|error| refused(&error))?;
-    // On a thread of its own: a client that leaves now does not stop it halfway.
+    // On a thread of its own: a client that leaves now does not interrupt it.
     let import = tokio::task::spawn_blocking(move || app.pretrained.import(file.path()));
     Ok(Json(import.await.map_err(|error| Problem::internal(&error))??))
 }
@@ -66,12 +67,12 @@ fn refused(error: &io::Error) -> Problem {
     if error.kind() == io::ErrorKind::StorageFull { disk_full() } else { Problem::internal(error) }
 }
 
-/// What a download is asked for with.
+/// Request body of a weights download.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WeightsDownload)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
-    /// Whose weights; Keras' where nothing is said.
+    /// Publisher of the weights. Default: `keras`.
     #[serde(default = "keras")]
     source: Origin,
 }
@@ -80,10 +81,12 @@ const fn keras() -> Origin {
     Origin::Keras
 }
 
-/// Begins to download VGG16 weights; `GET /weights/vgg16` tells how it goes.
+/// Start a download of VGG16 weights
+///
+/// Poll `GET /weights/vgg16` for progress.
 #[utoipa::path(post, path = "", request_body = Download, responses(
-    (status = 202, description = "It has begun.", body = Status, headers(("Location" = String, description = "Where to look."))),
-    (status = 409, description = "`downloading`: one is under way."),
+    (status = 202, description = "Download started.", body = Status, headers(("Location" = String, description = "URL of the download status."))),
+    (status = 409, description = "`downloading`: a download is already running."),
 ))]
 pub async fn download(
     State(app): State<AppState>,

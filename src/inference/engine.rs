@@ -24,16 +24,16 @@ use crate::{device::ComputeConfig, domain::model::ModelCard};
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How models run best.
+    /// The tuned inference settings.
     pub tuning_cache: TuningCache,
-    /// Requests that may wait.
+    /// Maximum requests in the queue.
     pub capacity: usize,
-    /// How long a request waits for its answer.
+    /// Timeout of a request.
     pub deadline: Duration,
 }
 
-/// A handle on a model's threads. They end when the last handle is dropped and the queue is
-/// empty; so a request ends on the model it began with.
+/// A handle on a model's threads. They end when the last handle is dropped and the queue is empty,
+/// so a request finishes on the model it began with.
 #[derive(Debug)]
 pub struct Engine {
     card: ModelCard,
@@ -43,19 +43,19 @@ pub struct Engine {
     queue: mpsc::Sender<Command>,
 }
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Too many wait already.
-    #[error("too many predictions are waiting")]
+    /// The queue is full.
+    #[error("too many prediction requests are in progress")]
     QueueFull,
-    /// It took too long.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    /// The request timed out.
+    #[error("the prediction timed out after {} s", .0.as_secs_f64())]
     DeadlineExceeded(Duration),
     /// The model failed on these images.
     #[error("the model failed: {0}")]
     Failed(String),
-    /// The threads are gone.
+    /// The threads have ended.
     #[error("the model's threads have ended")]
     WorkerStopped,
 }
@@ -78,7 +78,7 @@ impl Engine {
                         spawn(move || worker::run(&model, config, &commands))
                     })
                     .collect();
-                // Where not all could be started, the queue closes, and those that were end.
+                // If not all could be started, the queue closes, and the others end.
                 let answer = others.map(|_| (model.card().clone(), config));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
@@ -89,12 +89,12 @@ impl Engine {
         };
         spawn(load_and_run)?;
         let (card, config) = started.await.unwrap_or_else(|_| {
-            Err(ModelLoadError("its thread ended while loading it".to_owned()))
+            Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
         Ok(Self { card, config, deadline, waiting: Arc::default(), queue })
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
@@ -106,13 +106,13 @@ impl Engine {
         self.config
     }
 
-    /// Requests that wait for the model or are on it.
+    /// Requests in the queue or in progress.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The logits, for the second class, of images that are decoded and resized as the card says.
+    /// The logits, for the second class, of images that are preprocessed as the card says.
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or the model failed.
@@ -123,8 +123,8 @@ impl Engine {
         self.submit(images, Command::Predict).await
     }
 
-    /// The logit, for the second class, of an image that is decoded and resized as the card says,
-    /// and where in it the network looks.
+    /// The logit, for the second class, of an image that is preprocessed as the card says, and its
+    /// Grad-CAM heat map.
     ///
     /// # Errors
     /// As [`Engine::predict`].
@@ -147,7 +147,7 @@ impl Engine {
             mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => EngineError::WorkerStopped,
         })?;
-        // Whoever waits no longer drops the receiver, and the worker passes the request over.
+        // A caller that no longer waits drops the receiver, and the worker skips the request.
         tokio::time::timeout(self.deadline, answer)
             .await
             .map_err(|_| EngineError::DeadlineExceeded(self.deadline))?
@@ -158,5 +158,5 @@ impl Engine {
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), ModelLoadError> {
     let thread = thread::Builder::new().name("model".to_owned()).spawn(work);
-    thread.map(drop).map_err(|error| ModelLoadError(format!("no thread could be started: {error}")))
+    thread.map(drop).map_err(|error| ModelLoadError(format!("can't start a thread: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Where a network looks: Grad-CAM (Selvaraju et al., 2017, equations 1 and 2).
+//! Grad-CAM heat maps (Selvaraju et al., 2017, equations 1 and 2).
 
 use image::{ImageBuffer, Luma, Rgb, RgbImage, imageops};
 use plotters::style::colors::colormaps::{ColorMap as _, ViridisRGB};
@@ -8,24 +8,23 @@ use utoipa::ToSchema;
 
 use crate::architectures::Network;
 
-/// Share of the heat map where it lies over a picture; the rest is the picture.
+/// Opacity of the heat map over an image.
 const OPACITY: f32 = 0.5;
 
-/// How much each place of an image speaks for a class, from 0 to 1, the strongest being 1; all
-/// are 0 where nothing does.
+/// Grad-CAM heat map, scaled to a maximum of 1; all zeros if nothing supports the class.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Heatmap {
-    /// Places down.
+    /// Number of rows.
     pub height: usize,
-    /// Places across.
+    /// Number of columns.
     pub width: usize,
     /// `height` rows of `width` values, top to bottom.
     pub values: Vec<f32>,
 }
 
 impl Heatmap {
-    /// `picture` under the map, which is stretched over it, dark violet where nothing speaks for
-    /// the class, yellow where most does.
+    /// `picture` with the map stretched over it: dark violet where nothing supports the class,
+    /// yellow at the maximum.
     #[must_use]
     pub fn overlay_on(&self, picture: &RgbImage) -> RgbImage {
         let (width, height) = (self.width as u32, self.height as u32);
@@ -46,13 +45,13 @@ impl Heatmap {
     }
 }
 
-/// The logit of a normalised image, `[1, 3, 180, 180]`, and the map of the class that it speaks
-/// for: of the second for a logit from 0 up, of the first below, whose score is the negated logit.
+/// The logit of a normalised image, `[1, 3, 180, 180]`, and the heat map of the predicted class:
+/// the second for a logit from 0 up, otherwise the first, whose score is the negated logit.
 ///
-/// The maps that are weighted are those of the last convolution, rectified.
+/// The weighted feature maps are those of the last convolution, rectified.
 ///
 /// # Errors
-/// libtorch's own, as on too little memory.
+/// Those of libtorch, such as out of memory.
 pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Heatmap), tch::TchError> {
     let maps = tch::no_grad(|| network.feature_maps(image)).to_kind(Kind::Float);
     let maps = maps.set_requires_grad(true);
@@ -94,7 +93,7 @@ mod tests {
         }
     }
 
-    /// Behind the small network's maps stands one dense layer: its weights are the gradient.
+    /// One dense layer follows the small network's maps: its weights are the gradient.
     #[test]
     fn the_small_network_is_explained_by_its_dense_weights() {
         for seed in 0..4 {

@@ -1,4 +1,4 @@
-//! A model in memory, checked and ready to be asked.
+//! A model in memory, checked and ready for inference.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct LoadedModel {
     compute: ComputeConfig,
 }
 
-/// Why a model can't be asked.
+/// Why a model can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the model can't be used: {0}")]
 pub struct ModelLoadError(pub String);
@@ -31,7 +31,7 @@ impl LoadedModel {
     /// Loads the model at `path` onto `compute` and replays its canary images.
     ///
     /// # Errors
-    /// It can't be read, or its answers have drifted.
+    /// It can't be read, or its outputs have drifted.
     pub fn open(path: &Path, compute: ComputeConfig) -> Result<Self, ModelLoadError> {
         let (card, weights) =
             model_file::load(path).map_err(|error| ModelLoadError(chain(&error)))?;
@@ -44,7 +44,7 @@ impl LoadedModel {
         compute: ComputeConfig,
     ) -> Result<Self, ModelLoadError> {
         let [_, _] = card.classes.names() else {
-            return Err(ModelLoadError("it has other than two classes".to_owned()));
+            return Err(ModelLoadError("the model does not have exactly two classes".to_owned()));
         };
         let network = |weights, device| {
             Network::from_tensors(card.architecture, weights, device).map_err(ModelLoadError)
@@ -67,24 +67,23 @@ impl LoadedModel {
         }
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// Logits of images that are resized already, in one forward pass: RGB bytes
-    /// `[height, width, 3]` each.
+    /// Logits of resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
     ///
     /// # Errors
-    /// libtorch's own, as on too little memory.
+    /// Those of libtorch, such as out of memory.
     pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
         let logits = self.network.forward(&self.input(images)?);
         Vec::<f64>::try_from(logits.to_kind(Kind::Double))
     }
 
-    /// Logit of one image, and where in it the network found what speaks for the class it takes.
+    /// Logit of one image, and the Grad-CAM heat map of its predicted class.
     ///
     /// # Errors
     /// As [`LoadedModel::forward`].

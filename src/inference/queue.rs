@@ -1,4 +1,4 @@
-//! What waits for a model, and how its threads take from it.
+//! The queue of a model, and how its threads take requests from it.
 
 use std::{
     sync::{
@@ -12,22 +12,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gradcam::Heatmap;
 
-/// Something to ask of the model.
+/// A command for the model's threads.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The logits of images.
     Predict(InferenceRequest<Vec<Vec<u8>>, Vec<f64>>),
-    /// The logit of an image, and where the network looks.
+    /// The logit of an image, and its Grad-CAM heat map.
     Explain(InferenceRequest<Vec<u8>, (f64, Heatmap)>),
 }
 
-/// Pixels, and where the answer goes.
+/// Pixels, and the channel of the reply.
 #[derive(Debug)]
 pub(super) struct InferenceRequest<I, O> {
     pub(super) input: I,
     pub(super) reply: oneshot::Sender<Result<InferenceResult<O>, String>>,
     pub(super) enqueued_at: Instant,
-    /// Counts the request among those that wait, until it is dropped.
+    /// Counts the request as waiting, until it is dropped.
     pub(super) _slot: QueueSlot,
 }
 
@@ -49,22 +49,22 @@ impl Drop for QueueSlot {
     }
 }
 
-/// What the model says, and how long it took.
+/// The model's output, and how long it took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InferenceResult<O> {
-    /// What it says.
+    /// The output.
     pub output: O,
     /// Time in the queue.
     pub queued: Duration,
-    /// Time in the network, with those that shared its passes.
+    /// Inference time, shared with the other requests of its passes.
     pub inference: Duration,
 }
 
-/// The queue as several workers take from it: one waits on it, the others for their turn.
+/// The queue for several workers: one waits on it, the others wait for their turn.
 pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
 
-/// What waits in the queue, up to `batch` images; it is waited for the first. Nothing where no
-/// more can come.
+/// The waiting requests, up to `batch` images; waits for the first. `None` once the queue is
+/// closed.
 pub(super) fn next_batch(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
     let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
     let first = commands.blocking_recv()?;

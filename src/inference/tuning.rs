@@ -1,8 +1,8 @@
-//! How a model is run on this machine, found out by running it.
+//! Tunes the inference settings of a model on this machine by measurement.
 //!
-//! Neither the number of processors nor a rule of thumb tells how many threads a network is best
-//! run on, or whether a batch costs less per image than its images alone: on some processors a
-//! batch of one is the cheapest, because its feature maps stay in the cache.
+//! Neither the number of CPUs nor a rule of thumb gives the best number of threads for a network,
+//! or whether a batch costs less per image than single images: on some CPUs a batch of one is the
+//! cheapest, because its feature maps stay in the cache.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,13 @@ use super::{
 };
 use crate::{device::processors, domain::model::Architecture};
 
-/// Passes of which the fastest counts: other work on the machine only ever adds time.
+/// Passes of which the fastest counts: other work on the machine only adds time.
 const PASSES: u32 = 3;
 
-/// More threads are taken only where they make an image at least so much faster.
+/// Minimum speed-up per image for more threads.
 const MIN_THREAD_SPEEDUP: f64 = 1.15;
 
-/// A larger batch is taken only where it makes an image at least so much cheaper: it makes those
-/// wait who are in it.
+/// Minimum speed-up per image for a larger batch, which delays the requests in it.
 const MIN_BATCH_SPEEDUP: f64 = 1.05;
 
 /// How a model is run.
@@ -32,16 +31,16 @@ const MIN_BATCH_SPEEDUP: f64 = 1.05;
 pub struct InferenceConfig {
     /// Threads of one forward pass.
     pub threads: usize,
-    /// Images of one forward pass, at most.
+    /// Maximum images of one forward pass.
     pub batch: usize,
     /// Forward passes at a time, each with threads of its own.
     pub workers: usize,
-    /// Time of one image by itself.
+    /// Time of a single image.
     pub single: Duration,
 }
 
-/// How models of each architecture run best, as far as it is known: measured once, so that a swap
-/// takes no longer than it must, and measures nothing while predictions compete with it.
+/// The tuned settings of each architecture: measured once, so that a swap is fast, and measures
+/// nothing while predictions compete with it.
 #[derive(Debug, Clone, Default)]
 pub struct TuningCache {
     overrides: TuningOverrides,
@@ -49,13 +48,13 @@ pub struct TuningCache {
 }
 
 impl TuningCache {
-    /// Nothing is known yet.
+    /// Nothing is tuned yet.
     #[must_use]
     pub fn new(overrides: TuningOverrides) -> Self {
         Self { overrides, known: Arc::default() }
     }
 
-    /// Runs `model` on this thread until it is warm; gives how it runs best.
+    /// Runs `model` on this thread until it is warm; returns its tuned settings.
     ///
     /// # Errors
     /// libtorch failed.
@@ -68,14 +67,7 @@ impl TuningCache {
         }
         let config = measure(model, self.overrides)?;
         let InferenceConfig { threads, batch, workers, single } = config;
-        tracing::info!(
-            ?architecture,
-            threads,
-            batch,
-            workers,
-            ?single,
-            "measured how a model runs best"
-        );
+        tracing::info!(?architecture, threads, batch, workers, ?single, "tuned inference settings");
         self.known().insert(architecture, config);
         Ok(config)
     }
@@ -119,7 +111,7 @@ pub(super) fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// Numbers of threads to try after one: the powers of two below `processors`, and all of them.
+/// Numbers of threads to try after one: the powers of two below `processors`, and `processors`.
 fn candidates(processors: usize) -> impl Iterator<Item = usize> {
     let powers = std::iter::successors(Some(2), |threads| Some(threads * 2));
     let below = powers.take_while(move |&threads| threads < processors);
@@ -134,7 +126,7 @@ fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, 
         model.forward(&grey).map_err(|error| ModelLoadError(error.to_string()))?;
         Ok(started.elapsed())
     };
-    // The first pass of a shape prepares what the others find.
+    // The first pass of a shape warms up the others.
     pass()?;
     (0..PASSES).map(|_| pass()).try_fold(Duration::MAX, |fastest, taken| Ok(fastest.min(taken?)))
 }

@@ -1,4 +1,4 @@
-//! A thread of a model: takes what waits, asks the network, answers.
+//! A thread of a model: takes requests from the queue, runs the network, and replies.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::device::ComputeConfig;
 
-/// Loads the model at `path` and makes it warm.
+/// Loads the model at `path` and warms it up.
 pub(super) fn open(
     path: &Path,
     compute: ComputeConfig,
@@ -25,17 +25,17 @@ pub(super) fn open(
         Ok((model, config))
     };
     panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed on it".to_owned())))
+        .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed to load it".to_owned())))
 }
 
-/// Answers until the queue is closed and empty.
+/// Handles requests until the queue is closed and empty.
 pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Commands) {
     set_threads(config.threads);
     while let Some(batch_commands) = next_batch(commands, config.batch) {
         let mut together = Vec::new();
         for command in batch_commands {
             match command {
-                // Whoever asked has left: nobody waits for the answer.
+                // The caller has left.
                 Command::Predict(request) if request.reply.is_closed() => {}
                 Command::Explain(request) if request.reply.is_closed() => {}
                 Command::Predict(request) => together.push(request),
@@ -55,7 +55,7 @@ pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Comma
     }
 }
 
-/// One forward pass after the other over the images of all requests; each is answered alone.
+/// One forward pass after the other over the images of all requests; each gets its own reply.
 fn predict_batch(
     model: &LoadedModel,
     batch: usize,
@@ -77,7 +77,7 @@ fn predict_batch(
         })
     })
     .and_then(|logits: Vec<f64>| match logits.iter().any(|logit| logit.is_nan()) {
-        true => Err("the network's output is not a number".to_owned()),
+        true => Err("the network's output is NaN".to_owned()),
         false => Ok(logits),
     });
     let inference = started.elapsed();
@@ -91,7 +91,7 @@ fn predict_batch(
     }
 }
 
-/// libtorch's errors come as panics too; one request must not take the thread with it.
+/// libtorch's errors are panics too; one request must not end the thread.
 fn catch_panic<T>(work: impl FnOnce() -> Result<T, tch::TchError>) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "libtorch panicked".to_owned())

@@ -1,4 +1,4 @@
-//! One trainer: started, listened to, told to end, and, where it won't, killed.
+//! One trainer: starts it, reads its events, sends it commands, and kills it if it does not exit.
 
 use std::{
     ffi::OsString, fs::OpenOptions, io, panic::AssertUnwindSafe, process::Stdio, time::Duration,
@@ -25,31 +25,31 @@ use crate::{
     training::{control::Command, events::Event},
 };
 
-/// A trainer looks for commands once a batch; one that has not ended so long after a cancel, or
-/// after its own last word, is killed.
+/// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
+/// or after its last event, is killed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Settings of glibc's allocator; others pass them over. By default each of the network's feature
+/// Settings of glibc's allocator; others ignore them. By default each of the network's feature
 /// maps, 65 MB and more in a batch of 32, is mapped, zeroed page by page and unmapped at every
-/// step. Kept instead, in one heap and in huge pages, a step of the scratch CNN took 245 ms
+/// step. With all of them kept in one heap and in huge pages, a step of the scratch CNN took 245 ms
 /// instead of 336 ms, without a page fault (2 cores, bf16).
 const MALLOC: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.top_pad=67108864:glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
 );
 
-/// By default libtorch convolves on a GPU with 10 bits of each 32-bit number's mantissa; where a job
-/// asks for fp32, it is to get that.
+/// By default libtorch convolves on a GPU with 10 bits of each 32-bit number's mantissa; a job that
+/// requests fp32 must get it.
 const FULL_PRECISION: (&str, &str) = ("NVIDIA_TF32_OVERRIDE", "0");
 
-/// The place of a running job among the trainers that may run; free again when it is dropped.
+/// The slot of a running job among the trainers; freed when it is dropped.
 pub(super) struct Slot {
     pub(super) scheduler: Scheduler,
     pub(super) id: JobId,
 }
 
 impl Slot {
-    /// Runs one trainer for the job to its end, and settles what becomes of the job.
+    /// Runs one trainer for the job to its end, and saves the outcome of the job.
     pub(super) async fn execute(self, commands: mpsc::UnboundedReceiver<Command>) {
         let (scheduler, id) = (self.scheduler.clone(), self.id);
         let mut requested_exit = RequestedExit::None;
@@ -79,7 +79,7 @@ impl Drop for Slot {
 fn panic_error() -> JobError {
     JobError {
         code: "internal".to_owned(),
-        detail: "the server failed while it watched the trainer; its log has the details, and the job can be resumed".to_owned(),
+        detail: "the server failed while it watched the trainer; see the server log, then resume the job".to_owned(),
     }
 }
 
@@ -105,11 +105,10 @@ impl Scheduler {
         match self.start(id) {
             Ok(child) => self.supervise(id, child, commands, requested_exit).await,
             Err(error) => {
-                tracing::error!(job.id = %id, %error, "a trainer can't be started");
+                tracing::error!(job.id = %id, %error, "can't start a trainer");
                 TrainerExit::Failed(JobError {
                     code: "trainer_not_started".to_owned(),
-                    detail: "the trainer could not be started; the server's log says why"
-                        .to_owned(),
+                    detail: "the trainer could not be started; see the server log".to_owned(),
                 })
             }
         }
@@ -128,13 +127,13 @@ impl Scheduler {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            // Ctrl-C on a terminal reaches the whole group; trainers are told by us.
+            // Ctrl-C on a terminal reaches the whole group; trainers get commands instead.
             .process_group(0)
             .kill_on_drop(true);
         command.spawn()
     }
 
-    /// The very program that runs: on Linux also where its file was replaced meanwhile.
+    /// The running program itself: on Linux even if its file was replaced meanwhile.
     fn program(&self) -> io::Result<OsString> {
         match &self.0.config.trainer_program {
             Some(program) => Ok(program.into()),
@@ -143,7 +142,7 @@ impl Scheduler {
         }
     }
 
-    /// Listens to the trainer and passes commands on until it has ended.
+    /// Reads the trainer's events and passes commands on until it has ended.
     async fn supervise(
         &self,
         id: JobId,
@@ -155,7 +154,7 @@ impl Scheduler {
             unreachable!("both are piped");
         };
         let mut deadline = None;
-        // A person may have asked before this trainer was there to be told.
+        // A user may have cancelled or stopped the job before this trainer could get commands.
         if let Some(request) = self.requested(id).await {
             send_command(&mut stdin, request).await;
             record_command(requested_exit, request);
@@ -167,7 +166,7 @@ impl Scheduler {
         let mut silent_at = Instant::now() + silence;
         loop {
             tokio::select! {
-                // What has been said counts before that nothing more was.
+                // Events that were sent count before a timeout.
                 biased;
                 line = lines.next_line() => {
                     match line {
@@ -186,15 +185,15 @@ impl Scheduler {
                             }
                             Err(Unsaved) => {}
                         },
-                        Err(_) => tracing::warn!(job.id = %id, line, "not an event"),
+                        Err(_) => tracing::warn!(job.id = %id, line, "invalid event from trainer"),
                     },
                     Ok(None) => break,
                     // Not UTF-8: the lines after it may be.
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        tracing::warn!(job.id = %id, %error, "a trainer's line can't be read");
+                        tracing::warn!(job.id = %id, %error, "can't read a line of trainer output");
                     }
                     Err(error) => {
-                        tracing::error!(job.id = %id, %error, "a trainer's output can't be read");
+                        tracing::error!(job.id = %id, %error, "can't read trainer output");
                         let _ = child.start_kill();
                         break;
                     }
@@ -214,12 +213,12 @@ impl Scheduler {
                     deadline = Some(Instant::now() + self.suspend_timeout());
                 }
                 () = sleep_until(silent_at), if last.is_none() => {
-                    tracing::warn!(job.id = %id, seconds = silence.as_secs(), "a trainer is silent and is killed");
+                    tracing::warn!(job.id = %id, seconds = silence.as_secs(), "trainer sent nothing for too long; killing it");
                     last = Some(TrainerExit::Died(silence_error(silence)));
                     let _ = child.start_kill();
                 }
                 () = sleep_until_deadline(deadline) => {
-                    tracing::warn!(job.id = %id, "a trainer did not end in time and is killed");
+                    tracing::warn!(job.id = %id, "trainer did not exit in time; killing it");
                     deadline = None;
                     let _ = child.start_kill();
                 }
@@ -235,7 +234,7 @@ impl Scheduler {
         })
     }
 
-    /// Trainers get most of the time that a shutdown may take; the rest is for the books.
+    /// Trainers get most of the shutdown grace period; the rest is for saving outcomes.
     fn suspend_timeout(&self) -> Duration {
         Duration::from_secs(self.0.config.shutdown_seconds).mul_f64(0.8)
     }
@@ -249,7 +248,7 @@ impl Scheduler {
     }
 }
 
-/// A trainer that has ended hears nothing; its end is seen elsewhere.
+/// A trainer that has ended does not read it; its end is noticed elsewhere.
 async fn send_command(stdin: &mut ChildStdin, command: Command) {
     let _ = stdin.write_all(format!("{}\n", command.as_str()).as_bytes()).await;
     let _ = stdin.flush().await;

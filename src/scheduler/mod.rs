@@ -1,5 +1,5 @@
-//! The queue of jobs: takes them in, runs a few at a time, each in a child process, and writes
-//! down what becomes of them.
+//! The queue of jobs: accepts them, runs a few at a time, each in a child process, and saves their
+//! outcomes.
 //!
 //! One task ticks (here), one task watches each running trainer (`executor`); what trainers
 //! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
@@ -48,34 +48,34 @@ use crate::{
     training::control::Command,
 };
 
-/// The queue is looked at so often even when nothing woke the scheduler.
+/// Interval at which the queue is checked even if nothing woke the scheduler.
 const POLL_EVERY: Duration = Duration::from_secs(10);
 
-/// What the scheduler refuses, and why.
+/// Errors of the scheduler.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No job has that name or id.
     #[error("there is no job `{}`", Excerpt(.0))]
     NoSuchJob(String),
-    /// A class lacks images to learn from or to be evaluated on.
+    /// A class lacks training or validation images.
     #[error("{0}")]
     NotTrainable(String),
-    /// A parameter is out of its range.
+    /// A parameter is invalid.
     #[error(transparent)]
     Param(#[from] InvalidParam),
-    /// The job whose head is to be taken won't do.
+    /// The job of `head_from` can't be used.
     #[error("params.head_from: {0}")]
     Head(String),
     /// The job's status does not allow it.
-    #[error("the job is {status}, and {rule}")]
+    #[error("the job is {status}; {rule}")]
     Status {
-        /// Where the job stands.
+        /// The job's status.
         status: JobStatus,
-        /// What would be needed.
+        /// What is required.
         rule: &'static str,
     },
     /// The job's folder can't be written or removed.
-    #[error("the job's folder")]
+    #[error("can't access the job folder")]
     Folder(#[source] io::Error),
     /// The dataset can't be read.
     #[error(transparent)]
@@ -103,25 +103,25 @@ struct Inner {
     changed: watch::Sender<()>,
     /// The trainers that run, by their jobs.
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
-    /// Jobs whose trainers have ended, but whose outcome could not be saved.
+    /// Jobs whose trainers have ended, but whose outcomes could not be saved.
     unfinalized: Mutex<HashMap<JobId, (TrainerExit, RequestedExit)>>,
     /// Writes of jobs' states that have failed and are being retried.
     retrying: AtomicUsize,
     executors: TaskTracker,
-    /// Held while a job freezes its images, and while images are swept.
+    /// Held while a job takes its snapshot, and while images are swept.
     snapshot_lock: tokio::sync::Mutex<()>,
 }
 
-/// What a tick did.
+/// The result of a tick.
 enum Tick {
     /// It started a job; there may be more.
     Started,
-    /// There is nothing to do until something changes.
+    /// Nothing to do until something changes.
     Idle,
 }
 
 impl Scheduler {
-    /// A scheduler over these rooms; [`Scheduler::run`] starts it.
+    /// A scheduler over these modules; [`Scheduler::run`] starts it.
     #[must_use]
     pub fn new(
         config: ServeConfig,
@@ -159,7 +159,7 @@ impl Scheduler {
                 Err(error) => {
                     tracing::error!(
                         error = crate::error_chain::chain(&error),
-                        "the queue can't be read"
+                        "can't read the job queue"
                     );
                     Duration::from_secs(1)
                 }
@@ -174,9 +174,8 @@ impl Scheduler {
         self.0.executors.wait().await;
     }
 
-    /// Takes the jobs up again that were running when the last server ended, by whatever end.
-    /// The attempt counts: where it was the job that took the whole machine down, it must not do
-    /// so for ever.
+    /// Requeues the jobs that were running when the previous server ended, in whatever way. The
+    /// attempt counts: a job that brings the whole machine down must not be retried forever.
     ///
     /// # Errors
     /// The database's own.
@@ -193,7 +192,7 @@ impl Scheduler {
                 jobs::finish(&mut transaction, id, from, to, Some(&error)).await?;
             } else {
                 jobs::requeue(&mut transaction, id, JobStatus::Running, job.attempts).await?;
-                tracing::info!(job.id = %id, "a job goes on that the last server left running");
+                tracing::info!(job.id = %id, "requeued a job left running by the previous server");
             }
             self.record_status_event(&mut transaction, id).await?;
         }
@@ -207,7 +206,7 @@ impl Scheduler {
         self.0.changed.subscribe()
     }
 
-    /// How many states and outcomes of jobs can't be saved at the moment.
+    /// The number of states and outcomes of jobs that can't be saved at the moment.
     #[must_use]
     pub fn unsaved(&self) -> usize {
         self.0.retrying.load(Relaxed) + self.unfinalized().len()
@@ -230,7 +229,7 @@ impl Scheduler {
         Ok(Tick::Started)
     }
 
-    /// Writes the job's status, as it is now, among its events.
+    /// Adds the job's current status to its events.
     async fn record_status_event(
         &self,
         connection: &mut sqlx::SqliteConnection,

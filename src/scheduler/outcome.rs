@@ -1,4 +1,4 @@
-//! What becomes of a job when its trainer has ended: one pure function.
+//! The outcome of a job when its trainer has ended: one pure function.
 
 use std::{process::ExitStatus, time::Duration};
 
@@ -7,37 +7,37 @@ use crate::{
     training::control::Command,
 };
 
-/// Trainers that are started for a job before it is given up.
+/// Maximum trainers that are started for a job.
 pub(super) const MAX_ATTEMPTS: u32 = 3;
 
 /// How a trainer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TrainerExit {
-    /// It wrote a model.
+    /// It created a model.
     Finished,
-    /// It said that it can't go on.
+    /// It reported an error.
     Failed(JobError),
     /// It was cancelled.
     Cancelled,
     /// It saved its state for another trainer.
     Suspended,
-    /// It ended without a word.
+    /// It exited without reporting a result.
     Died(JobError),
 }
 
-/// What becomes of the job.
+/// The outcome of the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// It is over.
+    /// It has finished.
     Finish(JobStatus, Option<JobError>),
-    /// It goes back into the queue with so many attempts behind it.
+    /// It goes back into the queue with this number of attempts.
     Requeue(u32),
-    /// Its trainer died, and it goes back into the queue.
+    /// Its trainer exited unexpectedly, and it goes back into the queue.
     Retry(JobError),
 }
 
-/// What becomes of a job after so many `attempts`, whose trainer came to this `ending`, where the
-/// server had `asked` for a certain end.
+/// The outcome of a job after this number of `attempts`, whose trainer ended with `ending`, after
+/// the server's request `asked`.
 pub(super) fn transition(
     exit: TrainerExit,
     attempts: u32,
@@ -48,7 +48,7 @@ pub(super) fn transition(
         TrainerExit::Failed(error) => Transition::Finish(JobStatus::Failed, Some(error)),
         TrainerExit::Cancelled => Transition::Finish(JobStatus::Cancelled, None),
         TrainerExit::Suspended => Transition::Requeue(attempts.saturating_sub(1)),
-        // It did not come to an end in time and was killed: by us, so as it was asked.
+        // It did not exit in time and was killed by us, so it ended as requested.
         TrainerExit::Died(_) if requested_exit == RequestedExit::Cancel => {
             Transition::Finish(JobStatus::Cancelled, None)
         }
@@ -60,18 +60,18 @@ pub(super) fn transition(
     }
 }
 
-/// The end that a trainer was asked to come to.
+/// The end that the server requested of a trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestedExit {
     /// None.
     None,
-    /// To end, for good.
+    /// To exit, and not to be resumed.
     Cancel,
-    /// To end, and let another go on.
+    /// To exit, and be resumed by another.
     Suspend,
 }
 
-/// Notes what a trainer was told.
+/// Records a command sent to a trainer.
 pub(super) fn record_command(requested_exit: &mut RequestedExit, command: Command) {
     match command {
         Command::Cancel => *requested_exit = RequestedExit::Cancel,
@@ -84,36 +84,33 @@ pub(super) fn record_command(requested_exit: &mut RequestedExit, command: Comman
 #[derive(Debug)]
 pub(super) struct Unsaved;
 
-/// Says how a process ended that gave no reason.
+/// Describes how a process ended that reported no reason.
 pub(super) fn exit_error(status: ExitStatus) -> JobError {
     let how = match std::os::unix::process::ExitStatusExt::signal(&status) {
-        Some(9) => "was killed (signal 9); most often that is the system, when memory runs out: try a smaller batch_size".to_owned(),
-        Some(signal) => format!("was ended by signal {signal}"),
-        None => format!("ended with {status} and gave no reason"),
+        Some(9) => "was killed (signal 9), usually because memory ran out; try a smaller batch_size and see the job log".to_owned(),
+        Some(signal) => format!("was terminated by signal {signal}; see the job log"),
+        None => format!("exited with {status} and no error message; see the job log"),
     };
-    JobError {
-        code: "trainer_killed".to_owned(),
-        detail: format!("the trainer {how}; the job's log may have more"),
-    }
+    JobError { code: "trainer_killed".to_owned(), detail: format!("the trainer {how}") }
 }
 
-/// Says that a process was killed since it had given no sign of life for so long.
+/// Describes a process that was killed because it had sent nothing for this long.
 pub(super) fn silence_error(silence: Duration) -> JobError {
     JobError {
         code: "trainer_killed".to_owned(),
         detail: format!(
-            "the trainer gave no sign of life for {} s and was killed: it had been stopped, or the machine had no time for it",
+            "the trainer sent nothing for {} s and was killed; it was stopped, or the machine was overloaded",
             silence.as_secs()
         ),
     }
 }
 
-/// Says that a job's trainers went down with the server once too often.
+/// Describes a job whose server crashed too often.
 pub(super) fn server_crash_error() -> JobError {
     JobError {
         code: "server_killed".to_owned(),
         detail: format!(
-            "the server ended abruptly {MAX_ATTEMPTS} times while the job ran; where memory ran out, try a smaller batch_size"
+            "the server crashed {MAX_ATTEMPTS} times while this job was running; if memory ran out, try a smaller batch_size"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What trainers report, into rows.
+//! Saves what trainers report.
 
 use std::{
     fs, io,
@@ -57,7 +57,7 @@ impl Drop for Retrying<'_> {
 }
 
 impl Scheduler {
-    /// Saves one event; gives the ending where it was the last.
+    /// Saves one event; returns the ending if it was the last.
     pub(super) async fn handle_event(
         &self,
         id: JobId,
@@ -112,18 +112,18 @@ impl Scheduler {
         Ok(transaction.commit().await?)
     }
 
-    /// The evaluation that a trainer has just told of; it lies in the job's folder.
+    /// The evaluation that a trainer has just reported, from the job's folder.
     async fn read_evaluation(&self, id: JobId) -> Option<Evaluation> {
         let path = self.0.data_dir.job(id).join(EVALUATION);
         let read = blocking(move || Ok(serde_json::from_slice(&fs::read(path)?)?)).await;
         read.inspect_err(|error| {
-            tracing::error!(job.id = %id, %error, "a job's evaluation can't be read");
+            tracing::error!(job.id = %id, %error, "can't read a job's evaluation");
         })
         .ok()
     }
 
-    /// Settles what becomes of a job whose trainer has ended. What can't be saved in time is left to
-    /// [`Scheduler::finalize_pending`], or after a shutdown to the next server.
+    /// Saves the outcome of a job whose trainer has ended. An outcome that can't be saved in time
+    /// is left to [`Scheduler::finalize_pending`], or after a shutdown to the next server.
     pub(super) async fn finalize(
         &self,
         id: JobId,
@@ -131,13 +131,13 @@ impl Scheduler {
         requested_exit: RequestedExit,
     ) {
         if let Err(Unsaved) = self.try_finalize(id, exit.clone(), requested_exit).await {
-            tracing::error!(job.id = %id, ?exit, "the outcome of a job could not be saved yet");
+            tracing::error!(job.id = %id, ?exit, "can't save the outcome of a job yet");
             self.unfinalized().insert(id, (exit, requested_exit));
         }
     }
 
-    /// Settles the jobs whose outcome could not be saved when their trainers ended, where the
-    /// database takes writes again.
+    /// Saves the outcomes that could not be saved when their trainers ended, once the database is
+    /// writable again.
     pub(super) async fn finalize_pending(&self) {
         if self.unfinalized().is_empty() || self.0.storage.check().await.is_err() {
             return;
@@ -180,8 +180,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Adds a new model and puts the best one in service: a job that is seen to have succeeded
-    /// answers already, if it is the best.
+    /// Adds a new model and puts the best one in service: if a job's model is the best, it is in
+    /// service before the job is shown as succeeded.
     async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) -> Result<(), Unsaved> {
         self.retry_until_saved(id, || async move {
             let mut transaction = self.0.storage.write().await?;
@@ -191,7 +191,7 @@ impl Scheduler {
         })
         .await?;
         if let Err(error) = self.0.registry.refresh().await {
-            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "the best model can't serve");
+            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "can't load the best model");
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Scheduler {
                 jobs::requeue(connection, id, running, attempts).await?;
             }
             Transition::Retry(error) => {
-                tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "a trainer died; starting another");
+                tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "trainer exited unexpectedly; restarting");
                 let interrupted = JobStatus::Interrupted;
                 jobs::finish(connection, id, running, interrupted, Some(&error)).await?;
                 self.record_status_event(connection, id).await?;
@@ -231,8 +231,8 @@ impl Scheduler {
         Ok(transaction.commit().await?)
     }
 
-    /// Moves the model that a trainer has written to its place, unless it is there already, and reads
-    /// its card.
+    /// Moves the model that a trainer has written to its place, unless it is already there, and
+    /// reads its card.
     async fn move_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
         let folder = self.0.data_dir.job(id);
         let data_dir = self.0.data_dir.clone();
@@ -248,25 +248,26 @@ impl Scheduler {
             Ok((card, fs::metadata(&destination)?.len()))
         });
         moved.await.map_err(|error| {
-            tracing::error!(job.id = %id, %error, "a trainer's model can't be taken over");
+            tracing::error!(job.id = %id, %error, "can't register the trained model");
             JobError {
                 code: "model_unreadable".to_owned(),
-                detail: "the model that the trainer wrote can't be read; resume the job to write it again".to_owned(),
+                detail: "the trained model can't be read; resume the job to write it again"
+                    .to_owned(),
             }
         })
     }
 
-    /// A job that succeeded never goes on.
+    /// A job that succeeded is never resumed.
     async fn remove_checkpoints(&self, id: JobId) {
         let folder = self.0.data_dir.job(id).join("checkpoints");
         if let Err(error) = blocking(move || fs::remove_dir_all(folder)).await {
-            tracing::warn!(job.id = %id, %error, "a job's checkpoints can't be removed");
+            tracing::warn!(job.id = %id, %error, "can't remove a job's checkpoints");
         }
     }
 
     /// Tries a write until it succeeds, for some ten minutes or until the server shuts down; the
-    /// trainer waits meanwhile, its pipe full. After a shutdown the next server takes the job up from
-    /// its folder.
+    /// trainer waits meanwhile, its pipe full. After a shutdown the next server resumes the job
+    /// from its folder.
     async fn retry_until_saved<F>(&self, id: JobId, write: impl Fn() -> F) -> Result<(), Unsaved>
     where
         F: Future<Output = Result<(), storage::Error>>,
@@ -277,7 +278,7 @@ impl Scheduler {
             tracing::error!(
                 job.id = %id,
                 error = crate::error_chain::chain(error),
-                "the state of a job can't be saved; trying again"
+                "can't save the job state; retrying"
             );
         };
         log(&error);

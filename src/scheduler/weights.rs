@@ -1,5 +1,5 @@
-//! What a job needs of other jobs and of others' weights, laid into its folder before its trainer
-//! starts: a job freezes what it begins with.
+//! What a job needs of other jobs and of pretrained weights, copied to its folder before its
+//! trainer starts: a job takes a snapshot of its initial weights.
 
 use std::{fs, io, path::Path, path::PathBuf};
 
@@ -27,15 +27,15 @@ use crate::{
     },
 };
 
-/// The job whose head is taken, and what to lay into the folder of the one that takes it.
+/// The job that provides the head, and what to copy to the folder of the job that uses it.
 pub(super) struct InitialHead {
     pub(super) job: JobId,
     pub(super) files: Vec<(PathBuf, &'static str)>,
 }
 
 impl Scheduler {
-    /// Makes sure that a job that begins with VGG16 weights has them, downloading them where the
-    /// server has none.
+    /// Ensures that a job that starts from VGG16 weights has them, downloading them if the server
+    /// has none.
     pub(super) async fn ensure_weights(
         &self,
         id: JobId,
@@ -72,7 +72,7 @@ impl Scheduler {
         job.is_ok_and(|job| job.is_some_and(|job| job.recipe.needs_vgg16()))
     }
 
-    /// Waits until the server has the weights, or can't have them; then says why.
+    /// Waits until the server has the weights; otherwise returns why it can't get them.
     async fn wait_for_weights(&self, id: JobId) -> Result<(), Option<JobError>> {
         let mut changes = self.0.pretrained.request();
         loop {
@@ -106,17 +106,17 @@ impl Scheduler {
             job_events::progress(&mut transaction, id, progress).await?;
             Ok::<_, storage::Error>(transaction.commit().await?)
         };
-        // The next one is not far.
+        // The next one follows soon.
         drop(write.await);
         self.0.changed.send_replace(());
     }
 
-    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of
-    /// a dataset may begin with it. The weights below it come from that job as well.
+    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of a
+    /// dataset may start from it. The weights below it come from that job as well.
     ///
     /// # Errors
-    /// No such job; or it is of another recipe or dataset, has not succeeded, or has lost its
-    /// model.
+    /// Unknown job; or it has another recipe or dataset, has not succeeded, or its model is
+    /// missing.
     pub(super) async fn find_head(
         &self,
         reference: &str,
@@ -128,24 +128,24 @@ impl Scheduler {
             job.ok_or_else(|| Error::Head(format!("there is no job `{}`", Excerpt(reference))))?;
         let refuse = |why: &str| Err(Error::Head(format!("job `{}` {why}", job.name)));
         if job.recipe != Recipe::Vgg16Features {
-            return refuse("is not of the recipe vgg16_features");
+            return refuse("does not use the recipe vgg16_features");
         }
         if job.dataset_version != *version {
             return refuse(
-                "was trained on another version of the dataset: its head may have learned from what is validation here",
+                "was trained on another dataset version; its head may have seen this job's validation images",
             );
         }
-        let Some(model) = job.model_id else { return refuse("has not made a model") };
+        let Some(model) = job.model_id else { return refuse("has no model") };
         let model = self.0.data_dir.model(model);
         let base = self.0.data_dir.job(job.id).join(BASE);
         if !model.exists() || !base.exists() {
-            return refuse("has lost its model");
+            return refuse("is missing its model or base weights");
         }
         Ok(InitialHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
     }
 }
 
-/// The end that a job comes to before its trainer has started.
+/// How a job ends before its trainer has started.
 fn early_exit(command: Command, requested_exit: &mut RequestedExit) -> Result<(), TrainerExit> {
     record_command(requested_exit, command);
     match command {
@@ -169,16 +169,16 @@ async fn next_early_exit(
 }
 
 fn weights_unavailable(why: Option<JobError>) -> JobError {
-    let error = why.map_or_else(|| "the download broke off".to_owned(), |why| why.detail);
+    let error = why.map_or_else(|| "the download was interrupted".to_owned(), |why| why.detail);
     JobError {
         code: "weights_unavailable".to_owned(),
         detail: format!(
-            "the VGG16 weights are not here and could not be downloaded ({error}); supply a file with `pawprint weights import FILE` (PUT /weights/vgg16), or let the server try again with `pawprint weights fetch`, then resume the job"
+            "the VGG16 weights are missing and could not be downloaded ({error}); upload a file with `pawprint weights import FILE` (PUT /weights/vgg16) or retry with `pawprint weights fetch`, then resume the job"
         ),
     }
 }
 
-/// Gives the file `from` another name, `to`, without a copy where the file system can.
+/// Links the file `from` as `to`, without a copy if the file system can.
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -188,7 +188,7 @@ pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     to.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
-/// Copies a file so that `to` is whole or not there.
+/// Copies a file so that `to` is complete or does not exist.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut copy = tempfile::NamedTempFile::new_in(folder)?;

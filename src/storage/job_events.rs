@@ -1,4 +1,4 @@
-//! What trainers report: progress, epochs, and the events that a watcher must not miss.
+//! Reports of trainers: progress, epochs, and the events that a watcher must not miss.
 
 use serde::Serialize;
 use sqlx::{SqliteConnection, types::Json};
@@ -11,7 +11,7 @@ use crate::domain::{
     recipe::Precision,
 };
 
-/// An event of a job, as it was stored.
+/// A stored event of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number: later events have higher ones.
@@ -22,11 +22,11 @@ pub struct StoredEvent {
     pub data: String,
 }
 
-/// Notes that a trainer has started. Epochs after `completed_epochs` are forgotten: the
-/// checkpoint it goes on from is older, and they come again.
+/// Records that a trainer has started. Epochs after `completed_epochs` are deleted: the checkpoint
+/// it resumes from is older, and they will be repeated.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn started(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -59,10 +59,10 @@ pub async fn started(
     Ok(())
 }
 
-/// Notes how far a job has come.
+/// Saves the progress of a job.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn progress(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -75,10 +75,10 @@ pub async fn progress(
     Ok(())
 }
 
-/// Notes a completed epoch, once: the same epoch again takes its place.
+/// Saves a completed epoch, once: the same epoch again replaces it.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn epoch(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -118,10 +118,10 @@ pub async fn epoch(
     append(connection, id, "epoch", Some(metrics.epoch), metrics).await
 }
 
-/// Notes the best epoch so far.
+/// Saves the best epoch so far.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: BestEpoch) -> Result<()> {
     sqlx::query!(
         "UPDATE jobs SET best_epoch = ?, best_val_loss = ?, best_val_accuracy = ? WHERE id = ?",
@@ -135,10 +135,10 @@ pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: BestEp
     Ok(())
 }
 
-/// Notes what the test split said.
+/// Saves the metrics of the test split.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn evaluation(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -147,18 +147,18 @@ pub async fn evaluation(
     append(connection, id, "evaluation", None, score).await
 }
 
-/// Notes where a job stands now, as the API shows it.
+/// Saves the current status of a job as an event.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
     append(connection, job.id, "status", None, job).await
 }
 
-/// Notes the model that a job has made.
+/// Saves the model of a job.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn model(connection: &mut SqliteConnection, id: JobId, model: ModelId) -> Result<()> {
     sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id)
         .execute(connection)
@@ -188,10 +188,10 @@ async fn append(
     Ok(())
 }
 
-/// The events of a job after the one of that number, oldest first.
+/// The events of a job after the one with that number, oldest first.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn after(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -207,10 +207,10 @@ pub async fn after(
     .await?)
 }
 
-/// The completed epochs of a job, in their order.
+/// The completed epochs of a job, in order.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn epochs(connection: &mut SqliteConnection, id: JobId) -> Result<Vec<EpochMetrics>> {
     Ok(sqlx::query_as!(
         EpochMetrics,

@@ -1,4 +1,4 @@
-//! What is asked about all images of a dataset at once.
+//! Queries over all images of a dataset.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{DatasetId, ImageId, dataset::Split};
 
-/// A side of images in pixels, and how many have it.
+/// A width or height in pixels, and the number of images with it.
 pub type Sizes = Vec<(u32, u64)>;
 
-/// How many images of a dataset have which width and which height, in rising order.
+/// Image counts of a dataset by width and by height, in ascending order.
 ///
 /// # Errors
 /// The database failed.
@@ -38,7 +38,7 @@ pub async fn sizes(
     ))
 }
 
-/// How many images of a dataset have which media type.
+/// Image counts of a dataset by media type.
 ///
 /// # Errors
 /// The database failed.
@@ -81,7 +81,7 @@ pub struct NearDuplicate {
     pub fingerprint: u64,
     /// The image.
     pub id: ImageId,
-    /// Its file's name.
+    /// Original file name.
     pub file_name: String,
     /// Index of its class.
     pub label: usize,

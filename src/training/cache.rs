@@ -1,9 +1,9 @@
 //! What is computed once for each image, for every epoch of every job: records of one size each,
 //! found by the image's hash.
 //!
-//! All records of a kind lie in one file under the data directory and are read through a memory
-//! map: what doesn't fit into memory is the system's to page. Only trainers use it, several at a
-//! time; one fills it while the others wait.
+//! All records of a kind are in one file under the data directory and are read through a memory
+//! map: the system pages what doesn't fit into memory. Only trainers use it, several at a time; one
+//! fills it while the others wait.
 //!
 //! ```text
 //! cache/180x180-v2.records   slot i is bytes i·97,200 to (i+1)·97,200
@@ -28,20 +28,20 @@ use tch::{Device, Kind, Tensor};
 use super::failure::{Failure, StopReason};
 use crate::domain::dataset::{Digest, Sample};
 
-/// Records written between two syncs: what a crash costs.
+/// Records written between two syncs: the most that a crash loses.
 const SYNC_EVERY: usize = 256;
 const DIGEST: usize = size_of::<Digest>();
-/// A cache that no trainer has opened for so long is removed.
+/// A cache that no trainer has opened for this long is removed.
 const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What a record is.
+/// The layout of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Name of the cache's files: says everything that the records depend on but the image.
+    /// Name of the cache's files: everything that the records depend on except the image.
     pub name: String,
     /// Dimensions of a record.
     pub shape: Vec<i64>,
-    /// Its kind of number.
+    /// Its number type.
     pub kind: Kind,
 }
 
@@ -79,12 +79,12 @@ impl CachedRecords {
     }
 }
 
-/// Removes each cache in `folder` that has outgrown the `images` there are, more than half of it
-/// being of photos that are gone, and each that no trainer has opened for a month. Trainers that
-/// read it go on reading; the next ones fill it anew.
+/// Removes each cache in `folder` of which more than half belongs to deleted images, given the
+/// number of existing `images`, and each that no trainer has opened for a month. Trainers that read
+/// it continue; the next ones fill it again.
 ///
 /// # Errors
-/// The file system refused.
+/// The file system failed.
 pub fn evict_stale(folder: &Path, images: usize) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let index = entry?.path();
@@ -117,18 +117,18 @@ pub struct CacheWriter {
     index: File,
     _lock: File,
     slots: HashMap<Digest, i64>,
-    /// Slots that the index names; a hash may stand there twice.
+    /// Slots in the index; a hash may occur twice.
     count: i64,
     /// Written to `records` since the last sync, in the order of their slots.
     unsynced: Vec<Digest>,
 }
 
 impl CacheWriter {
-    /// Opens the cache in `folder`, waiting for its lock; `waiting` may end the wait. Cuts off
-    /// what a crash left half-written.
+    /// Opens the cache in `folder`, waiting for its lock; `waiting` may end the wait. Truncates
+    /// records that a crash left incomplete.
     ///
     /// # Errors
-    /// `disk_full`, `io_error`, or what `waiting` says.
+    /// `disk_full`, `io_error`, or that of `waiting`.
     pub fn open(
         folder: &Path,
         layout: Layout,
@@ -164,8 +164,8 @@ impl CacheWriter {
     /// Adds the record of an image.
     ///
     /// # Errors
-    /// `disk_full` or `io_error`. Records that are not synced when the work breaks off are cut
-    /// away by the next trainer.
+    /// `disk_full` or `io_error`. Records that are not synced when the work is interrupted are
+    /// truncated by the next trainer.
     pub fn push(&mut self, digest: Digest, record: &[u8]) -> Result<(), StopReason> {
         debug_assert_eq!(record.len(), self.layout.bytes());
         self.records.write_all(record).map_err(|error| Failure::io(&self.path, &error))?;
@@ -191,7 +191,7 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Syncs what was added, lets the lock go, and maps the records.
+    /// Syncs added records, releases the lock, and maps the records.
     ///
     /// # Errors
     /// `disk_full` or `io_error`.

@@ -1,8 +1,7 @@
-//! What the server tells a running trainer, over its standard input.
+//! Commands of the server to a running trainer, over its standard input.
 //!
-//! One thread reads words, a line each; the learner looks at the last one once per batch. When
-//! the input ends, the server is gone: nobody would hear of this trainer again, so it ends at
-//! once. Its last checkpoint is whole.
+//! One thread reads commands, one per line; the learner checks for them once per batch. When the
+//! input ends, the server is gone: the trainer exits at once, and its last checkpoint is complete.
 
 use std::{
     io::{self, BufRead as _},
@@ -16,20 +15,20 @@ use std::{
 
 use super::failure::StopReason;
 
-/// A word of the server's.
+/// A command of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
     /// End training and keep the best epoch.
     Stop = 1,
-    /// Save the state and end; the job will go on later.
+    /// Save a checkpoint and exit; the job will be resumed later.
     Suspend = 2,
     /// End.
     Cancel = 3,
 }
 
 impl Command {
-    /// The word, as it is written.
+    /// The command as it is sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +50,7 @@ impl FromStr for Command {
     }
 }
 
-/// The strongest command that has come.
+/// The strongest command received.
 #[derive(Debug, Clone, Default)]
 pub struct Control(Arc<AtomicU8>);
 
@@ -65,31 +64,31 @@ impl Control {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 match line.parse() {
                     Ok(command) => listener.send(command),
-                    Err(()) => tracing::warn!(line, "not a command"),
+                    Err(()) => tracing::warn!(line, "unknown command"),
                 }
             }
-            tracing::error!("the server is gone; ending at once");
-            // No destructors: libtorch's may wait for work that nobody wants any more.
+            tracing::error!("lost the server; exiting");
+            // No destructors: libtorch's may wait for work that is no longer needed.
             let _ = rustix::process::kill_process(
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
             );
         });
         if let Err(error) = started {
-            tracing::error!(%error, "can't listen to the server");
+            tracing::error!(%error, "can't read commands from the server");
         }
         control
     }
 
-    /// Gives a command; a stronger one that came before stands.
+    /// Sends a command; a stronger earlier one is kept.
     pub fn send(&self, command: Command) {
         self.0.fetch_max(command as u8, Ordering::Relaxed);
     }
 
-    /// Ends the caller where it is told to end.
+    /// Returns an error if the caller must stop.
     ///
     /// # Errors
-    /// [`StopReason::Stopped`], [`StopReason::Suspended`] or [`StopReason::Cancelled`], the strongest that was told.
+    /// [`StopReason::Stopped`], [`StopReason::Suspended`] or [`StopReason::Cancelled`], the strongest that was received.
     pub fn check(&self) -> Result<(), StopReason> {
         match self.0.load(Ordering::Relaxed) {
             word if word == Command::Cancel as u8 => Err(StopReason::Cancelled),

@@ -1,4 +1,4 @@
-//! Evaluating what is trained, predictions and labels together in one pass.
+//! Evaluation of a network in training, predictions and labels in one pass.
 
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -11,7 +11,7 @@ use crate::{
     domain::{dataset::Sample, evaluation::ScoredSample, metrics::SplitMetrics},
 };
 
-/// What sums up over the images of an epoch.
+/// Running sums over the images of an epoch.
 #[derive(Debug)]
 pub struct RunningMetrics {
     loss: Tensor,
@@ -20,7 +20,7 @@ pub struct RunningMetrics {
 }
 
 impl RunningMetrics {
-    /// Nothing seen yet.
+    /// No images yet.
     #[must_use]
     pub fn new(compute: ComputeConfig) -> Self {
         let zero = || Tensor::zeros([], (Kind::Double, compute.device));
@@ -43,7 +43,7 @@ impl RunningMetrics {
         (self.loss.double_value(&[]), self.correct.double_value(&[]), self.count)
     }
 
-    /// Takes up sums that were saved.
+    /// Restores saved sums.
     pub fn restore(&mut self, loss: f64, correct: f64, count: u64) {
         self.loss = &self.loss + loss;
         self.correct = &self.correct + correct;
@@ -71,8 +71,8 @@ pub fn targets(samples: &[Sample], compute: ComputeConfig) -> Tensor {
     Tensor::from_slice(&labels).to_device_(compute.device, Kind::Float, true, false)
 }
 
-/// Images of one pass: a few stay in the processor's cache. A GPU wants many, but no more than the
-/// job trains on at a time, so that a smaller `batch_size` is of use where it has little memory.
+/// Images of one pass: a few stay in the CPU's cache. A GPU needs many, but no more than the job's
+/// batch size, so that a smaller `batch_size` helps if it has little memory.
 fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
     match compute.device {
         Device::Cpu => 8,
@@ -80,11 +80,11 @@ fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
     }
 }
 
-/// Logits of `samples`, in their order, of a job that trains on `batch_size` images at a time;
-/// `progress` is called with the passes done and all of them, and may end it.
+/// Logits of `samples`, in order, of a job with batches of `batch_size` images; `progress` is
+/// called with the number of passes done and their total, and may end it.
 ///
 /// # Errors
-/// What `progress` says.
+/// That of `progress`.
 pub fn logits(
     trainable: &dyn Trainable,
     samples: &[Sample],
@@ -105,7 +105,7 @@ pub fn logits(
         .map_err(|error: tch::TchError| Failure::new("internal", error.to_string()).into())
 }
 
-/// `samples` with their logits.
+/// The outputs for each of `samples` with their logits.
 #[must_use]
 pub fn scored_samples(samples: &[Sample], logits: &[f64]) -> Vec<ScoredSample> {
     let pairs = samples.iter().zip(logits);

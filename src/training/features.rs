@@ -1,4 +1,4 @@
-//! What a frozen part of a network makes of each image, computed once and cached on disk.
+//! Features of each image from the frozen layers of a network, computed once and cached on disk.
 
 use std::{path::Path, time::Instant};
 
@@ -19,8 +19,8 @@ use crate::{
 /// Images of one pass.
 const BATCH: usize = 32;
 
-/// How features lie in the cache: vectors in the kind of number that the job computes in, named
-/// after all that they depend on: the weights, the layer, the size, the precision, and the device,
+/// The layout of features in the cache: vectors in the number type of the job, named after
+/// everything they depend on: the weights, the layer, the size, the precision, and the device,
 /// which rounds in its own way.
 #[must_use]
 pub fn layout(
@@ -40,13 +40,13 @@ pub fn layout(
     }
 }
 
-/// Makes sure that all of `samples` have their features in the cache in `folder`, computing
-/// those that have not with `forward`, `[n, …shape]` for `n` samples.
+/// Makes sure that all of `samples` have their features in the cache in `folder`, computing missing
+/// ones with `forward`, `[n, …shape]` for `n` samples.
 ///
 /// `progress` is called with the number of images that are ready; it may end the work.
 ///
 /// # Errors
-/// `disk_full`, or what `progress` says.
+/// `disk_full`, or that of `progress`.
 pub fn prepare(
     folder: &Path,
     layout: Layout,
@@ -72,7 +72,7 @@ pub fn prepare(
     tracing::info!(
         computed = missing.len(),
         seconds = started.elapsed().as_secs_f64(),
-        "the features are ready"
+        "features ready"
     );
     writer.finish()
 }

@@ -1,4 +1,4 @@
-//! What follows training: evaluating the best epoch on the test split, and writing the model.
+//! The end of training: evaluates the best epoch on the test split, and writes the model.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -29,21 +29,21 @@ pub const MODEL: &str = "model.safetensors";
 /// File of the evaluation in the job's folder.
 pub const EVALUATION: &str = "evaluation.json";
 
-/// The network that a recipe made.
+/// The network that a recipe trained.
 #[derive(Debug)]
 pub struct TrainedNetwork {
     /// Its layers.
     pub architecture: Architecture,
     /// All its weights, by name.
     pub tensors: Tensors,
-    /// How it is asked.
+    /// Preprocessing of its input.
     pub preprocessing: Preprocessing,
-    /// The weights it began with, where they were not drawn.
+    /// The pretrained weights it started from, if any.
     pub pretrained: Option<Pretrained>,
 }
 
 impl TrainedNetwork {
-    /// A small network from random weights.
+    /// A small network trained from scratch.
     #[must_use]
     pub fn cnn(network: &Cnn, preprocessing: Preprocessing) -> Self {
         Self {
@@ -115,7 +115,7 @@ pub fn finish(
     Ok(())
 }
 
-/// Evaluates on the test split; the threshold that it also reports is chosen on the validation split.
+/// Evaluates on the test split; the best threshold is chosen on the validation split.
 fn evaluate_on_test(
     job: &Job,
     context: &TrainingContext<'_>,
@@ -150,7 +150,7 @@ fn evaluate_on_test(
 fn save(path: &Path, evaluation: &Evaluation) -> Result<(), StopReason> {
     let json = serde_json::to_vec(evaluation)
         .map_err(|error| Failure::new("internal", error.to_string()))?;
-    // Not renamed into place: it is read after the event that tells of it, and not otherwise.
+    // Not renamed into place: it is read only after the event that reports it.
     Ok(fs::write(path, json).map_err(|error| Failure::io(path, &error))?)
 }
 

@@ -1,4 +1,4 @@
-//! Decoded images: each photo is decoded and resized once, by as many threads as the job has.
+//! Decoded images: each image is decoded and resized once, by as many threads as the job has.
 
 use std::{
     path::Path,
@@ -23,8 +23,8 @@ use crate::domain::{
 /// Damaged images named in the error.
 const NAMED: usize = 5;
 
-/// How decoded images lie in the cache: RGB bytes `[height, width, 3]`, named after
-/// [`Preprocessing::VERSION`] too: pixels of a program that decoded otherwise are never mixed in.
+/// The layout of decoded images in the cache: RGB bytes `[height, width, 3]`, also named after
+/// [`Preprocessing::VERSION`]: pixels that were decoded differently are never mixed in.
 fn layout(preprocessing: &Preprocessing) -> Layout {
     let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
@@ -40,7 +40,7 @@ fn layout(preprocessing: &Preprocessing) -> Layout {
 /// `progress` is called with the number of images that are ready; it may end the work.
 ///
 /// # Errors
-/// `bad_dataset` naming the images that can't be decoded, `disk_full`, or what `progress` says.
+/// `bad_dataset` naming the images that can't be decoded, `disk_full`, or that of `progress`.
 pub fn prepare(
     folder: &Path,
     preprocessing: &Preprocessing,
@@ -80,8 +80,8 @@ fn bad_images(damaged: &[(Sample, String)]) -> Failure {
     )
 }
 
-/// Decodes `samples` on `threads` threads and gives each image to `ready`, with the number of
-/// images done so far, in the order in which they are done; gives back those that can't be.
+/// Decodes `samples` on `threads` threads and passes each image to `ready`, with the number of
+/// images done so far, in the order of completion; returns those that can't be decoded.
 fn decode_all(
     samples: &[Sample],
     bytes: usize,

@@ -1,4 +1,4 @@
-//! Decoded photos on their way into a network: gathered, augmented, normalised.
+//! The input pipeline of a network: gathers, augments and normalises decoded images.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -13,24 +13,24 @@ use crate::{
     domain::{dataset::Sample, model::Normalization},
 };
 
-/// The photos of a job, as its network takes them.
+/// The images of a job, as input of its network.
 #[derive(Debug)]
 pub struct InputPipeline {
     /// RGB bytes, `[n, height, width, 3]`.
     pub pixels: RecordStore,
     /// How a byte becomes the network's input.
     pub normalise: Normalization,
-    /// Where and how precisely it computes.
+    /// Device and precision.
     pub compute: ComputeConfig,
 }
 
 impl InputPipeline {
-    /// The photos as they are, `[n, 3, height, width]`, channels last.
+    /// The images without augmentation, `[n, 3, height, width]`, channels last.
     pub fn plain(&self, samples: &[Sample]) -> Tensor {
         normalise(&self.pixels.gather(samples), self.normalise, self.compute.kind())
     }
 
-    /// The photos augmented at random, `[n, 3, height, width]`, channels last.
+    /// The images with random augmentation, `[n, 3, height, width]`, channels last.
     pub fn augmented(&self, samples: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
         let transforms: Vec<Transform> =
             samples.iter().map(|_| Transform::random(generator)).collect();

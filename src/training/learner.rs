@@ -1,4 +1,4 @@
-//! The epoch loop: trains, validates, keeps the best, saves its state, and reports. Never prints.
+//! The epoch loop: trains, evaluates, keeps the best, saves checkpoints, and reports. Never prints.
 
 use std::{
     cell::Cell,
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Progress is told, and a loss that is no number noticed, so often.
+/// Interval of progress events and of checks for a NaN loss.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which part of a job it is.
@@ -39,9 +39,9 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum Stage {
     /// Training the head alone, before fine-tuning. Its epochs go to the log, not to the metrics.
     Head,
-    /// The training that the job is about.
+    /// The main training of the job.
     Main,
-    /// The same, over weights that are trained already: they stay where no epoch beats them.
+    /// The same, from weights that are already trained: they are kept if no epoch beats them.
     FineTuning,
 }
 
@@ -58,9 +58,9 @@ pub struct TrainingContext<'a> {
     pub train: &'a [Sample],
     /// The validation split.
     pub validation: &'a [Sample],
-    /// Where the state is saved.
+    /// Where checkpoints are saved.
     pub checkpoints: &'a Checkpoints,
-    /// What the server wants.
+    /// The server's commands.
     pub control: &'a Control,
     /// Where to report.
     pub events: &'a Events,
@@ -76,7 +76,7 @@ pub struct Learner<'a> {
     reported: Cell<Instant>,
 }
 
-/// What training came to; the weights of the best epoch are in what was trained.
+/// The result of training; the trained network has the weights of the best epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingResult {
     /// The best epoch.
@@ -86,10 +86,10 @@ pub struct TrainingResult {
 }
 
 impl<'a> Learner<'a> {
-    /// A learner that trains `learnable`, going on from `checkpoint` if there is one.
+    /// A learner that trains `learnable`, resuming from `checkpoint` if there is one.
     ///
     /// # Errors
-    /// `bad_job`: the checkpoint is of another network.
+    /// `bad_job`: the checkpoint does not match the network.
     pub fn new(
         context: TrainingContext<'a>,
         trainable: &'a dyn Trainable,
@@ -119,19 +119,19 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Trains until the last epoch, until patience runs out, or until a person stops it; leaves
-    /// the weights of the best epoch in what it trained.
+    /// Trains until the last epoch, until patience runs out, or until a user stops it; the network
+    /// then has the weights of the best epoch.
     ///
     /// # Errors
     /// Cancelled, suspended, or failed with `nan_loss`, `disk_full` or `nothing_to_keep`.
     pub fn fit(mut self) -> Result<TrainingResult, StopReason> {
         match self.run_epochs() {
-            // The epoch under way does not count.
+            // The current epoch does not count.
             Ok(()) | Err(StopReason::Stopped) => {}
             Err(StopReason::Suspended) => {
                 self.save()?;
                 let TrainingState { epoch, step, .. } = self.state;
-                tracing::info!(epoch, step, "suspended, its state saved");
+                tracing::info!(epoch, step, "suspended; checkpoint saved");
                 return Err(StopReason::Suspended);
             }
             Err(end) => return Err(end),
@@ -152,10 +152,10 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Evaluates the weights that training begins with: the first to beat.
+    /// Evaluates the initial weights: the first to beat.
     fn evaluate_baseline(&mut self) -> Result<(), StopReason> {
         let clock = Clock::resume_at(0.0);
-        // A job that is stopped now keeps what it begins with.
+        // A job that is stopped now keeps its initial weights.
         let score = self.validate(clock, Control::check_unless_stopped)?;
         self.best_weights = copy(&self.trainable.weights());
         self.state.best =
@@ -179,7 +179,7 @@ impl<'a> Learner<'a> {
         )
     }
 
-    /// One epoch, or what was left of it.
+    /// One epoch, or the rest of it.
     fn run_epoch(&mut self) -> Result<(), StopReason> {
         let clock = Clock::resume_at(self.state.partial.seconds);
         let train = self.train_epoch(clock)?;
@@ -197,7 +197,7 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// The optimizer's steps of one epoch. Whatever ends them, the position says where.
+    /// The optimizer's steps of one epoch. Whatever ends them, the position records where.
     fn train_epoch(&mut self, clock: Clock) -> Result<SplitMetrics, StopReason> {
         let PartialEpoch { loss, correct, seen, .. } = self.state.partial;
         let mut metrics = RunningMetrics::new(self.context.compute);
@@ -234,7 +234,7 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Evaluates the weights as they are on the validation split.
+    /// Evaluates the current weights on the validation split.
     fn validate(
         &self,
         clock: Clock,
@@ -254,7 +254,7 @@ impl<'a> Learner<'a> {
         Ok(score)
     }
 
-    /// Takes the epoch into the position, saves, and only then says so.
+    /// Adds the epoch to the position, saves a checkpoint, and only then reports it.
     fn complete_epoch(&mut self, metrics: EpochMetrics) -> Result<(), StopReason> {
         let EpochMetrics { epoch, val_loss, val_accuracy, seconds, .. } = metrics;
         let best = policy::is_better(&metrics, self.state.best.as_ref());
@@ -283,8 +283,8 @@ impl<'a> Learner<'a> {
         Ok(())
     }
 
-    /// Says what there is to beat: it may be of an epoch that the trainer before this one told of,
-    /// or of none.
+    /// Reports the best so far: it may be of an epoch that the previous trainer reported, or of
+    /// none.
     fn emit_best(&self) {
         if self.context.stage == Stage::Head {
             return;
@@ -311,7 +311,7 @@ impl<'a> Learner<'a> {
         })?)
     }
 
-    /// A loss that is no finite number never becomes one again.
+    /// A loss that is NaN or infinite never becomes finite again.
     fn check_loss(&self, loss: f64) -> Result<(), StopReason> {
         if loss.is_finite() {
             return Ok(());
@@ -320,14 +320,14 @@ impl<'a> Learner<'a> {
         Err(Failure::new(
             "nan_loss",
             format!(
-                "the loss stopped being a number in epoch {}; the learning rate of {learning_rate} is most likely too high: try a lower one in a new job",
+                "the loss became NaN or infinite in epoch {}; the learning rate {learning_rate} is probably too high: start a new job with a lower one",
                 self.state.epoch + 1
             ),
         )
         .into())
     }
 
-    /// That of the epoch under way.
+    /// That of the current epoch.
     fn learning_rate(&self) -> f64 {
         let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.context.params;
         learning_rate_schedule.rate(learning_rate, self.state.epoch + 1, epochs)
@@ -365,10 +365,10 @@ impl<'a> Learner<'a> {
 }
 
 fn checkpoint_mismatch(reason: String) -> Failure {
-    Failure::new("bad_job", format!("the job's checkpoint does not fit its network: {reason}"))
+    Failure::new("bad_job", format!("the checkpoint does not match the network: {reason}"))
 }
 
-/// Tensors with memory of their own: the optimizer goes on changing the network's.
+/// Tensors with their own memory: the optimizer keeps changing the network's.
 fn copy(tensors: &Tensors) -> Tensors {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect()
 }

@@ -1,6 +1,6 @@
 //! The trainer: a function of its job folder, run as `pawprint trainer <folder>`.
 //!
-//! Started by `scheduler::executor`, in a process of its own that knows no database and no HTTP.
+//! Started by `scheduler::executor`, in a process of its own without database and HTTP.
 //!
 //! ```text
 //! spec.json           what to train, and where the images lie       in, see `spec`
@@ -49,7 +49,7 @@ use self::{
 };
 use crate::telemetry::LogFormat;
 
-/// Trains the job in `folder` to one of its ends, and says on standard output which it was.
+/// Trains the job in `folder`, and reports on standard output how it ended.
 #[must_use]
 pub fn run(folder: &Path) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
@@ -59,7 +59,7 @@ pub fn run(folder: &Path) -> ExitCode {
     if let Err(error) = events.keep_alive() {
         return report(&events, Failure::new("internal", format!("no thread: {error}")).into());
     }
-    // libtorch's errors come as panics; each must end as an event that people understand.
+    // libtorch's errors are panics; each must become an event with a readable message.
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let job = Job::load(folder)?;
         tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
@@ -91,7 +91,7 @@ fn failed(Failure { code, detail }: Failure) -> Event {
     Event::Failed { code: code.to_owned(), detail }
 }
 
-/// Says in the log how much memory the trainer has taken at most, where the system tells.
+/// Logs the trainer's memory usage, if the system reports it.
 fn log_memory() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let megabytes = |field: &str| {
@@ -102,13 +102,13 @@ fn log_memory() {
         tracing::info!(
             peak_mb,
             anonymous_mb,
-            "memory: at most, photos that are mapped included; and of its own, now"
+            "memory usage: peak resident (mapped images included) and current anonymous"
         );
     }
 }
 
-/// Predictions come first: lowers this process's priority, and makes it what the system ends
-/// first when memory runs out. Where the system won't, training goes on all the same.
+/// Predictions come first: lowers this process's priority, and makes it the first that the system
+/// kills when memory runs out. Training continues even if this fails.
 fn lower_priority() {
     let _ = rustix::process::nice(10);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");

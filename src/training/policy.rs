@@ -2,14 +2,14 @@
 
 use crate::domain::{job::BestEpoch, metrics::EpochMetrics};
 
-/// Whether `epoch` beats the best so far: a lower validation loss; the earlier of equals stays.
+/// Whether `epoch` beats the best so far: a lower validation loss; of equal ones, the earlier.
 #[must_use]
 pub fn is_better(epoch: &EpochMetrics, best: Option<&BestEpoch>) -> bool {
     best.is_none_or(|best| epoch.val_loss < best.val_loss)
 }
 
-/// Whether training is over after `epoch` of `epochs`: it was the last, or the validation loss
-/// has not fallen for `patience` epochs.
+/// Whether training is finished after `epoch` of `epochs`: it was the last, or the validation loss
+/// has not decreased for `patience` epochs.
 #[must_use]
 pub fn is_finished(
     epoch: u32,
@@ -21,21 +21,21 @@ pub fn is_finished(
     epoch >= epochs || patience.is_some_and(|patience| waited >= patience)
 }
 
-/// How far an epoch has come and what is known of the time.
+/// The progress of an epoch, and the measured times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochProgress {
-    /// Mean seconds of the epochs so far; absent in the first.
+    /// Mean seconds of the epochs so far; `None` in the first.
     pub seconds_per_epoch: Option<f64>,
     /// Seconds that this epoch has taken.
     pub elapsed: f64,
-    /// Share of this epoch's training steps that are done, 0 to 1.
+    /// Completed fraction of this epoch's training steps, 0 to 1.
     pub fraction_done: f64,
     /// Epochs to come after this one.
     pub epochs_left: u32,
 }
 
-/// Seconds until training is done, if nothing stops it earlier. In the first epoch it is told
-/// from the steps so far, after a twentieth of them.
+/// Estimated seconds until training is done, if nothing stops it earlier. In the first epoch it is
+/// estimated from the steps so far, after a twentieth of them.
 #[must_use]
 pub fn eta_seconds(progress: EpochProgress) -> Option<f64> {
     let projected =

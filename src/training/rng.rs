@@ -1,5 +1,5 @@
-//! Every random draw of training, each from (seed, epoch, step) alone: a run that was interrupted
-//! draws what one that was not would have drawn.
+//! Random numbers of training, each derived from (seed, epoch, step) alone: an interrupted run
+//! draws the same as an uninterrupted one.
 
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,5 @@
 //! From encoded bytes to pixels: the one path that uploads, training, evaluation and prediction
-//! share, so that a model never sees a photo in another form than the one it learned from.
+//! share, so that a model always gets images in the form it was trained on.
 //!
 //! Pure functions of their input, called from any thread that may block; none of them panics,
 //! whatever the bytes.
@@ -9,6 +9,7 @@ pub mod error;
 mod format;
 mod gif;
 mod jpeg;
+pub mod memory;
 mod orientation;
 mod photo;
 mod png;
@@ -19,5 +20,6 @@ mod webp;
 pub use decode::decode;
 pub use error::{DecodeError, Limits};
 pub use format::Format;
+pub use memory::decoding_memory;
 pub use prepare::{PrepareError, prepare, prepare_into, prepare_with_picture};
 pub use resize::{ResizeError, resize, resize_into};

@@ -5,10 +5,10 @@ use image::{DynamicImage, RgbImage, metadata::Orientation};
 /// Pixels as a decoder gives them.
 pub(super) struct Photo {
     pub(super) image: RgbImage,
-    /// Its pixels across and down; where that is not whole, the rest of the last column or row of
-    /// `image` is not of the photo.
+    /// Its width and height in pixels; if these are not whole, the rest of the last column or row
+    /// of `image` is not part of the photo.
     pub(super) size: (f64, f64),
-    /// How it is to be turned.
+    /// Its orientation.
     pub(super) orientation: Orientation,
 }
 
@@ -20,7 +20,7 @@ impl Photo {
     }
 }
 
-/// Makes a picture upright.
+/// Makes an image upright.
 pub(super) fn apply_orientation(image: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return image;

@@ -1,7 +1,7 @@
-//! Checkpoints: everything a trainer needs to go on as if nothing had happened.
+//! Checkpoints: everything a trainer needs to resume exactly.
 //!
-//! One file holds the weights, the optimizer's state and the best epoch's weights, so that they
-//! can't disagree. Two generations are kept: where the newer is damaged, it is set aside and the
+//! One file holds the weights, the optimizer's state and the best epoch's weights, so that they are
+//! always consistent. Two generations are kept: if the newer is damaged, it is renamed and the
 //! older is used.
 
 use std::{
@@ -18,19 +18,19 @@ use super::{
 };
 use crate::domain::{job::BestEpoch, metrics::EpochMetrics};
 
-/// Where training stands.
+/// The state of training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingState {
     /// Epochs completed.
     pub epoch: u32,
     /// Steps done of the next epoch.
     pub step: u64,
-    /// What those steps have summed up.
+    /// The sums of those steps.
     pub partial: PartialEpoch,
     /// The best epoch so far.
     pub best: Option<BestEpoch>,
-    /// What was measured of each completed epoch, in order: a trainer that goes on from here reports
-    /// them again, since what the one before it reported may not have been read.
+    /// The metrics of each completed epoch, in order: a trainer that resumes from here reports them
+    /// again, since the reports of the previous one may not have been read.
     #[serde(default)]
     pub epochs: Vec<EpochMetrics>,
     /// The last of them, which is all that checkpoints of version 0.1 have.
@@ -40,7 +40,7 @@ pub struct TrainingState {
     pub seconds_per_epoch: Option<f64>,
 }
 
-/// Sums over the steps of an epoch under way.
+/// Sums over the steps of the current epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartialEpoch {
     /// Sum of the losses of the images seen.
@@ -56,7 +56,7 @@ pub struct PartialEpoch {
 /// A trainer's whole state between two steps.
 #[derive(Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where training stands.
+    /// The state of training.
     pub state: TrainingState,
     /// The network's weights.
     pub weights: Tensors,
@@ -80,20 +80,20 @@ const METADATA_KEY: &str = "position";
 const PARTS: [&str; 3] = ["weights.", "optimizer.", "best."];
 
 impl Checkpoints {
-    /// The checkpoints in `folder`, made if it is missing.
+    /// The checkpoints in `folder`, created if it is missing.
     ///
     /// # Errors
-    /// The folder can't be made.
+    /// The folder can't be created.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         folder.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Writes a checkpoint, then removes those that two newer ones make useless.
+    /// Writes a checkpoint, then removes those with two newer ones.
     ///
     /// # Errors
-    /// It could not be written; the older ones are all still there.
+    /// It could not be written; all older ones still exist.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let position = &checkpoint.state;
         let path =
@@ -114,11 +114,11 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest whole checkpoint, if any. Each newer one whose content is damaged is given to
-    /// `damaged` and set aside under the name of its file with `.damaged` appended.
+    /// The newest valid checkpoint, if any. Each newer one whose content is damaged is passed to
+    /// `damaged` and renamed with `.damaged` appended.
     ///
     /// # Errors
-    /// [`Error::Io`] where a checkpoint can't be read: that says nothing of what is in it.
+    /// [`Error::Io`] if a checkpoint can't be read: its content may be intact.
     pub fn load(
         &self,
         mut damaged: impl FnMut(&Path, &Error),
@@ -169,7 +169,7 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
         });
         match part {
             Some((part, name)) => part.insert(name, tensor),
-            None => return Err(content(format!("tensor `{name}` is of no part"))),
+            None => return Err(content(format!("unexpected tensor `{name}`"))),
         };
     }
     let [weights, optimizer, best_weights] = parts;
@@ -249,7 +249,7 @@ mod tests {
         // Reading a folder fails as a broken disk does, also for root.
         let newest = folder.path().join("00002-000000000.safetensors");
         fs::create_dir(&newest).unwrap();
-        let loaded = checkpoints.load(|_, _| panic!("nothing says that it is damaged"));
+        let loaded = checkpoints.load(|_, _| panic!("it is not known to be damaged"));
         assert!(matches!(loaded, Err(Error::Io { path, .. }) if path == newest));
         assert_eq!(checkpoints.newest_first().unwrap().len(), 2);
     }

@@ -1,13 +1,12 @@
-//! Archives of photos: zip, tar and tar.gz, told apart by content.
+//! Archives of images: zip, tar and tar.gz, detected by content.
 //!
-//! What one path means depends on the others (see [`super::layout`]), so the names are gone
-//! through first.
+//! What one path means depends on the others (see [`super::layout`]), so the names are read first.
 //!
-//! The body was spooled to a temporary file before this room is called. One blocking thread then
-//! reads it entry by entry and hands the images over a bounded channel to the checks, so that an
-//! archive of any size costs a few tens of megabytes of memory: an entry is read only when there
-//! is room for it, and never beyond what an image may have. Sizes that headers claim serve to
-//! reject entries, never to trust them: bytes are counted as they come out.
+//! The body is spooled to a temporary file before this module is called. One blocking thread then
+//! reads it entry by entry and passes the images over a bounded channel to the checks, so that an
+//! archive of any size needs a few tens of megabytes of memory: an entry is read only when there is
+//! room for it, and never beyond the size limit of an image. Sizes in headers are used to reject
+//! entries, but never trusted: bytes are counted as they are unpacked.
 
 mod format;
 mod gzip;
@@ -35,33 +34,33 @@ use super::{
 };
 use crate::domain::dataset::Split;
 
-/// Why an archive was not read to its end.
+/// Why an archive could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
-    /// It is none.
-    #[error("this is {0}; send a zip, tar or tar.gz archive")]
+    /// It is not a supported archive.
+    #[error("not a supported archive ({0}); upload a zip, tar or tar.gz file")]
     NotAnArchive(&'static str),
-    /// It has more entries than an archive may have.
+    /// It has too many entries.
     #[error("the archive has more than {max} entries")]
     TooManyEntries {
         /// The limit.
         max: u64,
     },
-    /// It unpacks to more than an archive may unpack to.
-    #[error("the archive unpacks to more than {max} bytes")]
+    /// Its unpacked size exceeds the limit.
+    #[error("the archive exceeds the limit of {max} unpacked bytes")]
     Unpacked {
         /// The limit.
         max: u64,
     },
-    /// It is cut off or damaged.
-    #[error("the archive is cut off or damaged: {0}")]
+    /// It is truncated or damaged.
+    #[error("the archive is truncated or damaged: {0}")]
     Damaged(String),
 }
 
 /// Why the reading of an archive stops early.
 enum ReadError {
     Archive(ArchiveError),
-    /// Nobody waits for its entries any more.
+    /// Its entries are no longer needed.
     Abandoned,
     Disk(io::Error),
 }
@@ -73,12 +72,12 @@ impl From<ArchiveError> for ReadError {
 }
 
 impl Datasets {
-    /// Enters the images of the archive in `file` into a dataset. Without a `split`, the path of
-    /// an entry decides, or else its content.
+    /// Adds the images of the archive in `file` to a dataset. Without a `split`, the path of an
+    /// entry decides, otherwise its content.
     ///
     /// # Errors
-    /// [`Error::Archive`] where the archive could not be read to its end, with what became of
-    /// the entries before it; those stay, and sending them again is harmless.
+    /// [`Error::Archive`] if the archive could not be read to its end, with the report of the
+    /// entries before that; those are kept, and uploading them again is harmless.
     pub async fn import(
         &self,
         dataset: &str,
@@ -118,8 +117,8 @@ impl Datasets {
     }
 }
 
-/// Reads the archive twice: for the names of its files, which say together what each one means,
-/// and for the files.
+/// Reads the archive twice: for the names of its files, which together determine what each one
+/// means, and for the files.
 fn read(
     path: &TempPath,
     mut layout: Layout,

@@ -1,4 +1,4 @@
-//! Takes the entries of an archive, as its format's reader finds them.
+//! Receives the entries of an archive from the reader of its format.
 
 use std::{
     io::{self, Read},
@@ -21,7 +21,7 @@ use crate::datasets::{
 pub(super) enum Kind {
     File,
     Folder,
-    /// Something that is not read: a link, a device, an encrypted file.
+    /// An entry that is not read: a link, a device, an encrypted file.
     Unread(Rejection),
 }
 
@@ -31,7 +31,7 @@ impl From<Rejection> for Kind {
     }
 }
 
-/// What becomes of an entry.
+/// The decision on an entry.
 pub(super) enum EntryOutcome {
     Accept(Assignment, Content),
     Reject(Rejection),
@@ -43,7 +43,7 @@ pub(super) struct Sink {
     datasets: Datasets,
     layout: Layout,
     rule: AssignmentRule,
-    /// Counts what is unpacked.
+    /// Counts unpacked bytes.
     meter: Meter,
     entries: mpsc::Sender<(String, EntryOutcome)>,
     seen: u64,
@@ -64,7 +64,7 @@ impl Sink {
         self.datasets.limits()
     }
 
-    /// Where temporary files lie.
+    /// The folder of temporary files.
     pub(super) fn tmp(&self) -> &Path {
         self.datasets.blobs().tmp()
     }
@@ -73,8 +73,7 @@ impl Sink {
         &self.meter
     }
 
-    /// Counts an entry, and says under what name and to what place it goes. `None` where nothing
-    /// of it needs to be read.
+    /// Counts an entry, and returns its name and place. `None` if it need not be read.
     pub(super) fn admit(
         &mut self,
         path: &str,
@@ -119,7 +118,7 @@ impl Sink {
             .block_on(self.datasets.throttle().memory(size))
             .map_err(|_| ReadError::Abandoned)?;
         let mut bytes = Vec::new();
-        // One byte more than there should be shows that a header lied.
+        // One byte more than declared shows that the header is wrong.
         let read = body.take(size + 1).read_to_end(&mut bytes);
         if self.meter.is_exhausted() {
             return Err(ArchiveError::Unpacked { max: self.limits().max_unpacked_bytes }.into());
@@ -128,7 +127,7 @@ impl Sink {
             return Ok(Err(error));
         }
         if bytes.len() as u64 > size {
-            return Ok(Err(io::Error::other("it is longer than it claims to be")));
+            return Ok(Err(io::Error::other("longer than its header says")));
         }
         self.send(name, EntryOutcome::Accept(assignment, Content::Memory(bytes, memory)))?;
         Ok(Ok(()))

@@ -24,10 +24,10 @@ use super::{
 };
 use crate::datasets::{layout::Layout, report::Rejection};
 
-/// What a zip is that was cut into volumes.
-pub(super) const ONE_OF_MANY: &str = "one volume of a zip that was split into several";
+/// Name of one volume of a split zip.
+pub(super) const ONE_OF_MANY: &str = "one volume of a split zip";
 
-/// The record at the end of a zip that says where its directory is, without the comment.
+/// The record at the end of a zip with the position of its directory, without the comment.
 const END: usize = 22;
 /// Most bytes of a zip's comment, which follows that record.
 const MAX_COMMENT: u64 = 65_535;
@@ -39,7 +39,7 @@ fn open(mut file: File) -> Result<Directory, ReadError> {
     ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(damaged)
 }
 
-/// Looks at the end of the file, to say better than the crate what is wrong with it.
+/// Checks the end of the file, for better messages than those of the crate.
 fn check_end(file: &mut File) -> Result<(), ReadError> {
     let mut begin = [0; 2];
     let read = file.read(&mut begin).map_err(ReadError::Disk)?;
@@ -50,27 +50,27 @@ fn check_end(file: &mut File) -> Result<(), ReadError> {
     file.read_to_end(&mut bytes).map_err(ReadError::Disk)?;
     let end = memmem::rfind(&bytes, b"PK\x05\x06").and_then(|at| bytes[at..].first_chunk::<END>());
     match end {
-        // The number of this volume; all ones where zip64 says it.
+        // The number of this volume; all ones if zip64 has it.
         Some(&[_, _, _, _, low, high, ..]) if !matches!((low, high), (0, 0) | (0xFF, 0xFF)) => {
             Err(ArchiveError::NotAnArchive(ONE_OF_MANY).into())
         }
-        // What stands before the zip that its end describes: another one, say.
+        // Data before the zip that its end describes, such as another zip.
         Some(end) if begin == *b"PK" && has_prefix(end, size, &bytes) => {
-            let why = "it is several archives one after the other; send them one by one";
+            let why = "several archives in one file; upload them one by one";
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
         Some(_) => Ok(()),
         None if read == 2 && begin == *b"MZ" => {
-            Err(ArchiveError::NotAnArchive("a program without a zip in it").into())
+            Err(ArchiveError::NotAnArchive("program without a zip inside").into())
         }
         None => {
-            let why = "the directory at its end is missing; send it again, and all volumes of a split zip as one";
+            let why = "the directory at its end is missing; upload it again, with all volumes of a split zip joined";
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
     }
 }
 
-/// Whether the archive does not begin where its `end`, the last bytes of which are `tail`, says.
+/// Whether the archive does not begin where its `end`, in the last bytes `tail`, says.
 fn has_prefix(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
     let number = |at: usize| end[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let (length, offset) = (number(12), number(16));
@@ -82,8 +82,8 @@ fn has_prefix(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
     !is_zip64 && u64::from(length) + u64::from(offset) < end_at
 }
 
-/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
-/// second pass to say.
+/// Records the names of the archive in `layout`, up to `max` entries. The second pass reports
+/// damage.
 pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
     let Ok(mut archive) = open(file) else { return };
     let Ok(files) = archive.files() else { return };
@@ -95,7 +95,7 @@ pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
     }
 }
 
-/// Hands the files of the archive that both `directory` and `body` are open on to `sink`.
+/// Passes the files of the archive, which both `directory` and `body` have open, to `sink`.
 pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), ReadError> {
     let mut archive = open(directory)?;
     let max = sink.limits().max_archive_entries;
@@ -134,8 +134,8 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), R
     Ok(())
 }
 
-/// An entry's path. Without the flag that says UTF-8 it should be code page 437, but many programs
-/// write UTF-8 all the same, and hardly any text of that code page is valid UTF-8 by chance.
+/// An entry's path. Without the UTF-8 flag it should be code page 437, but many programs write
+/// UTF-8 anyway, and hardly any text of that code page is valid UTF-8 by chance.
 fn path(entry: &ZipFileEntry) -> String {
     match str::from_utf8(entry.name_raw()) {
         Ok(name) => name.to_owned(),
@@ -144,20 +144,21 @@ fn path(entry: &ZipFileEntry) -> String {
                 Ok(name) => name.into_owned(),
                 Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
             };
-            // In Shift-JIS and the like, the byte of a backslash is often half of a character.
+            // In Shift-JIS and similar encodings, the byte of a backslash is often half of a
+            // character.
             if name.contains('/') { name.replace('\\', "_") } else { name }
         }
     }
 }
 
-/// A link, a device, a pipe: anything with a Unix type that is not a file's.
+/// A link, a device, a pipe: anything whose Unix type is not a regular file.
 fn is_special(mode: Option<u32>) -> bool {
     const TYPE: u32 = 0o170_000;
     const FILE: u32 = 0o100_000;
     mode.is_some_and(|mode| !matches!(mode & TYPE, 0 | FILE))
 }
 
-/// The name of a method that is not read here.
+/// The name of an unsupported method.
 fn unsupported(method: CompressionMethod) -> Option<String> {
     #[expect(deprecated, reason = "there is no other way to learn the number")]
     let CompressionMethod::Unsupported(number) = method else { return None };

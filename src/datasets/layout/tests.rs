@@ -1,4 +1,4 @@
-//! Layouts as people have them, one upload each.
+//! Layouts of real uploads, one upload each.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ const TEST: Option<Split> = Some(Split::Test);
 const CAT: usize = 0;
 const DOG: usize = 1;
 
-/// What becomes of the files of one upload.
+/// The decisions on the files of one upload.
 fn assigned(paths: &[&str]) -> Vec<Result<(usize, Option<Split>), &'static str>> {
     assigned_to(&["cat", "dog"], AssignmentRule::default(), paths)
 }
@@ -100,7 +100,7 @@ fn a_file_name_counts_only_where_no_folder_names_a_class() {
         ("dogs-vs-cats/train/dog.0.jpg", Ok((DOG, TRAIN))),
         ("dogs-vs-cats/train/not_sure/cat.1.jpg", Ok((CAT, TRAIN))),
     ]);
-    // What is left out has no say.
+    // Ignored files don't count.
     check(&[
         ("cat.0.jpg", Ok((CAT, None))),
         ("__MACOSX/dog/._1.jpg", Err("ignored")),

@@ -1,9 +1,9 @@
-//! Downloads of published weights: resumed after a cut, verified at the end.
+//! Downloads of published weights: resumed after an interruption, verified at the end.
 //!
-//! Called by [`super::Pretrained`], for a job that needs weights nobody supplied, or on demand.
-//! What has arrived lies in a partial file, so that neither a broken connection nor a killed
-//! process costs more than the bytes under way; beside it, under the same name with `.origin`,
-//! stands which version of which file it is a part of.
+//! Called by [`super::Pretrained`], for a job that needs weights nobody uploaded.
+//! Received data is in a partial file, so that neither a broken connection nor a killed process
+//! loses more than the bytes in transit; a file beside it, with the same name and `.origin`,
+//! records which version of which file it is a part of.
 
 mod error;
 mod partial;
@@ -23,18 +23,18 @@ pub use self::{
 use self::{partial::Partial, transfer::Transfer};
 use crate::weights::vgg16::MAX_SOURCE_BYTES;
 
-/// What is borne before giving up.
+/// When to give up.
 #[derive(Debug, Clone, Copy)]
 struct RetryPolicy {
-    /// Attempts in a row that bring nothing worth mentioning.
+    /// Consecutive attempts without significant progress.
     attempts: u32,
     /// The pause after the first of them; each further one is twice as long.
     first_pause: Duration,
-    /// Time for a server to answer, and to go on sending.
+    /// Time for a server to respond, and between chunks.
     timeout: Duration,
-    /// Bytes that an attempt must bring for the next failure to count as the first again.
+    /// Bytes that an attempt must receive for the next failure to count as the first again.
     min_progress: u64,
-    /// Largest file.
+    /// Maximum file size.
     max_bytes: u64,
 }
 
@@ -46,15 +46,15 @@ const RETRY_POLICY: RetryPolicy = RetryPolicy {
     max_bytes: MAX_SOURCE_BYTES,
 };
 
-/// Downloads `source` to `partial`, going on from what an earlier call left there, and verifies it.
+/// Downloads `source` to `partial`, resuming an earlier call, and verifies it.
 ///
-/// `client` follows redirects and has no time limit for a whole request. `progress` is told the
-/// bytes that have arrived and, where it is known, how many there are in all. Dropping the future
-/// is safe at any time: the next call goes on. Only one call at a time may write the same file.
+/// `client` follows redirects and has no time limit for a whole request. `progress` is called with
+/// the bytes received and the total, if known. Dropping the future is safe at any time: the next
+/// call resumes. Only one call at a time may write the same file.
 ///
 /// # Errors
-/// The server can't be reached, refuses, or breaks off again and again (what has arrived stays); it
-/// sends too much or another file (`partial` is removed); or the file system refuses.
+/// The server can't be reached, returns an error, or is interrupted repeatedly (received data is
+/// kept); it sends too much or another file (`partial` is removed); or the file system fails.
 pub async fn download(
     client: &reqwest::Client,
     source: &Source,
@@ -78,7 +78,7 @@ async fn download_with(
 ) -> Result<(), DownloadError> {
     let partial = Partial::new(partial);
     let transfer = Transfer { client, source, partial: &partial, policy };
-    // A process that was killed before it could use the whole file.
+    // A process was killed before it could use the complete file.
     if source.bytes.is_some() && partial.length() == source.bytes {
         if verify(source, &partial).await.is_ok() {
             return Ok(());
@@ -91,7 +91,7 @@ async fn download_with(
         if !error.is_transient() {
             return Err(error);
         }
-        // Measured from the farthest point: a server that always starts anew gets nowhere.
+        // Measured from the farthest point: a server that always restarts makes no progress.
         let length = partial.length().unwrap_or(0);
         if length >= farthest + policy.min_progress {
             farthest = length;
@@ -106,7 +106,7 @@ async fn download_with(
     verify(source, &partial).await
 }
 
-/// Compares the file with its checksum; another one is removed.
+/// Compares the file with its checksum; a file that does not match is removed.
 async fn verify(source: &Source, partial: &Partial) -> Result<(), DownloadError> {
     let path = partial.path().to_owned();
     let checksum = source.checksum;

@@ -27,12 +27,12 @@ struct Body {
     file: File,
     /// Bytes that are in the file.
     length: u64,
-    /// Bytes of the whole file, where the server says it.
+    /// Total bytes of the file, if the server reports it.
     total: Option<u64>,
 }
 
 impl Transfer<'_> {
-    /// Gets what is missing of the file.
+    /// Downloads the rest of the file.
     pub(super) async fn attempt(
         &self,
         progress: &mut impl FnMut(u64, Option<u64>),
@@ -45,9 +45,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// Asks for the file, or for what follows `position` if it is still that version.
+    /// Requests the file, or the rest after `position` if it still has that version.
     async fn request(&self, resume_point: Option<&ResumePoint>) -> Result<Response, DownloadError> {
-        // Packed, it would be other bytes than those that have a checksum.
+        // Compressed, the bytes would not match the checksum.
         let mut request =
             self.client.get(self.source.url.as_ref()).header(ACCEPT_ENCODING, "identity");
         if let Some(ResumePoint { length, version }) = resume_point {
@@ -56,7 +56,7 @@ impl Transfer<'_> {
         self.with_timeout(request.send()).await
     }
 
-    /// What is to be written where; nothing if the whole file is there.
+    /// The body to write and its position; `None` if the file is complete.
     fn body(
         &self,
         response: Response,
@@ -65,7 +65,7 @@ impl Transfer<'_> {
         let length = resume_point.map_or(0, |resume_point| resume_point.length);
         let status = response.status();
         let (length, file) = match status {
-            // The whole file: nothing was asked of it, or it changed, or ranges are not served.
+            // The whole file: no range was requested, or it changed, or ranges are not supported.
             StatusCode::OK => {
                 let version = header(&response, &ETAG).filter(|tag| !tag.starts_with("W/"));
                 (0, self.partial.begin(&self.source.url, version))
@@ -77,9 +77,9 @@ impl Transfer<'_> {
                 return Ok(None);
             }
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                // The next attempt asks for all of it.
+                // The next attempt requests all of it.
                 self.partial.discard();
-                return Err(self.interrupted("the server sends another part than asked for"));
+                return Err(self.interrupted("the server returned the wrong byte range"));
             }
             _ => return Err(DownloadError::Status { url: self.url(), status }),
         };
@@ -102,18 +102,20 @@ impl Transfer<'_> {
             if body.length > self.policy.max_bytes {
                 return Err(self.too_large());
             }
-            // Not in a task of its own: that one would go on writing after this future was dropped,
-            // while the next call already reads how far the file is.
+            // Not in a task of its own: that would continue to write after this future was dropped,
+            // while the next call already reads the file's length.
             block_in_place(|| body.file.write_all(&chunk)).map_err(self.partial.io())?;
             progress(body.length, total);
         }
         match body.total {
-            Some(total) if body.length < total => Err(self.interrupted("its end is missing")),
+            Some(total) if body.length < total => {
+                Err(self.interrupted("the response is incomplete"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Waits for the network, but not for ever.
+    /// Waits for the network, with a timeout.
     async fn with_timeout<T>(
         &self,
         waiting: impl Future<Output = Result<T, reqwest::Error>>,

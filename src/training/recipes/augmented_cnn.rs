@@ -1,5 +1,5 @@
-//! `augmented_cnn`: the small network on photos that are flipped, turned and zoomed anew in each
-//! epoch, with dropout before its dense layer.
+//! `augmented_cnn`: the small network on images that are randomly flipped, rotated and zoomed in
+//! each epoch, with dropout before its dense layer.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -15,7 +15,7 @@ use crate::{
     weights::tensors::Tensors,
 };
 
-/// Share of the features that training drops.
+/// Dropout rate of the features.
 const DROPOUT: f64 = 0.5;
 
 struct AugmentedCnn<'a> {

@@ -1,5 +1,4 @@
-//! What every recipe begins with (the device, the job's splits decoded, its state where it left
-//! off) and ends with.
+//! The common start (the device, the decoded splits, the checkpoint) and end of every recipe.
 
 use std::{cell::Cell, time::Instant};
 
@@ -30,7 +29,7 @@ use crate::{
     weights::checkpoint::{Checkpoint, Checkpoints},
 };
 
-/// Where the state of a head lies that is trained before fine-tuning.
+/// The checkpoints of a head that is trained before fine-tuning.
 const HEAD_CHECKPOINTS: &str = "checkpoints/head";
 
 /// A job ready to train.
@@ -41,12 +40,12 @@ pub(super) struct PreparedJob<'a> {
     pub(super) inputs: InputPipeline,
     pub(super) train: Vec<Sample>,
     pub(super) validation: Vec<Sample>,
-    /// Whether an earlier trainer has begun with what the job is about.
+    /// Whether an earlier trainer has begun the main training.
     pub(super) resumes: bool,
-    /// Where training left off, if it had begun; taken up by [`PreparedJob::fit`].
+    /// The checkpoint of earlier training, if any; taken by [`PreparedJob::fit`].
     checkpoint: Cell<Option<Checkpoint>>,
-    /// Whether there is something to keep of a job that is stopped now: an earlier trainer has
-    /// begun to train, or what training begins with is a result in itself.
+    /// Whether a job that is stopped now has a result: an earlier trainer has begun to train, or
+    /// the initial weights are a result.
     has_result: Cell<bool>,
     test: Vec<Sample>,
     checkpoints: Checkpoints,
@@ -54,7 +53,7 @@ pub(super) struct PreparedJob<'a> {
 }
 
 impl<'a> PreparedJob<'a> {
-    /// Chooses the device, reads the checkpoint, and decodes what the cache lacks.
+    /// Chooses the device, reads the checkpoint, and decodes images that the cache lacks.
     pub(super) fn new(
         job: &'a Job,
         normalise: Normalization,
@@ -85,7 +84,7 @@ impl<'a> PreparedJob<'a> {
             validation = validation.len(),
             test = test.len(),
             completed_epochs = epoch,
-            "the photos are ready"
+            "images ready"
         );
         Ok(Self {
             job,
@@ -117,7 +116,7 @@ impl<'a> PreparedJob<'a> {
         Ok(RecordStore::new(records, samples, self.compute))
     }
 
-    /// Trains `learnable` as the job's parameters say, from its checkpoint.
+    /// Trains `learnable` with the job's parameters, from its checkpoint.
     pub(super) fn fit(
         &self,
         stage: Stage,
@@ -127,12 +126,12 @@ impl<'a> PreparedJob<'a> {
         Learner::new(context, trainable, self.checkpoint.take())?.fit()
     }
 
-    /// From now on there is something to keep.
+    /// From now on there is a result.
     pub(super) fn set_has_result(&self) {
         self.has_result.set(true);
     }
 
-    /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
+    /// Trains a head alone, before fine-tuning; its checkpoints are in a folder of their own.
     pub(super) fn fit_head(
         &self,
         params: &Params,
@@ -143,7 +142,7 @@ impl<'a> PreparedJob<'a> {
         Learner::new(context, head, checkpoint)?.fit()
     }
 
-    /// Evaluates what was trained on the test split and writes the model.
+    /// Evaluates the trained network on the test split and writes the model.
     pub(super) fn finish(
         &self,
         trainable: &dyn Trainable,
@@ -173,7 +172,7 @@ impl<'a> PreparedJob<'a> {
     }
 }
 
-/// What work before the first epoch reports, and where it looks whether it is to end.
+/// Progress reports of the work before the first epoch, and its check for commands.
 #[derive(Clone, Copy)]
 struct PhaseReporter<'a> {
     job: &'a Job,
@@ -183,9 +182,9 @@ struct PhaseReporter<'a> {
 }
 
 impl<'a> PhaseReporter<'a> {
-    /// To be called with the number of `images` that are ready: tells of it once a second, and
-    /// ends the work where the server wants it to. A job that is stopped and `has_result` needs
-    /// the work to keep it.
+    /// Called with the number of `images` that are ready: reports it once a second, and ends the
+    /// work if the server requests it. A stopped job that `has_result` needs the work to keep the
+    /// result.
     fn for_phase(
         self,
         phase: Phase,
@@ -214,7 +213,7 @@ impl<'a> PhaseReporter<'a> {
                     epochs: self.job.spec.params.epochs,
                     step: ready as u64,
                     steps: images as u64,
-                    // Of this phase: what the epochs will take is not known yet.
+                    // Of this phase: the duration of the epochs is not known yet.
                     eta_seconds: (done > 0.0)
                         .then(|| started.elapsed().as_secs_f64() / done * left),
                 }));
@@ -247,7 +246,7 @@ fn decode(
     )
 }
 
-/// Whether an earlier trainer has completed an epoch of a head: fine-tuning that is stopped keeps it.
+/// Whether an earlier trainer has completed an epoch of a head: stopped fine-tuning keeps it.
 fn has_head(job: &Job) -> Result<bool, StopReason> {
     if !job.folder.join(HEAD_CHECKPOINTS).exists() {
         return Ok(false);
@@ -267,7 +266,7 @@ fn open_checkpoints(
         tracing::warn!(
             path = %path.display(),
             error = crate::error_chain::chain(error),
-            "a checkpoint is damaged and set aside; using the one before it"
+            "renamed a damaged checkpoint; using the previous one"
         );
     })?;
     Ok((checkpoints, checkpoint))

@@ -1,4 +1,4 @@
-//! `scratch_cnn`: the small network, from random weights, on the photos alone.
+//! `scratch_cnn`: the small network, trained from scratch.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;

@@ -1,5 +1,4 @@
-//! What the two VGG16 recipes share: the base that others trained, its features, and a head
-//! over them.
+//! Shared code of the two VGG16 recipes: the pretrained base, its features, and a head on them.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -26,12 +25,12 @@ use crate::{
     },
 };
 
-/// Share of the hidden values that training drops.
+/// Dropout rate of the hidden layer.
 pub(super) const DROPOUT: f64 = 0.5;
 
-/// The weights that a job begins with, as they lie in its folder.
+/// The initial weights of a job, from its folder.
 pub(super) struct BaseWeights {
-    /// Their numbers as they came: what stays frozen goes into the model unchanged.
+    /// Their original values: frozen layers go into the model unchanged.
     tensors: Tensors,
     pretrained: Pretrained,
     pub(super) normalise: Normalization,
@@ -41,7 +40,7 @@ impl BaseWeights {
     pub(super) fn load(job: &Job) -> Result<Self, StopReason> {
         let path = job.folder.join(BASE);
         let bad = |reason: String| {
-            Failure::new("bad_job", format!("the job's VGG16 weights can't be read: {reason}"))
+            Failure::new("bad_job", format!("can't read the job's VGG16 weights: {reason}"))
         };
         let info = vgg16::info(&path).map_err(|error| bad(error.to_string()))?;
         let (_, tensors) = tensors::load(&path).map_err(|error| bad(error.to_string()))?;
@@ -55,7 +54,7 @@ impl BaseWeights {
     pub(super) fn base(&self, compute: ComputeConfig) -> Result<Base, StopReason> {
         let mut tensors = tensors::share(&self.tensors);
         Base::take_from(&mut tensors, compute.device).map_err(|reason| {
-            Failure::new("bad_job", format!("the job's VGG16 weights: {reason}")).into()
+            Failure::new("bad_job", format!("invalid VGG16 weights of the job: {reason}")).into()
         })
     }
 
@@ -70,7 +69,7 @@ impl BaseWeights {
         prepared.extract(layout, samples, |batch| base.features(&prepared.inputs.plain(batch)))
     }
 
-    /// How what a layer makes of the photos is kept.
+    /// The layout of a layer's features in the cache.
     pub(super) fn layout(
         &self,
         prepared: &PreparedJob<'_>,
@@ -98,7 +97,7 @@ impl BaseWeights {
     }
 }
 
-/// A head in training over features that don't change.
+/// A head in training on fixed features.
 pub(super) struct FeatureHead<'a> {
     pub(super) head: &'a Head,
     pub(super) features: &'a RecordStore,

@@ -1,4 +1,4 @@
-//! `vgg16_features`: a new head over what a frozen VGG16 makes of each photo, computed once.
+//! `vgg16_features`: a new head on features of a frozen VGG16, computed once per image.
 
 use super::{
     PreparedJob,

@@ -1,5 +1,5 @@
-//! `vgg16_finetune`: first a head over the frozen VGG16, then block 5 trained as well, in small
-//! steps, on augmented photos.
+//! `vgg16_finetune`: trains a head on the frozen VGG16, then fine-tunes block 5 with a low learning
+//! rate on augmented images.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -29,7 +29,8 @@ struct FineTuning<'a> {
     base: &'a Base,
     head: &'a Head,
     inputs: &'a InputPipeline,
-    /// What block 4 makes of the validation split, which is evaluated as it is after every epoch.
+    /// Block 4's features of the validation split, which is evaluated without augmentation after
+    /// every epoch.
     validation: &'a RecordStore,
 }
 
@@ -41,7 +42,7 @@ impl Trainable for FineTuning<'_> {
     }
 
     fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
-        // Nothing below block 5 has a gradient, so nothing of it is kept for one.
+        // Nothing below block 5 has a gradient, so no activations are kept for it.
         let maps =
             tch::no_grad(|| self.base.blocks_1_to_4(&self.inputs.augmented(batch, generator)));
         self.head.forward(&self.base.block_5(&maps), DROPOUT)
@@ -77,7 +78,7 @@ pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(),
     )
 }
 
-/// The head that fine-tuning begins with: of another job, or trained here.
+/// The initial head of fine-tuning: of another job, or trained by this one.
 fn head(base_weights: &BaseWeights, prepared: &PreparedJob<'_>) -> Result<Head, StopReason> {
     let PreparedJob { job, compute, .. } = *prepared;
     let params = &job.spec.params;
@@ -95,14 +96,17 @@ fn head(base_weights: &BaseWeights, prepared: &PreparedJob<'_>) -> Result<Head, 
     let params = Params { epochs: head_epochs, batch_size, seed, precision, device, ..own };
     let TrainingResult { best, .. } =
         prepared.fit_head(&params, &FeatureHead { head: &head, features: &features })?;
-    tracing::info!(best.epoch, best.val_loss, best.val_accuracy, "the head is trained");
+    tracing::info!(best.epoch, best.val_loss, best.val_accuracy, "head trained");
     Ok(head)
 }
 
 fn head_of_other_job(job: &Job, compute: crate::device::ComputeConfig) -> Result<Head, StopReason> {
     let path = job.folder.join(HEAD);
     let bad = |reason: String| {
-        Failure::new("bad_job", format!("the head of the job in params.head_from: {reason}"))
+        Failure::new(
+            "bad_job",
+            format!("can't use the head of the job in params.head_from: {reason}"),
+        )
     };
     let (_, mut tensors) = model_file::load(&path).map_err(|error| bad(error.to_string()))?;
     let names = Head::random(0, tch::Device::Cpu).tensors();

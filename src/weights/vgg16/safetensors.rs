@@ -35,8 +35,8 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
     Ok(Base { tensors, origin, preprocessing })
 }
 
-/// Whose the weights are and what they expect: as a file of ours says, or its plain metadata, or
-/// the names of its tensors.
+/// Origin and preprocessing of the weights: from the header of a file of ours, from plain metadata,
+/// or from the names of the tensors.
 fn provenance(
     header: &Header,
     named_by_torchvision: bool,

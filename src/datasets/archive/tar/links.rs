@@ -1,6 +1,6 @@
-//! Hard links: an entry without data that names an earlier one. The files that links name are
-//! found out in the first pass over the archive and kept aside in the second, whether they enter
-//! the dataset themselves or not.
+//! Hard links: an entry without data that names an earlier one. The targets of links are found in
+//! the first pass over the archive and kept aside in the second, whether they are added to the
+//! dataset themselves or not.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::datasets::paths::components;
 
-/// Stands for a path, however it is written: 16 bytes of a hash over its components.
+/// The key of a path, however it is written: 16 bytes of a hash over its components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 16]);
 
@@ -40,7 +40,7 @@ pub(super) struct Links {
     folder: PathBuf,
     wanted: HashSet<Key>,
     stored: HashMap<Key, StoredFile>,
-    /// Where their bytes lie, one after the other.
+    /// Their bytes, one after the other.
     file: Option<File>,
     end: u64,
 }
@@ -53,7 +53,7 @@ pub(super) struct StoredFile {
 }
 
 impl Links {
-    /// None yet; `wanted` are to be kept in a file without a name in `folder`.
+    /// None yet; the files of `wanted` will be kept in a file without a name in `folder`.
     pub(super) fn new(folder: &Path, wanted: HashSet<Key>) -> Self {
         Self { folder: folder.to_owned(), wanted, stored: HashMap::new(), file: None, end: 0 }
     }
@@ -62,24 +62,24 @@ impl Links {
         self.wanted.contains(&key)
     }
 
-    /// The file of that path, if it came earlier.
+    /// The file of that path, if it was an earlier entry.
     pub(super) fn get(&self, key: Key) -> Option<StoredFile> {
         self.stored.get(&key).copied()
     }
 
-    /// Another path for a file that is kept.
+    /// Adds another path of a kept file.
     pub(super) fn alias(&mut self, key: Key, stored: StoredFile) {
         if self.is_wanted(key) {
             self.stored.insert(key, stored);
         }
     }
 
-    /// Notes a file that is too large for an image: of a link to it, only that is said.
+    /// Records a file that is too large for an image: links to it are rejected as too large.
     pub(super) fn record_oversized(&mut self, key: Key, size: u64) {
         self.stored.insert(key, StoredFile { start: self.end, size });
     }
 
-    /// Reads `body` and keeps what comes out of it, for the file of that path.
+    /// Reads `body` and keeps its bytes, for the file of that path.
     pub(super) fn tee<'a, R: Read>(&'a mut self, body: R) -> io::Result<TeeReader<'a, R>> {
         if self.file.is_none() {
             self.file = Some(tempfile::tempfile_in(&self.folder)?);
@@ -101,12 +101,12 @@ pub(super) struct TeeReader<'a, R> {
     links: &'a mut Links,
     body: R,
     start: u64,
-    /// That the disk failed, not the archive.
+    /// An error of the disk, not of the archive.
     failed: Option<io::Error>,
 }
 
 impl<R> TeeReader<'_, R> {
-    /// The whole of it was read: links to `key` find it.
+    /// Marks it as complete: links to `key` find it.
     ///
     /// # Errors
     /// The disk failed.

@@ -32,7 +32,7 @@ pub(super) fn is_header(head: &[u8]) -> bool {
     block.iter().all(|&byte| byte == 0) || reader::is_header(block)
 }
 
-/// A tar as it is: what isn't needed is not read.
+/// An uncompressed tar: data that isn't needed is not read.
 #[derive(Debug)]
 pub(super) struct Plain {
     file: BufReader<File>,
@@ -56,8 +56,10 @@ impl Read for Plain {
 
 impl Source for Plain {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        self.left =
-            self.left.checked_sub(bytes).ok_or_else(|| parse::damaged("it ends within a file"))?;
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or_else(|| parse::damaged("ends in the middle of a file"))?;
         self.file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 }
@@ -68,7 +70,7 @@ impl<S: Source> Source for Metered<S> {
     }
 }
 
-/// A gzip stream; all that comes out of it is counted.
+/// A gzip stream; all of its unpacked bytes are counted.
 #[derive(Debug)]
 pub(super) struct Gzipped(Metered<Gunzip<BufReader<File>>>);
 
@@ -86,15 +88,15 @@ impl Read for Gzipped {
 
 impl Source for Gzipped {}
 
-/// What the first pass over a tar found.
+/// The result of the first pass over a tar.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// The files that hard links name.
     wanted: HashSet<Key>,
 }
 
-/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
-/// second pass to say.
+/// Records the names of the archive in `layout`, up to `max` entries. The second pass reports
+/// damage.
 pub(super) fn survey(source: impl Source, meter: Meter, max: u64, layout: &mut Layout) -> Survey {
     let mut reader = Reader::new(source, meter);
     let mut files = HashSet::new();
@@ -114,7 +116,7 @@ pub(super) fn survey(source: impl Source, meter: Meter, max: u64, layout: &mut L
     Survey { wanted }
 }
 
-/// Hands the files of the archive to `sink`.
+/// Passes the files of the archive to `sink`.
 pub(super) fn read(source: impl Source, survey: Survey, sink: &mut Sink) -> Result<(), ReadError> {
     let mut reader = Reader::new(source, sink.meter().clone());
     let mut links = Links::new(sink.tmp(), survey.wanted);

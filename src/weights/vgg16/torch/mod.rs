@@ -1,8 +1,8 @@
 //! PyTorch's `.pth` files with a state dict, in both of their containers.
 //!
 //! A `.pth` is a pickle, a program that builds objects, with the tensors' bytes beside it. The
-//! reader follows it without calling anything that it names. [`bounds`] first makes sure that the
-//! pickle is short: objects take a hundred times the room of the bytes that ask for them.
+//! reader follows it without calling anything that it names. [`bounds`] first ensures that the
+//! pickle is short: objects take a hundred times the memory of the bytes that create them.
 
 mod bounds;
 
