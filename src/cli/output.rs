@@ -73,7 +73,7 @@ impl Output {
     /// A table with aligned columns and a heading.
     fn table(self, heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(heading).add_rows(rows);
+        table.load_style(presets::NOTHING).set_header(heading).add_rows(rows);
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
