@@ -50,8 +50,7 @@ struct NewJob {
     params: Params,
 }
 
-/// The parameters that are given; the rest are the recipe's defaults. Each flag is made from
-/// [`PARAMETERS`].
+/// Omitted parameters use the recipe's defaults. The flags are those of [`PARAMETERS`].
 #[derive(Debug, Serialize)]
 struct Params(Map<String, Value>);
 

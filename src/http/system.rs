@@ -156,26 +156,27 @@ fn size_of_files(root: &Path) -> u64 {
 pub struct RecipeInfo {
     recipe: Recipe,
     summary: &'static str,
-    /// Their values where a job gives none.
+    /// Default values.
     params: Params,
-    /// What may be given, in the order of a form.
+    /// Parameters that a job can set, in the order of a form.
     parameters: Vec<ParameterInfo>,
 }
 
-/// A parameter that a recipe takes.
+/// A training parameter of a recipe.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Parameter)]
 pub struct ParameterInfo {
-    /// Name of the member of `params`.
+    /// Name in `params`.
     name: &'static str,
-    /// Heading of its field in a form.
+    /// Label for a form.
     title: &'static str,
+    /// Description, without a full stop at the end.
     description: &'static str,
     #[serde(flatten)]
     kind: Kind,
-    /// The value where none is given; `null` for none.
+    /// Default value; null if there is none.
     default: Value,
-    /// The parameter that, where it is given, takes this one's place.
+    /// Parameter that replaces this one if it is set, or null.
     excluded_by: Option<&'static str>,
 }
 
@@ -185,14 +186,8 @@ impl ParameterInfo {
         taken
             .map(|parameter| {
                 let Parameter { name, title, description, kind, excluded_by, .. } = *parameter;
-                Self {
-                    name,
-                    title,
-                    description,
-                    kind,
-                    default: parameter.default(recipe),
-                    excluded_by,
-                }
+                let default = parameter.default(recipe);
+                Self { name, title, description, kind, default, excluded_by }
             })
             .collect()
     }

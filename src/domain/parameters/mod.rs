@@ -1,7 +1,7 @@
-//! The training parameters, each declared once: its field, kind, default, range and description.
+//! Training parameters, each declared once: field, kind, default, range and description.
 //!
-//! From the [`table`] follow what a job may ask for, `GET /recipes` and the dashboard's form, the
-//! flags of `pawprint train` and their help, and the API's description.
+//! The [`table`] defines what a job can set, `GET /recipes` and the dashboard's form, the flags of
+//! `pawprint train` and their help, and the schemas of the API.
 
 pub mod overrides;
 pub mod parameter;

@@ -1,4 +1,4 @@
-//! What a job asks for, checked and completed.
+//! Requested parameters: validated, and completed with defaults.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -9,28 +9,28 @@ use super::{
 };
 use crate::domain::{excerpt::Excerpt, recipe::Recipe};
 
-/// A parameter that a job can't have.
+/// An invalid parameter.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum InvalidParam {
-    /// Its value is of another kind, or outside its range.
+    /// Its value has the wrong type or is out of range.
     #[error("params.{field} must be {expected}, not {actual}")]
     Value {
         /// Name of the parameter.
         field: &'static str,
-        /// The range, in words.
+        /// Valid values, in words.
         expected: String,
-        /// What came instead.
+        /// The value.
         actual: String,
     },
-    /// The recipe does not take it.
+    /// The recipe does not have it.
     #[error("params.{field} is only valid for {recipes}")]
     Recipe {
         /// Name of the parameter.
         field: &'static str,
-        /// The recipes that do.
+        /// The recipes that have it.
         recipes: String,
     },
-    /// It is given together with one that takes its place.
+    /// It is set together with one that replaces it.
     #[error("params.{field} and params.{other} are mutually exclusive")]
     Exclusive {
         /// Name of the parameter.
@@ -44,7 +44,7 @@ pub enum InvalidParam {
 }
 
 impl InvalidParam {
-    /// Name of the parameter, where it is one.
+    /// Name of the parameter, unless it is unknown.
     #[must_use]
     pub const fn field(&self) -> Option<&'static str> {
         match self {
@@ -60,23 +60,21 @@ fn names() -> String {
     PARAMETERS.iter().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ")
 }
 
-/// The parameters that a request gives; the rest are the recipe's defaults. One that is `null` is
-/// not given.
+/// Training parameters of a request; omitted ones, and null, use the recipe's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct ParamOverrides(Map<String, Value>);
 
 impl ParamOverrides {
-    /// The name or id of the job whose head to start from.
+    /// Name or id of the job whose head to start from.
     #[must_use]
     pub fn head_from(&self) -> Option<&str> {
         self.0.get("head_from")?.as_str()
     }
 
-    /// The overrides over the recipe's defaults. A job that is named is left to the scheduler to
-    /// find.
+    /// The overrides on top of the recipe's defaults. Jobs are resolved by the scheduler.
     ///
     /// # Errors
-    /// The first parameter that a job of this recipe can't have.
+    /// The first parameter that is invalid or that the recipe does not have.
     pub fn resolve(&self, recipe: Recipe) -> Result<Params, InvalidParam> {
         let unknown = self.0.keys().find(|name| PARAMETERS.iter().all(|it| it.name != **name));
         if let Some(name) = unknown {
@@ -110,7 +108,7 @@ impl ParamOverrides {
 }
 
 impl Params {
-    /// The parameters of a job of `recipe` that gives none.
+    /// The defaults of `recipe`.
     #[must_use]
     pub fn defaults(recipe: Recipe) -> Self {
         match ParamOverrides::default().resolve(recipe) {

@@ -1,4 +1,4 @@
-//! What is known of a parameter.
+//! Properties of a parameter.
 
 use std::fmt;
 
@@ -8,50 +8,50 @@ use utoipa::ToSchema;
 
 use crate::domain::recipe::Recipe;
 
-/// What is known of a parameter.
+/// Properties of a parameter.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
-    /// The name of its field.
+    /// Name of its field.
     pub name: &'static str,
-    /// Its name for people.
+    /// Label for a form.
     pub title: &'static str,
-    /// What it does; without a full stop at the end.
+    /// Description, without a full stop at the end.
     pub description: &'static str,
-    /// Which values it takes.
+    /// Valid values.
     pub kind: Kind,
-    /// The recipes that take it.
+    /// Recipes that have it.
     pub recipes: &'static [Recipe],
-    /// The parameter that, where it is given, takes this one's place.
+    /// Parameter that replaces this one if it is set.
     pub excluded_by: Option<&'static str>,
     default: fn(Recipe) -> Value,
 }
 
-/// Which values a parameter takes.
+/// Valid values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 #[schema(as = ParameterKind)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
-    /// An integer, bounds included.
+    /// An integer.
     Integer {
-        /// The lowest.
+        /// Lowest value.
         minimum: u64,
-        /// The highest.
+        /// Highest value.
         maximum: u64,
     },
     /// A number.
     Number {
-        /// It is above this.
+        /// All values are above this one.
         exclusive_minimum: f64,
-        /// The highest.
+        /// Highest value.
         maximum: f64,
     },
-    /// One of a few words.
+    /// One of several words.
     Choice {
-        /// The words.
+        /// Valid words.
         #[schema(value_type = Vec<String>)]
         choices: &'static [&'static str],
     },
-    /// The name or id of a job.
+    /// Name or id of a job.
     Job,
 }
 
@@ -114,7 +114,7 @@ impl Parameter {
         Self { excluded_by: Some(other), ..self }
     }
 
-    /// Its description, after the recipes that take it where not all do.
+    /// The description, preceded by the recipes that have the parameter if not all do.
     #[must_use]
     pub fn help(&self) -> String {
         if self.recipes.len() == Recipe::ALL.len() {
@@ -123,13 +123,13 @@ impl Parameter {
         format!("{}: {}", listed(self.recipes), self.description)
     }
 
-    /// The value that a job of `recipe` has where it gives none; `null` for none.
+    /// The default of `recipe`; null if there is none.
     #[must_use]
     pub fn default(&self, recipe: Recipe) -> Value {
         if self.recipes.contains(&recipe) { (self.default)(recipe) } else { Value::Null }
     }
 
-    /// Whether every job has a value of it.
+    /// Whether all jobs have a value of it.
     pub(super) fn is_required(&self) -> bool {
         Recipe::ALL.into_iter().all(|recipe| !self.default(recipe).is_null())
     }
@@ -150,7 +150,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The words of some recipes.
+/// The names of `recipes`.
 pub(super) fn listed(recipes: &[Recipe]) -> String {
     recipes.iter().map(|recipe| recipe.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! The parameters in the API's description.
+//! OpenAPI schemas of the parameters.
 
 use serde_json::Value;
 use utoipa::{
@@ -17,8 +17,8 @@ use super::{
 
 impl PartialSchema for Params {
     fn schema() -> RefOr<Schema> {
-        let object =
-            ObjectBuilder::new().description(Some("The parameters of a job, defaults included."));
+        let object = ObjectBuilder::new()
+            .description(Some("Training parameters of a job, defaults included."));
         let object = PARAMETERS.iter().fold(object, |object, parameter| {
             let schema = property(parameter, !parameter.is_required());
             let schema = match parameter.kind {

@@ -1,4 +1,4 @@
-//! The table: a line for each parameter.
+//! The table of parameters.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,18 +16,18 @@ use crate::domain::{
 /// Seeds stay exact in JSON readers that hold every number as a double.
 const MAX_SEED: u64 = (1 << 53) - 1;
 
-/// Declares [`Params`] and [`PARAMETERS`]: a line for each parameter. One that is added needs
-/// `#[serde(default)]`, since the jobs and models of before lack it.
+/// Declares [`Params`] and [`PARAMETERS`]. A parameter that is added needs `#[serde(default)]`,
+/// because older jobs and models do not have it.
 macro_rules! parameters {
     ($($(#[$attribute:meta])* $name:ident: $type:ty = $parameter:expr;)*) => {
-        /// The parameters of a job, defaults included.
+        /// Training parameters of a job, defaults included.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "each field is described in `PARAMETERS`")]
         pub struct Params {
             $($(#[$attribute])* pub $name: $type,)*
         }
 
-        /// Every parameter, in the order in which forms and help show them.
+        /// All parameters, in the order of forms and help.
         pub const PARAMETERS: &[Parameter] = &[
             $($parameter.named(stringify!($name)),)*
         ];
@@ -61,7 +61,7 @@ parameters! {
 
     early_stopping_patience: Option<u32> =
         integer("Early stopping patience", 1, 10_000, |_| Value::Null)
-            .described("Stop after this many epochs without a lower validation loss; default: never");
+            .described("Stop after this many epochs without a lower validation loss; disabled by default");
 
     precision: PrecisionChoice = choice("Precision", &["auto", "fp32", "bf16"], |_| json!("auto"))
         .described("auto uses bf16 if the device supports it natively, otherwise fp32");
@@ -71,7 +71,7 @@ parameters! {
 
     #[serde(default, skip_serializing_if = "Option::is_none")]
     head_epochs: Option<u32> = integer("Head epochs", 1, 10_000, |_| json!(20))
-        .described("Epochs for training the head before fine-tuning, as vgg16_features does by default")
+        .described("Epochs for training the head before fine-tuning, with the defaults of vgg16_features")
         .only(&[Vgg16Finetune])
         .excluded_by("head_from");
 
