@@ -3,14 +3,7 @@
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File},
-    io,
-    path::Path,
-    str::FromStr,
-    time::Duration,
-};
+use std::{collections::HashSet, fs, io, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -19,6 +12,7 @@ use crate::{
     domain::{JobId, ModelId},
     error_chain::chain,
     http::state::{App, AppState},
+    maintenance::litter::unknown,
     registry::embedded,
     scheduler, storage,
     storage::{jobs, models},
@@ -97,24 +91,4 @@ fn remove_unknown(
     }
     let images = walkdir::WalkDir::new(data_dir.blobs()).min_depth(2).into_iter().count();
     cache::discard_useless(&data_dir.cache(), images)
-}
-
-/// What lies in `folder` under an id that is not `known`. An id is younger than its row's
-/// snapshot where it was made a moment ago; those are left for the next round.
-fn unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<std::path::PathBuf>>
-where
-    T: FromStr + Eq + std::hash::Hash,
-{
-    let mut unknown = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let Some(id) = id else { continue };
-        if !known.contains(&id)
-            && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > EVERY)
-        {
-            unknown.push(path);
-        }
-    }
-    Ok(unknown)
 }

@@ -4,10 +4,11 @@
 //!
 //! | room | what it is for | runs in |
 //! |---|---|---|
-//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
+//! | [`maintenance`] | backups, restoring them, checks of a data directory | `backup`, `restore`, `doctor` |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
 //! | [`metrics`] | what `GET /metrics` counts and shows | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
@@ -42,6 +43,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod inference;
 pub mod listener;
+pub mod maintenance;
 pub mod metrics;
 pub mod pretrained;
 pub mod registry;

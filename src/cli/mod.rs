@@ -1,6 +1,7 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `trainer` and `predict --model FILE` do the work themselves; every other command is a
+//! `serve`, `trainer`, `predict --model FILE`, `backup`, `restore` and `doctor` do the work
+//! themselves; every other command is a
 //! client of a running server through `client`, and knows of it only what the HTTP API says.
 //! Results go to standard output through `output`; errors, notes and progress bars go to
 //! standard error. `anyhow` lives here and nowhere deeper.
@@ -10,9 +11,11 @@
 
 mod answers;
 mod args;
+mod backup;
 mod client;
 mod control;
 mod datasets;
+mod doctor;
 mod embed;
 mod evaluate;
 mod events;
@@ -26,6 +29,7 @@ mod pack;
 mod predict;
 mod progress;
 mod report;
+mod restore;
 mod serve;
 mod source;
 mod train;
@@ -38,13 +42,17 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
-use self::{args::ClientArgs, client::Client, output::Output};
+use self::{
+    args::{ClientArgs, DataArgs},
+    client::Client,
+    output::Output,
+};
 use crate::config::ServeConfig;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the command failed: the server refused it, an image can't be read, …
+  1    the command failed: the server refused it, an image can't be read, `doctor` found a problem, …
   2    wrong usage
   3    no server answered
   4    the job that was watched failed or was interrupted
@@ -98,6 +106,12 @@ enum Command {
     Models(models::Models),
     /// The VGG16 weights that two of the recipes begin with
     Weights(weights::Weights),
+    /// Copy a data directory, also while a server uses it
+    Backup(backup::Backup),
+    /// Make a data directory out of a backup
+    Restore(restore::Restore),
+    /// Check everything in a data directory or a backup
+    Doctor(doctor::Doctor),
     /// Ask the server on this machine whether it lives
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -158,6 +172,9 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Command::Models(models) => ask(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => ask(weights.client(), async |s| weights.run(s).await),
+        Command::Backup(backup) => work(&backup.data, async |out| backup.run(out).await),
+        Command::Restore(restore) => work(&restore.data, async |out| restore.run(out).await),
+        Command::Doctor(doctor) => work(&doctor.data, async |out| doctor.run(out).await),
         Command::Healthcheck(check) => check.run().into(),
     }
 }
@@ -169,10 +186,7 @@ fn ask(
 ) -> ExitCode {
     let out = Output::new(args.json);
     let ending = || -> anyhow::Result<Ending> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("can't start the runtime")?;
+        let runtime = runtime()?;
         let session = Session { client: Client::new(args)?, out };
         let ending = runtime.block_on(command(&session));
         // A thread that still packs an upload must not hold the process back.
@@ -180,6 +194,19 @@ fn ask(
         ending
     };
     finish(out, ending())
+}
+
+/// Runs a command that works on the data itself, on this one thread.
+fn work(args: &DataArgs, command: impl AsyncFnOnce(Output) -> anyhow::Result<Ending>) -> ExitCode {
+    let out = Output::new(args.json);
+    finish(out, runtime().and_then(|runtime| runtime.block_on(command(out))))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")
 }
 
 /// Reports an error, if there was one, and says how the process ends.

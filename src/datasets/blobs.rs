@@ -17,8 +17,7 @@ use super::Error;
 use crate::domain::dataset::Digest;
 
 fn path(root: &Path, digest: &Digest) -> PathBuf {
-    let name = digest.to_string();
-    root.join(&name[..2]).join(name)
+    root.join(Blobs::name(digest))
 }
 
 /// The bytes of that hash in the store at `root`: also for trainers, which know nothing else of it.
@@ -47,6 +46,13 @@ impl Blobs {
     #[must_use]
     pub fn new(root: PathBuf, tmp: PathBuf) -> Self {
         Self { root, tmp }
+    }
+
+    /// Where the bytes of that hash lie below the root of a store: `ab/ab12…`.
+    #[must_use]
+    pub fn name(digest: &Digest) -> String {
+        let name = digest.to_string();
+        format!("{}/{name}", &name[..2])
     }
 
     /// Where files begin.
@@ -126,7 +132,10 @@ impl Blobs {
     }
 
     /// Every blob of the store with its size, in no order. Other files are passed over.
-    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
         let mut blobs = Vec::new();
         for entry in walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2) {
             let entry = match entry {
@@ -144,7 +153,10 @@ impl Blobs {
     }
 
     /// Removes a blob; one that is gone already is no error.
-    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
             Err(source) if !is_not_found(&source) => Err(Error::disk(&path, source)),

@@ -25,7 +25,8 @@ const NAMED: usize = 5;
 
 /// How decoded images lie in the cache: RGB bytes `[height, width, 3]`, named after
 /// [`Preprocessing::VERSION`] too: pixels of a program that decoded otherwise are never mixed in.
-fn layout(preprocessing: &Preprocessing) -> Layout {
+#[must_use]
+pub fn layout(preprocessing: &Preprocessing) -> Layout {
     let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
         name: format!("{width}x{height}-v{version}"),

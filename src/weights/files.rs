@@ -15,7 +15,7 @@ use sha2::{
 ///
 /// # Errors
 /// The file system refused; what was at `path` is untouched.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_added_extension("partial");
     let written = write_synced(&partial, bytes)
         .and_then(|()| fs::rename(&partial, path))
@@ -42,7 +42,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The file can't be read.
-pub(super) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
+pub(crate) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
     let mut file = File::open(path)?;
     let mut hasher = H::new();
     let mut buffer = vec![0; 1 << 16];

@@ -6,7 +6,7 @@
 
 pub mod checkpoint;
 pub mod download;
-mod files;
+pub(crate) mod files;
 pub mod model_file;
 pub mod tensors;
 pub mod vgg16;
