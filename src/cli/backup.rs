@@ -43,7 +43,7 @@ impl Backup {
             out.document(&report)?;
         } else {
             out.line(format_args!(
-                "{}: {} in {}, {}, of which {} are new",
+                "{}: {} in {}, {} ({} copied)",
                 report.backup.display(),
                 summary(&report.about.totals),
                 counted(report.about.files, "file"),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{
-    Error, Progress,
+    Error, Progress, cause,
     copier::Copier,
     files,
     place::{About, Place},
@@ -29,7 +29,7 @@ use crate::{
         model::Model,
     },
     storage::{
-        images, jobs, models,
+        self, images, jobs, models,
         upkeep::{self, Totals},
     },
     training::{
@@ -171,8 +171,13 @@ async fn copy_all(
     progress: Progress<'_>,
 ) -> Result<(Contents, Timestamp), Error> {
     let (path, to) = (data_dir.database(), copier.path(DATABASE));
-    let mut live = upkeep::open(&path).await?;
-    upkeep::require_known(&mut live, &path).await?;
+    let unreadable = |error: storage::Error| match error {
+        newer @ storage::Error::Newer { .. } => newer.into(),
+        full if full.is_disk_full() => Error::DiskFull(to.clone()),
+        other => Error::CopyDatabase { path: path.clone(), reason: cause(&other) },
+    };
+    let mut live = upkeep::open(&path).await.map_err(unreadable)?;
+    upkeep::require_known(&mut live, &path).await.map_err(unreadable)?;
     let mut missing_before = BTreeSet::new();
     for attempt in 1.. {
         copier.begin();
@@ -180,15 +185,12 @@ async fn copy_all(
         if to.exists() {
             fs::remove_file(&to).map_err(Error::io(&to))?;
         }
-        upkeep::copy(&mut live, &to).await.map_err(|source| match source {
-            full if full.is_disk_full() => Error::DiskFull(to.clone()),
-            source => Error::CopyDatabase { path: path.clone(), to: to.clone(), source },
-        })?;
+        upkeep::copy(&mut live, &to).await.map_err(unreadable)?;
         let mut copy = upkeep::open(&to).await?;
         let contents = Contents::read(&mut copy).await?;
         // Without it, the file is whole by itself.
         upkeep::close(copy).await?;
-        copier.note(DATABASE, files::hash(&to).map_err(Error::io(&to))?);
+        copier.written(DATABASE)?;
         copy_files(copier, &contents, &mut *progress)?;
         let now = jobs::statuses(&mut live).await?.into_iter().collect();
         let missing = copier.missing().clone();

@@ -192,6 +192,14 @@ impl Copier {
         Ok(true)
     }
 
+    /// Notes a file that was written into the backup by others.
+    pub(super) fn written(&mut self, file: &str) -> Result<(), Error> {
+        let path = self.to.join(file);
+        self.copied_bytes += bytes(&path)?.unwrap_or(0);
+        self.note(file, files::hash(&path).map_err(Error::io(&path))?);
+        Ok(())
+    }
+
     /// Copies a file other than an image that must be there; gives whether it was. Where it was
     /// not, that of the backup before is taken.
     pub(super) fn required(&mut self, file: &str) -> Result<bool, Error> {
@@ -226,7 +234,7 @@ impl Copier {
     }
 
     /// Notes a file that lies in the backup already.
-    pub(super) fn note(&mut self, file: &str, digest: Digest) {
+    fn note(&mut self, file: &str, digest: Digest) {
         self.known.insert(digest, self.to.join(file));
         self.placed.insert(file.to_owned(), digest);
         self.sums.insert(file.to_owned(), digest);

@@ -85,15 +85,12 @@ pub enum Error {
     #[error("the database of the backup is damaged: {0}; nothing was restored")]
     DatabaseDamaged(PathBuf),
     /// The database can't be copied.
-    #[error("can't copy the database {path} to {to}; `pawprint doctor` checks the database")]
+    #[error("can't copy the database {path}: {reason}; `pawprint doctor` checks the database")]
     CopyDatabase {
         /// The database.
         path: PathBuf,
-        /// Where the copy was to lie.
-        to: PathBuf,
         /// What SQLite said.
-        #[source]
-        source: storage::Error,
+        reason: String,
     },
     /// Repairing while a server writes.
     #[error("a server is using {0}; stop it before you repair")]
@@ -155,4 +152,13 @@ impl Error {
             _ => Self::Copy { from: from.to_owned(), to: to.to_owned(), source },
         }
     }
+}
+
+/// What the system or SQLite said at first: the errors around it repeat it.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }

@@ -240,12 +240,11 @@ pub fn find(folder: &Path) -> Result<Found, Error> {
     }
 }
 
-/// Whether `folder` holds a backup.
+/// Whether `folder` holds a backup, or is one, complete or not.
 #[must_use]
 pub fn is_backup(folder: &Path) -> bool {
-    [folder.join(ABOUT), folder.join(CURRENT).join(ABOUT), folder.join(PREVIOUS).join(ABOUT)]
-        .iter()
-        .any(|path| path.exists())
+    [MARK, ABOUT].iter().any(|name| folder.join(name).exists())
+        || folder.join(CURRENT).join(ABOUT).exists()
 }
 
 /// Whether something lies in `folder` that has none of the `known` names, and is not what systems

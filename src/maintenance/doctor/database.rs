@@ -3,9 +3,13 @@
 use sqlx::SqliteConnection;
 
 use super::{Code, Doctor};
-use crate::{error_chain::chain, maintenance::Error, storage::upkeep};
+use crate::{
+    maintenance::{Error, cause},
+    storage::upkeep,
+};
 
-const FROM_BACKUP: &str = "restore the last backup into another directory with `pawprint restore`";
+const FROM_BACKUP: &str = "restore the last backup into another directory with `pawprint restore`; \
+    without one, `sqlite3 pawprint.sqlite .recover` may save a part";
 
 impl Doctor<'_> {
     /// Checks the database and gives a connection to it, where rows can be read.
@@ -18,7 +22,7 @@ impl Doctor<'_> {
             return Ok(None);
         }
         let unreadable =
-            |error: &crate::storage::Error| format!("the database can't be read: {}", chain(error));
+            |error: &crate::storage::Error| format!("the database can't be read: {}", cause(error));
         let mut connection = match upkeep::open(&path).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -60,7 +64,7 @@ impl Doctor<'_> {
     async fn check_integrity(&mut self, connection: &mut SqliteConnection) -> Result<(), Error> {
         let problems = match upkeep::integrity(connection).await {
             Ok(problems) => problems,
-            Err(error) => vec![chain(&error)],
+            Err(error) => vec![cause(&error)],
         };
         let Some(first) = problems.first() else { return Ok(()) };
         let more = match problems.len() {
@@ -73,7 +77,8 @@ impl Doctor<'_> {
                 && upkeep::reindex(connection).await.is_ok()
                 && upkeep::integrity(connection).await.is_ok_and(|left| left.is_empty());
             let done = is_rebuilt.then(|| "the indexes were rebuilt from the tables".to_owned());
-            self.doubt |= done.is_none();
+            self.index_damaged = done.is_none();
+            self.doubt |= self.index_damaged;
             let advice = "rebuild it from its table with --repair; no row is lost";
             self.found(Code::IndexDamaged, detail, advice).repairable(done);
             return Ok(());

@@ -64,7 +64,7 @@ impl Doctor<'_> {
             }
             // Beside a server: the image may have been deleted, or uploaded again, since.
             if self.server_runs
-                && (!images::is_used(connection, digest).await?
+                && (!images::is_used(connection, digest).await.unwrap_or(true)
                     || self.bytes_of(digest) == Bytes::Whole)
             {
                 continue;

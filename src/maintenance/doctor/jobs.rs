@@ -35,8 +35,8 @@ impl Doctor<'_> {
             self.check_job(&job, needed)?;
             // Beside a server: the job may be over or gone, with its files.
             if self.findings.len() > found_before && self.server_runs {
-                let now = jobs::get(connection, job.id).await?;
-                if now.is_none_or(|now| now.status != job.status) {
+                let now = jobs::get(connection, job.id).await;
+                if now.is_ok_and(|now| now.is_none_or(|now| now.status != job.status)) {
                     self.findings.truncate(found_before);
                 }
             }

@@ -25,7 +25,7 @@ use sqlx::SqliteConnection;
 
 pub use self::finding::{Code, Finding, Severity};
 use self::images::Bytes;
-use super::{Error, Progress, files, place};
+use super::{Error, Progress, cause, files, place};
 use crate::{
     data_dir::{DATABASE, DataDir},
     domain::{ModelId, dataset::Digest},
@@ -67,7 +67,7 @@ impl Report {
 /// There is none; a server uses it, or it is a backup, and `repair` was asked for; or it can't be
 /// read.
 pub async fn run(root: &Path, repair: bool, progress: Progress<'_>) -> Result<Report, Error> {
-    if !root.join(DATABASE).exists() && place::is_backup(root) || root.join(place::ABOUT).exists() {
+    if place::is_backup(root) {
         return check_backup(root, repair, progress).await;
     }
     require_data(root)?;
@@ -114,10 +114,7 @@ fn require_data(root: &Path) -> Result<(), Error> {
     if signs.iter().any(|sign| root.join(sign).exists()) {
         return Ok(());
     }
-    match fs::read_dir(root) {
-        Err(error) if files::is_damage(&error) => Err(Error::io(root)(error)),
-        _ => Err(Error::NoData(root.to_owned())),
-    }
+    Err(Error::NoData(root.to_owned()))
 }
 
 /// A check under way.
@@ -127,6 +124,8 @@ struct Doctor<'a> {
     server_runs: bool,
     progress: Progress<'a>,
     findings: Vec<Finding>,
+    /// Whether an index of the database is damaged: rows may be whole that can't be read.
+    index_damaged: bool,
     /// Whether it is in doubt what belongs to something: then no litter is removed.
     doubt: bool,
 }
@@ -143,7 +142,15 @@ struct Needed {
 
 impl<'a> Doctor<'a> {
     fn new(dir: DataDir, repair: bool, server_runs: bool, progress: Progress<'a>) -> Self {
-        Self { dir, repair, server_runs, progress, findings: Vec::new(), doubt: false }
+        Self {
+            dir,
+            repair,
+            server_runs,
+            progress,
+            findings: Vec::new(),
+            index_damaged: false,
+            doubt: false,
+        }
     }
 
     fn report(self, is_backup: bool, totals: Option<Totals>) -> Report {
@@ -193,11 +200,12 @@ impl<'a> Doctor<'a> {
     fn readable<T>(&mut self, read: Result<T, crate::storage::Error>) -> Option<T> {
         read.map_err(|error| {
             self.doubt = true;
-            let detail = format!(
-                "some rows of the database can't be read: {}",
-                crate::error_chain::chain(&error)
-            );
-            self.found(Code::RowsUnreadable, detail, "restore the last backup");
+            let detail = format!("some rows of the database can't be read: {}", cause(&error));
+            let advice = match self.index_damaged {
+                true => "rebuild the index with --repair, then check again",
+                false => "restore the last backup",
+            };
+            self.found(Code::RowsUnreadable, detail, advice);
         })
         .ok()
     }

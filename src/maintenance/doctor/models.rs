@@ -36,7 +36,9 @@ impl Doctor<'_> {
             let Some(fault) = fault(&model, &path) else { continue };
             // Beside a server: it may have been deleted since.
             if self.server_runs
-                && models::find(connection, &model.id.to_string(), None).await?.is_none()
+                && models::find(connection, &model.id.to_string(), None)
+                    .await
+                    .is_ok_and(|it| it.is_none())
             {
                 continue;
             }
