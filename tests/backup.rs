@@ -92,9 +92,9 @@ async fn execute(data_dir: &Path, sql: &'static str) {
     upkeep::close(connection).await.unwrap();
 }
 
-async fn is_healthy(root: &Path) -> bool {
+async fn assert_healthy(root: &Path) {
     let report = doctor::run(root, false, &mut |_, _| {}).await.unwrap();
-    report.findings.is_empty() || panic!("{report:?}")
+    assert!(report.findings.is_empty(), "{report:?}");
 }
 
 /// What the API says of things that do not change while the test runs.
@@ -179,7 +179,7 @@ async fn a_busy_server_is_backed_up_and_restored_elsewhere_and_its_job_goes_on()
     }
     let before = said(&server, &done, &model).await;
     server.end(Signal::KILL);
-    assert!(is_healthy(&to).await);
+    assert_healthy(&to).await;
 
     // Nothing of the restored directory may lead back to the first.
     fs::remove_dir_all(&data).unwrap();
@@ -234,7 +234,7 @@ async fn what_the_server_deletes_meanwhile_is_not_in_the_backup_and_not_missed()
     assert_eq!(attempts, 2);
     assert!(report.missing.is_empty() && report.damaged.is_empty(), "{report:?}");
     assert_eq!(report.about.totals.images, 11);
-    assert!(is_healthy(to.path()).await);
+    assert_healthy(to.path()).await;
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn what_is_missing_or_damaged_is_named_and_taken_from_the_backup_before() 
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("3 files damaged or missing in the data directory"), "{said}");
     assert_eq!(images(&first.join("current")).len(), 12);
-    assert!(is_healthy(&first).await);
+    assert_healthy(&first).await;
 }
 
 #[tokio::test]
@@ -332,13 +332,13 @@ async fn a_backup_that_is_killed_is_no_backup_and_the_one_before_stays() {
     fs::write(&images(&to.join("incomplete"))[2], b"").unwrap();
     success(&back_up(data.path(), &to));
     assert!(!to.join("incomplete").exists());
-    assert!(is_healthy(&to).await);
+    assert_healthy(&to).await;
 
     execute(data.path(), "UPDATE datasets SET name = 'renamed'").await;
     kill_a_backup();
     let restored = folder.path().join("restored");
     success(&restore(&to, &restored));
-    assert!(is_healthy(&restored).await);
+    assert_healthy(&restored).await;
     let server = Process::start(&restored);
     assert_eq!(server.get("/datasets").await["items"][0]["name"], "pets");
 }
@@ -372,7 +372,7 @@ async fn where_a_backup_can_not_be_made_it_says_why_and_leaves_everything_as_it_
     assert!(full.contains("is full; make room"), "{full}");
     assert!(to.join("current/backup.json").exists());
     success(&back_up(data.path(), &to));
-    assert!(is_healthy(&to).await);
+    assert_healthy(&to).await;
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn a_damaged_database_is_not_backed_up_over_a_whole_one() {
     fs::write(&path, bytes).unwrap();
     let said = failure(&back_up(data.path(), to.path()));
     assert!(said.contains("`pawprint doctor` checks the database"), "{said}");
-    assert!(is_healthy(to.path()).await);
+    assert_healthy(to.path()).await;
 }
 
 #[tokio::test]
@@ -461,7 +461,7 @@ async fn a_backup_whose_list_of_files_is_cut_short_is_restored_and_that_is_told(
     fs::write(&sums, short).unwrap();
     let said = failure(&restore(&to, &restored));
     assert!(said.contains("1 file restored unchecked"), "{said}");
-    assert!(is_healthy(&restored).await);
+    assert_healthy(&restored).await;
 }
 
 #[tokio::test]
@@ -494,7 +494,7 @@ async fn of_a_backup_without_its_database_nothing_is_restored() {
     assert!(said.contains("made by a newer version of pawprint"), "{said}");
     fs::write(&database, &whole).unwrap();
     failure(&restore(&to, &restored));
-    assert!(is_healthy(&restored).await);
+    assert_healthy(&restored).await;
 }
 
 #[tokio::test]
@@ -516,8 +516,32 @@ async fn a_restore_that_broke_off_is_not_served_and_the_next_one_completes_it() 
     let said = failure(&serve.output().unwrap());
     assert!(said.contains("did not complete; run `pawprint restore` again"), "{said}");
     success(&restore(&to, &restored));
-    assert!(is_healthy(&restored).await);
+    assert_healthy(&restored).await;
     assert_eq!(images(&restored).len(), 4);
+}
+
+#[tokio::test]
+async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
+    let data = photos(4).await;
+    let folder = tempfile::tempdir().unwrap();
+    let [to, restored] = ["backup", "restored"].map(|name| folder.path().join(name));
+    for sql in [
+        "ALTER TABLE datasets DROP COLUMN revision",
+        "DROP TABLE evaluations",
+        "DELETE FROM _sqlx_migrations WHERE version > 1",
+    ] {
+        execute(data.path(), sql).await;
+    }
+    success(&back_up(data.path(), &to));
+    success(&restore(&to, &restored));
+    for root in [data.path(), &to, &restored] {
+        let report = doctor::run(root, false, &mut |_, _| {}).await.unwrap();
+        assert!(report.is_healthy() && report.findings.len() == 1, "{report:?}");
+    }
+    let server = Process::start(&restored);
+    assert_eq!(server.get("/datasets/pets").await["images"], 4);
+    drop(server);
+    assert_healthy(&restored).await;
 }
 
 #[tokio::test]

@@ -547,7 +547,10 @@ async fn files_of_another_user_are_told() {
     let found = healthy.findings();
     assert_eq!(codes(&found), ["owner"]);
     let detail = found["owner"]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("1 files or folders belong to user 12345"), "{detail}");
+    assert!(
+        detail.starts_with("files of user 12345 in a data directory of user 0: 1,"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! `pawprint doctor`: what is wrong in a data directory or a backup, and what was done about it.
 
-use std::collections::HashMap;
-
 use clap::Args;
 
 use super::{
@@ -55,38 +53,35 @@ fn tell(out: Output, report: &Report) -> anyhow::Result<()> {
     let totals = report.totals.as_ref().map_or_else(String::new, |it| format!(": {}", summary(it)));
     out.line(format_args!("{}{kind}{totals}", report.data_dir.display()))?;
     let mut findings: Vec<&Finding> = report.findings.iter().collect();
-    findings.sort_by_key(|finding| finding.severity);
-    let mut seen: HashMap<_, usize> = HashMap::new();
-    for finding in findings {
-        let seen = seen.entry(finding.code).or_default();
-        *seen += 1;
-        if *seen <= SHOWN {
-            show(out, finding)?;
-        }
-    }
-    for (code, count) in seen.into_iter().filter(|(_, count)| *count > SHOWN) {
-        let code = serde_json::to_value(code)?;
-        let more = count - SHOWN;
-        out.line(format_args!("{more} more of the kind {code} (--json lists all)"))?;
+    // Those of a kind together, in the order of the checks.
+    findings.sort_by_key(|finding| (finding.severity, finding.code as u8));
+    for kind in findings.chunk_by(|a, b| a.code == b.code && a.advice == b.advice) {
+        show(out, kind)?;
     }
     conclude(out, report)
 }
 
-fn show(out: Output, finding: &Finding) -> anyhow::Result<()> {
-    let severity = match finding.severity {
-        _ if finding.repaired => "repaired",
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    };
-    out.line(format_args!("{severity:<8}  {}", finding.detail))?;
-    if let Some(done) = &finding.done {
-        out.line(format_args!("{:<8}  {done}", ""))?;
+/// Shows findings of one kind, and once what to do about them.
+fn show(out: Output, kind: &[&Finding]) -> anyhow::Result<()> {
+    for finding in kind.iter().take(SHOWN) {
+        let severity = match finding.severity {
+            Severity::Note => "note",
+            _ if finding.repaired => "repaired",
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        out.line(format_args!("{severity:<8}  {}", finding.detail))?;
+        if let Some(done) = &finding.done {
+            out.line(format_args!("{:<8}  {done}", ""))?;
+        }
     }
-    if !finding.repaired {
-        out.line(format_args!("{:<8}  → {}", "", finding.advice))?;
+    if kind.len() > SHOWN {
+        out.line(format_args!("{:<8}  and {} more (--json lists all)", "", kind.len() - SHOWN))?;
     }
-    Ok(())
+    match kind.iter().find(|finding| !finding.repaired) {
+        Some(left) => out.line(format_args!("{:<8}  → {}", "", left.advice)),
+        None => Ok(()),
+    }
 }
 
 fn conclude(out: Output, report: &Report) -> anyhow::Result<()> {

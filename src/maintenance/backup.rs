@@ -263,30 +263,31 @@ fn copy_job(copier: &mut Copier, job: &Job) -> Result<Vec<Digest>, Error> {
 /// Copies the newest whole checkpoint of a folder. A trainer may replace it meanwhile.
 fn copy_checkpoint(copier: &mut Copier, folder: &str) -> Result<(), Error> {
     let (mut seen, mut damaged) = (BTreeSet::new(), Vec::new());
-    'again: loop {
-        let Ok(paths) = checkpoint::newest_first(&copier.source(folder)) else { break };
-        let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
-        for file in names.map(|name| format!("{folder}/{name}")) {
-            if !seen.insert(file.clone()) {
-                continue;
-            }
-            if !copier.optional(&file)? {
-                continue 'again;
-            }
-            match checkpoint::read(&copier.path(&file)) {
-                Err(error @ weights::Error::Io { .. }) => return Err(error.into()),
-                Ok(_) => return Ok(()),
-                Err(_) => {
-                    copier.withdraw(&file);
-                    damaged.push(file);
-                }
+    // Listed anew each time: the trainer may have replaced them.
+    while let Some(file) = newest_but(&copier.source(folder), folder, &seen) {
+        seen.insert(file.clone());
+        if !copier.optional(&file)? {
+            continue;
+        }
+        match checkpoint::read(&copier.path(&file)) {
+            Err(error @ weights::Error::Io { .. }) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+            Err(_) => {
+                copier.withdraw(&file);
+                damaged.push(file);
             }
         }
-        break;
     }
     let Some(newest) = damaged.first() else { return Ok(()) };
     // None is whole: better an older one of the backup before than none.
     copier.reject(copier.before(folder).last().unwrap_or(newest))
+}
+
+/// The newest checkpoint at `path`, as it is called in a backup's `folder`, but for those `seen`.
+fn newest_but(path: &Path, folder: &str, seen: &BTreeSet<String>) -> Option<String> {
+    let paths = checkpoint::newest_first(path).ok()?;
+    let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+    names.map(|name| format!("{folder}/{name}")).find(|file| !seen.contains(file))
 }
 
 /// Whether a file was read and has a content that can't be right.

@@ -34,8 +34,8 @@ pub(super) struct Copier {
     damaged: BTreeSet<String>,
     /// Files that are missing or damaged, and that the backup before has.
     kept: BTreeSet<String>,
-    /// Bytes that were written.
-    copied_bytes: u64,
+    /// Bytes of the files that were written, not linked.
+    written: HashMap<String, u64>,
 }
 
 impl Copier {
@@ -57,7 +57,7 @@ impl Copier {
             missing: BTreeSet::new(),
             damaged: BTreeSet::new(),
             kept: BTreeSet::new(),
-            copied_bytes: 0,
+            written: HashMap::new(),
         }
     }
 
@@ -94,9 +94,9 @@ impl Copier {
         &self.kept
     }
 
-    /// Bytes that were written so far.
-    pub(super) const fn copied_bytes(&self) -> u64 {
-        self.copied_bytes
+    /// Bytes that were written for what the last attempt wants.
+    pub(super) fn copied_bytes(&self) -> u64 {
+        self.sums.keys().filter_map(|file| self.written.get(file)).sum()
     }
 
     /// Copies the image of that hash. Where the data directory lacks it or has it damaged, that of
@@ -133,7 +133,7 @@ impl Copier {
         }
         let copied = files::copy(&from, &to, Some(digest))?;
         if let Copied::Whole(_) = copied {
-            self.copied_bytes += size.unwrap_or(0);
+            self.written.insert(file.to_owned(), size.unwrap_or(0));
         }
         Ok(copied)
     }
@@ -187,7 +187,7 @@ impl Copier {
         }
         // A log may have grown since.
         let Copied::Whole(digest) = files::copy(&from, &to, None)? else { return Ok(false) };
-        self.copied_bytes += bytes(&to)?.unwrap_or(0);
+        self.written.insert(file.to_owned(), bytes(&to)?.unwrap_or(0));
         self.note(file, digest);
         Ok(true)
     }
@@ -195,7 +195,7 @@ impl Copier {
     /// Notes a file that was written into the backup by others.
     pub(super) fn written(&mut self, file: &str) -> Result<(), Error> {
         let path = self.to.join(file);
-        self.copied_bytes += bytes(&path)?.unwrap_or(0);
+        self.written.insert(file.to_owned(), bytes(&path)?.unwrap_or(0));
         self.note(file, files::hash(&path).map_err(Error::io(&path))?);
         Ok(())
     }

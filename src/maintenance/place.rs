@@ -276,3 +276,61 @@ fn remove(path: &Path) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_new_backup_was_about_to_take_its_place_the_one_before_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let totals = Totals { datasets: 1, images: 2, jobs: 3, models: 4 };
+        let about = About::new(Path::new("/data"), Timestamp::now(), totals, 0, 0);
+        let place = Place::open(folder.path()).unwrap();
+        assert!(matches!(Place::open(folder.path()), Err(Error::Busy(_))));
+        assert!(matches!(find(folder.path()), Err(Error::Busy(_))));
+        about.write(&place.incomplete()).unwrap();
+        place.commit().unwrap();
+        drop(place);
+        // As after a crash between the two renames.
+        let (current, previous) = (folder.path().join(CURRENT), folder.path().join(PREVIOUS));
+        fs::rename(&current, &previous).unwrap();
+        fs::create_dir(folder.path().join(INCOMPLETE)).unwrap();
+        let found = find(folder.path()).unwrap();
+        assert_eq!(
+            (found.about.totals, found.root.file_name().unwrap()),
+            (totals, "previous".as_ref())
+        );
+        drop(found);
+        let place = Place::open(folder.path()).unwrap();
+        assert!(current.join(ABOUT).exists() && !previous.exists());
+        about.write(&place.incomplete()).unwrap();
+        place.commit().unwrap();
+        drop(place);
+        assert!(!previous.exists());
+        assert_eq!(find(folder.path()).unwrap().root.file_name().unwrap(), "current");
+        assert_eq!(find(&current).unwrap().about.totals, totals);
+    }
+
+    #[test]
+    fn a_backup_of_a_newer_form_is_told_from_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            fs::write(folder.path().join(ABOUT), text).unwrap();
+            find(folder.path()).unwrap_err()
+        };
+        assert!(matches!(read("{\"format\": 2}"), Error::NewerBackup { format: 2, .. }));
+        assert!(matches!(read("{\"format\": 1}"), Error::About { .. }));
+        assert!(matches!(read("{"), Error::About { .. }));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [CURRENT, INCOMPLETE, PREVIOUS] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert!(matches!(Place::open(folder.path()), Err(Error::Foreign(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+}

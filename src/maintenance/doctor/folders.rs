@@ -7,8 +7,7 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::{Code, Doctor};
 use crate::{
-    error_chain::chain,
-    maintenance::{Error, backup::WEIGHTS, files, place::Found},
+    maintenance::{Error, backup::WEIGHTS, cause, files, place::Found},
     weights::vgg16,
 };
 
@@ -36,7 +35,7 @@ impl Doctor<'_> {
         }
         let aside = files::list(&self.dir.damaged()).unwrap_or_default().len();
         if aside > 0 {
-            let detail = format!("damaged/ holds {aside} files that were set aside");
+            let detail = format!("files that were set aside in damaged/: {aside}");
             self.found(Code::SetAside, detail, "delete them when you no longer need them");
         }
         Ok(())
@@ -85,7 +84,7 @@ impl Doctor<'_> {
         }
         for (uid, (count, first)) in others {
             let detail = format!(
-                "{count} files or folders belong to user {uid}, and the data directory to user {owner}; for example {}",
+                "files of user {uid} in a data directory of user {owner}: {count}, the first being {}",
                 self.shown(&first)
             );
             let advice = "give them to the user that the server runs as (chown)";
@@ -97,7 +96,7 @@ impl Doctor<'_> {
     pub(super) fn check_weights(&mut self) -> Result<(), Error> {
         let path = self.dir.root().join(WEIGHTS);
         if let (true, Err(error)) = (path.exists(), vgg16::info(&path)) {
-            let detail = format!("the VGG16 weights are damaged: {}", chain(&error));
+            let detail = format!("the VGG16 weights are damaged: {}", cause(&error));
             let done = self.set_aside(&path)?;
             let advice = "supply them again with `pawprint weights fetch` or `weights import`";
             self.found(Code::WeightsDamaged, detail, advice).repairable(done);

@@ -10,10 +10,10 @@ use crate::{
         dataset::version_of,
         job::{Job, JobStatus},
     },
-    error_chain::chain,
     maintenance::{
         Error,
         backup::{ALL, CHECKPOINTS},
+        cause,
     },
     storage::jobs,
     training::spec::{self, BASE, HEAD, MANIFEST, SPEC, Spec},
@@ -63,7 +63,7 @@ impl Doctor<'_> {
             let detail = format!(
                 "job {}: the VGG16 weights it began with are damaged: {}",
                 job.name,
-                chain(&error)
+                cause(&error)
             );
             self.found(Code::JobWeights, detail, FROM_BACKUP);
         }
@@ -155,7 +155,7 @@ impl Doctor<'_> {
                 "job {}: its checkpoint {} is damaged; {then} ({})",
                 job.name,
                 self.shown(&path),
-                chain(&error)
+                cause(&error)
             );
             let done = match error {
                 weights::Error::Io { .. } => None,
@@ -178,7 +178,7 @@ impl Doctor<'_> {
             let detail = format!(
                 "job {}: the head it begins with is missing or damaged: {}",
                 job.name,
-                chain(&error)
+                cause(&error)
             );
             self.found(Code::JobWeights, detail, FROM_BACKUP);
         }

@@ -54,7 +54,7 @@ impl Doctor<'_> {
             return Ok(());
         }
         let bytes: u64 = paths.iter().map(|path| size(path)).sum();
-        let detail = format!("{} {what} ({})", paths.len(), indicatif::HumanBytes(bytes));
+        let detail = format!("{what}: {} ({})", paths.len(), indicatif::HumanBytes(bytes));
         let mut done = None;
         if self.repair {
             for path in &paths {

@@ -4,13 +4,12 @@ use std::{io, path::Path};
 
 use sqlx::SqliteConnection;
 
-use super::{Code, Doctor};
+use super::{Code, Doctor, Severity};
 use crate::{
     device::Compute,
     domain::model::Model,
-    error_chain::chain,
     inference::network::Loaded,
-    maintenance::{Error, backup::ALL},
+    maintenance::{Error, backup::ALL, cause},
     registry::embedded,
     storage::models,
     weights::{self, model_file},
@@ -63,20 +62,25 @@ impl Doctor<'_> {
             "copy the file out of a backup, or delete the model with `pawprint models delete`"
         };
         let (name, file) = (&model.name, self.shown(path));
-        match fault {
+        let finding = match fault {
             Fault::Missing => {
                 let detail = format!("model {name}: its file {file} is missing");
-                self.found(Code::ModelMissing, detail, advice);
+                self.found(Code::ModelMissing, detail, advice)
             }
             Fault::Damaged(reason) => {
                 let done = self.set_aside(path)?;
                 let detail = format!("model {name}: its file {file} is damaged: {reason}");
-                self.found(Code::ModelDamaged, detail, advice).done = done;
+                let finding = self.found(Code::ModelDamaged, detail, advice);
+                finding.done = done;
+                finding
             }
             Fault::Unusable(reason) => {
                 let detail = format!("model {name} can't be used: {reason}");
-                self.found(Code::ModelUnusable, detail, advice);
+                self.found(Code::ModelUnusable, detail, advice)
             }
+        };
+        if is_embedded {
+            finding.severity = Severity::Warning;
         }
         Ok(())
     }
@@ -88,8 +92,8 @@ fn fault(model: &Model, path: &Path) -> Option<Fault> {
         Err(weights::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             Some(Fault::Missing)
         }
-        Err(error @ weights::Error::Format { .. }) => Some(Fault::Damaged(chain(&error))),
-        Err(error) => Some(Fault::Unusable(chain(&error))),
+        Err(error @ weights::Error::Format { .. }) => Some(Fault::Damaged(cause(&error))),
+        Err(error) => Some(Fault::Unusable(cause(&error))),
         Ok((card, _)) if card.id != model.id => {
             Some(Fault::Unusable(format!("its file is that of model {} ({})", card.name, card.id)))
         }
