@@ -54,6 +54,8 @@ async fn of_a_damaged_backup_everything_else_is_restored_and_the_rest_is_named()
     fs::write(&model, b"x").unwrap();
     let report = doctor::run(&to, false, &mut |_, _| {}).await.unwrap();
     assert!(!report.is_healthy() && report.is_backup);
+    let advice = |it: &doctor::Finding| it.advice.starts_with("make a new backup");
+    assert!(report.findings.len() >= 3 && report.findings.iter().all(advice), "{report:?}");
 
     let output = restore(&to, &restored);
     let said = failure(&output);

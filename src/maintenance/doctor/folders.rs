@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::PathB
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::{Code, Doctor};
+use super::{Code, Doctor, NEW_BACKUP};
 use crate::{
     maintenance::{Error, backup::WEIGHTS, cause, files, place::Found},
     weights::vgg16,
@@ -106,7 +106,7 @@ impl Doctor<'_> {
 
     /// The files of a backup but for images, which are known by their names.
     pub(super) fn check_sums(&mut self, found: &Found) -> Result<(), Error> {
-        let advice = "make a new backup in another directory, and keep this one until then";
+        let advice = NEW_BACKUP;
         if found.sums.len() as u64 != found.about.files {
             let detail = format!(
                 "{} lists {} of the {} files of the backup",

@@ -61,6 +61,9 @@ impl Report {
     }
 }
 
+/// What to do about a damaged backup.
+const NEW_BACKUP: &str = "make a new backup in another directory, and keep this one until then";
+
 /// Checks the data directory at `root`, or the backup; with `repair`, mends what can be mended.
 ///
 /// # Errors
@@ -84,8 +87,8 @@ pub async fn run(root: &Path, repair: bool, progress: Progress<'_>) -> Result<Re
     if doctor.dir.restoring().exists() {
         doctor.found(
             Code::RestoreIncomplete,
-            "a restore into this directory did not complete, and no server opens it",
-            "run `pawprint restore` again",
+            "a restore into this directory is under way or did not complete; no server opens it",
+            "if it has ended, run `pawprint restore` again",
         );
         return Ok(doctor.report(false, None));
     }
@@ -105,6 +108,12 @@ async fn check_backup(root: &Path, repair: bool, progress: Progress<'_>) -> Resu
     doctor.check_sums(&found)?;
     let totals = doctor.check_rows().await?;
     doctor.check_weights()?;
+    for finding in &mut doctor.findings {
+        finding.repairable = false;
+        if finding.severity != Severity::Note && finding.code != Code::SchemaNewer {
+            NEW_BACKUP.clone_into(&mut finding.advice);
+        }
+    }
     Ok(doctor.report(true, totals))
 }
 
