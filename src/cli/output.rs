@@ -125,6 +125,12 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// A number if there is one, otherwise a dash.
 pub(super) fn decimals(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))

@@ -22,7 +22,7 @@ use crate::{
         job::{ControlRequest, JobError},
     },
     storage::jobs,
-    training::{control::Command, events::Event},
+    training::{control::Command, events::Event, spec::Spec},
 };
 
 /// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
@@ -116,6 +116,11 @@ impl Scheduler {
 
     fn start(&self, id: JobId) -> io::Result<Child> {
         let folder = self.0.data_dir.job(id);
+        let (blobs, cache) = (self.0.data_dir.blobs(), self.0.data_dir.cache());
+        if let Err(error) = Spec::relocate(&folder, blobs, cache) {
+            // The trainer ends with the reason.
+            tracing::warn!(job.id = %id, %error, "a job's spec can't be read or written");
+        }
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log.txt"))?;
         let mut command = tokio::process::Command::new(self.program()?);
         command

@@ -25,7 +25,8 @@ const NAMED: usize = 5;
 
 /// The layout of decoded images in the cache: RGB bytes `[height, width, 3]`, also named after
 /// [`Preprocessing::VERSION`]: pixels that were decoded differently are never mixed in.
-fn layout(preprocessing: &Preprocessing) -> Layout {
+#[must_use]
+pub fn layout(preprocessing: &Preprocessing) -> Layout {
     let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
         name: format!("{width}x{height}-v{version}"),
