@@ -24,13 +24,17 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What can go wrong; the next round retries.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
+    /// The manifests of jobs can't be read.
     #[error(transparent)]
     Scheduler(#[from] scheduler::Error),
+    /// The images can't be swept.
     #[error(transparent)]
     Datasets(#[from] datasets::Error),
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// A file or folder can't be removed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -66,7 +70,11 @@ impl Housekeeper {
         }
     }
 
-    async fn clean_up(&self) -> Result<(), Error> {
+    /// Removes everything that nothing refers to.
+    ///
+    /// # Errors
+    /// A database or file system error.
+    pub async fn clean_up(&self) -> Result<(), Error> {
         // If images must be kept, the rest is cleaned up all the same.
         let swept = self.sweep_images().await;
         // A job whose outcome could not be saved yet has a model without a row.

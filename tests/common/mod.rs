@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod process;
+pub mod skip;
 
 use std::{
     fs::File,
