@@ -17,7 +17,7 @@ use std::{
 };
 
 use common::{Server, data::close, photo, tar};
-use pawprint::maintenance::doctor;
+use pawprint::maintenance::doctor::{self, Code, Finding};
 
 fn pawprint(arguments: &[&str], paths: [&Path; 2]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pawprint"));
@@ -61,9 +61,15 @@ async fn photos(count: u32) -> tempfile::TempDir {
     close(server).await
 }
 
+/// What the doctor finds, but for how much room the disk of this machine has.
+async fn findings(root: &Path) -> Vec<Finding> {
+    let mut report = doctor::run(root, false, &mut |_, _| {}).await.unwrap();
+    report.findings.retain(|it| it.code != Code::LowSpace);
+    report.findings
+}
+
 async fn assert_healthy(root: &Path) {
-    let report = doctor::run(root, false, &mut |_, _| {}).await.unwrap();
-    assert!(report.findings.is_empty(), "{report:?}");
+    assert!(findings(root).await.is_empty());
 }
 
 #[tokio::test]

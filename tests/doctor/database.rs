@@ -73,7 +73,7 @@ async fn a_database_that_is_damaged_or_gone_is_told_with_the_way_out() {
             assert!(found.contains_key(code), "{found:?}");
             let advice = found[code]["advice"].as_str().unwrap();
             assert!(advice.contains("`pawprint restore`"), "{advice}");
-            assert!(!found.contains_key("litter"), "{found:?}");
+            assert!(!found.contains_key("unreferenced"), "{found:?}");
         }
         assert!(fs::read(&path).ok() == before);
         assert_eq!(healthy.images().len(), 16);

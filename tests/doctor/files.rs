@@ -1,4 +1,4 @@
-//! Jobs, models, weights and litter.
+//! Jobs, models, weights and unreferenced files.
 
 use std::{fs, time::Duration};
 
@@ -108,7 +108,7 @@ async fn damaged_weights_are_set_aside_and_can_be_supplied_again() {
 }
 
 #[tokio::test]
-async fn litter_is_counted_and_removed_only_where_nothing_is_in_doubt() {
+async fn unreferenced_files_are_counted_and_removed_only_where_nothing_is_in_doubt() {
     let healthy = Healthy::new().await;
     let old = std::time::SystemTime::now() - Duration::from_secs(7_200);
     let digest = Digest::of(b"meow").to_string();
@@ -133,7 +133,7 @@ async fn litter_is_counted_and_removed_only_where_nothing_is_in_doubt() {
     fs::write(&made, b"x").unwrap();
     fs::File::open(&made).unwrap().set_modified(old).unwrap();
 
-    assert_eq!(codes(&healthy.findings()), ["litter"]);
+    assert_eq!(codes(&healthy.findings()), ["unreferenced"]);
     let manifest = healthy.job.join("manifest.jsonl");
     let whole = fs::read(&manifest).unwrap();
     fs::write(&manifest, b"{").unwrap();
@@ -141,7 +141,7 @@ async fn litter_is_counted_and_removed_only_where_nothing_is_in_doubt() {
     assert!(blob.exists() && model.exists() && job.exists());
     fs::write(&manifest, whole).unwrap();
 
-    assert_eq!(codes(&healthy.repair()), ["litter"]);
+    assert_eq!(codes(&healthy.repair()), ["unreferenced"]);
     assert!(!blob.exists() && !model.exists() && !job.exists() && !upload.exists());
     assert!(young.exists() && made.exists());
     assert_eq!(codes(&healthy.findings()), Vec::<&str>::new());

@@ -51,7 +51,7 @@ async fn an_image_of_a_class_that_there_is_not_is_named() {
 }
 
 #[tokio::test]
-async fn images_that_only_a_job_has_are_no_litter_and_are_missed_where_they_are_gone() {
+async fn images_that_only_a_job_has_are_in_use_and_are_missed_where_they_are_gone() {
     let healthy = Healthy::new().await;
     healthy.execute("DELETE FROM images WHERE id = (SELECT MIN(id) FROM images)").await;
     assert_eq!(codes(&healthy.repair()), Vec::<&str>::new());

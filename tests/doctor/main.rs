@@ -111,7 +111,9 @@ fn findings(output: &Output) -> HashMap<String, Value> {
     let findings = report["findings"].as_array().unwrap();
     let wrong = findings.iter().any(|it| it["severity"] != "note" && it["repaired"] == false);
     assert_eq!(output.status.code(), Some(i32::from(wrong)), "{report}");
-    findings.iter().map(|it| (it["code"].as_str().unwrap().to_owned(), it.clone())).collect()
+    // How much room the disk of this machine has is not what is tested.
+    let findings = findings.iter().filter(|it| it["code"] != "low_space");
+    findings.map(|it| (it["code"].as_str().unwrap().to_owned(), it.clone())).collect()
 }
 
 #[track_caller]

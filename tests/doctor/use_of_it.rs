@@ -64,7 +64,7 @@ async fn beside_a_server_it_finds_nothing_that_is_only_under_way_and_repairs_not
             let look = move || doctor(&root, &["--json"]);
             let output = tokio::task::spawn_blocking(look).await.unwrap();
             let found = findings(&output);
-            assert!(codes(&found).into_iter().all(|code| code == "litter"), "{found:?}");
+            assert!(codes(&found).into_iter().all(|code| code == "unreferenced"), "{found:?}");
             let report: Value = serde_json::from_slice(&output.stdout).unwrap();
             assert_eq!(report["server_runs"], true);
         }

@@ -77,7 +77,7 @@ pub enum Code {
     /// There is little room left.
     LowSpace,
     /// Files that nothing refers to.
-    Litter,
+    Unreferenced,
     /// Files that were set aside.
     SetAside,
 }
@@ -87,7 +87,7 @@ impl Code {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::SchemaOlder | Self::Litter | Self::SetAside => Severity::Note,
+            Self::SchemaOlder | Self::Unreferenced | Self::SetAside => Severity::Note,
             Self::CacheDamaged | Self::LowSpace | Self::Owner | Self::IndexDamaged => {
                 Severity::Warning
             }

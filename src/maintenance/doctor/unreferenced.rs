@@ -70,7 +70,8 @@ impl Doctor<'_> {
             }
             done = Some("they were removed".to_owned());
         }
-        self.found(Code::Litter, detail, "the server removes them by itself").repairable(done);
+        self.found(Code::Unreferenced, detail, "the server removes them by itself")
+            .repairable(done);
         Ok(())
     }
 }
