@@ -21,7 +21,6 @@ use crate::{
     datasets::{self, Datasets},
     domain::{JobId, ModelId},
     error_chain::chain,
-    registry::embedded,
     scheduler::{self, Scheduler},
     storage::{self, Storage, jobs, models},
     training::cache,
@@ -96,7 +95,7 @@ impl Housekeeper {
     async fn known_ids(&self) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
         let mut connection = self.storage.read().await?;
         let jobs = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
-        let models = models::best_first(&mut connection, embedded::NAME).await?;
+        let models = models::ids(&mut connection).await?;
         Ok((jobs, models.into_iter().collect()))
     }
 }

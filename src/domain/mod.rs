@@ -14,6 +14,7 @@ pub mod model;
 pub mod name;
 pub mod prediction;
 pub mod recipe;
+pub mod service;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;
