@@ -27,6 +27,7 @@ mod progress;
 mod report;
 mod responses;
 mod serve;
+mod service;
 mod source;
 mod train;
 mod watch;
@@ -136,9 +137,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
     match cli.command {
         Command::Serve(config) => serve::run(*config).into(),
-        Command::Trainer { job_dir, compare } => {
-            crate::training::run(&job_dir, compare.as_deref())
-        }
+        Command::Trainer { job_dir, compare } => crate::training::run(&job_dir, compare.as_deref()),
         Command::Embed(embed) => {
             let out = Output::new(false);
             finish(out, embed.run(out))

@@ -183,7 +183,9 @@ impl Service {
         } else {
             let beats = format!("it beats guessing ({})", score.against_guessing());
             match rival {
-                Rival::None => (Decision::InService, format!("{beats}, and no other model was in service")),
+                Rival::None => {
+                    (Decision::InService, format!("{beats}, and no other model was in service"))
+                }
                 Rival::OtherClasses(name) => {
                     (Decision::InService, format!("{beats}, and {name} has other classes"))
                 }
@@ -253,7 +255,8 @@ mod tests {
     }
 
     fn rival(hits: u64, count: u64) -> Rival {
-        let metrics = |hits| SplitMetrics { count, loss: 0.5, accuracy: hits as f64 / count as f64 };
+        let metrics =
+            |hits| SplitMetrics { count, loss: 0.5, accuracy: hits as f64 / count as f64 };
         let result = Ok(ComparisonMetrics { validation: metrics(0), test: Some(metrics(hits)) });
         let name = "default".parse().unwrap();
         Rival::Compared(name, Comparison { model: ModelId::new(), result })
@@ -267,11 +270,13 @@ mod tests {
     #[test]
     fn a_model_replaces_another_that_is_not_more_accurate() {
         let better = decide(score(95, 100), rival(94, 100));
-        let reason = "it is at least as accurate as default (95.0% vs. 94.0%; 95 vs. 94 of 100 test images)";
+        let reason =
+            "it is at least as accurate as default (95.0% vs. 94.0%; 95 vs. 94 of 100 test images)";
         assert_eq!(better, (Decision::InService, reason.to_owned(), true));
         assert_eq!(decide(score(94, 100), rival(94, 100)).0, Decision::InService);
         let worse = decide(score(93, 100), rival(94, 100));
-        let reason = "it is less accurate than default (93.0% vs. 94.0%; 93 vs. 94 of 100 test images)";
+        let reason =
+            "it is less accurate than default (93.0% vs. 94.0%; 93 vs. 94 of 100 test images)";
         assert_eq!(worse, (Decision::Kept, reason.to_owned(), false));
     }
 
@@ -320,7 +325,8 @@ mod tests {
             let (service, selected) =
                 Service::decide(score(hits, 100), rival(94, 100), Some(&pinned));
             assert_eq!((service.decision, selected), (Decision::Pinned, selects));
-            let start = format!("tabby is pinned; without the pin this model {would} in service: it is ");
+            let start =
+                format!("tabby is pinned; without the pin this model {would} in service: it is ");
             assert!(service.reason.starts_with(&start), "{}", service.reason);
         }
     }

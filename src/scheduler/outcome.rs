@@ -152,7 +152,10 @@ mod tests {
     #[test]
     fn what_the_trainer_says_is_what_becomes_of_the_job() {
         let says = |exit| transition(exit, 1, RequestedExit::None);
-        assert_eq!(says(TrainerExit::Finished(None)), Transition::Finish(JobStatus::Succeeded, None));
+        assert_eq!(
+            says(TrainerExit::Finished(None)),
+            Transition::Finish(JobStatus::Succeeded, None)
+        );
         assert_eq!(says(TrainerExit::Cancelled), Transition::Finish(JobStatus::Cancelled, None));
         assert_eq!(
             says(TrainerExit::Failed(error())),

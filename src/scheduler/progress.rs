@@ -76,7 +76,9 @@ impl Scheduler {
             }
             Event::Alive => return Ok(None),
             // The next one is a second away.
-            Event::Progress(_) | Event::Comparing { .. } => drop(self.persist_event(id, &event).await),
+            Event::Progress(_) | Event::Comparing { .. } => {
+                drop(self.persist_event(id, &event).await)
+            }
             _ => self.retry_until_saved(id, || self.persist_event(id, &event)).await?,
         }
         self.0.changed.send_replace(());
