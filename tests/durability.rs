@@ -17,7 +17,6 @@ use pawprint::{
         dataset::{Classes, Digest},
         job::JobStatus,
         model::ModelCard,
-        recipe::Recipe,
     },
     model_file::load_card,
     storage::{Storage, datasets, jobs, models},
@@ -43,7 +42,8 @@ async fn rows_of_the_first_schema_come_through_every_migration() {
     Migrator::new(migrations.as_path()).await.unwrap().run(&old).await.unwrap();
     let (id, version) = (DatasetId::new(), Digest::of(b"v").to_string());
     let [first, second] = [ModelId::new(), ModelId::new()];
-    let params = serde_json::to_string(&Recipe::ScratchCnn.defaults()).unwrap();
+    let params = r#"{"epochs":1,"batch_size":8,"learning_rate":0.001,"seed":0,"early_stopping_patience":null,
+                     "precision":"auto","device":"auto"}"#;
     let time = "2026-01-01T00:00:00Z";
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         r#"INSERT INTO datasets VALUES ('{id}', 'pets', '["cat","dog"]', '{version}', '2026-01-01T00:00:00Z');

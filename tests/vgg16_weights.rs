@@ -244,7 +244,7 @@ fn a_base_that_is_not_vgg16_is_refused_by_the_tensor() {
     let turned = refusal(&|base| base.tensor("features.5.weight").2 = vec![64, 128, 3, 3]);
     assert!(turned.contains("`features.5.weight` has shape [64, 128, 3, 3]"), "{turned}");
     let whole = refusal(&|base| base.tensor("features.7.bias").1 = Dtype::I16);
-    assert!(whole.contains("`features.7.bias` holds I16"), "{whole}");
+    assert!(whole.contains("`features.7.bias` contains I16"), "{whole}");
     let infinite = refusal(&|base| base.tensor("features.21.weight").3[5001] = 0x7c);
     assert!(
         infinite.contains("`features.21.weight` contains NaN or infinite values"),
@@ -263,7 +263,7 @@ fn files_that_are_no_weights_are_refused() {
     }
     let huge = [(1_u64 << 60).to_le_bytes().as_slice(), br#"{"features.0.weight":{}}"#].concat();
     let refusal = folder.refusal(&huge).to_string();
-    assert!(refusal.contains("claims 1152921504606846976 bytes"), "{refusal}");
+    assert!(refusal.contains("header of 1152921504606846976 bytes"), "{refusal}");
     let missing = folder.convert(&folder.path("absent")).unwrap_err();
     assert!(matches!(missing, ConvertError::Io { .. }), "{missing}");
     let large = folder.path("large");
@@ -329,7 +329,7 @@ fn only_converted_files_have_info() {
     assert!(refusal.contains("its header has no `vgg16`"), "{refusal}");
     let newer = Synthetic::torchvision().saying("vgg16", r#"{"format": 2}"#);
     let refusal = vgg16::info(&folder.file(&newer.bytes())).unwrap_err().to_string();
-    assert!(refusal.contains("form 2"), "{refusal}");
+    assert!(refusal.contains("header format 2"), "{refusal}");
 }
 
 #[test]

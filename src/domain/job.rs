@@ -9,7 +9,8 @@ use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::Digest,
     excerpt::Excerpt,
-    recipe::{Params, Precision, Recipe},
+    parameters::Params,
+    recipe::{Precision, Recipe},
     service::Service,
 };
 

@@ -12,6 +12,7 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod name;
+pub mod parameters;
 pub mod prediction;
 pub mod recipe;
 pub mod service;

@@ -41,7 +41,7 @@ use crate::{
         JobId,
         excerpt::Excerpt,
         job::{ControlRequest, JobStatus},
-        recipe::InvalidParam,
+        parameters::InvalidParam,
     },
     pretrained::Pretrained,
     registry::Registry,

@@ -7,7 +7,8 @@ use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
     job::{BestEpoch, ControlRequest, Job, JobError, JobStatus, Progress},
-    recipe::{Params, Precision, Recipe},
+    parameters::Params,
+    recipe::{Precision, Recipe},
     service::Service,
 };
 

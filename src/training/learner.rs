@@ -23,7 +23,7 @@ use crate::{
         evaluation,
         job::{BestEpoch, Phase, Progress},
         metrics::{EpochMetrics, SplitMetrics},
-        recipe::Params,
+        parameters::Params,
     },
     weights::{
         checkpoint::{Checkpoint, Checkpoints, PartialEpoch, TrainingState},

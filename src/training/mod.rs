@@ -4,15 +4,15 @@
 //! Started by `scheduler::executor`, in a process of its own without database and HTTP.
 //!
 //! ```text
-//! spec.json           what to train, and where the images lie       in, see `spec`
-//! manifest.jsonl      the frozen images, labels and splits          in
-//! vgg16.safetensors   the weights to begin with, for some recipes   in
-//! head.safetensors    the model whose head to begin with, for some  in
-//! standard input      `cancel`, `stop`, `suspend`; its end is ours  in, see `control`
-//! standard output     events, a JSON line each                      out, see `events`
+//! spec.json           what to train, and the paths of the images    in, see `spec`
+//! manifest.jsonl      the snapshot: images, labels and splits       in
+//! vgg16.safetensors   the initial weights, for some recipes         in
+//! head.safetensors    the model with the initial head, for some     in
+//! standard input      `cancel`, `stop`, `suspend`; its end: exit    in, see `control`
+//! standard output     events, one JSON line each                    out, see `events`
 //! standard error      the log                                       out
-//! checkpoints/        the state after the last two saves            out
-//! evaluation.json     how the best epoch does on the test split     out
+//! checkpoints/        the last two checkpoints                      out
+//! evaluation.json     the test evaluation of the best epoch         out
 //! model.safetensors   the model                                     out
 //! ```
 

@@ -12,7 +12,8 @@ use super::failure::{Failure, StopReason};
 use crate::domain::{
     JobId, ModelId, Name,
     dataset::{Classes, Digest, Sample, Split, version_of},
-    recipe::{Params, Recipe},
+    parameters::Params,
+    recipe::Recipe,
 };
 
 /// What to train: `spec.json`.

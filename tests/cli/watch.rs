@@ -123,7 +123,7 @@ async fn a_broken_connection_goes_on_after_the_last_event() {
             "epoch   2  loss 0.5000  accuracy 0.7000  val loss 0.6000  val accuracy 0.6500  2.5 s  800 images/s",
             "run-1 succeeded in 2m 0s",
             "best epoch 2: val loss 0.5000, val accuracy 0.7500",
-            "test accuracy 0.7380 over 500 images",
+            "test accuracy 0.7380 on 500 images",
             "model run-1 (m1) is now in service",
         ]
     );

@@ -8,7 +8,7 @@ use crate::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
         model::{Normalization, Preprocessing},
-        recipe::Params,
+        parameters::Params,
     },
     training::{
         cache::Layout,
