@@ -37,8 +37,11 @@ impl From<scheduler::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "dataset_not_trainable", detail)
             }
             Error::Param(invalid) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
-                    .with("field", format!("params.{}", invalid.field))
+                let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail);
+                match invalid.field() {
+                    Some(field) => problem.with("field", format!("params.{field}")),
+                    None => problem,
+                }
             }
             Error::Head(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
                 .with("field", "params.head_from"),

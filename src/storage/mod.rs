@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod models;
 pub mod statistics;
 mod types;
+pub mod upkeep;
 
 use std::{
     path::Path,
@@ -21,7 +22,7 @@ use std::{
 
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
-    migrate::MigrateError,
+    migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -64,6 +65,9 @@ impl Error {
             if matches!(error.code().as_deref(), Some("13" | "778")))
     }
 }
+
+/// The migrations of the schema.
+static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The result of a query of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -113,7 +117,7 @@ impl Storage {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
-        sqlx::migrate!().run(&pool).await.map_err(|error| match error {
+        MIGRATIONS.run(&pool).await.map_err(|error| match error {
             MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
                 Error::Newer { path: path.display().to_string(), version }
             }
