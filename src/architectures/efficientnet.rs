@@ -239,13 +239,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// A head of random weights, as Keras draws them, from a generator that `seed` sets.
+    /// A head whose weights are zero.
     #[must_use]
-    pub fn random(seed: u64, device: Device) -> Self {
-        match Self::build(&mut WeightSource::random(seed, device)) {
-            Ok(head) => head,
-            Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
-        }
+    pub fn zeros(device: Device) -> Self {
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
+        let output = Affine { weight: zeros(&[1, FEATURES]), bias: zeros(&[1]) };
+        Self { output: output.trainable() }
     }
 
     /// The head of these tensors, by the names that [`Head::tensors`] gives them.
