@@ -14,7 +14,6 @@ use crate::{
     domain::{JobId, ModelId},
     error_chain::chain,
     maintenance::unreferenced::list_unreferenced,
-    registry::embedded,
     scheduler::{self, Scheduler},
     storage::{self, Storage, jobs, models},
     training::cache,
@@ -97,7 +96,7 @@ impl Housekeeper {
     async fn known_ids(&self) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
         let mut connection = self.storage.read().await?;
         let jobs = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
-        let models = models::best_first(&mut connection, embedded::NAME).await?;
+        let models = models::ids(&mut connection).await?;
         Ok((jobs, models.into_iter().collect()))
     }
 }

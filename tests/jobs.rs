@@ -61,11 +61,12 @@ async fn a_job_trains_a_model_that_is_put_in_service_and_tells_photos_apart() {
             (kind == "status" && data["status"] == "succeeded").then_some(())
         })
         .await;
-    for kind in ["status", "progress", "epoch", "evaluation"] {
+    for kind in ["status", "progress", "epoch", "evaluation", "service"] {
         assert!(kinds.iter().any(|seen| seen == kind), "{kind} is missing from {kinds:?}");
     }
 
     let job = server.ended(&id).await;
+    assert_eq!(job["service"]["decision"], "in_service", "{job}");
     let model = server.get(&format!("/models/{}", job["model_id"].as_str().unwrap())).await;
     assert_eq!(model["in_service"], true);
     assert_eq!(model["parameters"], 991_041);

@@ -30,6 +30,7 @@ mod report;
 mod responses;
 mod restore;
 mod serve;
+mod service;
 mod source;
 mod train;
 mod watch;
@@ -76,6 +77,9 @@ enum Command {
     Trainer {
         /// Folder of the job
         job_dir: PathBuf,
+        /// Evaluate this model on the images of the job instead
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
     },
     /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
@@ -147,7 +151,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
     match cli.command {
         Command::Serve(config) => serve::run(*config).into(),
-        Command::Trainer { job_dir } => crate::training::run(&job_dir),
+        Command::Trainer { job_dir, compare } => crate::training::run(&job_dir, compare.as_deref()),
         Command::Embed(embed) => {
             let out = Output::new(false);
             finish(out, embed.run(out))

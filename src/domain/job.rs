@@ -11,6 +11,7 @@ use super::{
     excerpt::Excerpt,
     parameters::Params,
     recipe::{Precision, Recipe},
+    service::Service,
 };
 
 /// Job status.
@@ -131,6 +132,8 @@ pub enum Phase {
     Evaluating,
     /// Writing the model file.
     Saving,
+    /// Evaluating the model in service on the images of the job.
+    Comparing,
 }
 
 /// Job progress.
@@ -143,7 +146,7 @@ pub struct Progress {
     /// Planned number of epochs.
     pub epochs: u32,
     /// Steps done in this phase: bytes while downloading, images while preparing and extracting,
-    /// optimizer steps while training, batches while evaluating.
+    /// optimizer steps while training, batches while evaluating and comparing.
     pub step: u64,
     /// Total steps in this phase.
     pub steps: u64,
@@ -202,6 +205,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// Id of its model.
     pub model_id: Option<ModelId>,
+    /// Whether its model went into service, and why; null until decided.
+    pub service: Option<Service>,
     /// Submission time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

@@ -15,6 +15,7 @@ pub mod name;
 pub mod parameters;
 pub mod prediction;
 pub mod recipe;
+pub mod service;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;

@@ -6,6 +6,7 @@
 
 mod blocking;
 mod commands;
+mod compare;
 mod executor;
 mod outcome;
 mod progress;

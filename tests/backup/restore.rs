@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use pawprint::maintenance::doctor::Code;
+use pawprint::maintenance::doctor::{self, Code};
 
 use super::{
     assert_healthy, back_up,

@@ -160,6 +160,21 @@ async fn each_ending_has_its_exit_code() {
 }
 
 #[tokio::test]
+async fn whether_the_model_serves_is_told_with_the_reason() {
+    for (decision, sentence) in [
+        ("in_service", "went into service: it is better"),
+        ("kept", "did not go into service: it is better; use it with `pawprint models use run-1`"),
+    ] {
+        let mut last = ended("succeeded", None);
+        last["service"] = json!({ "decision": decision, "reason": "it is better" });
+        let sent = event(1, "service", &last["service"]) + &event(2, "status", &last);
+        let url = serve(router(last, async move || events(sent))).await;
+        let ran = run(pawprint(&url, &["watch", "run-1"])).await;
+        assert_eq!(ran.stdout.lines().last(), Some(&*format!("model run-1 (m1) {sentence}")));
+    }
+}
+
+#[tokio::test]
 async fn an_end_that_the_stream_did_not_tell_is_noticed() {
     let last = ended("cancelled", None);
     let closed =
