@@ -16,6 +16,10 @@ use crate::{
     },
 };
 
+/// Pixels across and down that a network may be asked with: a card that was damaged must not ask for
+/// all of the memory.
+const MAX_SIDE: u32 = 1024;
+
 /// A model and its card. Belongs to one thread.
 #[derive(Debug)]
 pub struct Loaded {
@@ -43,6 +47,12 @@ impl Loaded {
         let [_, _] = card.classes.names() else {
             return Err(Unusable("it has other than two classes".to_owned()));
         };
+        let (width, height) = (card.preprocessing.width, card.preprocessing.height);
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(Unusable(format!(
+                "it takes photos of {width}×{height} pixels, and each side may have 1 to {MAX_SIDE}"
+            )));
+        }
         let network = |weights, device| {
             Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
         };
@@ -102,5 +112,25 @@ impl Loaded {
         };
         let pixels = pixels.f_to_device(self.compute.device)?;
         Ok(normalise(&pixels, self.card.preprocessing.normalise, self.compute.kind()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_that_asks_for_photos_of_any_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors"));
+        let (card, weights) = model_file::load(shipped).unwrap();
+        for (width, height) in [(0, 180), (180, 1025), (u32::MAX, 180), (60_000, 60_000)] {
+            let mut card = card.clone();
+            (card.preprocessing.width, card.preprocessing.height) = (width, height);
+            model_file::save(&path, &card, &weights).unwrap();
+            let error = Loaded::open(&path, Compute::cpu()).unwrap_err();
+            assert!(error.to_string().contains("pixels"), "{error}");
+        }
     }
 }

@@ -297,7 +297,12 @@ impl Registry {
 
     async fn load(&self, id: ModelId) -> Result<Arc<Engine>, Error> {
         let path = self.0.data_dir.model(id);
-        Ok(Arc::new(Engine::start(path, self.0.settings.clone()).await?))
+        let engine = Engine::start(path, self.0.settings.clone()).await?;
+        let card = engine.card();
+        if card.id != id {
+            return Err(Unusable(format!("its file holds another model, `{}`", card.name)).into());
+        }
+        Ok(Arc::new(engine))
     }
 
     /// The engine of the model in service.
