@@ -56,6 +56,13 @@ pub async fn run(app: AppState) {
 }
 
 async fn round(app: &App) -> Result<(), Error> {
+    // What a damaged page no longer names is not therefore unused.
+    app.storage.verify().await.inspect_err(|error| {
+        tracing::error!(
+            error = chain(error),
+            "the database is damaged: nothing is removed; restore the data directory from a backup"
+        );
+    })?;
     // That images must stay does not keep the rest from being cleaned up.
     let swept = sweep_images(app).await;
     // A job whose outcome could not be saved yet has a model that no row knows.

@@ -39,7 +39,7 @@ use crate::{
     (status = 404, description = "There is no such dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
     (status = 422, description = "`invalid_value`: the member `field` names the parameter that is out of its range, the detail one of a wrong type. `dataset_not_trainable`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
     State(state): State<AppState>,

@@ -107,7 +107,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
     (status = 415, description = "`not_multipart`, `unsupported_encoding`"),
     (status = 422, description = "`invalid_value`, `unknown_label`: another split or class. `no_files`"),
     (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload(
     State(app): State<AppState>,
@@ -199,7 +199,7 @@ async fn enter(upload: &mut Upload, files: Vec<Held>, max: u64) -> Result<(), Pr
     (status = 415, description = "`unsupported_type`: no archive. `unsupported_encoding`"),
     (status = 422, description = "`archive_damaged`; `invalid_value`: another split, or a label."),
     (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload_archive(
     State(app): State<AppState>,

@@ -46,6 +46,15 @@ pub enum Error {
     /// A stored value that this program can't have written.
     #[error("the database holds {0}")]
     Damaged(String),
+    /// What lies at the database's place can't be read as one.
+    #[error("{path} is damaged, or is no database; restore the data directory from a backup")]
+    Unsound {
+        /// The database's file.
+        path: String,
+        /// What was met.
+        #[source]
+        source: Box<Error>,
+    },
     /// The migrations failed.
     #[error("the database can't be brought up to date")]
     Migrate(#[source] MigrateError),
@@ -59,8 +68,41 @@ impl Error {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         // SQLITE_FULL is 13; SQLITE_IOERR_WRITE is 778, what a full disk gives under WAL at times.
-        matches!(self, Self::Sqlite(sqlx::Error::Database(error))
-            if matches!(error.code().as_deref(), Some("13" | "778")))
+        matches!(self.code(), Some(13 | 778))
+    }
+
+    /// Whether the database's files can't be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        // SQLITE_READONLY, with a reason in the higher bits.
+        self.code().is_some_and(|code| code & 0xff == 8)
+    }
+
+    /// Whether a part of the database is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        // SQLITE_CORRUPT is 11, SQLITE_NOTADB 26.
+        self.code().is_some_and(|code| matches!(code & 0xff, 11 | 26))
+            || matches!(self, Self::Damaged(_))
+            || matches!(
+                self.answer(),
+                Some(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+            )
+    }
+
+    fn answer(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Sqlite(error)
+            | Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// SQLite's extended result code.
+    fn code(&self) -> Option<u32> {
+        self.answer()?.as_database_error()?.code()?.parse().ok()
     }
 }
 
@@ -101,8 +143,15 @@ impl Storage {
     /// Opens the database at `path`, making it where it is missing and bringing it up to date.
     ///
     /// # Errors
-    /// A database of a newer version, or one that can't be opened.
+    /// A database of a newer version, a damaged one, or one that can't be opened.
     pub async fn open(path: &Path) -> Result<Self> {
+        Self::try_open(path).await.map_err(|error| match error.is_damage() {
+            true => Error::Unsound { path: path.display().to_string(), source: Box::new(error) },
+            false => error,
+        })
+    }
+
+    async fn try_open(path: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -115,9 +164,7 @@ impl Storage {
             .max_connections(8)
             // SQLite itself ends a transaction on a full disk; the pool takes it for open ever after,
             // and its connection would begin no other.
-            .before_acquire(|connection, _| {
-                Box::pin(async { Ok(!connection.is_in_transaction()) })
-            })
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await?;
         sqlx::migrate!().run(&pool).await.map_err(|error| match error {
@@ -174,6 +221,17 @@ impl Storage {
         let mut transaction = self.write().await?;
         sqlx::query!("UPDATE serving SET id = 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// Looks for damage in all of the database.
+    ///
+    /// # Errors
+    /// There is some.
+    pub async fn verify(&self) -> Result<()> {
+        let mut connection = self.read().await?;
+        let found: String =
+            sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await?;
+        if found == "ok" { Ok(()) } else { Err(Error::Damaged(format!("damage: {found}"))) }
     }
 
     /// Ends all connections, and with the last one the write-ahead log.
