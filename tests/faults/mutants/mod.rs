@@ -1,0 +1,71 @@
+//! Files that are damaged in thousands of ways: each is taken or refused, and the server neither
+//! fails, nor hangs, nor grows.
+
+mod archives;
+mod images;
+mod mutate;
+mod weights;
+
+use std::{future::Future, path::Path};
+
+use futures::{StreamExt as _, stream};
+
+pub(crate) use self::{images::real_photos, mutate::mutate};
+use super::{
+    common::process::Process,
+    machine::{mb, memory},
+    place::Answer,
+    scale::Trial,
+};
+
+/// Bytes that a server may have more of after thousands of damaged files than after the first of
+/// them: what its allocator keeps differs from run to run by some ten megabytes.
+pub(crate) const GROWTH: u64 = 64_000_000;
+
+/// Sends as many files as `rounds`, some `at_once`, and makes sure that each is answered by one of the statuses;
+/// gives how many were taken and how many refused, and the server's memory before and after.
+async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
+    trial: &Trial,
+    server: &Process,
+    (rounds, at_once): (u32, u32),
+    statuses: &[u16],
+    one: impl Fn(u32) -> F,
+) -> String {
+    let (mut taken, mut refused) = (0, 0);
+    let warm = (rounds / 5).max(2 * at_once);
+    let mut before = 0;
+    for part in [0..warm, warm..rounds] {
+        let mut answers = stream::iter(part)
+            .map(|round| {
+                let sent = one(round);
+                async move { (round, sent.await) }
+            })
+            .buffer_unordered(at_once as usize);
+        while let Some((round, (what, answer))) = answers.next().await {
+            let answer = answer.map_err(|error| format!("{error:?}"));
+            let good = answer.as_ref().is_ok_and(|(status, _)| statuses.contains(status));
+            if !good {
+                trial.say(format_args!("round {round}, {what}: {answer:?}"));
+                panic!("a damaged file was answered badly");
+            }
+            if answer.unwrap().0 == 200 { taken += 1 } else { refused += 1 }
+        }
+        if before == 0 {
+            before = memory(server.pid());
+        }
+    }
+    let after = memory(server.pid());
+    let figures = format!(
+        "{taken} taken, {refused} refused; memory {} after {warm}, {} at the end",
+        mb(before),
+        mb(after)
+    );
+    assert!(after < before + GROWTH, "{figures}");
+    figures
+}
+
+/// Nothing of an upload is left in the data directory.
+fn assert_no_leftovers(data: &Path) {
+    let left: Vec<_> = std::fs::read_dir(data.join("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,154 @@
+//! Trainers that are killed, stopped, or left without memory.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use reqwest::Method;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::{Value, json};
+
+use super::{
+    common::process::{PATIENCE, Process, kill},
+    machine::trainers,
+    place::{Client, Place},
+    scale::{Trial, is_long, rounds},
+};
+
+fn params() -> Value {
+    json!({ "epochs": 4, "batch_size": 4, "precision": "fp32", "device": "cpu", "seed": 7 })
+}
+
+/// Waits for what comes in the end.
+async fn wait_for<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(it) = there() {
+            return it;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: never");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn trainer(job: &str) -> i32 {
+    wait_for("a trainer", || Process::trainers(job).first().copied()).await
+}
+
+#[tokio::test]
+async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not() {
+    let trial = Trial::new("kills of trainers");
+    let place = Place::new();
+    let server = place.start();
+    server.pets(8).await;
+    let begun = Instant::now();
+    let id = server.job(params()).await;
+    let job = server.ended(&id).await;
+    let takes = begun.elapsed();
+    let undisturbed = server.weights(&job).await;
+    let (rounds, mut kills) = (rounds(3, 40), 0);
+    for round in 0..rounds {
+        let mut draws = trial.draws(round);
+        let id = server.job(params()).await;
+        // A third would be one too many.
+        for _ in 0..draws.random_range(1..3) {
+            let pid = trainer(&id).await;
+            tokio::time::sleep(takes.mul_f64(draws.random_range(0.0..1.0))).await;
+            kill(pid, Signal::KILL);
+            kills += 1;
+            wait_for("its end", || (!Process::trainers(&id).contains(&pid)).then_some(())).await;
+            if server.get(&format!("/jobs/{id}")).await["status"] == "succeeded" {
+                break;
+            }
+        }
+        let job = server.ended(&id).await;
+        assert_eq!(job["status"], "succeeded", "round {round}: {job}");
+        assert_eq!(server.epochs(&id).await, [1, 2, 3, 4], "round {round}");
+        assert!(server.weights(&job).await == undisturbed, "round {round}: the weights differ");
+    }
+    place.assert_no_panic();
+    trial.ends(format_args!("{rounds} jobs, {kills} kills, the weights the same to the bit"));
+}
+
+#[tokio::test]
+async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
+    let trial = Trial::new("a stopped trainer");
+    if !is_long() {
+        return trial.skip("it takes a minute; tests/durability.rs tries it with less patience");
+    }
+    let place = Place::new();
+    let server = place.start();
+    server.pets(8).await;
+    let id = server.job(params()).await;
+    server.epoch(&id, 1).await;
+    let pid = trainer(&id).await;
+    kill(pid, Signal::STOP);
+    let stopped = Instant::now();
+    let job = server.ended(&id).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(2)), "{job}");
+    assert!(trainers(&place.data()).is_empty());
+    trial.ends(format_args!("done {:.0?} after the stop, by a second trainer", stopped.elapsed()));
+}
+
+#[tokio::test]
+async fn a_trainer_that_is_stopped_when_the_server_is_killed_does_not_outlive_it() {
+    let trial = Trial::new("a stopped trainer of a killed server");
+    let place = Place::new();
+    let mut server = place.start();
+    server.pets(8).await;
+    let id = server.job(params()).await;
+    server.epoch(&id, 1).await;
+    let stopped = trainer(&id).await;
+    kill(stopped, Signal::STOP);
+    server.end(Signal::KILL);
+    let server = place.start();
+    let job = server.ended(&id).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+    let left = trainers(&place.data());
+    kill(stopped, Signal::CONT);
+    assert!(left.is_empty(), "{left:?} of the first server is still there");
+    trial.ends("no trainer is left of the first server");
+}
+
+#[tokio::test]
+async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
+    let trial = Trial::new("trainers without memory");
+    let place = Place::new();
+    let server = place.start();
+    let client = Client::of(&server);
+    server.pets(8).await;
+    let (rounds, mut said) = (rounds(2, 30), std::collections::BTreeMap::<String, u32>::new());
+    for round in 0..rounds {
+        let mut draws = trial.draws(round);
+        let id = server.job(json!({ "epochs": 10_000, "batch_size": 8 })).await;
+        let pid = trainer(&id).await;
+        let room = draws.random_range(0..400_u64) << 20;
+        // It has loaded its libraries, and is about to train.
+        server.event(&id, |_, data| (!data["device"].is_null()).then_some(())).await;
+        let has = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        let has: u64 = has.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+        let limit = Rlimit { current: Some(has + room), maximum: Some(has + room) };
+        prlimit(Pid::from_raw(pid), Resource::As, limit).unwrap();
+        let job = server.event(&id, |_, data| {
+            let over = ["failed", "interrupted"].iter().any(|it| data["status"] == *it);
+            (over || data["epoch"] == 3).then(|| data.clone())
+        });
+        let job = job.await;
+        if job["status"].is_null() {
+            // It had enough.
+            *said.entry("enough".to_owned()).or_default() += 1;
+            client.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await.unwrap();
+        } else {
+            let code = job["error"]["code"].as_str().unwrap();
+            *said.entry(code.to_owned()).or_default() += 1;
+            let detail = job["error"]["detail"].as_str().unwrap();
+            assert!(
+                code == "out_of_memory" && detail.contains("batch_size"),
+                "round {round}: {job}"
+            );
+        }
+        server.ended(&id).await;
+        assert_eq!(client.get("/readyz").await["status"], "ready");
+    }
+    place.assert_no_panic();
+    trial.ends(format_args!("{rounds} trainers with up to 400 MB more than they had: {said:?}"));
+}
