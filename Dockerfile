@@ -1,5 +1,5 @@
-# Pawprint's image: the tree that `make dist` lays down, on a slim Debian. Every step is a make
-# target, so each can be tried without a container engine.
+# Pawprint's image: the install tree of `make dist`, on a slim Debian. Every step is a make target, so
+# each can be run without a container engine.
 #
 #   docker build --tag pawprint .                          for the CPU
 #   docker build --build-arg CUDA=1 --tag pawprint:cuda .  with the CUDA libraries
@@ -14,14 +14,14 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# libtorch: fetched again only if its pin or the flavour changes.
+# libtorch: downloaded again only if its pinned version or CUDA changes.
 FROM tools AS libtorch
 ARG CUDA=0
 COPY Makefile ./
 COPY scripts/libtorch scripts/libtorch-requirements*.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 make libtorch CUDA=${CUDA}
 
-# The dependencies: built again only if the manifest changes, around a program that does nothing.
+# The dependencies, built with an empty program: built again only if the manifest changes.
 FROM libtorch AS dependencies
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
@@ -37,7 +37,7 @@ COPY . .
 RUN make dist
 
 FROM debian:${DEBIAN}-slim
-# What is fetched (pretrained weights, on demand) comes over TLS.
+# Pretrained weights are downloaded over TLS on demand.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /build/dist /opt/pawprint
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin pawprint \
@@ -51,6 +51,7 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["pawprint", "healthcheck"]
-# It listens to the world here, so it wants PAWPRINT_API_TOKEN (or PAWPRINT_ALLOW_ANONYMOUS=true).
+# The server listens on all interfaces, so PAWPRINT_API_TOKEN (or PAWPRINT_ALLOW_ANONYMOUS=true) is
+# required.
 ENTRYPOINT ["pawprint"]
 CMD ["serve"]

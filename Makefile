@@ -1,14 +1,13 @@
-# Pawprint's build. `make serve` and `make test` are all that a fresh machine needs: they check the
-# tools, fetch the pinned libtorch once, and leave the rest to Cargo, which can be called by itself
-# from then on.
+# Pawprint's build. `make serve` and `make test` are enough on a new machine: they check the tools,
+# download the pinned libtorch once and call Cargo. After that, Cargo also works on its own.
 
 CARGO ?= cargo
-# The server's own: make serve ARGS="--listen 127.0.0.1:9000"
+# Server options: make serve ARGS="--listen 127.0.0.1:9000"
 ARGS ?=
-# Where `make dist` lays the tree that /opt/pawprint is in the image.
+# Output of `make dist`: the install tree, which is /opt/pawprint in the container image.
 DIST ?= dist
 IMAGE ?= pawprint
-# The photos that `make reproduce` trains on and `make load` sends.
+# Images for `make reproduce`, `make load` and `make bench-decode`.
 DATA ?= $(PAWPRINT_REAL_DATA)
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
@@ -16,11 +15,11 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 .DEFAULT_GOAL := help
 .PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode clean distclean
 
-help: ## this list
+help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo '  CUDA=1 fetches the CUDA libraries as well, CUDA=0 drops them; the binary is the same.'
+	@echo '  CUDA=1 also downloads the CUDA libraries, CUDA=0 removes them; the binary is the same.'
 
-tools: # each is asked to run: macOS has stand-ins that only offer to install the real one
+tools: # runs each tool, because macOS has placeholders that only offer to install the real one
 	@missing=0; \
 	need() { \
 		what=$$1 how=$$2; shift 2; \
@@ -34,22 +33,22 @@ tools: # each is asked to run: macOS has stand-ins that only offer to install th
 
 ifdef LIBTORCH
 libtorch: tools
-	@echo 'libtorch: LIBTORCH is set, so $(LIBTORCH) it is'
+	@echo 'libtorch: using LIBTORCH=$(LIBTORCH)'
 else
-libtorch: tools ## fetch the pinned libtorch into .libtorch (once)
+libtorch: tools ## download the pinned libtorch into .libtorch (once)
 	@scripts/libtorch
 endif
 
 build: libtorch ## build the release binary
 	$(CARGO) build --release --locked
 
-serve: libtorch ## build, then run the server (ARGS="..." are its own)
+serve: libtorch ## build and run the server (ARGS="..." for server options)
 	$(CARGO) run --release --locked -- serve $(ARGS)
 
-test: libtorch ## run every test
+test: libtorch ## run all tests
 	$(CARGO) test --locked
 
-check: libtorch ## formatting, lints, documentation and the dashboard's types, warnings being errors
+check: libtorch ## check formatting, lints, docs and dashboard types (warnings are errors)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
@@ -58,30 +57,30 @@ check: libtorch ## formatting, lints, documentation and the dashboard's types, w
 fmt: ## format the code
 	$(CARGO) fmt
 
-sqlx: libtorch ## renew .sqlx after a change to a query or a migration
+sqlx: libtorch ## regenerate .sqlx after changing a query or migration
 	scripts/sqlx
 
-sqlx-check: libtorch ## fail if .sqlx is not what the queries and migrations say
+sqlx-check: libtorch ## fail if .sqlx is out of date
 	scripts/sqlx --check
 
-dist: build ## lay the binary and the libraries it needs down in dist, to be moved anywhere
+dist: build ## create a relocatable install tree in dist
 	scripts/dist $(RELEASE)/pawprint $(DIST)
 
 image: ## build the container image
 	docker build --build-arg CUDA=$(or $(CUDA),0) --tag $(IMAGE) .
 
-reproduce: build ## train the four recipes on DATA and print the table of README.md (hours)
+reproduce: build ## train all recipes on DATA and print the README's accuracy table (takes hours)
 	scripts/reproduce $(RELEASE)/pawprint $(DATA) $(ARGS)
 
-load: build ## measure predictions of DATA's photos by the models in ./data (ARGS="--data-dir DIR")
+load: build ## load-test predictions on the images in DATA (ARGS="--data-dir DIR")
 	scripts/load $(RELEASE)/pawprint $(DATA) $(ARGS)
 
-bench-decode: libtorch ## time how DATA's photos are decoded and prepared for a network
+bench-decode: libtorch ## benchmark image decoding and preprocessing on DATA
 	$(CARGO) bench --locked --bench decode -- $(DATA)
 
-clean: ## remove what was built
+clean: ## remove build output
 	$(CARGO) clean
 	rm -rf $(DIST)
 
-distclean: clean ## remove libtorch as well
+distclean: clean ## also remove libtorch
 	rm -rf .libtorch .libtorch.*

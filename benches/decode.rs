@@ -1,7 +1,7 @@
-//! Times how photos become pixels: `cargo bench --bench decode -- DIR…`.
+//! Benchmark of image decoding and preprocessing: `cargo bench --bench decode -- DIR…`.
 //!
-//! Of each folder, every photo is decoded whole, and prepared for a network of 180 × 180, on one
-//! thread, in rounds; a line for each says the median over the rounds of the mean time of a photo.
+//! All images of each folder are decoded, and preprocessed to 180×180 px, on one thread, in several
+//! rounds. Prints one line per folder with the median over the rounds of the mean time per image.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::{env, error::Error, fs, hint::black_box, path::Path, time::Instant};
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             pixels.is_ok_and(|pixels| !black_box(pixels).is_empty())
         });
         println!(
-            "{folder}: {} photos, {decode:.3} ms to decode one, {prepare:.3} ms to prepare one",
+            "{folder}: {} images, {decode:.3} ms to decode one, {prepare:.3} ms to preprocess one",
             photos.len()
         );
     }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The scratch CNN as the reference notebook trains it, in Keras 3 on TensorFlow: the peer that
-`pawprint train` is measured against.
+"""The scratch CNN as in the reference notebook, in Keras 3 on TensorFlow: the reference for the
+benchmark of `pawprint train`.
 
     python -m venv venv && venv/bin/pip install tensorflow-cpu keras
     venv/bin/python benches/keras_scratch_cnn.py DATA [EPOCHS]
 
-DATA holds train/ and validation/, each with cat/ and dog/. Prints the seconds of each epoch,
-validation included, in which Keras decodes every photo anew, as the notebook does.
+DATA contains train/ and validation/, each with cat/ and dog/. Prints the seconds per epoch with
+validation. Keras decodes all images in every epoch, as in the notebook.
 """
 
 import os

@@ -53,7 +53,9 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let storage = Storage::open(&data_dir.database()).await?;
     let shutdown = CancellationToken::new();
-    let datasets = Datasets::new(storage.clone(), &data_dir, datasets::Limits::from(&config));
+    let memory = config.memory_budget();
+    let limits = datasets::Limits::from(&config);
+    let datasets = Datasets::new(storage.clone(), &data_dir, limits, memory.clone());
     let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
     let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
     let scheduler = Scheduler::new(
@@ -91,6 +93,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         scheduler,
         registry,
         metrics: Metrics::new(),
+        memory,
         decoders,
         admitted,
         shutdown,

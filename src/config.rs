@@ -16,8 +16,12 @@ use clap::Args;
 
 use self::listen::Listen;
 use crate::{
-    device::processors, inference::overrides::TuningOverrides, pretrained::Sources,
-    telemetry::LogFormat, vision,
+    device::processors,
+    inference::overrides::TuningOverrides,
+    memory_budget::{self, MemoryBudget},
+    pretrained::Sources,
+    telemetry::LogFormat,
+    vision,
 };
 
 /// A trainer says that it is alive every ten seconds.
@@ -46,6 +50,11 @@ pub struct ServeConfig {
     /// Accept requests without a token on an address that other machines can reach
     #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
+
+    /// Names under which browsers reach this server while no API token is set; IP addresses, names
+    /// without a dot and those in .local, .lan, .internal and .home.arpa are always allowed
+    #[arg(long, env = "PAWPRINT_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
+    pub allowed_hosts: Vec<String>,
 
     /// How the log is written
     #[arg(
@@ -120,6 +129,11 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_MAX_PREDICT_IMAGES", default_value = "64", value_name = "N")]
     pub max_predict_images: NonZeroUsize,
 
+    /// Memory for request bodies and for decoding images, in bytes [default: a quarter of the
+    /// machine's or the container's memory]
+    #[arg(long, env = "PAWPRINT_MEMORY_BUDGET", value_parser = clap::value_parser!(u64).range(memory_budget::MIN_BYTES..), value_name = "BYTES")]
+    pub memory_budget: Option<u64>,
+
     /// Seconds that requests and trainers get to end when the server is asked to stop; Docker kills
     /// a container after ten
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
@@ -174,6 +188,12 @@ impl ServeConfig {
     #[must_use]
     pub fn trainer_threads(&self) -> usize {
         self.trainer_threads.unwrap_or_else(processors).get()
+    }
+
+    /// The memory that requests share.
+    #[must_use]
+    pub fn memory_budget(&self) -> MemoryBudget {
+        MemoryBudget::new(self.memory_budget.unwrap_or_else(memory_budget::default_bytes))
     }
 
     /// What is set of how models run; the rest is measured.

@@ -42,6 +42,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod inference;
 pub mod listener;
+pub mod memory_budget;
 pub mod metrics;
 pub mod pretrained;
 pub mod registry;

@@ -68,6 +68,8 @@ struct BuildLabels {
 pub struct Standing {
     /// Predictions that were let in and have no answer yet.
     pub queue_depth: usize,
+    /// Bytes of the memory budget, and those of them that are reserved.
+    pub memory: (u64, u64),
     /// Jobs of each status; nothing where the database does not say.
     pub jobs: Option<Vec<(JobStatus, u32)>>,
     /// The model in service.
@@ -194,6 +196,17 @@ impl Standing {
             "pawprint_prediction_queue_depth",
             "Predictions let in and not answered yet",
             ConstGauge::new(self.queue_depth),
+        );
+        let (budget, reserved) = self.memory;
+        registry.register(
+            "pawprint_memory_budget_bytes",
+            "Memory that request bodies and the decoding of images may take, in bytes",
+            ConstGauge::new(budget),
+        );
+        registry.register(
+            "pawprint_memory_reserved_bytes",
+            "Memory that request bodies and the decoding of images have reserved, in bytes",
+            ConstGauge::new(reserved),
         );
         if let Some(counts) = &self.jobs {
             let jobs = Family::<JobLabels, Gauge>::default();

@@ -1,11 +1,11 @@
 /**
- * The server, as the pages ask it: JSON, uploads with progress, server-sent events. Knows the token
- * and whether the server can be reached.
+ * Client of the server's API: JSON, uploads with progress, server-sent events. Holds the API token
+ * and tracks whether the server is reachable.
  */
 
-/** An answer that is not a success: the problem's `detail` is the message. */
+/** An error response; the message is the problem's `detail`. */
 export class Problem extends Error {
-  /** @param {number} status @param {string} code @param {string} detail @param {number} [retryAfter] seconds @param {any} [members] what else it says */
+  /** @param {number} status @param {string} code @param {string} detail @param {number} [retryAfter] seconds @param {any} [members] additional members of the problem */
   constructor(status, code, detail, retryAfter, members) {
     super(detail);
     this.name = "Problem";
@@ -16,7 +16,7 @@ export class Problem extends Error {
   }
 }
 
-/** Fires `lost` and `restored`. */
+/** Dispatches `lost` and `restored`. */
 export const connection = new EventTarget();
 let reachable = true;
 
@@ -24,17 +24,17 @@ function lost() {
   if (!reachable) return;
   reachable = false;
   connection.dispatchEvent(new Event("lost"));
-  void knock();
+  void waitUntilReachable();
 }
 
-/** Asks until the server answers again. */
-async function knock() {
+/** Polls until the server responds again. */
+async function waitUntilReachable() {
   while (!reachable) {
     await pause(1000);
     try {
       reachable = (await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(5000) })).ok;
     } catch {
-      // Not yet.
+      // Still unreachable.
     }
   }
   connection.dispatchEvent(new Event("restored"));
@@ -44,14 +44,14 @@ const TOKEN = "pawprint-token";
 /** @type {Promise<void> | null} */
 let asking = null;
 /** @type {(wrong: boolean) => Promise<string>} */
-let askForToken = () => Promise.reject(new Error("nobody to ask for a token"));
+let askForToken = () => Promise.reject(new Error("no handler for the API token prompt"));
 
-/** Who to ask for a token when the server wants one. @param {(wrong: boolean) => Promise<string>} ask */
+/** Sets the function that prompts for a token when the server requires one. @param {(wrong: boolean) => Promise<string>} ask */
 export function onTokenWanted(ask) {
   askForToken = ask;
 }
 
-/** Whether requests carry a token: what the browser itself requests, as images, then can't. */
+/** Whether requests carry a token. If so, the browser's own requests, as for `<img>`, are rejected. */
 export const hasToken = () => sessionStorage.getItem(TOKEN) !== null;
 
 /** @returns {Record<string, string>} */
@@ -60,7 +60,7 @@ function authorization() {
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 
-/** The token is kept for this tab only. All requests that need it wait for one question. */
+/** Stores the token for this tab only. Concurrent requests share one prompt. */
 async function obtainToken() {
   asking ??= askForToken(hasToken())
     .then((token) => sessionStorage.setItem(TOKEN, token))
@@ -73,7 +73,7 @@ async function obtainToken() {
  */
 
 /**
- * A request. Answers that are no success become a {@link Problem}.
+ * Sends a request. Error responses are thrown as a {@link Problem}.
  *
  * @param {string} path without a leading slash
  * @param {Options} [options]
@@ -93,7 +93,7 @@ export async function request(path, options = {}) {
     }
     if (response.ok) return response;
     if (response.status === 401) {
-      // Another request may have asked for it meanwhile.
+      // Another request may have obtained a token in the meantime.
       if (used === sessionStorage.getItem(TOKEN)) await obtainToken();
       continue;
     }
@@ -101,15 +101,15 @@ export async function request(path, options = {}) {
   }
 }
 
-const unreachable = () => new Problem(0, "unreachable", "The server can't be reached. Nothing was lost here: try again when it is back.");
+const unreachable = () => new Problem(0, "unreachable", "Can't reach the server. Nothing was lost; try again when it is back online.");
 
 /** @param {number} status @param {string} text @param {string | null} retryAfter */
 function problemOf(status, text, retryAfter) {
   try {
     const { code, detail, title, ...members } = JSON.parse(text);
-    return new Problem(status, code ?? "unknown", detail ?? title ?? `The server answered ${status}.`, Number(retryAfter ?? 0), members);
+    return new Problem(status, code ?? "unknown", detail ?? title ?? `The server returned status ${status}.`, Number(retryAfter ?? 0), members);
   } catch {
-    return new Problem(status, "unknown", `The server answered ${status}: ${text.slice(0, 200)}`);
+    return new Problem(status, "unknown", `The server returned status ${status}: ${text.slice(0, 200)}`);
   }
 }
 
@@ -119,7 +119,7 @@ export async function get(path, signal) {
 }
 
 /**
- * Sends JSON and reads the answer, if it has a body.
+ * Sends JSON and parses the response body, if there is one.
  *
  * @param {string} method
  * @param {string} path
@@ -133,7 +133,7 @@ export async function send(method, path, body) {
   return text ? JSON.parse(text) : null;
 }
 
-/** Every item of a list, over all of its pages. @param {string} path @param {AbortSignal} [signal] @returns {Promise<any[]>} */
+/** Fetches all items of a paginated list. @param {string} path @param {AbortSignal} [signal] @returns {Promise<any[]>} */
 export async function all(path, signal) {
   const items = [];
   let cursor = "";
@@ -146,8 +146,8 @@ export async function all(path, signal) {
   return items;
 }
 
-/** Like {@link request}, again and again while the server says that its queue is full. @param {string} path @param {Options} options */
-export async function patiently(path, options) {
+/** Like {@link request}, but retries while the server's queue is full (429). @param {string} path @param {Options} options */
+export async function requestWithRetry(path, options) {
   for (;;) {
     try {
       return await request(path, options);
@@ -159,11 +159,11 @@ export async function patiently(path, options) {
 }
 
 /**
- * Sends a file or a form, and tells how far it is.
+ * Uploads a file or a form and reports progress.
  *
  * @param {string} path
  * @param {Blob | FormData} body
- * @param {(share: number) => void} progress from 0 to 1
+ * @param {(fraction: number) => void} progress from 0 to 1
  * @param {AbortSignal} signal
  * @param {string} [method]
  * @returns {Promise<any>}
@@ -179,12 +179,12 @@ export async function upload(path, body, progress, signal, method = "POST") {
 
 /**
  * @param {string} method @param {string} path @param {Blob | FormData} body
- * @param {(share: number) => void} progress @param {AbortSignal} signal
+ * @param {(fraction: number) => void} progress @param {AbortSignal} signal
  * @returns {Promise<{ status: number, text: string }>}
  */
 function transfer(method, path, body, progress, signal) {
   return new Promise((resolve, reject) => {
-    // fetch tells nothing of how much has been sent.
+    // fetch has no upload progress.
     const xhr = new XMLHttpRequest();
     const abort = () => xhr.abort();
     signal.addEventListener("abort", abort, { once: true });
@@ -219,15 +219,15 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** Longer than the server is ever silent: it sends a comment every 15 seconds. */
+/** Milliseconds without data before a stream counts as broken; the server sends a comment every 15 seconds. */
 const SILENCE = 40_000;
 
 /**
- * The server-sent events of `path`, again from the last one seen whenever the stream breaks: the
- * server was restarted, or this machine slept. Ends when `isOver` says so, asked after each end of
- * a stream.
+ * Follows the server-sent events of `path`. If the stream breaks (server restart, sleep), it
+ * reconnects and continues after the last event seen. Whenever a stream ends, `isOver` decides
+ * whether to stop.
  *
- * A stream of fetch and not an EventSource, because that can't carry a token.
+ * Uses fetch instead of EventSource, because EventSource can't send a token.
  *
  * @param {string} path
  * @param {(kind: string, data: any) => void} take
@@ -251,7 +251,7 @@ export async function follow(path, take, isOver, signal) {
       if (await isOver()) return;
     } catch (error) {
       if (signal.aborted) return;
-      // What broke off comes again; what was refused, or a fault of the page itself, does not heal.
+      // Retry after network and server errors. Client errors and bugs in the page are not temporary.
       const broke = error instanceof Problem ? error.status === 0 || error.status >= 500 : error instanceof DOMException || error instanceof TypeError;
       if (!broke) throw error;
     } finally {
@@ -279,7 +279,7 @@ async function* events(response, attempt) {
   }
 }
 
-/** @param {string} block the lines of one event */
+/** Parses one event. @param {string} block the lines of the event */
 function eventOf(block) {
   const event = { id: "", kind: "message", data: "" };
   for (const line of block.split("\n")) {
@@ -292,5 +292,5 @@ function eventOf(block) {
   return event;
 }
 
-/** The URL of a thing that is named by id or by name. @param {...string} parts */
+/** A URL path from ids or names. @param {...string} parts */
 export const path = (...parts) => parts.map(encodeURIComponent).join("/");

@@ -1,8 +1,8 @@
 /**
- * Opens the page that the address names, asks for the token once, and says when the server is gone.
+ * Routes to the page in the URL, prompts for the API token and shows when the server is unreachable.
  *
- * A page is a module with `open(place, address)`: it fills `place`, and ends what it has under way
- * when `address.signal` is aborted.
+ * A page is a module with `open(place, address)`: it fills `place` and stops its requests when
+ * `address.signal` is aborted.
  */
 
 import { connection, onTokenWanted } from "./api.js";
@@ -24,15 +24,15 @@ const PAGES = {
   models: { title: "Models", load: () => import("./models.js") },
 };
 
-/** Which entry of the navigation a page stands under; a job under the one it was opened from. @type {Record<string, string>} */
+/** Navigation entry that is highlighted for a subpage; for a job, the page it was opened from. @type {Record<string, string>} */
 const UNDER = { dataset: "datasets", job: "train" };
 
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 let leaving = new AbortController();
-/** Whether the page that is open could be loaded. */
+/** Whether the current page loaded without errors. */
 let loaded = true;
 
-/** Opens the page of `location.hash`: `#/page/part?query`. @param {boolean} moved whether a person went there, and the focus with them */
+/** Opens the page of `location.hash`: `#/page/part?query`. @param {boolean} moved whether the user navigated there; moves the focus too */
 async function route(moved) {
   leaving.abort();
   leaving = new AbortController();
@@ -58,7 +58,7 @@ async function route(moved) {
   if (!signal.aborted) loaded = opened;
 }
 
-/** @param {string} part of an address that a person may have typed */
+/** Decodes a part of the URL; the user may have typed an invalid one. @param {string} part */
 function decoded(part) {
   try {
     return decodeURIComponent(part);
@@ -72,12 +72,12 @@ document.querySelector(".skip")?.addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-// A file that misses the place where it can be dropped would be opened in the place of this page.
+// Without this, a file dropped outside a drop zone would replace this page.
 for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
 
 const state = /** @type {HTMLElement} */ (document.querySelector(".connection"));
 connection.addEventListener("lost", () => {
-  state.textContent = "The server can't be reached. Trying again every second; what you typed is still here.";
+  state.textContent = "Can't reach the server. Retrying every second; your input is kept.";
 });
 connection.addEventListener("restored", () => {
   state.textContent = "";
@@ -85,10 +85,10 @@ connection.addEventListener("restored", () => {
 });
 
 onTokenWanted((wrong) => new Promise((resolve) => {
-  const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true, pattern: "[!-~]+", title: "letters, digits and signs without accents or spaces" });
+  const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true, pattern: "[!-~]+", title: "Printable ASCII characters without spaces" });
   let answered = false;
-  // Without an answer nothing can go on, so it does not close either.
-  const dialog = el("dialog", { class: "ask", "aria-label": "Token", onclose: () => answered || dialog.showModal() });
+  // Nothing works without a token, so the dialog can't be dismissed.
+  const dialog = el("dialog", { class: "ask", "aria-label": "API token", onclose: () => answered || dialog.showModal() });
   const form = el("form", { onsubmit: (/** @type {Event} */ event) => {
     event.preventDefault();
     answered = true;
@@ -96,8 +96,8 @@ onTokenWanted((wrong) => new Promise((resolve) => {
     dialog.remove();
     resolve(input.value);
   } },
-    field(wrong ? "That was not this server's token. Try again" : "This server asks for a token", input,
-      "What PAWPRINT_API_TOKEN was set to when it was started. It is kept for this tab only."),
+    field(wrong ? "Invalid API token. Try again." : "API token required", input,
+      "The server's PAWPRINT_API_TOKEN. Stored for this browser tab only."),
     el("div", { class: "row end" }, button("Continue", () => {}, { type: "submit", class: "primary" })));
   dialog.append(form);
   document.body.append(dialog);

@@ -1,6 +1,6 @@
 /**
- * Charts as SVG, drawn at the width that there is, with the values under the pointer. They are told
- * to screen readers in one sentence; the numbers stand in tables beside them.
+ * SVG charts, drawn at the available width, with a tooltip of the values at the pointer. Screen
+ * readers get a one-sentence summary; the exact numbers are in tables next to the charts.
  */
 
 import { el, fill, svg } from "./dom.js";
@@ -14,10 +14,10 @@ import { el, fill, svg } from "./dom.js";
 const HEIGHT = 260;
 const MARGIN = { left: 62, right: 12, top: 10, bottom: 42 };
 const COLOURS = 6;
-/** Half the width of a bar, at most. */
+/** Maximum half-width of a bar. */
 const WIDEST = 36;
 
-/** Draws a figure anew whenever its width changes. */
+/** A figure that redraws when its width changes. */
 class Figure {
   /** @param {string} title */
   constructor(title) {
@@ -54,7 +54,7 @@ function key({ class: style, dots }) {
   return el("span", { class: "chart" }, box);
 }
 
-/** The class of the n-th series: after the colours are used up they come again, dashed. @param {Series} series @param {number} index */
+/** CSS class of the n-th series; after the last colour they repeat, dashed. @param {Series} series @param {number} index */
 function style(series, index) {
   const colour = series.colour ?? index;
   const again = colour >= COLOURS || series.dashed;
@@ -62,7 +62,7 @@ function style(series, index) {
 }
 
 /**
- * Lines and points over two axes.
+ * A chart of lines and points.
  *
  * @param {Lines} lines
  * @returns {{ node: HTMLElement, update: (lines: Lines) => void }}
@@ -96,12 +96,12 @@ function paintLines(plot, lines, width) {
       svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, class: "mark" }),
       svg("text", { x: end ? x - 5 : x + 5, y: MARGIN.top + 11, "text-anchor": end ? "end" : "start" }, lines.mark.text));
   }
-  frame.root.setAttribute("aria-label", lines.summary ?? `${lines.title}: ${lines.series.map(({ name, points }) => `${name} ends at ${short(points.at(-1)?.[1])}`).join(", ")}`);
+  frame.root.setAttribute("aria-label", lines.summary ?? `${lines.title}: ${lines.series.map(({ name, points }) => `final ${name} ${short(points.at(-1)?.[1])}`).join(", ")}`);
   fill(plot, frame.root);
   if (all.length > 0) point(plot, frame, lines);
 }
 
-/** Shows the values nearest to the pointer. @param {HTMLElement} plot @param {Frame} frame @param {Lines} lines */
+/** Shows a tooltip with the values nearest to the pointer. @param {HTMLElement} plot @param {Frame} frame @param {Lines} lines */
 function point(plot, frame, lines) {
   const tip = el("div", { class: "tip", hidden: true });
   const cursor = svg("line", { y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, class: "cursor", visibility: "hidden" });
@@ -130,7 +130,7 @@ function point(plot, frame, lines) {
   });
 }
 
-/** The axes, and from values to places. */
+/** The axes, and the mapping from values to pixels. */
 class Frame {
   /** @param {number} width @param {[number, number]} across @param {[number, number]} up @param {{ x: string, y: string, whole?: boolean }} names */
   constructor(width, [left, right], [low, high], names) {
@@ -162,9 +162,9 @@ class Frame {
     return HEIGHT - MARGIN.bottom - (value - this.low) * this.scaleY;
   }
 
-  /** @param {number} place */
-  valueAt(place) {
-    return this.left + (place - MARGIN.left) / this.scaleX;
+  /** @param {number} pixel */
+  valueAt(pixel) {
+    return this.left + (pixel - MARGIN.left) / this.scaleX;
   }
 }
 
@@ -176,20 +176,20 @@ function extent(values) {
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
 
-/** As far out as the next round numbers. @param {[number, number]} range @returns {[number, number]} */
+/** Extends a range to round numbers. @param {[number, number]} range @returns {[number, number]} */
 function rounded([low, high]) {
   const step = stepOf(low, high, 5);
   return [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
 }
 
-/** A round step, of which about `wanted` lie from `low` to `high`. @param {number} low @param {number} high @param {number} wanted */
+/** A round step that divides the range from `low` to `high` into about `wanted` parts. @param {number} low @param {number} high @param {number} wanted */
 function stepOf(low, high, wanted) {
   const rough = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   return ([1, 2, 5, 10].find((factor) => factor * power >= rough * (1 - 1e-9)) ?? 10) * power;
 }
 
-/** Round numbers from `low` to `high`, about `wanted` of them. @param {number} low @param {number} high @param {number} wanted */
+/** About `wanted` round numbers from `low` to `high`. @param {number} low @param {number} high @param {number} wanted */
 function ticks(low, high, wanted) {
   const step = stepOf(low, high, wanted);
   const first = Math.ceil(low / step - 1e-9);
@@ -203,7 +203,7 @@ function short(value) {
 }
 
 /**
- * Bars, several beside each other where there are several series.
+ * A bar chart; multiple series are grouped side by side.
  *
  * @param {{ title: string, x: string, bars: { name: string, values: number[] }[], series: string[] }} chart
  */
@@ -212,7 +212,7 @@ export function barChart({ title, x, bars, series }) {
   figure.explain(series.map((name, index) => ({ name, class: `s${index % COLOURS}`, dots: true })));
   figure.draw((width) => {
     const [, most] = rounded([0, Math.max(1, ...bars.flatMap(({ values }) => values))]);
-    const frame = new Frame(width, [0, bars.length], [0, most], { x, y: "images", whole: true });
+    const frame = new Frame(width, [0, bars.length], [0, most], { x, y: "number of images", whole: true });
     for (const text of frame.root.querySelectorAll('text[text-anchor="middle"]:not([transform])')) text.remove();
     const every = Math.ceil((bars.length * 58) / Math.max(width - MARGIN.left, 1));
     for (const [index, { name, values }] of bars.entries()) {

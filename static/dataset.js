@@ -1,7 +1,7 @@
-/** A dataset: photos come in, are looked at, put right, and counted. */
+/** Dataset page: upload, statistics, augmentation preview and image gallery. */
 
 import { get, path } from "./api.js";
-import { attempt, button, count, el, field, fill } from "./dom.js";
+import { attempt, button, count, el, field, fill, plural } from "./dom.js";
 import { sum } from "./datasets.js";
 import { gallery } from "./gallery.js";
 import { picture } from "./picture.js";
@@ -13,21 +13,21 @@ export async function open(place, { parts: [name], signal }) {
   /** @type {import("./types.js").Dataset} */
   let dataset = await get(`datasets/${path(name)}`, signal);
   const version = el("p", { class: "soft" });
-  const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train on it");
+  const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train a model");
   const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
-  const samples = el("section", { class: "panel", "aria-label": "Augmentation" });
+  const samples = el("section", { class: "panel", "aria-label": "Augmentation preview" });
   const messages = el("div", null);
-  const photos = gallery(dataset, () => changed(), signal);
+  const images = gallery(dataset, () => changed(), signal);
   let round = 0;
 
   const describe = () => {
     const splits = Object.entries(dataset.counts).map(([split, counts]) => `${count(sum(counts))} ${split}`).join(", ");
-    fill(version, `${count(dataset.images)} images: ${splits}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
+    fill(version, `${plural(dataset.images, "image")}: ${splits}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
     train.hidden = dataset.images === 0;
-    photos.node.hidden = numbers.hidden = dataset.images === 0;
+    images.node.hidden = numbers.hidden = dataset.images === 0;
     samples.hidden = sum(dataset.counts.train) === 0;
   };
-  /** After a change: the counts, the version and the statistics, not the photos themselves. */
+  /** Refreshes the counts, version and statistics after a change, but not the gallery. */
   const changed = () => {
     round += 1;
     const mine = round;
@@ -47,20 +47,20 @@ export async function open(place, { parts: [name], signal }) {
     version,
     messages,
     uploads(dataset, () => {
-      photos.reload();
+      images.reload();
       changed();
       augmentations(samples, dataset);
     }),
-    numbers, samples, photos.node);
+    numbers, samples, images.node);
   describe();
   if (dataset.images === 0) return;
-  photos.reload();
+  images.reload();
   augmentations(samples, dataset);
   await statistics(numbers, dataset, signal, () => signal.aborted);
 }
 
 /**
- * One training photo as the augmenting recipes show it to the network.
+ * Shows one training image with random augmentation.
  *
  * @param {HTMLElement} place
  * @param {import("./types.js").Dataset} dataset
@@ -70,18 +70,18 @@ function augmentations(place, dataset) {
   const sheet = el("div", null);
   const show = () => {
     if (!seed.reportValidity()) return;
-    const alt = "Nine augmented versions of one training photo";
+    const alt = "Nine augmented versions of one training image";
     fill(sheet, picture(`datasets/${path(dataset.id)}/augmentations?count=9&seed=${Number(seed.value)}`, alt));
   };
   seed.addEventListener("change", show);
-  const another = button("Another", () => {
+  const next = button("New sample", () => {
     seed.value = String(Number(seed.value) + 1);
     show();
   });
   fill(place,
-    el("h2", null, "Augmented samples"),
-    el("p", { class: "soft" }, "How augmented_cnn and vgg16_finetune see one training photo: flipped, turned by up to 36°, zoomed by up to 20 %, anew in each epoch."),
-    el("div", { class: "row" }, field("Seed", seed), another),
+    el("h2", null, "Augmentation preview"),
+    el("p", { class: "soft" }, "One training image after the random augmentation of augmented_cnn and vgg16_finetune: horizontal flip, rotation up to ±36°, zoom up to ±20%. New random values are drawn in every epoch."),
+    el("div", { class: "row" }, field("Seed", seed), next),
     sheet);
   show();
 }

@@ -1,11 +1,11 @@
-/** Datasets: what there is, and a new one. */
+/** Datasets page: the list, and a form to create one. */
 
 import { all, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, el, field, fill, once, time } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, once, plural, time } from "./dom.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
-/** What was typed of a dataset that is not made yet. */
+/** Input of the form, kept while other pages are open. */
 const draft = { name: "", classes: "cat, dog" };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
@@ -20,12 +20,12 @@ async function show(list, signal) {
   /** @type {Dataset[]} */
   const datasets = await all("datasets", signal);
   if (datasets.length === 0) {
-    fill(list, el("p", { class: "soft" }, "There is no dataset yet. Name one below, then drag a folder of photos into it."));
+    fill(list, el("p", { class: "soft" }, "No datasets yet. Create one below, then add images."));
     return;
   }
   const rows = datasets.map((dataset) => {
     const remove = button("Delete", async () => {
-      const sure = await confirmLoss(`Delete ${dataset.name} and its ${count(dataset.images)} images? Its jobs and models stay.`, "Delete");
+      const sure = await confirmLoss(`Delete dataset ${dataset.name} and its ${plural(dataset.images, "image")}? Its jobs and models are kept.`, "Delete");
       if (sure) await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`).then(() => show(list)));
     }, { "aria-label": `Delete ${dataset.name}` });
     return el("tr", null,
@@ -37,7 +37,7 @@ async function show(list, signal) {
       el("td", null, el("div", { class: "actions" }, remove)));
   });
   fill(list, el("div", { class: "scroll" }, el("table", null,
-    el("thead", null, el("tr", null, ["Name", "Classes"].map(head), ["Train", "Validation", "Test", "Size"].map(number), ["Made", ""].map(head))),
+    el("thead", null, el("tr", null, ["Name", "Classes"].map(head), ["Train", "Validation", "Test", "Size"].map(number), ["Created", ""].map(head))),
     el("tbody", null, rows))));
 }
 
@@ -60,14 +60,14 @@ function creation() {
     event.preventDefault();
     await once(create, form, async () => {
       const body = { name: name.value.trim(), classes: classes.value.split(",").map((part) => part.trim()).filter(Boolean) };
-      const made = await send("POST", "datasets", body);
+      const created = await send("POST", "datasets", body);
       draft.name = "";
-      location.hash = link(made);
+      location.hash = link(created);
     });
   } },
     el("div", { class: "fields" },
-      field("Name", name, "For addresses and commands: letters, digits, dots and dashes."),
-      field("Classes", classes, "Two names, separated by a comma. The second counts as positive.")),
+      field("Name", name, "Used in URLs and commands: letters, digits, dots, dashes and underscores."),
+      field("Classes", classes, "Two class names, separated by a comma. The second is the positive class.")),
     el("div", null, create));
   return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);
 }

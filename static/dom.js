@@ -1,14 +1,14 @@
 /**
- * Elements, and how values are written for people. What comes from outside enters a page as text
- * nodes and properties only, so that a hostile name is shown and never run.
+ * DOM helpers and number formatting. Untrusted values enter a page only as text nodes and
+ * properties, so that a hostile name is displayed and never executed.
  */
 
 /** @typedef {Node | string | number | false | null | undefined} Leaf */
 /** @typedef {Leaf | Leaf[] | Leaf[][]} Child */
 
 /**
- * An element. A property whose name has a dash, or `role`, `for`, `class`, …, becomes an
- * attribute; `on…` a listener; the others are set as properties.
+ * Creates an element. Names with a dash and those in `ATTRIBUTES` are set as attributes, `on…` as
+ * listeners, all others as properties.
  *
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
@@ -39,7 +39,7 @@ function leaves(children) {
 }
 
 /**
- * An element of SVG with attributes.
+ * Creates an SVG element.
  *
  * @param {string} tag
  * @param {Record<string, string | number>} [attributes]
@@ -52,21 +52,21 @@ export function svg(tag, attributes, ...children) {
   return node;
 }
 
-/** Puts `children` in the place of what `node` holds. @param {Element} node @param {...Child} children */
+/** Replaces the children of `node`. @param {Element} node @param {...Child} children */
 export function fill(node, ...children) {
   node.replaceChildren(...leaves(children));
 }
 
 let ids = 0;
 
-/** An id that no other element of the page has. */
+/** An id that is unique on the page. */
 export function freshId() {
   ids += 1;
   return `id-${ids}`;
 }
 
 /**
- * A label above a control, and a hint below it.
+ * A control with a label above and a hint below.
  *
  * @param {string} text
  * @param {HTMLInputElement | HTMLSelectElement} control
@@ -80,7 +80,7 @@ export function field(text, control, hint) {
 }
 
 /**
- * A select.
+ * A select element.
  *
  * @param {(string | [value: string, text: string])[]} options
  * @param {{ value?: string, onchange?: (event: Event) => void, [name: string]: any }} [properties]
@@ -101,7 +101,7 @@ export function button(text, act, properties) {
 }
 
 /**
- * What went wrong, in words. It stays until it is dismissed.
+ * An error message that stays until it is dismissed.
  *
  * @param {unknown} error
  */
@@ -113,7 +113,7 @@ export function notice(error) {
   return node;
 }
 
-/** Runs `work`, and shows below `place` what goes wrong in it. Whether all went well. @param {Element} place @param {() => Promise<unknown>} work */
+/** Runs `work` and shows its error at the end of `place`. Returns whether it succeeded. @param {Element} place @param {() => Promise<unknown>} work */
 export async function attempt(place, work) {
   for (const old of place.querySelectorAll(":scope > .notice")) old.remove();
   try {
@@ -125,7 +125,7 @@ export async function attempt(place, work) {
   }
 }
 
-/** As {@link attempt}, while `control` can't be pushed again. @param {HTMLButtonElement} control @param {Element} place @param {() => Promise<unknown>} work */
+/** Like {@link attempt}, with `control` disabled meanwhile. @param {HTMLButtonElement} control @param {Element} place @param {() => Promise<unknown>} work */
 export async function once(control, place, work) {
   control.disabled = true;
   const went = await attempt(place, work);
@@ -133,14 +133,14 @@ export async function once(control, place, work) {
   return went;
 }
 
-/** Tells a screen reader, where the eye sees it by itself. @param {string} text */
-export function say(text) {
-  const place = document.querySelector(".said");
+/** Announces a change to screen readers. @param {string} text */
+export function announce(text) {
+  const place = document.querySelector(".announcement");
   if (place) place.textContent = text;
 }
 
 /**
- * Lets files be dropped on `zone`.
+ * Makes `zone` accept dropped files.
  *
  * @param {HTMLElement} zone
  * @param {(data: DataTransfer) => void} take
@@ -154,19 +154,20 @@ export function droppable(zone, take) {
   });
 }
 
-/** Whether a person left before it was done. @param {unknown} error */
+/** Whether the error is a cancelled request, as after leaving the page. @param {unknown} error */
 export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
 /**
- * Asks before something is lost. Resolves to whether to go on.
+ * Asks for confirmation before something is lost.
  *
  * @param {string} question
- * @param {string} action the word on the button that goes on
- * @returns {Promise<boolean>}
+ * @param {string} action label of the button that confirms
+ * @param {string} [decline] label of the button that declines
+ * @returns {Promise<boolean>} whether the user confirmed
  */
-export function confirmLoss(question, action) {
+export function confirmLoss(question, action, decline = "Cancel") {
   return new Promise((resolve) => {
     const dialog = el("dialog", { class: "ask", "aria-label": action, onclose: () => {
       dialog.remove();
@@ -175,7 +176,7 @@ export function confirmLoss(question, action) {
     dialog.append(
       el("p", null, question),
       el("div", { class: "row end" },
-        button("Keep", () => dialog.close(""), { autofocus: true }),
+        button(decline, () => dialog.close(""), { autofocus: true }),
         button(action, () => dialog.close("yes"), { class: "danger" })),
     );
     document.body.append(dialog);
@@ -183,14 +184,17 @@ export function confirmLoss(question, action) {
   });
 }
 
-/** @param {number} share 0 to 1 */
-export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+/** @param {number} fraction 0 to 1 */
+export const percent = (fraction) => `${(fraction * 100).toFixed(1)}%`;
 
 /** @param {number | null | undefined} value */
 export const decimal = (value, digits = 4) => (typeof value === "number" ? value.toFixed(digits) : "–");
 
 /** @param {number} value */
 export const count = (value) => value.toLocaleString("en-GB");
+
+/** A count with its noun: 1 image, 2 images. @param {number} value @param {string} noun */
+export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** @param {number} value */
 export function bytes(value) {
@@ -203,7 +207,7 @@ export function bytes(value) {
   return `${power && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
 }
 
-/** A length of time. @param {number} seconds */
+/** A duration. @param {number} seconds */
 export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
@@ -212,7 +216,7 @@ export function duration(seconds) {
   return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
 }
 
-/** A moment as this machine's clock shows it. @param {string | null} moment RFC 3339 */
+/** A date and time in the browser's time zone. @param {string | null} moment RFC 3339 */
 export function time(moment) {
   if (!moment) return "–";
   const date = new Date(moment);
@@ -220,5 +224,5 @@ export function time(moment) {
   return el("time", { datetime: moment, title: date.toISOString() }, text);
 }
 
-/** @param {string} word as in `scratch_cnn` */
+/** Replaces underscores by spaces. @param {string} word as in `scratch_cnn` */
 export const words = (word) => word.replaceAll("_", " ");

@@ -1,14 +1,14 @@
-/** Evaluate: all jobs side by side, and the curves of those that are chosen over each other. */
+/** Evaluate page: a table of all jobs, and the learning curves of the selected ones. */
 
 import { all, get, path } from "./api.js";
 import { lineChart } from "./chart.js";
-import { attempt, button, decimal, duration, el, fill, percent, words } from "./dom.js";
+import { attempt, button, decimal, duration, el, fill, percent, plural, words } from "./dom.js";
 import { badge } from "./live.js";
 
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
 /** @typedef {{ job: Job, test: number | null }} Row */
-/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean, rare?: boolean }} Column `rare`: left out where no job has a value of its own */
+/** @typedef {{ name: string, value: (row: Row) => any, show: (row: Row) => any, number?: boolean, rare?: boolean }} Column `rare`: hidden if no job sets it */
 
 /** @type {Column[]} */
 const COLUMNS = [
@@ -16,25 +16,25 @@ const COLUMNS = [
   { name: "Status", value: ({ job }) => job.status, show: ({ job }) => badge(job) },
   { name: "Recipe", value: ({ job }) => job.recipe, show: ({ job }) => words(job.recipe) },
   { name: "Dataset", value: ({ job }) => job.dataset, show: ({ job }) => el("span", { title: `version ${job.dataset_version}` }, `${job.dataset} ${job.dataset_version.slice(0, 6)}`) },
-  { name: "Test", value: ({ test }) => test, show: ({ test }) => (test === null ? "–" : percent(test)), number: true },
-  { name: "Validation", value: ({ job }) => job.best?.val_accuracy, show: ({ job }) => (job.best ? percent(job.best.val_accuracy) : "–"), number: true },
-  { name: "Loss", value: ({ job }) => job.best?.val_loss, show: ({ job }) => decimal(job.best?.val_loss), number: true },
+  { name: "Test accuracy", value: ({ test }) => test, show: ({ test }) => (test === null ? "–" : percent(test)), number: true },
+  { name: "Val. accuracy", value: ({ job }) => job.best?.val_accuracy, show: ({ job }) => (job.best ? percent(job.best.val_accuracy) : "–"), number: true },
+  { name: "Val. loss", value: ({ job }) => job.best?.val_loss, show: ({ job }) => decimal(job.best?.val_loss), number: true },
   { name: "Best epoch", value: ({ job }) => job.best?.epoch, show: ({ job }) => job.best?.epoch ?? "–", number: true },
   { name: "Epochs", value: ({ job }) => job.params.epochs, show: ({ job }) => job.params.epochs, number: true },
-  { name: "Batch", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
+  { name: "Batch size", value: ({ job }) => job.params.batch_size, show: ({ job }) => job.params.batch_size, number: true },
   { name: "Learning rate", value: ({ job }) => job.params.learning_rate, show: ({ job }) => job.params.learning_rate, number: true },
-  { name: "Schedule", value: ({ job }) => (job.params.learning_rate_schedule === "constant" ? null : job.params.learning_rate_schedule), show: ({ job }) => job.params.learning_rate_schedule, rare: true },
-  { name: "Early stopping", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true, rare: true },
-  { name: "Head", value: ({ job }) => (job.params.head_from ? Infinity : job.params.head_epochs), show: ({ job }) => (job.params.head_from ? "of another job" : job.params.head_epochs ? `${job.params.head_epochs} epochs` : "–"), number: true, rare: true },
+  { name: "LR schedule", value: ({ job }) => (job.params.learning_rate_schedule === "constant" ? null : job.params.learning_rate_schedule), show: ({ job }) => job.params.learning_rate_schedule, rare: true },
+  { name: "Patience", value: ({ job }) => job.params.early_stopping_patience, show: ({ job }) => job.params.early_stopping_patience ?? "–", number: true, rare: true },
+  { name: "Head", value: ({ job }) => (job.params.head_from ? Infinity : job.params.head_epochs), show: ({ job }) => (job.params.head_from ? "from another job" : job.params.head_epochs ? plural(job.params.head_epochs, "epoch") : "–"), number: true, rare: true },
   { name: "Device", value: ({ job }) => job.device && `${job.device}, ${job.precision}`, show: ({ job }) => (job.device ? `${job.device}, ${job.precision}` : "–") },
   { name: "Seed", value: ({ job }) => job.params.seed, show: ({ job }) => job.params.seed, number: true },
-  { name: "Time", value: ({ job }) => taken(job), show: ({ job }) => (taken(job) === null ? "–" : duration(/** @type {number} */ (taken(job)))), number: true },
+  { name: "Duration", value: ({ job }) => elapsed(job), show: ({ job }) => (elapsed(job) === null ? "–" : duration(/** @type {number} */ (elapsed(job)))), number: true },
 ];
 
-/** Seconds from start to end. @param {Job} job */
-const taken = ({ started_at: from, finished_at: to }) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
+/** Seconds from start to finish. @param {Job} job */
+const elapsed = ({ started_at: from, finished_at: to }) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
 
-/** Kept while other pages are looked at. */
+/** Kept while other pages are open. */
 const state = { by: COLUMNS[4], rising: false, chosen: /** @type {Set<string>} */ (new Set()) };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
@@ -45,7 +45,7 @@ export async function open(place, { signal }) {
   /** @type {Row[]} */
   const rows = jobs.map((job) => ({ job, test: tests.get(job.model_id ?? "") ?? null }));
   if (rows.length === 0) {
-    fill(place, el("h1", null, "Evaluate"), el("div", { class: "empty" }, el("p", null, "There is no job to judge yet. When one has trained, its numbers stand here beside those of the others."), el("a", { class: "button primary", href: "#/train" }, "Train one")));
+    fill(place, el("h1", null, "Evaluate"), el("div", { class: "empty" }, el("p", null, "No jobs yet. Train a model to see its metrics here and compare jobs."), el("a", { class: "button primary", href: "#/train" }, "Train a model")));
     return;
   }
   const table = el("div", { class: "scroll" });
@@ -54,7 +54,7 @@ export async function open(place, { signal }) {
     fill(table, sorted(rows, show, () => void attempt(charts, () => compare(charts, rows, signal))));
   };
   fill(place, el("h1", null, "Evaluate"),
-    el("p", { class: "soft" }, "Open a job for its matrix, its report and its misclassified photos. Tick several to lay their curves over each other."),
+    el("p", { class: "soft" }, "Open a job for its confusion matrix, classification report and misclassified images. Select several jobs to compare their learning curves."),
     el("section", { class: "panel", "aria-label": "Jobs" }, table), charts);
   show();
   await compare(charts, rows, signal);
@@ -87,7 +87,7 @@ function sorted(rows, again, chosen) {
     })));
 }
 
-/** Rising; what has no value comes before all that has. @param {any} a @param {any} b */
+/** Ascending; missing values come first. @param {any} a @param {any} b */
 function order(a, b) {
   if (a === b) return 0;
   if (a === null || a === undefined) return -1;
@@ -108,8 +108,8 @@ async function compare(place, rows, signal) {
   const epochs = await Promise.all(jobs.map(async ({ id }) => (await get(`jobs/${path(id)}/metrics`, signal)).epochs));
   if (mine !== comparison) return;
   /** @param {string} title @param {"val_accuracy" | "val_loss" | "train_accuracy" | "train_loss"} key */
-  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "binary cross-entropy" : "accuracy", whole: true,
+  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "loss (binary cross-entropy)" : "accuracy", whole: true,
     series: jobs.map(({ name }, index) => ({ name, points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
-  fill(place, el("h2", null, "Side by side"), el("div", { class: "columns" },
+  fill(place, el("h2", null, "Learning curves"), el("div", { class: "columns" },
     chart("Validation accuracy", "val_accuracy"), chart("Validation loss", "val_loss"), chart("Training accuracy", "train_accuracy"), chart("Training loss", "train_loss")));
 }

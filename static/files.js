@@ -1,13 +1,13 @@
-/** Files and folders as they are dropped or picked, and how they are sent. */
+/** Reads dropped or chosen files and folders, and uploads them. */
 
 import { path, upload } from "./api.js";
 
-/** @typedef {{ file: File, path: string }} Found a file, and its path from the folder that was dropped */
+/** @typedef {{ file: File, path: string }} Found a file with its path, starting at the dropped folder */
 
-/** Of one request: the server reads files one after the other, and a person sees progress. */
+/** Limits of one request: small enough for the user to see progress. */
 const FILES = 64;
 const BYTES = 32e6;
-/** Of a tar. */
+/** Block size of a tar archive. */
 const BLOCK = 512;
 
 /** @param {string} name */
@@ -18,9 +18,9 @@ export function picked(list) {
   return Array.from(list ?? [], (file) => ({ file, path: file.webkitRelativePath || file.name }));
 }
 
-/** All files of a drop, folders walked. @param {DataTransfer} data @returns {Promise<Found[]>} */
+/** All files of a drop, including those in folders. @param {DataTransfer} data @returns {Promise<Found[]>} */
 export async function dropped(data) {
-  // The entries are gone once this turn of the event loop is over.
+  // The items are only valid during the event, so get all entries before the first await.
   const entries = Array.from(data.items, (item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   return (await Promise.all(entries.map(walk))).flat();
 }
@@ -34,7 +34,7 @@ async function walk(entry) {
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
   const found = [];
   for (;;) {
-    // A reader gives a hundred entries at a time.
+    // A reader returns about a hundred entries per call.
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (entries.length === 0) return found;
     for (const child of entries) found.push(...(await walk(child)));
@@ -42,14 +42,14 @@ async function walk(entry) {
 }
 
 /**
- * Sends files into a dataset: each archive in a request, and the others in one, as a tar, since what
- * the folder of one file means depends on those of all the others. Where the sender names the class
- * of all of them, they go in batches.
+ * Uploads files to a dataset: each archive in its own request, all other files in one request, as a
+ * tar archive, because the meaning of a folder depends on all other folders. If the user selects a
+ * class for all files, they are sent in batches.
  *
  * @param {string} dataset
  * @param {Found[]} files
- * @param {{ split: string, label: string }} options `label` empty: it is read off each path
- * @param {(share: number, report: import("./types.js").UploadReport) => void} progress
+ * @param {{ split: string, label: string }} options empty `label`: the class comes from each path
+ * @param {(fraction: number, report: import("./types.js").UploadReport) => void} progress
  * @param {AbortSignal} signal
  */
 export async function sendAll(dataset, files, { split, label }, progress, signal) {
@@ -63,7 +63,7 @@ export async function sendAll(dataset, files, { split, label }, progress, signal
     if (label && !archive) query.set("label", label);
     const url = `datasets/${path(dataset)}/${archive || !label ? "archive" : "images"}?${query}`;
     const body = archive ? batch[0].file : label ? form(batch) : tar(batch);
-    const report = await upload(url, body, (share) => progress((sent + share * size) / all, total), signal);
+    const report = await upload(url, body, (fraction) => progress((sent + fraction * size) / all, total), signal);
     addTo(total, report);
     sent += size;
     progress(sent / all, total);
@@ -86,7 +86,7 @@ export function addTo(total, report) {
   total.ignored.examples.push(...report.ignored.examples);
 }
 
-/** Each archive alone, all other files together. @param {Found[]} files */
+/** One batch per archive, and one for all other files. @param {Found[]} files */
 function* whole(files) {
   const others = files.filter((found) => !isArchive(found.path));
   if (others.length > 0) yield others;
@@ -121,13 +121,13 @@ function form(batch) {
   return data;
 }
 
-/** A tar of files, whose bytes are read only as they are sent. @param {Found[]} files */
+/** A tar archive of the files, whose contents are read only while they are sent. @param {Found[]} files */
 function tar(files) {
   /** @type {BlobPart[]} */
   const parts = [];
   for (const { file, path } of files) {
     const name = new TextEncoder().encode(path);
-    // A header holds 100 bytes of a name and 8 GiB; a pax record any of both.
+    // A header is limited to names of 100 bytes and files of 8 GiB; pax records are not.
     if (name.length > 100 || file.size >= 8 ** 11) {
       const records = new TextEncoder().encode(record("path", path) + record("size", String(file.size)));
       parts.push(header("x", new TextEncoder().encode("pax"), records.length), records, padding(records.length));
@@ -141,7 +141,7 @@ function tar(files) {
 /** @param {number} size */
 const padding = (size) => new Uint8Array((BLOCK - (size % BLOCK)) % BLOCK);
 
-/** A pax record, which begins with its own length in bytes. @param {string} key @param {string} value */
+/** A pax record; it starts with its own length in bytes. @param {string} key @param {string} value */
 function record(key, value) {
   const rest = ` ${key}=${value}\n`;
   const bytes = new TextEncoder().encode(rest).length;

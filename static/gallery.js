@@ -1,17 +1,17 @@
 /**
- * The photos of a dataset: thousands, a page at a time, to relabel, move and delete with the
- * keyboard or the mouse.
+ * Gallery of a dataset's images, loaded in pages; relabel, move and delete them by keyboard or
+ * mouse.
  */
 
 import { get, path, send } from "./api.js";
 import { attempt, button, confirmLoss, count, el, field, fill, select } from "./dom.js";
-import { enlarge } from "./enlarged.js";
+import { enlarge } from "./lightbox.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Image} Image */
 
 const PAGE = 200;
-/** Requests at a time while many photos change. */
+/** Concurrent requests when many images are changed. */
 const AT_ONCE = 6;
 const SPLITS = ["train", "validation", "test"];
 /** @type {Record<string, string>} */
@@ -21,12 +21,12 @@ const NEIGHBOURS = { ArrowLeft: -1, ArrowRight: 1 };
 
 /**
  * @param {import("./types.js").Dataset} dataset
- * @param {() => void} changed called when images were relabelled, moved or deleted
+ * @param {() => void} changed called after images were relabelled, moved or deleted
  * @param {AbortSignal} signal
  */
 export function gallery(dataset, changed, signal) {
-  const made = new Gallery(dataset, changed, signal);
-  return { node: made.node, reload: () => void made.reload() };
+  const created = new Gallery(dataset, changed, signal);
+  return { node: created.node, reload: () => void created.reload() };
 }
 
 class Gallery {
@@ -35,25 +35,25 @@ class Gallery {
     this.dataset = dataset;
     this.changed = changed;
     this.signal = signal;
-    /** @type {Map<HTMLElement, Image>} in the order of the page */
+    /** @type {Map<HTMLElement, Image>} in page order */
     this.images = new Map();
     /** @type {string | null} */
     this.cursor = "";
     this.loading = false;
     this.round = 0;
-    /** One change after the other, each of what the last one left. */
+    /** Changes run one after the other. */
     this.turn = Promise.resolve(true);
-    /** Where a range begins that Shift extends. @type {HTMLElement | null} */
+    /** Start of the range that Shift extends. @type {HTMLElement | null} */
     this.anchor = null;
 
-    this.split = select([["", "all splits"], ...SPLITS], { onchange: () => void this.reload() });
-    this.label = select([["", "all classes"], ...dataset.classes], { onchange: () => void this.reload() });
+    this.split = select([["", "All splits"], ...SPLITS], { onchange: () => void this.reload() });
+    this.label = select([["", "All classes"], ...dataset.classes], { onchange: () => void this.reload() });
     this.chosen = el("span", { class: "soft", role: "status" });
     this.actions = el("div", { class: "actions" },
       dataset.classes.map((name, index) => button(`→ ${name}`, () => void this.change({ label: name }), { title: `Relabel (${index + 1})` })),
       Object.entries(KEYS).map(([key, split]) => button(`→ ${split}`, () => void this.change({ split }), { title: `Move (${key})` })),
       button("Delete", () => void this.remove(), { class: "danger", title: "Delete" }),
-      button("None", () => this.select([]), { title: "Choose none (Escape)" }));
+      button("Clear selection", () => this.select([]), { title: "Clear selection (Escape)" }));
     this.grid = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Images",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event), onclick: (/** @type {MouseEvent} */ event) => this.click(event),
       ondblclick: () => this.enlarge() });
@@ -61,9 +61,9 @@ class Gallery {
     this.messages = el("div", null);
     this.node = el("section", { class: "panel", "aria-label": "Images" },
       el("div", { class: "row apart" }, el("h2", null, "Images"), el("div", { class: "row" }, field("Split", this.split), field("Class", this.label))),
-      el("p", { class: "hint" }, "Arrows walk, ", el("kbd", null, "Space"), " chooses, ", el("kbd", null, "Shift"), " extends, ", el("kbd", null, "Enter"), " or a double click enlarges; ",
+      el("p", { class: "hint" }, "Arrow keys move, ", el("kbd", null, "Space"), " selects, ", el("kbd", null, "Shift"), " extends the selection, ", el("kbd", null, "Enter"), " or double-click enlarges; ",
         dataset.classes.slice(0, 9).map((name, index) => [el("kbd", null, String(index + 1)), ` ${name}, `]),
-        Object.entries(KEYS).map(([key, split]) => [el("kbd", null, key), ` ${split}, `]), el("kbd", null, "Delete"), " deletes."),
+        Object.entries(KEYS).map(([key, split]) => [el("kbd", null, key), ` ${split}, `]), el("kbd", null, "Delete"), " removes."),
       el("div", { class: "toolbar row apart" }, this.chosen, this.actions),
       this.messages, this.grid, this.end);
     new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void this.more(), { rootMargin: "800px" }).observe(this.end);
@@ -95,11 +95,11 @@ class Gallery {
       if (round !== this.round) return;
       this.cursor = page.next_cursor;
       for (const image of page.items) this.append(image);
-      this.end.textContent = this.cursor === null ? (this.images.size === 0 ? "No image here." : `That is all: ${count(this.images.size)}.`) : "Loading …";
+      this.end.textContent = this.cursor === null ? (this.images.size === 0 ? "No images" : `${this.images.size === 1 ? "1 image" : `All ${count(this.images.size)} images`} shown`) : "Loading…";
     });
     if (round !== this.round) return;
     this.loading = false;
-    // The observer tells only of changes: a page that did not fill the window calls for the next.
+    // The observer fires only on changes, so load more if the page does not fill the window yet.
     if (went && this.cursor !== null && this.end.isConnected && this.end.getBoundingClientRect().top < innerHeight + 800) await this.more();
   }
 
@@ -132,7 +132,7 @@ class Gallery {
     return this.items().filter((item) => item.getAttribute("aria-selected") === "true");
   }
 
-  /** What an action is for: what is chosen, else what has the focus. */
+  /** Items that an action applies to: the selected ones, or else the focused one. */
   targets() {
     const selected = this.selected();
     const focused = this.focused();
@@ -149,7 +149,7 @@ class Gallery {
   select(items) {
     const chosen = new Set(items);
     for (const item of this.images.keys()) item.setAttribute("aria-selected", String(chosen.has(item)));
-    this.chosen.textContent = items.length === 0 ? "None chosen" : `${count(items.length)} chosen`;
+    this.chosen.textContent = items.length === 0 ? "None selected" : `${count(items.length)} selected`;
     for (const control of this.actions.querySelectorAll("button")) control.disabled = items.length === 0;
   }
 
@@ -211,7 +211,7 @@ class Gallery {
   }
 
   /**
-   * What a key does to images, if it does anything; whether that went well.
+   * The action of a key, or null if it has none; the action resolves to whether it succeeded.
    *
    * @param {string} key
    * @returns {((items: HTMLElement[]) => Promise<boolean>) | null}
@@ -245,7 +245,7 @@ class Gallery {
   }
 
   /**
-   * Works on those of `items` that are wanted; whether all went well.
+   * Runs `work` on those of `items` that are wanted. Resolves to whether all succeeded.
    *
    * @param {HTMLElement[]} items
    * @param {(image: Image) => boolean} wanted
@@ -267,7 +267,7 @@ class Gallery {
         if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
       });
       this.select(this.selected());
-      // What had the focus may be gone: its neighbour has it then, so that the keyboard goes on.
+      // If the focused item was removed, focus its neighbour, so that the keyboard keeps working.
       const left = this.items();
       if (left.length > 0 && !this.grid.querySelector('[tabindex="0"]')) left[Math.min(at, left.length - 1)].tabIndex = 0;
       if (document.activeElement === document.body && left.length > 0) this.focus(left[Math.min(at, left.length - 1)]);
@@ -285,17 +285,17 @@ class Gallery {
     if (this.anchor === item) this.anchor = null;
   }
 
-  /** Shows what has the focus large. Its neighbours follow where it leaves the page, or the arrows do. */
+  /** Enlarges the focused image. Arrow keys, or removing it from the page, move on to a neighbour. */
   enlarge() {
     let item = this.focused();
     const image = item && this.images.get(item);
     if (!item || !image) return;
     const acts = (/** @type {string} */ key) => key in NEIGHBOURS || this.action(key) !== null;
     enlarge(image, acts, async (key) => {
-      // An upload that ends meanwhile fills the page anew.
+      // An upload that finishes meanwhile reloads the page.
       if (!item || !this.images.has(item)) return null;
       const at = this.items().indexOf(item);
-      // What goes wrong is told behind the photo.
+      // An error is shown on the page behind, so close the dialog.
       if (!(await (this.action(key)?.([item]) ?? true))) return null;
       const to = this.images.has(item) ? at + (NEIGHBOURS[key] ?? 0) : at;
       if (to >= this.images.size) await this.more();

@@ -1,4 +1,4 @@
-/** A job: how far it is, its curves as they grow, its log, and in the end how well it does. */
+/** Job page: progress, learning curves, log and, at the end, the evaluation. */
 
 import { get, path, Problem, request } from "./api.js";
 import { lineChart } from "./chart.js";
@@ -9,7 +9,7 @@ import { controls, followJob, badge, fillFor, isOver, progress } from "./live.js
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
 
-/** Lines of the log that are shown. */
+/** Number of log lines shown. */
 const TAIL = 200;
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
@@ -17,11 +17,11 @@ export async function open(place, { parts: [name], signal }) {
   /** @type {Job} */
   let job = await get(`jobs/${path(name)}`, signal);
   const url = `jobs/${path(job.id)}`;
-  const [head, curvesPlace, judged, log] = [el("section", { class: "panel", "aria-label": "Status" }), el("section", { class: "panel", "aria-label": "Curves" }), el("div", { class: "page" }), logTail(url, signal)];
+  const [head, curvesPlace, evaluationPlace, log] = [el("section", { class: "panel", "aria-label": "Status" }), el("section", { class: "panel", "aria-label": "Learning curves" }), el("div", { class: "page" }), logTail(url, signal)];
   const messages = el("div", null);
   const drawn = curves(curvesPlace);
   const about = el("section", { class: "panel" });
-  fill(place, head, messages, curvesPlace, judged, about, log.node);
+  fill(place, head, messages, curvesPlace, evaluationPlace, about, log.node);
 
   const [title, now] = [el("div", { class: "stack" }), el("div", { class: "stack" })];
   fill(head, title, now);
@@ -31,15 +31,15 @@ export async function open(place, { parts: [name], signal }) {
         if (!changed) location.hash = "#/train";
         else if (isOver(job) && !isOver(changed)) void start(changed);
       })),
-      el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "no device yet"}${job.precision ? `, ${job.precision}` : ""}`),
+      el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "device not assigned"}${job.precision ? `, ${job.precision}` : ""}`),
       job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
     ]);
     fillFor(about, [job.started_at, job.finished_at], () => facts(job));
     fill(now,
       progress(job),
-      job.model_id && el("p", null, "It made a ", el("a", { href: "#/models" }, "model"), "."),
-      job.best && el("p", null, `Best epoch ${job.best.epoch}: validation accuracy `, el("b", null, percent(job.best.val_accuracy)), `, loss ${decimal(job.best.val_loss)}.`),
-      job.attempts > 1 && el("p", { class: "soft" }, `A trainer was started ${job.attempts} times for it.`));
+      job.model_id && el("p", null, "This job created a ", el("a", { href: "#/models" }, "model"), "."),
+      job.best && el("p", null, `Best epoch: ${job.best.epoch} (val. accuracy `, el("b", null, percent(job.best.val_accuracy)), `, val. loss ${decimal(job.best.val_loss)})`),
+      job.attempts > 1 && el("p", { class: "soft" }, `Training attempts: ${job.attempts}`));
   };
   /** @type {Map<number, Epoch>} */
   const epochs = new Map();
@@ -50,7 +50,7 @@ export async function open(place, { parts: [name], signal }) {
     drawn.show(known, job);
   };
   let due = false;
-  /** Once a frame: a stream that begins tells all that was so far. */
+  /** At most once per frame, because a new stream first repeats all earlier events. */
   const paint = () => {
     if (due) return;
     due = true;
@@ -60,10 +60,10 @@ export async function open(place, { parts: [name], signal }) {
       drawn.show([...epochs.values()].sort((a, b) => a.epoch - b.epoch), job);
     });
   };
-  const judge = async () => {
+  const showEvaluation = async () => {
     if (job.status !== "succeeded") return;
     try {
-      await evaluation(judged, await get(`${url}/evaluation`, signal), job, signal);
+      await evaluation(evaluationPlace, await get(`${url}/evaluation`, signal), job, signal);
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== "no_evaluation") throw error;
     }
@@ -73,7 +73,7 @@ export async function open(place, { parts: [name], signal }) {
     job = from;
     showHead();
     await Promise.all([loadEpochs(), log.load()]);
-    if (isOver(job)) return judge();
+    if (isOver(job)) return showEvaluation();
     await followJob(job, (now, kind, data) => {
       job = now;
       if (kind === "epoch") epochs.set(data.epoch, data);
@@ -83,18 +83,18 @@ export async function open(place, { parts: [name], signal }) {
     if (signal.aborted) return;
     await Promise.all([loadEpochs(), log.load()]);
     showHead();
-    await judge();
+    await showEvaluation();
   });
   await start(job);
 }
 
-/** Accuracy and loss, training as points and validation as a line, and their numbers. @param {HTMLElement} place */
+/** Accuracy and loss charts (training as points, validation as a line) and a table of the metrics. @param {HTMLElement} place */
 function curves(place) {
   /** @param {Epoch[]} epochs @param {Job | null} job @param {"accuracy" | "loss"} what @returns {import("./chart.js").Lines} */
   const lines = (epochs, job, what) => ({
     title: what === "accuracy" ? "Accuracy" : "Loss",
     x: "epoch",
-    y: what === "accuracy" ? "accuracy" : "binary cross-entropy",
+    y: what === "accuracy" ? "accuracy" : "loss (binary cross-entropy)",
     whole: true,
     xRange: [1, Math.max(job?.params.epochs ?? 1, epochs.at(-1)?.epoch ?? 1, 2)],
     mark: mark(epochs),
@@ -106,15 +106,15 @@ function curves(place) {
   const [accuracy, loss] = [lineChart(lines([], null, "accuracy")), lineChart(lines([], null, "loss"))];
   const table = el("details", null);
   const figures = el("div", { class: "stack" }, el("div", { class: "columns" }, accuracy.node, loss.node), table);
-  const empty = el("p", { class: "soft" }, "The first point comes with the end of the first epoch.");
+  const empty = el("p", { class: "soft" }, "Curves appear after the first epoch.");
   return {
     /** @param {Epoch[]} epochs @param {Job} job */
     show: (epochs, job) => {
       place.hidden = epochs.length === 0 && isOver(job);
-      fill(place, el("h2", null, "Curves"), epochs.length === 0 ? empty : figures);
+      fill(place, el("h2", null, "Learning curves"), epochs.length === 0 ? empty : figures);
       accuracy.update(lines(epochs, job, "accuracy"));
       loss.update(lines(epochs, job, "loss"));
-      fill(table, el("summary", null, "The numbers"), numbers(epochs));
+      fill(table, el("summary", null, "Metrics per epoch"), numbers(epochs));
     },
   };
 }
@@ -123,12 +123,12 @@ function curves(place) {
 function mark(epochs) {
   if (epochs.length === 0) return null;
   const best = epochs.reduce((least, epoch) => (epoch.val_loss < least.val_loss ? epoch : least));
-  return { x: best.epoch, text: `best: ${best.epoch}` };
+  return { x: best.epoch, text: `best epoch: ${best.epoch}` };
 }
 
 /** @param {Epoch[]} epochs */
 function numbers(epochs) {
-  const heads = ["Epoch", "Training loss", "accuracy", "Validation loss", "accuracy", "Learning rate", "Time", "Images/s"];
+  const heads = ["Epoch", "Train loss", "Train accuracy", "Val. loss", "Val. accuracy", "Learning rate", "Time", "Images/s"];
   return el("div", { class: "scroll" }, el("table", null,
     el("thead", null, el("tr", null, heads.map((text) => el("th", { scope: "col", class: "number" }, text)))),
     el("tbody", null, epochs.map((epoch) => el("tr", null,
@@ -140,16 +140,16 @@ function numbers(epochs) {
 function facts(job) {
   const params = Object.entries(job.params).filter(([, value]) => value !== null);
   /** @type {[string, any][]} */
-  const rows = [...params.map(([key, value]) => /** @type {[string, any]} */ ([words(key), String(value)])), ["dataset version", job.dataset_version], ["asked for", time(job.created_at)], ["started", time(job.started_at)], ["ended", time(job.finished_at)]];
-  return [el("h2", null, "Parameters"), el("dl", { class: "facts" }, rows.map(([key, value]) => [el("dt", null, key), el("dd", null, value)]))];
+  const rows = [...params.map(([key, value]) => /** @type {[string, any]} */ ([words(key), String(value)])), ["dataset version", job.dataset_version], ["submitted", time(job.created_at)], ["started", time(job.started_at)], ["finished", time(job.finished_at)]];
+  return [el("h2", null, "Training parameters"), el("dl", { class: "facts" }, rows.map(([key, value]) => [el("dt", null, key), el("dd", null, value)]))];
 }
 
-/** The end of the trainer's log. @param {string} url @param {AbortSignal} signal */
+/** The last lines of the trainer's log. @param {string} url @param {AbortSignal} signal */
 function logTail(url, signal) {
   const text = el("pre", { class: "log", tabIndex: 0, "aria-label": "Log" });
   /** @type {HTMLElement} */
-  const node = el("section", { class: "panel" }, el("div", { class: "row apart" }, el("h2", null, "Log"), button("Read again", () => void attempt(node, load))), text);
-  /** Whether it is being read, and is to be read once more after that. */
+  const node = el("section", { class: "panel" }, el("div", { class: "row apart" }, el("h2", null, "Log"), button("Refresh", () => void attempt(node, load))), text);
+  /** Whether the log is being read, and whether to read it once more afterwards. */
   let [reading, again] = [false, false];
   const load = async () => {
     again = true;

@@ -1,7 +1,7 @@
-/** A job while it runs: its status, its progress, and what a person can ask of it. */
+/** Status, progress and controls of a job. */
 
 import { follow, get, path, send } from "./api.js";
-import { attempt, button, confirmLoss, duration, el, fill, percent, words } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, duration, el, fill, percent, plural, words } from "./dom.js";
 
 /** @typedef {import("./types.js").Job} Job */
 
@@ -12,8 +12,8 @@ export const isOver = ({ status }) => status !== "queued" && status !== "running
 export const badge = ({ status }) => el("span", { class: `badge ${status}` }, status);
 
 /**
- * Follows a job until it is over. `take` gets the job after each change, and of an event what it
- * told.
+ * Follows a job until it has ended. `take` receives the job after each change, and the event's kind
+ * and data.
  *
  * @param {Job} job
  * @param {(job: Job, kind: string, data: any) => void} take
@@ -22,7 +22,7 @@ export const badge = ({ status }) => el("span", { class: `badge ${status}` }, st
 export async function followJob(job, take, signal) {
   const speed = new Speed();
   await follow(`jobs/${path(job.id)}/events`, (kind, data) => {
-    // Each status is of its own time: an earlier one than the last epoch's knows of no best.
+    // A status event is a snapshot of its time; an older one may lack the best epoch known by now.
     if (kind === "status") job = { ...data, best: data.best ?? job.best, progress: isOver(data) ? data.progress : (data.progress ?? job.progress) };
     if (kind === "epoch" && !(data.val_loss >= (job.best?.val_loss ?? Infinity))) job = { ...job, best: data };
     if (kind === "progress") job = speed.in({ ...job, progress: data });
@@ -34,7 +34,7 @@ export async function followJob(job, take, signal) {
   }, signal);
 }
 
-/** Images a second, from one report to the next of the same phase. */
+/** Images per second, from successive progress events of the same phase. */
 export class Speed {
   constructor() {
     /** @type {{ phase: string, epoch: number, step: number, at: number } | null} */
@@ -43,18 +43,18 @@ export class Speed {
     this.now = undefined;
   }
 
-  /** The job with its speed. @param {Job} job @returns {Job} */
+  /** Adds the speed to a job's progress. @param {Job} job @returns {Job} */
   in(job) {
     if (!job.progress) return job;
     return { ...job, progress: { ...job.progress, images_per_second: this.of(job.progress, job.params.batch_size) } };
   }
 
-  /** @param {import("./types.js").Progress} progress @param {number} batch images of a step @returns {number | undefined} */
+  /** @param {import("./types.js").Progress} progress @param {number} batch images per step @returns {number | undefined} */
   of({ phase, epoch, step }, batch) {
     const { last } = this;
     const at = performance.now();
     const same = last?.phase === phase && last.epoch === epoch;
-    // A stream that begins tells at once what is known, and then what is new.
+    // A new stream first repeats the last known progress.
     if (same && (step === last.step || at - last.at < 300)) return this.now;
     this.last = { phase, epoch, step, at };
     const images = { preparing: 1, extracting: 1, training: batch }[phase];
@@ -64,78 +64,98 @@ export class Speed {
   }
 }
 
-/** How far a job is: phase, epoch, step, speed, time left. @param {Job} job */
+/** What a running job is doing. @type {Record<string, string>} */
+const PHASES = {
+  downloading: "Downloading weights",
+  preparing: "Decoding images",
+  extracting: "Extracting features",
+  training_head: "Training head",
+  training: "Training",
+  validating: "Validating",
+  evaluating: "Evaluating",
+  saving: "Saving model",
+};
+
+/** How much of a phase is done, in its own unit. @param {import("./types.js").Progress} progress */
+function stepsOf({ phase, step, steps }) {
+  if (phase === "downloading") return `${bytes(step)} of ${bytes(steps)}`;
+  if (phase === "preparing" || phase === "extracting") return `${count(step)} of ${plural(steps, "image")}`;
+  return `step ${count(step)} of ${count(steps)}`;
+}
+
+/** Progress of a job: phase, epoch, step, speed, time remaining. @param {Job} job */
 export function progress({ status, progress: at, name }) {
-  if (status === "queued") return el("p", { class: "soft" }, "Waiting for its turn.");
+  if (status === "queued") return el("p", { class: "soft" }, "Waiting to start");
   if (status !== "running") return null;
-  if (!at) return el("p", { class: "soft" }, "Starting …");
+  if (!at) return el("p", { class: "soft" }, "Starting…");
   const done = at.steps > 0 ? at.step / at.steps : 0;
+  const phase = PHASES[at.phase] ?? words(at.phase);
   const parts = [
-    words(at.phase),
+    phase,
     at.epoch > 0 && `epoch ${at.epoch} of ${at.epochs}`,
-    at.steps > 0 && `step ${at.step.toLocaleString("en-GB")} of ${at.steps.toLocaleString("en-GB")}`,
+    at.steps > 0 && stepsOf(at),
     at.images_per_second && `${Math.round(at.images_per_second)} images/s`,
-    at.eta_seconds !== null && `${duration(at.eta_seconds)} left`,
+    at.eta_seconds !== null && `${duration(at.eta_seconds)} remaining`,
   ].filter(Boolean);
   return el("div", { class: "stack" },
-    el("progress", { max: 1, value: done, "aria-label": `${words(at.phase)} of ${name}` }),
+    el("progress", { max: 1, value: done, "aria-label": `${name}: ${phase}` }),
     el("p", { class: "soft" }, parts.join(" · ")));
 }
 
 /**
- * Stop, cancel, resume, delete: those that the job's status allows.
+ * Stop, cancel, resume and delete buttons, as far as the job's status allows.
  *
  * @param {Job} job
- * @param {HTMLElement} messages where errors are shown
- * @param {(job: Job | null) => void} changed with the job, or nothing when it is deleted
+ * @param {HTMLElement} messages container for error messages
+ * @param {(job: Job | null) => void} changed receives the job, or null after it was deleted
  */
 export function controls(job, messages, changed) {
-  const ask = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
-  /** The trainer ends within a batch; until then the button says so. @param {HTMLButtonElement} control @param {string} action @param {string} meanwhile */
-  const askOnce = async (control, action, meanwhile) => {
+  const post = (/** @type {string} */ action) => () => attempt(messages, async () => changed(await send("POST", `jobs/${path(job.id)}/${action}`)));
+  /** Sends a command once; until the trainer has reacted, the button shows `meanwhile`. @param {HTMLButtonElement} control @param {string} action @param {string} meanwhile */
+  const sendOnce = async (control, action, meanwhile) => {
     const { textContent: word } = control;
     control.disabled = true;
     control.textContent = meanwhile;
-    if (await ask(action)()) return;
+    if (await post(action)()) return;
     control.disabled = false;
     control.textContent = word;
   };
   const remove = async () => {
-    const sure = await confirmLoss(`Delete ${job.name}, its curves, its evaluation and its log? ${job.model_id ? "Its model stays." : "It has made no model: what it learned is lost."}`, "Delete");
+    const sure = await confirmLoss(`Delete job ${job.name} with its metrics, evaluation and log? ${job.model_id ? "Its model is kept." : "It has no model; its trained weights will be lost."}`, "Delete");
     if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
   };
   let asking = false;
   const stop = button("Stop", async () => {
     if (asking) return;
     asking = true;
-    // As it stands now: this button may be older than the first epoch.
+    // Fetch the current state, since an epoch may have finished after this button was drawn.
     const { best, progress: at } = await get(`jobs/${path(job.id)}`).catch(() => job);
     const keeps = best || (at?.phase === "training_head" && at.epoch > 1);
-    const unless = job.recipe === "vgg16_finetune" ? "unless its head is trained already, " : "";
-    if (keeps || (await confirmLoss(`No epoch of ${job.name} is complete yet: ${unless}it ends without a model.`, "Stop it"))) await askOnce(stop, "stop", "Stopping …");
+    const unless = job.recipe === "vgg16_finetune" ? ", unless its head is already trained" : "";
+    if (keeps || (await confirmLoss(`${job.name} has not completed an epoch. If you stop it now, it fails without a model${unless}.`, "Stop job", "Keep running"))) await sendOnce(stop, "stop", "Stopping…");
     asking = false;
-  }, { title: "Finish now: evaluate and keep the best epoch so far" });
+  }, { title: "Stop training early; evaluate and keep the best epoch so far" });
   const cancel = button("Cancel", async () => {
-    if (await confirmLoss(`Cancel ${job.name}? It can be resumed from its last completed epoch.`, "Cancel the job")) await askOnce(cancel, "cancel", "Cancelling …");
+    if (await confirmLoss(`Cancel ${job.name}? You can resume it later from its last checkpoint.`, "Cancel job", job.status === "running" ? "Keep running" : "Keep job")) await sendOnce(cancel, "cancel", "Cancelling…");
   }, { class: "danger" });
   return el("div", { class: "actions" },
     job.status === "running" && stop,
     !isOver(job) && cancel,
-    ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", ask("resume"), { title: "Go on from the last completed epoch" }),
+    ["cancelled", "failed", "interrupted"].includes(job.status) && button("Resume", post("resume"), { title: "Resume from the last checkpoint" }),
     isOver(job) && button("Delete", remove, { class: "danger", "aria-label": `Delete ${job.name}` }));
 }
 
-/** One line of a job: its status and how well it does. @param {Job} job */
-export function standing(job) {
-  return el("span", { class: "row" }, badge(job), job.best && el("span", { class: "soft" }, `validation ${percent(job.best.val_accuracy)} in epoch ${job.best.epoch}`));
+/** One line on a job: status and best validation accuracy. @param {Job} job */
+export function statusLine(job) {
+  return el("span", { class: "row" }, badge(job), job.best && el("span", { class: "soft" }, `val. accuracy ${percent(job.best.val_accuracy)} (epoch ${job.best.epoch})`));
 }
 
 /** @type {WeakMap<Element, string>} */
 const filledFor = new WeakMap();
 
 /**
- * Fills `place` anew only if it was last filled for another `key`: reports come every second, and a
- * button must not be swapped under the finger that pushes it.
+ * Fills `place` again only if `key` has changed. Updates arrive every second, and a button must not
+ * be replaced while the user clicks it.
  *
  * @param {Element} place @param {unknown} key @param {() => any} make
  */

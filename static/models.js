@@ -1,4 +1,4 @@
-/** Models: which one answers and since when, and what to do with the others. */
+/** Models page: the model in service, and a table of all models. */
 
 import { all, get, path, send } from "./api.js";
 import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
@@ -20,7 +20,7 @@ export async function open(place, { signal }) {
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
-    const { activeElement: pushed } = document;
+    const { activeElement: clicked } = document;
     const enable = (/** @type {boolean} */ on) => {
       for (const control of place.querySelectorAll("button")) control.disabled = !on;
     };
@@ -28,7 +28,7 @@ export async function open(place, { signal }) {
     try {
       await send("PUT", "models/current", { model });
       await show();
-      const name = pushed?.getAttribute("aria-label");
+      const name = clicked?.getAttribute("aria-label");
       /** @type {HTMLElement | null} */ (name ? place.querySelector(`[aria-label="${CSS.escape(name)}"]`) : place.querySelector("button"))?.focus();
     } finally {
       enable(true);
@@ -40,25 +40,25 @@ export async function open(place, { signal }) {
 /** @param {HTMLElement} place @param {CurrentModel | null} current @param {(model: string) => void} choose */
 function inService(place, current, choose) {
   if (!current) {
-    fill(place, el("h2", null, "In service"), el("p", null, "No model answers. Pin one below, or train one."));
+    fill(place, el("h2", null, "In service"), el("p", null, "No model is in service. Pin one below or train one."));
     return;
   }
   const pinned = current.mode === "pinned";
-  const why = pinned ? "because it is pinned: a better one does not take its place."
-    : current.name === "default" ? "because no job has made a model yet. The first that does takes its place by itself."
-      : "because of the models that jobs made it has the highest validation accuracy. A better one takes its place by itself; to have default back, pin it.";
+  const why = pinned ? "Pinned: a better model will not replace it."
+    : current.name === "default" ? "This is the built-in model. The first trained model replaces it automatically."
+      : `It has the highest validation accuracy of all models trained on ${current.dataset}, the dataset of the newest model. A better model replaces it automatically, and so does the first model trained on another dataset. To use the built-in model, pin "default".`;
   fill(place,
-    el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Follow the best", () => choose("best"), { title: "The highest validation accuracy among the models that jobs made" })),
-    el("p", null, "Answers since ", time(current.since), `, ${why}`));
+    el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Use best model", () => choose("best"), { title: "Always serve the model with the highest validation accuracy on the dataset of the newest model" })),
+    el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 
-/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the one in service is @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<void>} changed */
+/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<void>} changed */
 function table(place, models, pinned, messages, choose, changed) {
   const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const number = (/** @type {string} */ text) => el("th", { scope: "col", class: "number" }, text);
   const rows = models.map((model) => {
     const remove = async () => {
-      const sure = await confirmLoss(`Delete the model ${model.name}? Its job stays, but it can't be asked any more.`, "Delete");
+      const sure = await confirmLoss(`Delete model ${model.name}? Its job is kept, but the model can no longer make predictions.`, "Delete");
       if (sure) await attempt(messages, () => send("DELETE", `models/${path(model.id)}`).then(changed));
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
@@ -73,11 +73,11 @@ function table(place, models, pinned, messages, choose, changed) {
       el("td", null, model.dataset),
       el("td", null, time(model.created_at)),
       el("td", null, el("div", { class: "actions" },
-        !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Let it answer until another is chosen" }),
+        !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Keep this model in service until you choose another" }),
         button("Download", download, { "aria-label": `Download ${model.name}` }),
         !model.in_service && model.name !== "default" && button("Delete", remove, { class: "danger", "aria-label": `Delete ${model.name}` }))));
   });
   fill(place, el("div", { class: "scroll" }, el("table", null,
-    el("thead", null, el("tr", null, ["Name", "Recipe"].map(head), ["Test", "Validation", "Validation loss", "Parameters", "Size"].map(number), ["Dataset", "Made", ""].map(head))),
+    el("thead", null, el("tr", null, ["Name", "Recipe"].map(head), ["Test accuracy", "Val. accuracy", "Val. loss", "Parameters", "Size"].map(number), ["Dataset", "Created", ""].map(head))),
     el("tbody", null, rows))));
 }

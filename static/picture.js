@@ -1,9 +1,9 @@
-/** Pictures that the server has: `<img>` where it wants no token, else fetched with it as they come into view. */
+/** Images from the server: a plain `<img>`, or fetched with the API token when scrolled into view. */
 
 import { hasToken, request } from "./api.js";
 import { el } from "./dom.js";
 
-/** A path of the server's, or bytes. @type {WeakMap<Element, string | Blob>} */
+/** Source of each pending image: a path on the server, or a blob. @type {WeakMap<Element, string | Blob>} */
 const wanted = new WeakMap();
 
 const seen = new IntersectionObserver((entries) => {
@@ -24,20 +24,20 @@ async function show(image, source) {
   }
 }
 
-/** Shows bytes, which are let go of once they are decoded. @param {HTMLImageElement} image @param {Blob} blob */
+/** Shows a blob; its object URL is released after decoding. @param {HTMLImageElement} image @param {Blob} blob */
 export async function showBlob(image, blob) {
   const url = URL.createObjectURL(blob);
   image.src = url;
   try {
     await image.decode();
   } catch {
-    // The browser can't show it; its alt text stands there.
+    // The browser can't decode it and shows the alt text.
   }
   URL.revokeObjectURL(url);
 }
 
 /**
- * A picture that is loaded, or decoded, when it comes into view.
+ * An image that is loaded, or decoded, when it is scrolled into view.
  *
  * @param {string | Blob} source
  * @param {string} alt
@@ -50,7 +50,7 @@ export function picture(source, alt) {
   return image;
 }
 
-/** Saves what is under `path` as a file, with the token where there is one. @param {string} path @param {string} name */
+/** Downloads `path` as a file, with the API token if there is one. @param {string} path @param {string} name */
 export async function save(path, name) {
   const link = el("a", { download: name, href: path });
   if (hasToken()) link.href = URL.createObjectURL(await (await request(path)).blob());

@@ -1,23 +1,24 @@
 /**
- * Predict: photos that are dropped, pasted, picked or taken, each with what a model says of it, why,
- * and what another model says. They stay while other pages are looked at.
+ * Predict page: images that are dropped, pasted, chosen or taken by camera, each with its prediction,
+ * a Grad-CAM explanation and optionally a second model's prediction. They stay while other pages are
+ * open.
  */
 
-import { all, get, patiently, path } from "./api.js";
+import { all, get, path, requestWithRetry } from "./api.js";
 import { photograph } from "./camera.js";
-import { button, decimal, droppable, el, field, fill, isAbort, notice, percent, say, select } from "./dom.js";
+import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
 
-/** @typedef {import("./types.js").Answer} Answer */
+/** @typedef {import("./types.js").PredictResponse} PredictResponse */
 /** @typedef {import("./types.js").Model} Model */
 
-/** Requests at a time. The server refuses what it has no room for; this is only polite. */
+/** Concurrent requests. The server limits its queue itself; this leaves room for other clients. */
 const AT_ONCE = 4;
 
 const models = { first: "", second: "" };
-/** @type {Photo[]} newest first */
-let photos = [];
-/** Shows them on the page that is open. */
+/** @type {ImageCard[]} newest first */
+let cards = [];
+/** Shows them on the current page. */
 let show = () => {};
 /** @type {(() => Promise<void>)[]} */
 const waiting = [];
@@ -25,27 +26,27 @@ let working = 0;
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
-  const list = el("ul", { class: "photos", "aria-label": "Photos" });
-  const empty = el("p", { class: "soft" }, "Nothing yet. A photo of a cat or a dog is all that it takes.");
+  const list = el("ul", { class: "cards", "aria-label": "Images" });
+  const empty = el("p", { class: "soft" }, "No images yet. Add one to get a prediction.");
   const clear = button("Clear all", () => {
-    for (const photo of photos) photo.leave();
-    photos = [];
+    for (const card of cards) card.cancel();
+    cards = [];
     show();
   });
   show = () => {
-    fill(list, photos.map((photo) => photo.node));
-    empty.hidden = photos.length > 0;
-    clear.hidden = photos.length === 0;
+    fill(list, cards.map((card) => card.node));
+    empty.hidden = cards.length > 0;
+    clear.hidden = cards.length === 0;
   };
   /** @param {Iterable<File>} files */
   const add = (files) => {
-    photos = [...Array.from(files, (file) => new Photo(file)), ...photos];
+    cards = [...Array.from(files, (file) => new ImageCard(file)), ...cards];
     show();
   };
 
   const bar = el("div", { class: "row" });
   fill(place,
-    el("div", { class: "row apart" }, el("h1", null, "Cat or dog?"), bar),
+    el("div", { class: "row apart" }, el("h1", null, "Predict"), bar),
     dropZone(add),
     el("div", { class: "row apart" }, empty, clear),
     list);
@@ -63,17 +64,17 @@ function dropZone(add) {
     add(input.files ?? []);
     input.value = "";
   } });
-  const zone = el("section", { class: "drop", "aria-label": "Add photos" },
-    el("p", null, "Drop photos here, paste one, or"),
+  const zone = el("section", { class: "drop", "aria-label": "Add images" },
+    el("p", null, "Drop images here, paste one, or"),
     el("div", { class: "row" },
-      el("label", { class: "button primary" }, "Choose photos", input),
+      el("label", { class: "button primary" }, "Choose images", input),
       button("Take a photo", () => void photograph().then((file) => file && add([file])))),
-    el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. They go to this server and are not kept."));
+    el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. Images are sent to this server and are not stored."));
   droppable(zone, (data) => add(data.files));
   return zone;
 }
 
-/** Which model answers, and which beside it. @param {HTMLElement} bar @param {AbortSignal} signal */
+/** Selects for the model and for one to compare with. @param {HTMLElement} bar @param {AbortSignal} signal */
 async function offerModels(bar, signal) {
   /** @type {[Model[], Model | null]} */
   const [known, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
@@ -82,86 +83,86 @@ async function offerModels(bar, signal) {
   for (const key of /** @type {const} */ (["first", "second"])) {
     if (!known.some(({ name }) => name === models[key])) models[key] = "";
   }
-  const first = select([["", current ? `in service: ${current.name}` : "in service"], ...named], { value: models.first, onchange: () => {
+  const first = select([["", current ? `In service: ${current.name}` : "In service"], ...named], { value: models.first, onchange: () => {
     models.first = first.value;
-    for (const photo of photos) photo.ask();
+    for (const card of cards) card.predict();
   } });
-  const second = select([["", "none"], ...named], { value: models.second, onchange: () => {
+  const second = select([["", "None"], ...named], { value: models.second, onchange: () => {
     models.second = second.value;
-    for (const photo of photos) photo.ask();
+    for (const card of cards) card.predict();
   } });
   fill(bar, field("Model", first), field("Compare with", second));
-  // Another model may have come into service while other pages were looked at.
-  for (const photo of photos) {
-    if (models.first === "" && current && photo.answeredBy !== "" && photo.answeredBy !== current.name) photo.ask();
+  // Another model may have been put in service while other pages were open.
+  for (const card of cards) {
+    if (models.first === "" && current && card.servedBy !== "" && card.servedBy !== current.name) card.predict();
   }
 }
 
-/** One photo and its card. */
-class Photo {
+/** An image with its predictions. */
+class ImageCard {
   /** @param {File} file */
   constructor(file) {
     this.file = file;
     this.round = 0;
-    /** Name of the model that answered where none was named. */
-    this.answeredBy = "";
-    this.picture = picture(file, `Photo ${file.name}`);
-    /** Whether the heat map lies over it. */
+    /** Name of the model that was used, if the one in service was requested. */
+    this.servedBy = "";
+    this.image = picture(file, file.name);
+    /** Whether the heat map is shown. */
     this.explained = false;
     this.words = el("div", { class: "words" });
-    this.node = el("li", { class: "panel photo" }, el("div", { class: "view" }, this.picture), this.words);
-    this.ask();
+    this.node = el("li", { class: "panel card" }, el("div", { class: "view" }, this.image), this.words);
+    this.predict();
   }
 
-  /** What is under way for it no longer counts. */
-  leave() {
+  /** Ignores responses that are still pending. */
+  cancel() {
     this.round += 1;
   }
 
   remove() {
-    this.leave();
-    photos = photos.filter((photo) => photo !== this);
+    this.cancel();
+    cards = cards.filter((card) => card !== this);
     show();
   }
 
-  /** Shows the photo itself again. */
-  uncover() {
+  /** Shows the image without the heat map again. */
+  hideHeatMap() {
     if (!this.explained) return;
     this.explained = false;
-    this.picture.alt = `Photo ${this.file.name}`;
-    void showBlob(this.picture, this.file);
+    this.image.alt = this.file.name;
+    void showBlob(this.image, this.file);
   }
 
-  /** Asks the chosen models; an answer to an earlier question no longer counts. */
-  ask() {
-    this.leave();
-    this.uncover();
+  /** Requests predictions from the selected models; earlier responses are ignored. */
+  predict() {
+    this.cancel();
+    this.hideHeatMap();
     const { round } = this;
-    const answers = el("div", { class: "stack" }, el("p", { class: "soft" }, "Looking …"));
+    const results = el("div", { class: "stack" }, el("p", { class: "soft" }, "Predicting…"));
     fill(this.words,
       el("div", { class: "row apart" },
         el("span", { class: "name", title: this.file.name }, this.file.name),
         button("Remove", () => this.remove(), { class: "link", "aria-label": `Remove ${this.file.name}` })),
-      answers);
+      results);
     const chosen = models.second === "" || models.second === models.first ? [models.first] : [models.first, models.second];
     enqueue(async () => {
       if (round !== this.round) return;
-      const parts = await Promise.all(chosen.map((model) => this.answer(model)));
-      if (round === this.round) fill(answers, parts);
+      const parts = await Promise.all(chosen.map((model) => this.resultOf(model)));
+      if (round === this.round) fill(results, parts);
     });
   }
 
-  /** @param {string} model a name, or nothing for the one in service @returns {Promise<HTMLElement>} */
-  async answer(model) {
+  /** @param {string} model a name, or empty for the model in service @returns {Promise<HTMLElement>} */
+  async resultOf(model) {
     try {
-      const response = await patiently(`predict${query(model)}`, this.body());
-      /** @type {Answer} */
-      const answer = await response.json();
-      if (model === "") this.answeredBy = answer.model.name;
-      return this.verdict(answer, model);
+      const response = await requestWithRetry(`predict${query(model)}`, this.body());
+      /** @type {PredictResponse} */
+      const prediction = await response.json();
+      if (model === "") this.servedBy = prediction.model.name;
+      return this.verdict(prediction, model);
     } catch (error) {
       const again = el("div", { class: "stack" }, notice(error));
-      again.append(button("Try again", () => this.ask()));
+      again.append(button("Try again", () => this.predict()));
       return again;
     }
   }
@@ -172,37 +173,37 @@ class Photo {
     return { method: "POST", body: form };
   }
 
-  /** @param {Answer} answer @param {string} model */
+  /** @param {PredictResponse} response @param {string} model */
   verdict({ predictions: [top], model: by, timing_ms: timing }, model) {
-    say(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
-    const why = button("Why?", () => void this.explain(why, model), { "aria-pressed": "false", title: "Show what in the photo speaks for the label (Grad-CAM)" });
+    announce(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
+    const toggle = button("Explain", () => void this.explain(toggle, model), { "aria-pressed": "false", title: "Show the regions that support this prediction (Grad-CAM)" });
     return el("div", { class: "verdict" },
       el("div", { class: "row apart" },
         el("span", { class: "label" }, top.label),
-        el("span", { class: "row" }, percent(top.probability), why)),
+        el("span", { class: "row" }, percent(top.probability), toggle)),
       el("progress", { max: 1, value: top.probability, "aria-label": `Probability of ${top.label}` }),
-      el("p", { class: "hint" }, `${by.name}, ${decimal(timing.total, 1)} ms (network ${decimal(timing.inference, 1)} ms)`));
+      el("p", { class: "hint" }, `${by.name}: ${decimal(timing.total, 1)} ms total, ${decimal(timing.inference, 1)} ms inference`));
   }
 
-  /** Switches between the photo and what in it speaks for the label. @param {HTMLButtonElement} why @param {string} model */
-  async explain(why, model) {
-    const on = why.getAttribute("aria-pressed") !== "true";
+  /** Switches between the image and its Grad-CAM heat map. @param {HTMLButtonElement} toggle @param {string} model */
+  async explain(toggle, model) {
+    const on = toggle.getAttribute("aria-pressed") !== "true";
     for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", "false");
-    if (!on) return this.uncover();
+    if (!on) return this.hideHeatMap();
     const { round } = this;
-    why.disabled = true;
+    toggle.disabled = true;
     try {
-      const response = await patiently(`explain${query(model)}`, this.body());
+      const response = await requestWithRetry(`explain${query(model)}`, this.body());
       const map = await response.blob();
       if (round !== this.round) return;
-      await showBlob(this.picture, map);
+      await showBlob(this.image, map);
       this.explained = true;
-      this.picture.alt = `${this.file.name} under the heat map of its label, ${response.headers.get("X-Label")}`;
-      for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", String(other === why));
+      this.image.alt = `${this.file.name} with Grad-CAM heat map for ${response.headers.get("X-Label")}`;
+      for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", String(other === toggle));
     } catch (error) {
       if (!isAbort(error)) this.words.append(notice(error));
     } finally {
-      why.disabled = false;
+      toggle.disabled = false;
     }
   }
 }

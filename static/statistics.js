@@ -1,8 +1,8 @@
-/** What there is to see in a dataset before anything is trained on it. */
+/** Statistics of a dataset: class balance, image sizes, formats and near-duplicates. */
 
 import { get, path } from "./api.js";
 import { barChart } from "./chart.js";
-import { bytes, count, el, fill, percent } from "./dom.js";
+import { bytes, el, fill, percent, plural } from "./dom.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Statistics} Statistics */
@@ -13,13 +13,13 @@ export async function statistics(place, dataset, signal, isStale) {
   const numbers = await get(`datasets/${path(dataset.id)}/statistics`, signal);
   if (isStale()) return;
   fill(place,
-    el("h2", null, "What is in it"),
-    el("p", { class: "soft" }, `${count(numbers.images)} images, ${bytes(numbers.bytes)}. ${balance(numbers)}`),
+    el("h2", null, "Dataset statistics"),
+    el("p", { class: "soft" }, `${plural(numbers.images, "image")}, ${bytes(numbers.bytes)}. ${balance(numbers)}`),
     el("div", { class: "columns" },
       classes(numbers, dataset.classes),
       histogram("Width", numbers.width),
       histogram("Height", numbers.height),
-      barChart({ title: "Formats", x: "format", bars: Object.entries(numbers.formats).map(([name, value]) => ({ name: name.replace("image/", ""), values: [value] })), series: ["images"] })),
+      barChart({ title: "Image formats", x: "format", bars: Object.entries(numbers.formats).map(([name, value]) => ({ name: name.replace("image/", ""), values: [value] })), series: ["images"] })),
     duplicates(numbers));
 }
 
@@ -27,9 +27,9 @@ export async function statistics(place, dataset, signal, isStale) {
 function balance({ counts }) {
   const training = Object.values(counts.train ?? {});
   const all = training.reduce((sum, one) => sum + one, 0);
-  if (all === 0) return "There is nothing to train on yet.";
+  if (all === 0) return "No training images yet.";
   const most = Math.max(...training) / all;
-  return most > 0.6 ? `The classes are out of balance: one has ${percent(most)} of the training images.` : "The classes are in balance.";
+  return most > 0.6 ? `Class imbalance: one class has ${percent(most)} of the training images.` : "The training classes are balanced.";
 }
 
 /** @param {Statistics} numbers @param {string[]} names */
@@ -43,14 +43,14 @@ function histogram(side, histogram) {
   if (!histogram) return null;
   const { edges, counts, min, max, mean } = histogram;
   const bars = counts.map((value, bin) => ({ name: edges[bin + 1] - edges[bin] > 1 ? `${edges[bin]}–${edges[bin + 1] - 1}` : `${edges[bin]}`, values: [value] }));
-  return barChart({ title: `${side}: ${min === max ? min : `${min} to ${max}`} pixels, mean ${Math.round(mean)}`, x: `${side.toLowerCase()}, pixels`, bars, series: ["images"] });
+  return barChart({ title: `${side}: ${min === max ? min : `${min}–${max}`} px, mean ${Math.round(mean)}`, x: `${side.toLowerCase()} (px)`, bars, series: ["images"] });
 }
 
 /** @param {Statistics} numbers */
 function duplicates({ cross_split_duplicates: { count: found, groups } }) {
-  if (found === 0) return el("p", null, "No picture stands in more than one split.");
+  if (found === 0) return el("p", null, "No near-duplicates across splits.");
   return el("details", { open: true },
-    el("summary", null, `${count(found)} pictures stand in more than one split: a model would be examined on what it learned from`),
+    el("summary", null, `${plural(found, "group")} of near-duplicates ${found === 1 ? "spans" : "span"} several splits (data leakage): accuracy would be overestimated`),
     el("div", { class: "stack" }, groups.map(({ images }) => el("ul", { class: "grid" }, images.map((image) => el("li", { title: image.file_name },
       picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, `${image.label} · ${image.split}`)))))));
 }

@@ -1,27 +1,27 @@
-/** Train: what to train on and how, and the queue. */
+/** Train page: a form for a new job, and the list of jobs. */
 
 import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
-import { controls, fillFor, progress, Speed, standing } from "./live.js";
+import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Recipe} Recipe */
 
-/** What was chosen and typed, kept while other pages are looked at. */
+/** Input of the form, kept while other pages are open. */
 const draft = { dataset: "", recipe: "augmented_cnn", name: "", params: /** @type {Record<string, string>} */ ({}) };
 
 /** @type {Record<string, { name: string, hint: string, options?: string[], min?: number, max?: number, step?: string }>} */
 const PARAMS = {
   epochs: { name: "Epochs", hint: "Passes over the training images.", min: 1, max: 10000 },
-  batch_size: { name: "Batch size", hint: "Images of one optimizer step.", min: 1, max: 1024 },
-  learning_rate: { name: "Learning rate", hint: "Step size of RMSprop. Too high and the loss jumps or stops being a number.", step: "any", min: 0 },
-  learning_rate_schedule: { name: "Schedule", hint: "cosine lets the learning rate fall to nearly zero by the last epoch.", options: ["constant", "cosine"] },
-  early_stopping_patience: { name: "Early stopping", hint: "End after so many epochs without a lower validation loss. Empty: never.", min: 1, max: 10000 },
-  seed: { name: "Seed", hint: "Where every random draw comes from: the same seed gives the same run.", min: 0 },
-  precision: { name: "Precision", hint: "auto takes bf16 where the device has it.", options: ["auto", "fp32", "bf16"] },
-  device: { name: "Device", hint: "auto takes an NVIDIA GPU where there is one.", options: ["auto", "cpu", "cuda"] },
-  head_epochs: { name: "Epochs of the head", hint: "The head is trained alone first.", min: 1, max: 10000 },
+  batch_size: { name: "Batch size", hint: "Images per optimizer step.", min: 1, max: 1024 },
+  learning_rate: { name: "Learning rate", hint: "Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN.", step: "any", min: 0 },
+  learning_rate_schedule: { name: "Learning rate schedule", hint: "cosine decays it to almost zero by the last epoch.", options: ["constant", "cosine"] },
+  early_stopping_patience: { name: "Early stopping patience", hint: "Stop after this many epochs without a lower validation loss. Leave empty to disable.", min: 1, max: 10000 },
+  seed: { name: "Seed", hint: "Random seed. On the same CPU setup, the same seed reproduces a run.", min: 0 },
+  precision: { name: "Precision", hint: "auto uses bf16 if the device supports it natively, otherwise fp32.", options: ["auto", "fp32", "bf16"] },
+  device: { name: "Device", hint: "auto uses an NVIDIA GPU if available, otherwise the CPU.", options: ["auto", "cpu", "cuda"] },
+  head_epochs: { name: "Head epochs", hint: "Epochs for training the head before fine-tuning.", min: 1, max: 10000 },
 };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
@@ -40,7 +40,7 @@ async function compose(place, started, signal) {
   /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
   const [datasets, { items: recipes }, heads] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?recipe=vgg16_features&status=succeeded", signal)]);
   if (datasets.length === 0) {
-    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "There is nothing to train on yet. Make a dataset of photos of two kinds first; a few hundred of each make a start."), el("a", { class: "button primary", href: "#/datasets" }, "Make a dataset")));
+    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
   }
   if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;
@@ -48,12 +48,12 @@ async function compose(place, started, signal) {
     draft.dataset = dataset.value;
     show();
   } });
-  const name = el("input", { value: draft.name, placeholder: "made up by the server", autocomplete: "off", oninput: () => (draft.name = name.value) });
+  const name = el("input", { value: draft.name, placeholder: "generated if left empty", autocomplete: "off", oninput: () => (draft.name = name.value) });
   const params = el("div", { class: "fields" });
   const more = el("div", null);
   /** @type {Record<string, () => unknown>} */
   let read = {};
-  /** Aborted when another recipe is chosen. */
+  /** Aborted when another recipe is selected. */
   let other = new AbortController();
   const show = () => {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
@@ -71,7 +71,7 @@ async function compose(place, started, signal) {
       show();
     } }), el("b", null, recipe), el("p", null, summary))));
   const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
-  /** An error that was told is of what stood there before. */
+  /** Removes the error of an earlier input. */
   const outdate = () => form.querySelector(":scope > .notice")?.remove();
   const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -82,7 +82,7 @@ async function compose(place, started, signal) {
       await started();
     });
   } },
-    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Of the job, and of the model it makes.")),
+    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Name of the job and its model.")),
     choices, params, more,
     el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);
@@ -90,7 +90,7 @@ async function compose(place, started, signal) {
 }
 
 /**
- * The recipe's parameters, filled with its defaults. What is left at its default is not sent.
+ * Inputs for the recipe's parameters, filled with its defaults. Unchanged defaults are not sent.
  *
  * @param {HTMLElement} place @param {Recipe} recipe @param {Job[]} heads
  * @returns {Record<string, () => unknown>}
@@ -111,13 +111,13 @@ function fields(place, { recipe, params }, heads) {
     place.append(field(name, control, standard ? `${hint} Default: ${standard}.` : hint));
   }
   if (recipe === "vgg16_finetune") {
-    const head = select([["", "train it here first"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { onchange: () => {
+    const head = select([["", "Train a new head"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { onchange: () => {
       const epochs = /** @type {HTMLInputElement} */ (place.querySelector(`#${CSS.escape(headEpochs)}`));
       epochs.disabled = head.value !== "";
     } });
     const headEpochs = /** @type {HTMLElement} */ (place.lastElementChild?.querySelector("input")).id;
     read.head_from = () => head.value || undefined;
-    place.append(field("Head", head, "A vgg16_features job of the same dataset has a trained head to begin with."));
+    place.append(field("Head", head, "Train a new head, or start from a vgg16_features job on the same dataset version."));
   }
   return read;
 }
@@ -125,12 +125,12 @@ function fields(place, { recipe, params }, heads) {
 /** @param {Record<string, any>} limits */
 const stringly = (limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, String(value)]));
 
-/** So often is the queue asked for, in milliseconds. */
+/** Polling interval in milliseconds. */
 const POLL = 1500;
 
 /**
- * The jobs, newest first. The list is asked for again and again: a stream for each job would use up
- * the few connections that a browser opens to one server.
+ * The list of jobs, newest first. It is polled, because one event stream per job would use up the
+ * few connections that a browser opens to a server.
  */
 class Queue {
   /** @param {HTMLElement} place @param {AbortSignal} signal */
@@ -138,8 +138,8 @@ class Queue {
     this.signal = signal;
     this.messages = el("div", null);
     this.list = el("div", { class: "stack" });
-    this.more = el("p", { class: "hint", hidden: true }, "The 50 newest are shown; ", el("a", { href: "#/evaluate" }, "all of them"), " can be compared.");
-    this.none = el("p", { class: "soft", hidden: true }, "None yet. Training runs in the background; this page can be closed meanwhile.");
+    this.more = el("p", { class: "hint", hidden: true }, "Showing the 50 newest jobs. ", el("a", { href: "#/evaluate" }, "Compare all jobs"), ".");
+    this.none = el("p", { class: "soft", hidden: true }, "No jobs yet. Training runs in the background; you can close this page.");
     /** @type {Map<string, { node: HTMLElement, paint: (job: Job) => void }>} */
     this.rows = new Map();
     fill(place, el("h2", null, "Jobs"), this.messages, this.none, this.list, this.more);
@@ -149,7 +149,7 @@ class Queue {
     await this.show();
     while (!this.signal.aborted) {
       await pause(POLL, this.signal);
-      // A server that is gone is told of at the top of the page.
+      // An unreachable server is reported at the top of the page.
       await this.show().catch(() => {});
     }
   }
@@ -158,7 +158,7 @@ class Queue {
     const { items, next_cursor: more } = await get("jobs?limit=50", this.signal);
     const before = this.rows;
     this.rows = new Map(items.map((/** @type {Job} */ job) => [job.id, before.get(job.id) ?? this.row(job)]));
-    // Only what is new moves: a row that is moved would lose the focus.
+    // Insert only new rows; a row that is moved would lose the focus.
     for (const [id, { node }] of before) if (!this.rows.has(id)) node.remove();
     /** @type {Element | null} */
     let next = this.list.firstElementChild;
@@ -173,15 +173,15 @@ class Queue {
 
   /** @param {Job} job */
   row(job) {
-    const [stands, asks, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
+    const [status, actions, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
     const node = el("article", { class: "stack job", "aria-label": job.name },
-      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), stands, asks),
+      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), status, actions),
       el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
       rest);
     const speed = new Speed();
     const paint = (/** @type {Job} */ now) => {
-      fillFor(stands, [now.status, now.best], () => standing(now));
-      fillFor(asks, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
+      fillFor(status, [now.status, now.best], () => statusLine(now));
+      fillFor(actions, now.status, () => controls(now, this.messages, () => void attempt(this.messages, () => this.show())));
       fill(rest, progress(speed.in(now)), now.error && el("p", { class: "bad" }, now.error.detail));
     };
     return { node, paint };

@@ -1,5 +1,5 @@
 /**
- * What the API answers, as far as the pages read it. Only the checker of types reads this file.
+ * Responses of the API, limited to the fields that the pages use. Only the type checker reads this file.
  *
  * @typedef {Record<string, Record<string, number>>} Counts images by split and class
  * @typedef {{ id: string, name: string, classes: string[], version: string, counts: Counts, images: number, bytes: number, created_at: string }} Dataset
@@ -11,7 +11,7 @@
  *   cross_split_duplicates: { count: number, groups: { fingerprint: string, images: Image[] }[] } }} Statistics
  * @typedef {Record<string, any>} Params
  * @typedef {{ recipe: string, summary: string, params: Params }} Recipe
- * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress the speed is the page's own
+ * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress `images_per_second` is computed by the page
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,
  *   best: { epoch: number, val_loss: number, val_accuracy: number } | null, device: string | null, precision: string | null, attempts: number,
@@ -27,7 +27,7 @@
  *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string, in_service: boolean }} Model
  * @typedef {Model & { mode: "best" | "pinned", since: string }} CurrentModel
  * @typedef {{ predictions: { file_name: string | null, label: string, probability: number, probabilities: Record<string, number> }[],
- *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} Answer
+ *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} PredictResponse
  * @typedef {{ state: "absent" | "downloading" | "ready", source: string | null, sha256: string | null, preprocessing: string | null,
  *   downloaded_bytes: number | null, total_bytes: number | null, error: { code: string, detail: string } | null }} Weights
  */

@@ -1,4 +1,4 @@
-/** The VGG16 weights that two of the recipes begin with: taken in from a file, or downloaded. */
+/** Pretrained VGG16 weights, required by two recipes: upload a file or download them. */
 
 import { get, pause, send, upload } from "./api.js";
 import { attempt, button, bytes, el, fill, isAbort, percent } from "./dom.js";
@@ -27,7 +27,7 @@ export async function weights(place, signal) {
     const bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
     body.append(bar);
     try {
-      now = await upload("weights/vgg16", file, (share) => (bar.value = share), signal, "PUT");
+      now = await upload("weights/vgg16", file, (fraction) => (bar.value = fraction), signal, "PUT");
       show();
     } finally {
       bar.remove();
@@ -37,13 +37,13 @@ export async function weights(place, signal) {
   const show = () => {
     const { downloaded_bytes: have, total_bytes: total } = now;
     fill(body,
-      now.state === "ready" && el("p", null, el("span", { class: "good" }, "There are weights: "), `${now.source}, for ${now.preprocessing} preprocessing.`),
-      now.state === "absent" && el("p", null, "This recipe begins with VGG16 weights, and there are none yet. A job downloads those of Keras by itself; or supply a file."),
+      now.state === "ready" && el("p", null, el("span", { class: "good" }, "Installed: "), `${now.source} (${now.preprocessing} preprocessing).`),
+      now.state === "absent" && el("p", null, "This recipe needs pretrained VGG16 weights, which are not installed. A job downloads the Keras weights automatically, or upload a file."),
       now.state === "downloading" && [el("p", null, `Downloading ${now.source}: ${bytes(have ?? 0)}${total ? `, ${percent((have ?? 0) / total)}` : ""}`), el("progress", { max: total ?? 1, value: have ?? 0, "aria-label": "Download" })],
       now.error && el("p", { class: "bad" }, `The last download failed: ${now.error.detail}`),
       now.state !== "downloading" && el("div", { class: "row" },
-        el("label", { class: "button" }, "Supply a file (.h5, .pth, .safetensors)", input),
-        button("Download Keras'", download("keras")), button("Download torchvision's", download("torchvision"))));
+        el("label", { class: "button" }, "Upload a file (.h5, .pth, .safetensors)", input),
+        button("Download Keras weights", download("keras")), button("Download torchvision weights", download("torchvision"))));
   };
   fill(place, el("section", { class: "stack", "aria-label": "VGG16 weights" }, el("h3", null, "VGG16 weights"), body, messages));
   show();

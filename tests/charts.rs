@@ -1,4 +1,4 @@
-//! What a reader of the charts sees.
+//! Titles, labels and tooltips of the SVG charts.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
 use pawprint::{
@@ -86,7 +86,7 @@ fn training_is_points_validation_a_line_and_the_best_epoch_marked() {
 #[test]
 fn curves_are_drawn_of_no_epoch_of_one_and_of_thousands() {
     let none = charts::loss(&[], None).unwrap();
-    assert!(none.contains("no epoch is complete yet"));
+    assert!(none.contains("no completed epochs yet"));
     assert!(charts::loss(&epochs(1), Some(1)).unwrap().contains("epoch 1, training: 0.7000"));
     let many = charts::loss(&epochs(10_000), Some(9_999)).unwrap();
     assert!(many.contains("epoch 9999, validation"), "the best epoch is always drawn");
@@ -98,8 +98,8 @@ fn the_matrix_shows_counts_and_names_are_text_whatever_is_in_them() {
     let evaluation = evaluation("cat");
     let svg = charts::confusion(&evaluation).unwrap();
     for (row, label) in evaluation.confusion_matrix.matrix.iter().zip(["cat", "dog"]) {
-        for (count, told) in row.iter().zip(["cat", "dog"]) {
-            assert!(svg.contains(&format!("{label}, predicted {told}: {count}")));
+        for (count, predicted) in row.iter().zip(["cat", "dog"]) {
+            assert!(svg.contains(&format!("true {label}, predicted {predicted}: {count}")));
         }
     }
     let formats = [("<img onerror=\"x\">&".to_owned(), 3)].into();
@@ -109,6 +109,6 @@ fn the_matrix_shows_counts_and_names_are_text_whatever_is_in_them() {
 
 #[test]
 fn an_empty_dataset_has_charts_too() {
-    assert!(charts::classes(&Counts::new()).unwrap().contains("no image"));
+    assert!(charts::classes(&Counts::new()).unwrap().contains("no images yet"));
     assert!(charts::histogram("height", &[], &[]).unwrap().contains("Images by height"));
 }

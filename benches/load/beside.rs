@@ -1,4 +1,4 @@
-//! Predictions beside training: how much longer they take at a constant modest rate while a job
+//! Predictions during training: how much latency increases at a constant moderate rate while a job
 //! trains on the same machine.
 
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::sleep;
 
 use crate::{client::Client, open, report};
 
-/// Epochs of the job: more than any measurement lasts.
+/// Epochs of the job, more than any measurement needs.
 const EPOCHS: u32 = 10_000;
 
-/// Time between two looks at a job that has yet to train.
+/// Polling interval until the job trains.
 const POLL: Duration = Duration::from_millis(250);
 
-/// `rate` requests a second for so long on an idle machine, and again while a job of `dataset`
-/// trains, which is cancelled when that is done.
+/// Sends `rate` requests per second on an idle machine, and again while a job trains on `dataset`; the
+/// job is cancelled afterwards.
 #[expect(clippy::print_stdout, reason = "its table goes to standard output")]
 pub(crate) async fn run(
     client: &Client,
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Before its first optimizer steps a job decodes its photos, once.
+/// Before its first optimizer step, a job decodes its images once.
 async fn until_it_trains(client: &Client, job: &str) -> anyhow::Result<()> {
     loop {
         let now = client.ask(Method::GET, job, None).await?;

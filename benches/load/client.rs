@@ -1,4 +1,4 @@
-//! The photos, one prediction over HTTP, and what else is asked of the server.
+//! The images, and the requests to the server.
 
 use std::{
     fs,
@@ -15,21 +15,21 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 
-/// After so long a request counts as failed.
+/// Timeout after which a request counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What became of a request.
+/// Result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It has a prediction.
+    /// A prediction was returned.
     Accepted,
-    /// 429: too many were waiting.
+    /// Rejected with 429, because the queue was full.
     Refused,
-    /// Any other status, or no answer.
+    /// Any other status, or no response.
     Failed,
 }
 
-/// Sends photos in turn, over connections that are kept open.
+/// Sends images in turn, over persistent connections.
 #[derive(Clone)]
 pub(crate) struct Client(Arc<Inner>);
 
@@ -68,7 +68,7 @@ impl Client {
         Ok(Self(Arc::new(Inner { http, base, predict, photos, next: AtomicUsize::new(0) })))
     }
 
-    /// Asks for a prediction of the next photo and reads the whole answer.
+    /// Requests a prediction of the next image and reads the whole response.
     pub(crate) async fn predict(&self) -> Fate {
         let Inner { http, predict, photos, next, .. } = &*self.0;
         let photo = photos[next.fetch_add(1, Ordering::Relaxed) % photos.len()].clone();
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Asks anything else of the API and reads the JSON of its answer, if it has any.
+    /// Sends any other API request and parses the JSON of the response, if there is a body.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -99,16 +99,16 @@ impl Client {
         Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? })
     }
 
-    /// Bytes of the server that lie in RAM, as its metrics say.
+    /// Resident memory of the server in bytes, from its metrics.
     pub(crate) async fn resident_bytes(&self) -> anyhow::Result<f64> {
         let answer = self.0.http.get(format!("{}/metrics", self.0.base)).send().await?;
         let text = answer.error_for_status()?.text().await?;
         let value = text.lines().find_map(|l| l.strip_prefix("process_resident_memory_bytes "));
-        Ok(value.context("the server does not say how much memory it has")?.parse()?)
+        Ok(value.context("the server does not report its memory usage")?.parse()?)
     }
 }
 
-/// At most `most` of the JPEGs under `folder`, evenly from all of it.
+/// At most `most` of the JPEGs in `folder`, sampled evenly.
 pub(crate) fn photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
     let files = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
     let paths: Vec<_> = files
@@ -119,7 +119,7 @@ pub(crate) fn photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
             extension.is_some_and(|e| ["jpg", "jpeg"].contains(&e.to_ascii_lowercase().as_str()))
         })
         .collect();
-    anyhow::ensure!(!paths.is_empty(), "{} has no JPEGs", folder.display());
+    anyhow::ensure!(!paths.is_empty(), "no JPEGs found in {}", folder.display());
     let count = paths.len().min(most.max(1));
     let chosen = (0..count).map(|index| &paths[index * paths.len() / count]);
     chosen

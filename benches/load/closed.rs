@@ -1,4 +1,4 @@
-//! Closed loop: each client waits for its answer before it sends the next photo.
+//! Closed loop: each client waits for its response before it sends the next image.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::{client::Client, report::Outcome};
 
-/// So many clients for so long.
+/// Runs a number of clients for a duration.
 pub(crate) async fn run(
     client: &Client,
     clients: usize,

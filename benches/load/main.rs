@@ -1,13 +1,12 @@
-//! How many predictions a running server answers, and how fast.
+//! Load test: prediction throughput and latency of a running server.
 //!
-//! First closed-loop: so many clients, each of which sends the next photo when it has the answer
-//! to the last. The best throughput of these is the capacity. Then open-loop, at shares of that
-//! capacity: requests leave at a constant rate whether or not the server keeps up, and latency
-//! counts from the moment a request was due, so that a server that stalls can't make the requests
-//! disappear that it would have kept waiting.
+//! First closed loop: each client sends the next image after the response to the last. The highest
+//! throughput is the capacity. Then open loop, at fractions of that capacity: requests are sent at a
+//! constant rate whether or not the server keeps up, and latency counts from the time a request was
+//! due, so that a stalled server does not hide the delay (coordinated omission).
 //!
-//! Or at one rate of arrival: `--soak` for hours, `--swaps` while models are swapped, `--beside`
-//! a job that trains.
+//! Or at one constant rate: `--soak` as a soak test, `--swaps` during model swaps, `--beside` during
+//! training.
 //!
 //! usage: cargo bench --bench load -- URL PHOTOS [--model NAME] [--seconds 20] [--rate N]
 //!        [--soak SECONDS | --swaps N --between MODEL MODEL | --beside DATASET]
@@ -25,63 +24,67 @@ use std::{path::PathBuf, time::Duration};
 use clap::Parser;
 use client::Client;
 
-/// Clients at a time while the capacity is measured.
+/// Numbers of concurrent clients when the capacity is measured.
 const CONCURRENCY: [usize; 3] = [1, 8, 64];
 
-/// Shares of the capacity at which requests arrive.
+/// Arrival rates, as fractions of the capacity.
 const SHARES: [f64; 3] = [0.5, 0.8, 1.2];
 
-/// Share of the capacity while soaking.
+/// Arrival rate of the soak test, as a fraction of the capacity.
 const SOAK_SHARE: f64 = 0.8;
 
-/// Share of the capacity beside a job that trains.
+/// Arrival rate during training, as a fraction of the capacity.
 const BESIDE_SHARE: f64 = 0.3;
 
-/// Requests a second while models are swapped.
+/// Requests per second during model swaps.
 const SWAPS_RATE: f64 = 200.0;
 
 #[derive(Parser)]
-#[command(about = "How many predictions a running server answers, and how fast")]
+#[command(about = "Load test: prediction throughput and latency of a running server")]
 struct Args {
-    /// Address of the server, as in http://127.0.0.1:8080
+    /// URL of the server, e.g. http://127.0.0.1:8080
     url: String,
-    /// Folder of JPEGs, searched with its subfolders
+    /// Folder of JPEGs, including subfolders
     photos: PathBuf,
-    /// Model to ask; the one in service where none is named
+    /// Model to test [default: the model in service]
     #[arg(long)]
     model: Option<String>,
-    /// Seconds that each measurement takes
+    /// Duration of each measurement, in seconds
     #[arg(long, default_value = "20", value_parser = positive)]
     seconds: f64,
-    /// After the capacity, only 80 % of it for so many seconds, with the server's memory
-    #[arg(long, value_parser = positive)]
+    /// Soak test: run at 80% of capacity for SECONDS and report server memory
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
     soak: Option<f64>,
-    /// Swap the model in service so many times under 200 requests a second
-    #[arg(long, requires = "between", conflicts_with_all = ["soak", "model"])]
+    /// Swap the model in service N times at 200 requests/s
+    #[arg(long, value_name = "N", requires = "between", conflicts_with_all = ["soak", "model"])]
     swaps: Option<u32>,
-    /// The models to swap
+    /// Models to swap
     #[arg(long, num_args = 2, value_names = ["MODEL", "MODEL"], requires = "swaps")]
     between: Vec<String>,
-    /// Measure 30 % of the capacity, idle and while a scratch_cnn job of this dataset trains
+    /// Measure latency at 30% of capacity, idle and while a scratch_cnn job trains on DATASET
     #[arg(long, value_name = "DATASET", conflicts_with_all = ["soak", "swaps"])]
     beside: Option<String>,
-    /// Requests a second, in place of the shares of the capacity and of 200
+    /// Request rate (requests/s) instead of the defaults
     #[arg(long, value_parser = positive)]
     rate: Option<f64>,
-    /// Photos to hold in memory and send in turn, taken evenly from the folder
+    /// Maximum number of images to send, sampled evenly from the folder
     #[arg(long, default_value = "500")]
     most_photos: usize,
-    /// Token of the server
+    /// API token of the server
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Given by `cargo bench`
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("not above 0".to_owned()) }
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("must be greater than 0".to_owned())
+    }
 }
 
 #[tokio::main]
@@ -93,7 +96,7 @@ async fn main() -> anyhow::Result<()> {
     let seconds = Duration::from_secs_f64(args.seconds);
     // The first requests load the model and open the connections.
     let warming = closed::run(&client, CONCURRENCY[1], seconds.min(Duration::from_secs(3))).await?;
-    anyhow::ensure!(!warming.accepted.is_empty(), "no prediction was answered: {warming}");
+    anyhow::ensure!(!warming.accepted.is_empty(), "no prediction succeeded: {warming}");
 
     if let Some(swaps) = args.swaps {
         let rate = args.rate.unwrap_or(SWAPS_RATE);
@@ -119,7 +122,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The best throughput of any number of clients, in predictions a second.
+/// The highest throughput over all numbers of clients, in predictions per second.
 async fn capacity(client: &Client, seconds: Duration) -> anyhow::Result<f64> {
     println!("\n{}", report::CLOSED);
     let mut capacity = 0.0_f64;
@@ -128,6 +131,6 @@ async fn capacity(client: &Client, seconds: Duration) -> anyhow::Result<f64> {
         println!("{}", report::closed_row(clients, &outcome));
         capacity = capacity.max(outcome.throughput());
     }
-    println!("\nCapacity: {capacity:.1} predictions a second");
+    println!("\nCapacity: {capacity:.1} predictions/s");
     Ok(capacity)
 }

@@ -1,4 +1,4 @@
-//! Open loop: requests leave when they are due, however many are still without an answer.
+//! Open loop: requests are sent when they are due, however many are still pending.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     report::{self, Outcome},
 };
 
-/// `rate` requests a second for so long, and then until the last has its answer.
+/// Sends `rate` requests per second for a duration, then waits for the last response.
 pub(crate) async fn run(client: &Client, rate: f64, length: Duration) -> anyhow::Result<Outcome> {
     let waited = async {
         sleep(length).await;
@@ -22,7 +22,7 @@ pub(crate) async fn run(client: &Client, rate: f64, length: Duration) -> anyhow:
     Ok(during(client, rate, waited).await?.0)
 }
 
-/// `rate` requests a second while `work` is done, and what both came to.
+/// Sends `rate` requests per second while `work` runs, and returns both results.
 pub(crate) async fn during<T>(
     client: &Client,
     rate: f64,
@@ -46,7 +46,7 @@ async fn arrivals(client: &Client, rate: f64, stop: &CancellationToken) -> anyho
             break;
         }
         let client = client.clone();
-        // From when it was due, not from when it left: a late start is part of the wait.
+        // From the time it was due, not when it was sent: a late start counts as latency.
         under_way.spawn(async move { (client.predict().await, due.elapsed()) });
         while let Some(answered) = under_way.try_join_next() {
             let (fate, latency) = answered?;
@@ -61,7 +61,7 @@ async fn arrivals(client: &Client, rate: f64, stop: &CancellationToken) -> anyho
     Ok(outcome)
 }
 
-/// As [`run`], printing the server's memory before it, each minute, and after it.
+/// Like [`run`], but prints the server's memory before, every minute and after.
 #[expect(clippy::print_stdout, reason = "a soak shows how it goes")]
 pub(crate) async fn soak(client: &Client, rate: f64, length: Duration) -> anyhow::Result<()> {
     println!("\n{}", report::SOAK);

@@ -1,4 +1,4 @@
-//! What was measured, and the Markdown of it.
+//! Results as Markdown.
 
 use std::{fmt, time::Duration};
 
@@ -7,12 +7,12 @@ use hdrhistogram::Histogram;
 
 use crate::client::Fate;
 
-/// Heads of the tables.
+/// Table headers.
 pub(crate) const CLOSED: &str = "\
-| clients | predictions a second | p50 ms | p95 ms | p99 ms | refused | failed |
+| clients | predictions/s | p50 ms | p95 ms | p99 ms | rejected | failed |
 |---:|---:|---:|---:|---:|---:|---:|";
 pub(crate) const OPEN: &str = "\
-| offered, of capacity | offered a second | accepted a second | 429 | p50 ms | p95 ms | p99 ms | p99 ms of 429 | failed |
+| load (% of capacity) | offered/s | accepted/s | 429 | p50 ms | p95 ms | p99 ms | p99 ms of 429 responses | failed |
 |---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 pub(crate) const SOAK: &str = "\
 | after s | resident MiB |
@@ -21,15 +21,15 @@ pub(crate) const SWAPS: &str = "\
 | swaps | after s | resident MiB |
 |---:|---:|---:|";
 pub(crate) const STEADY: &str = "\
-| | offered a second | accepted a second | 429 | p50 ms | p95 ms | p99 ms | failed |
+| | offered/s | accepted/s | 429 | p50 ms | p95 ms | p99 ms | failed |
 |---|---:|---:|---:|---:|---:|---:|---:|";
 
-/// Latencies of the answers, in microseconds, and what had none.
+/// Latencies in microseconds, and the number of failed requests.
 pub(crate) struct Outcome {
     pub(crate) accepted: Histogram<u64>,
     refused: Histogram<u64>,
     pub(crate) failed: u64,
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     pub(crate) elapsed: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// Predictions a second.
+    /// Predictions per second.
     pub(crate) fn throughput(&self) -> f64 {
         self.accepted.len() as f64 / self.elapsed.as_secs_f64()
     }
@@ -71,7 +71,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (accepted, refused) = (self.accepted.len(), self.refused.len());
-        write!(f, "{accepted} accepted, {refused} refused, {} failed", self.failed)
+        write!(f, "{accepted} accepted, {refused} rejected, {} failed", self.failed)
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn closed_row(clients: usize, outcome: &Outcome) -> String {
 
 pub(crate) fn open_row(share: f64, rate: f64, outcome: &Outcome) -> String {
     format!(
-        "| {:.0} % | {rate:.1} | {:.1} | {:.1} % | {} | {} | {} |",
+        "| {:.0}% | {rate:.1} | {:.1} | {:.1}% | {} | {} | {} |",
         share * 100.0,
         outcome.throughput(),
         outcome.refused_share() * 100.0,
@@ -106,7 +106,7 @@ pub(crate) fn open_row(share: f64, rate: f64, outcome: &Outcome) -> String {
 
 pub(crate) fn steady_row(when: &str, rate: f64, outcome: &Outcome) -> String {
     format!(
-        "| {when} | {rate:.1} | {:.1} | {:.1} % | {} | {} |",
+        "| {when} | {rate:.1} | {:.1} | {:.1}% | {} | {} |",
         outcome.throughput(),
         outcome.refused_share() * 100.0,
         quantiles(&outcome.accepted),
@@ -116,7 +116,7 @@ pub(crate) fn steady_row(when: &str, rate: f64, outcome: &Outcome) -> String {
 
 pub(crate) fn ratio_of_p99s(idle: &Outcome, training: &Outcome) -> String {
     let [idle, training] = [idle, training].map(|it| it.accepted.value_at_quantile(0.99) as f64);
-    format!("p99 while training, of that when idle: {:.2}", training / idle)
+    format!("p99 training / p99 idle: {:.2}", training / idle)
 }
 
 pub(crate) fn soak_row(after: Duration, bytes: f64) -> String {
@@ -133,5 +133,5 @@ fn mebibytes(bytes: f64) -> String {
 
 pub(crate) fn of_photos(photos: &[Bytes]) -> String {
     let bytes: usize = photos.iter().map(Bytes::len).sum();
-    format!("{} photos of {:.0} kB on average", photos.len(), (bytes / photos.len()) as f64 / 1e3)
+    format!("{} images, {:.0} kB on average", photos.len(), (bytes / photos.len()) as f64 / 1e3)
 }

@@ -1,5 +1,5 @@
-//! Swaps under load: requests arrive at a constant rate while the model in service changes between
-//! two of its kind, again and again. None may fail, and memory must not grow with the swaps.
+//! Model swaps under load: requests arrive at a constant rate while the model in service alternates
+//! between two models. No request may fail, and memory must not grow with the number of swaps.
 
 use reqwest::Method;
 use serde_json::json;
@@ -11,11 +11,11 @@ use crate::{
     report::{self, Outcome},
 };
 
-/// Swaps after which memory is looked at for the first time: every part has been used by then.
+/// Number of swaps before memory is first measured, so that everything has been used once.
 const SETTLED: u32 = 10;
 
-/// So many swaps between `models`, as fast as they go, one after the other. The model that was in
-/// service before is so again when they are done.
+/// Swaps between `models` as fast as possible, `swaps` times. Afterwards, restores the model that was
+/// in service before.
 #[expect(clippy::print_stdout, reason = "its tables go to standard output")]
 pub(crate) async fn run(
     client: &Client,
@@ -23,9 +23,9 @@ pub(crate) async fn run(
     swaps: u32,
     rate: f64,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(models[0] != models[1], "a swap takes two models");
+    anyhow::ensure!(models[0] != models[1], "--between needs two different models");
     let before = client.ask(Method::GET, "/models/current", None).await?;
-    // The model that is in service already would be no swap.
+    // Skip the model that is already in service.
     let skipped = usize::from(before["name"] == models[0]);
     println!("\n{}", report::SWAPS);
     let begun = Instant::now();
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     println!("\n{}", report::STEADY);
     println!("{}", report::steady_row("while swapping", rate, &outcome));
     let Outcome { failed, .. } = outcome;
-    anyhow::ensure!(failed == 0, "{failed} requests failed while models were swapped");
+    anyhow::ensure!(failed == 0, "{failed} requests failed during model swaps");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Charts of what is in a dataset.
+//! Charts of a dataset.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::domain::dataset::Counts;
 
-/// A bar: what it is of, and how long it is.
+/// A bar of a chart.
 struct Bar {
     name: String,
     value: u64,
 }
 
-/// Images of each class in each split.
+/// Number of images per split and class.
 ///
 /// # Errors
 /// None that its input could cause.
@@ -33,7 +33,7 @@ pub fn classes(counts: &Counts) -> Result {
     bars_of("Images by split and class", &bars.collect::<Vec<_>>())
 }
 
-/// Images of each media type.
+/// Number of images per media type.
 ///
 /// # Errors
 /// None that its input could cause.
@@ -42,23 +42,23 @@ pub fn formats(formats: &BTreeMap<String, u64>) -> Result {
     bars_of("Images by format", &bars.collect::<Vec<_>>())
 }
 
-/// Horizontal bars, each with its name before and its value behind it.
+/// Horizontal bars, with the name on the left and the value on the right.
 fn bars_of(title: &str, bars: &[Bar]) -> Result {
-    let most = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
-    // More would be too thin to read.
+    let largest = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
+    // More bars would be too thin to read.
     let bars = &bars[..bars.len().min(24)];
     draw(title, |area, tips| {
         let heading = text(18).pos(Pos::new(HPos::Center, VPos::Center));
         area.draw_text(title, &heading, (320, 24))?;
         if bars.is_empty() {
-            return Ok(area.draw_text("there is no image yet", &text(14), (250, 190))?);
+            return Ok(area.draw_text("no images yet", &text(14), (250, 190))?);
         }
         let (left, top, right, bottom) = (190, 48, 570, 385);
         let step = ((bottom - top) / bars.len() as i32).min(52);
         for (row, bar) in (0..).zip(bars) {
             let y = top + row * step;
             let (from, thickness) = (y + step / 8, (step * 3 / 4).max(4));
-            let length = (f64::from(right - left) * bar.value as f64 / most as f64) as i32;
+            let length = (f64::from(right - left) * bar.value as f64 / largest as f64) as i32;
             let corners = [(left, from), (left + length.max(1), from + thickness)];
             area.draw(&Rectangle::new(corners, FIRST.filled()))?;
             let middle = from + thickness / 2;
@@ -73,8 +73,8 @@ fn bars_of(title: &str, bars: &[Bar]) -> Result {
     })
 }
 
-/// How many images have how many pixels on one `side`: bin `i` holds what is at least `edges[i]`
-/// and less than `edges[i + 1]`.
+/// Histogram of image sizes in pixels along one `side`: bin `i` counts images from `edges[i]`
+/// (inclusive) to `edges[i + 1]` (exclusive).
 ///
 /// # Errors
 /// None that its input could cause.
@@ -82,7 +82,7 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
     let title = format!("Images by {side}");
     let range = f64::from(edges.first().copied().unwrap_or(0))
         ..f64::from(edges.last().copied().unwrap_or(1));
-    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let largest = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     draw(&title, |area, tips| {
         let mut chart = ChartBuilder::on(area)
             .caption(&title, text(18))
@@ -90,14 +90,14 @@ pub fn histogram(side: &str, edges: &[u32], counts: &[u64]) -> Result {
             .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(62)
-            .build_cartesian_2d(range, 0.0..most * 1.05)?;
-        let x = Axis { name: &format!("{side}, pixels"), labels: 10, format: &whole };
-        draw_axes(&mut chart, &x, &Axis { name: "images", labels: 10, format: &whole })?;
+            .build_cartesian_2d(range, 0.0..largest * 1.05)?;
+        let x = Axis { name: &format!("{side} (px)"), labels: 10, format: &whole };
+        draw_axes(&mut chart, &x, &Axis { name: "number of images", labels: 10, format: &whole })?;
         for (bin, count) in edges.windows(2).zip(counts) {
             let corners = [(f64::from(bin[0]), 0.0), (f64::from(bin[1]), *count as f64)];
             chart.draw_series([Rectangle::new(corners, FIRST.mix(0.8).filled())])?;
             let corners = corners.map(|corner| chart.backend_coord(&corner));
-            let tip = format!("{} to {} pixels: {count} images", bin[0], bin[1] - 1);
+            let tip = format!("{}–{} px: {count} images", bin[0], bin[1] - 1);
             tips.field(corners[0], corners[1], &tip);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What every chart is drawn on.
+//! The drawing surface shared by all charts.
 
 use std::fmt::Write as _;
 
@@ -13,19 +13,19 @@ use plotters::{
 
 use super::{Error, Result};
 
-/// Pixels across and down; the picture scales.
+/// Width and height in pixels; the SVG scales.
 pub(super) const SIZE: (u32, u32) = (640, 400);
 
 /// Text, axes.
 pub(super) const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
-/// Grid lines, and what is not about the data.
+/// Grid lines and other elements that are not data.
 pub(super) const FAINT: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
 /// The first of two series.
 pub(super) const FIRST: RGBColor = RGBColor(0x09, 0x69, 0xda);
 /// The second of two series.
 pub(super) const SECOND: RGBColor = RGBColor(0xbc, 0x4c, 0x00);
 
-/// What each colour is for readers who like it dark.
+/// The replacement of each colour in dark mode.
 const DARK: [(RGBColor, &str); 4] =
     [(INK, "#e6edf3"), (FAINT, "#3d444d"), (FIRST, "#58a6ff"), (SECOND, "#f0883e")];
 
@@ -37,12 +37,12 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Error
     }
 }
 
-/// Places that say a value when they are pointed at.
+/// Areas that show a tooltip.
 #[derive(Debug, Default)]
-pub(super) struct Tips(String);
+pub(super) struct Tooltips(String);
 
-impl Tips {
-    /// A spot of so many pixels around a place.
+impl Tooltips {
+    /// A circle with a radius in pixels.
     pub(super) fn spot(&mut self, (x, y): (i32, i32), radius: u32, text: &str) {
         let text = escape(text);
         // Writing to a string can't fail.
@@ -63,16 +63,19 @@ impl Tips {
     }
 }
 
-/// Draws a chart of that title with `draw`.
-pub(super) fn draw(title: &str, draw: impl FnOnce(&Area<'_>, &mut Tips) -> Result<()>) -> Result {
+/// Draws a chart with a title.
+pub(super) fn draw(
+    title: &str,
+    draw: impl FnOnce(&Area<'_>, &mut Tooltips) -> Result<()>,
+) -> Result {
     let mut drawn = String::new();
-    let mut tips = Tips::default();
+    let mut tips = Tooltips::default();
     {
         let area = SVGBackend::with_string(&mut drawn, SIZE).into_drawing_area();
         draw(&area, &mut tips)?;
         area.present()?;
     }
-    // Between plotters' own opening and closing tag.
+    // The content between the opening and closing tag that plotters writes.
     let start = drawn.find('>').map_or(0, |end| end + 1);
     let end = drawn.rfind("</svg>").unwrap_or(drawn.len());
     let body = drawn.get(start..end).unwrap_or_default();
@@ -86,7 +89,8 @@ pub(super) fn draw(title: &str, draw: impl FnOnce(&Area<'_>, &mut Tips) -> Resul
     ))
 }
 
-/// Presentation attributes give way to rules: dark readers get the other colours.
+/// CSS rules that override the colours in dark mode; rules take precedence over presentation
+/// attributes.
 fn style() -> String {
     let mut style = String::from(
         ".pawprint-chart text{font-family:system-ui,sans-serif}@media(prefers-color-scheme:dark){",
@@ -102,21 +106,21 @@ fn style() -> String {
     style
 }
 
-/// A chart whose axes are both numbers.
+/// A chart with two numeric axes.
 pub(super) type Plane<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// What an axis says.
+/// Labels of an axis.
 pub(super) struct Axis<'a> {
-    /// What it measures.
+    /// Name of the quantity.
     pub(super) name: &'a str,
-    /// Numbers along it, about.
+    /// Approximate number of tick labels.
     pub(super) labels: usize,
-    /// How a number is written.
+    /// Formats a tick label.
     pub(super) format: &'a dyn Fn(&f64) -> String,
 }
 
-/// Draws the axes of a chart and a grid.
+/// Draws the axes and grid of a chart.
 pub(super) fn draw_axes(chart: &mut Plane<'_, '_>, x: &Axis<'_>, y: &Axis<'_>) -> Result<()> {
     chart
         .configure_mesh()
@@ -135,12 +139,12 @@ pub(super) fn draw_axes(chart: &mut Plane<'_, '_>, x: &Axis<'_>, y: &Axis<'_>) -
     Ok(())
 }
 
-/// A whole number as it is, and nothing where the axis has room for labels between two of them.
+/// Formats whole numbers; the result is empty for tick labels between them.
 pub(super) fn whole(number: &f64) -> String {
     if (number - number.round()).abs() < 1e-6 { format!("{number:.0}") } else { String::new() }
 }
 
-/// Text of that size in pixels.
+/// A text style; `size` is in pixels.
 pub(super) fn text(size: u32) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size * 5 / 4).into_font()).color(&INK)
 }
@@ -152,7 +156,7 @@ pub(super) fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // XML knows no other control characters.
+            // XML does not allow most control characters.
             character if character.is_control() => escaped.push(' '),
             character => escaped.push(character),
         }

@@ -1,4 +1,4 @@
-//! Accuracy and loss over the epochs so far: training as points, validation as a line.
+//! Learning curves: accuracy and loss per epoch, training as points and validation as a line.
 
 use plotters::prelude::{ChartBuilder, Circle, LineSeries, PathElement, SeriesLabelPosition};
 use plotters::style::{Color as _, WHITE};
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::domain::metrics::EpochMetrics;
 
-/// Epochs that are drawn; of more, every second, third, … is.
+/// Maximum number of epochs drawn; of more, only every second, third, … is drawn.
 const DRAWN: usize = 500;
 
-/// Accuracy of both splits, 0 to 1, over `epochs`; the `best` one is marked.
+/// Training and validation accuracy, from 0 to 1, per epoch; the `best` epoch is marked.
 ///
 /// # Errors
 /// None that its input could cause.
@@ -21,13 +21,13 @@ pub fn accuracy(epochs: &[EpochMetrics], best: Option<u32>) -> Result {
     curves("Accuracy", "accuracy", epochs, best, values, Some(1.0))
 }
 
-/// Binary cross-entropy of both splits over `epochs`; the `best` one is marked.
+/// Training and validation loss (binary cross-entropy) per epoch; the `best` epoch is marked.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn loss(epochs: &[EpochMetrics], best: Option<u32>) -> Result {
     let values = |epoch: &EpochMetrics| (epoch.train_loss, epoch.val_loss);
-    curves("Loss", "binary cross-entropy", epochs, best, values, None)
+    curves("Loss", "loss (binary cross-entropy)", epochs, best, values, None)
 }
 
 fn curves(
@@ -48,7 +48,7 @@ fn curves(
     let all = || drawn.iter().flat_map(|(_, train, val)| [*train, *val]);
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
     let (bottom, top) = match top {
-        // From the tenth below the lowest value, so that the curve fills the chart.
+        // Starts at the tenth below the lowest value, so that the curve fills the chart.
         Some(top) => ((low.min(0.5) * 10.0).floor() / 10.0, top),
         None => (0.0, if high > 0.0 { high * 1.05 } else { 1.0 }),
     };
@@ -65,7 +65,7 @@ fn curves(
         let y = Axis { name: unit, labels: 10, format: &|y| format!("{y:.2}") };
         draw_axes(&mut chart, &x, &y)?;
         if drawn.is_empty() {
-            return Ok(area.draw_text("no epoch is complete yet", &text(14), (250, 180))?);
+            return Ok(area.draw_text("no completed epochs yet", &text(14), (250, 180))?);
         }
         let at = |epoch: u32| f64::from(epoch);
         if let Some((epoch, _, val)) = drawn.iter().find(|(epoch, ..)| best == Some(*epoch)) {

@@ -8,14 +8,14 @@ use plotters::style::{
 
 use super::{
     Result,
-    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tips, draw, draw_axes, text},
+    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tooltips, draw, draw_axes, text},
 };
 use crate::domain::evaluation::Evaluation;
 
-/// Points of a curve that say their values.
+/// Maximum number of points of a curve with a tooltip.
 const TIPS: usize = 200;
 
-/// The confusion matrix as a heat map: counts, and shares of each true class.
+/// The confusion matrix as a heat map, with counts and percentages per true class.
 ///
 /// # Errors
 /// None that its input could cause.
@@ -33,19 +33,19 @@ pub fn confusion(evaluation: &Evaluation) -> Result {
             let right_aligned = text(14).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw_text(&shortened(true_class), &right_aligned, (left - 10, y + height / 2))?;
             for (column, (predicted, count)) in (0..).zip(matrix.labels.iter().zip(counts)) {
-                let share = *count as f64 / of_class;
+                let fraction = *count as f64 / of_class;
                 let x = left + column * width;
                 let (from, to) = ((x + 1, y + 1), (x + width - 1, y + height - 1));
-                // Strong enough to see, weak enough to read on.
-                area.draw(&Rectangle::new([from, to], FIRST.mix(0.05 + 0.5 * share).filled()))?;
+                // Strong enough to be visible, light enough to read the text.
+                area.draw(&Rectangle::new([from, to], FIRST.mix(0.05 + 0.5 * fraction).filled()))?;
                 let middle = (x + width / 2, y + height / 2);
                 area.draw_text(&count.to_string(), &centred(22), (middle.0, middle.1 - 10))?;
                 area.draw_text(
-                    &format!("{:.1} %", 100.0 * share),
+                    &format!("{:.1}%", 100.0 * fraction),
                     &centred(14),
                     (middle.0, middle.1 + 14),
                 )?;
-                tips.field(from, to, &format!("{true_class}, predicted {predicted}: {count}"));
+                tips.field(from, to, &format!("true {true_class}, predicted {predicted}: {count}"));
                 if row == 0 {
                     area.draw_text(&shortened(predicted), &centred(14), (middle.0, bottom + 16))?;
                 }
@@ -57,14 +57,14 @@ pub fn confusion(evaluation: &Evaluation) -> Result {
     })
 }
 
-/// Precision against recall.
+/// Precision–recall curve.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn pr(evaluation: &Evaluation) -> Result {
     let curve = &evaluation.pr_curve;
     let title = format!(
-        "Precision and recall of {}: area {:.4}, average precision {:.4}",
+        "Precision–recall curve ({}): AUC {:.4}, AP {:.4}",
         positive(evaluation),
         curve.auc,
         curve.average_precision
@@ -74,13 +74,13 @@ pub fn pr(evaluation: &Evaluation) -> Result {
     unit_square(&title, "recall", "precision", &points, None, &|index, (recall, precision)| {
         let values = format!("recall {recall:.4}, precision {precision:.4}");
         match curve.thresholds.get(index) {
-            Some(threshold) => format!("from probability {threshold:.4}: {values}"),
+            Some(threshold) => format!("threshold {threshold:.4}: {values}"),
             None => values,
         }
     })
 }
 
-/// True against false positives.
+/// ROC curve.
 ///
 /// # Errors
 /// None that its input could cause.
@@ -88,8 +88,8 @@ pub fn roc(evaluation: &Evaluation) -> Result {
     let curve = &evaluation.roc_curve;
     let class = positive(evaluation);
     let title = match curve.auc {
-        Some(auc) => format!("ROC of {class}: area {auc:.4}"),
-        None => format!("ROC of {class}: there are images of one class only"),
+        Some(auc) => format!("ROC curve ({class}): AUC {auc:.4}"),
+        None => format!("ROC curve ({class}): undefined, only one class present"),
     };
     let points: Vec<_> = curve.fpr.iter().copied().zip(curve.tpr.iter().copied()).collect();
     let chance = Some("chance");
@@ -98,20 +98,17 @@ pub fn roc(evaluation: &Evaluation) -> Result {
         fpr,
         tpr,
     )| {
-        format!("false positives {fpr:.4}, true positives {tpr:.4}")
+        format!("FPR {fpr:.4}, TPR {tpr:.4}")
     })
 }
 
-/// Predicted probability against the observed share of positives, in bins of probability.
+/// Reliability diagram: fraction of positives against mean predicted probability, per bin.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn reliability(evaluation: &Evaluation) -> Result {
     let calibration = &evaluation.calibration;
-    let title = format!(
-        "Reliability: expected calibration error {:.4}",
-        calibration.expected_calibration_error
-    );
+    let title = format!("Reliability diagram: ECE {:.4}", calibration.expected_calibration_error);
     let bins: Vec<_> = calibration
         .bins
         .iter()
@@ -122,25 +119,35 @@ pub fn reliability(evaluation: &Evaluation) -> Result {
     let points: Vec<_> =
         bins.iter().map(|(predicted, observed, _)| (*predicted, *observed)).collect();
     let class = positive(evaluation);
-    let (x, y) = (format!("mean probability of {class}"), format!("share of {class}"));
-    unit_square(&title, &x, &y, &points, Some("perfect"), &|index, (predicted, observed)| {
-        let count = bins.get(index).map_or(0, |(_, _, count)| *count);
-        format!("{count} images: predicted {predicted:.4}, observed {observed:.4}")
-    })
+    let (x, y) = (
+        format!("mean predicted probability ({class})"),
+        format!("fraction of positives ({class})"),
+    );
+    unit_square(
+        &title,
+        &x,
+        &y,
+        &points,
+        Some("perfectly calibrated"),
+        &|index, (predicted, observed)| {
+            let count = bins.get(index).map_or(0, |(_, _, count)| *count);
+            format!("{count} images: predicted {predicted:.4}, observed {observed:.4}")
+        },
+    )
 }
 
 fn positive(evaluation: &Evaluation) -> String {
     shortened(evaluation.confusion_matrix.labels.last().map_or("", String::as_str))
 }
 
-/// A name that fits beside a chart.
+/// A name, shortened to fit next to a chart.
 fn shortened(name: &str) -> String {
     let mut characters = name.chars();
     let start: String = characters.by_ref().take(14).collect();
     if characters.next().is_some() { format!("{start}…") } else { start }
 }
 
-/// A line through points of the unit square; `diagonal` names the line that rises with it.
+/// A curve in the unit square; `diagonal` is the name of an additional diagonal line.
 fn unit_square(
     title: &str,
     x_desc: &str,
@@ -149,7 +156,7 @@ fn unit_square(
     diagonal: Option<&str>,
     tip: &dyn Fn(usize, (f64, f64)) -> String,
 ) -> Result {
-    draw(title, |area: &Area<'_>, tips: &mut Tips| {
+    draw(title, |area: &Area<'_>, tips: &mut Tooltips| {
         let mut chart = ChartBuilder::on(area)
             .caption(title, text(16))
             .margin(12)
@@ -164,7 +171,7 @@ fn unit_square(
                 [(0.0, 0.0), (1.0, 1.0)],
                 SECOND.stroke_width(1),
             )])?;
-            chart.draw_series([Text::new(name.to_owned(), (0.86, 0.80), text(12))])?;
+            chart.draw_series([Text::new(name.to_owned(), (0.74, 0.68), text(12))])?;
         }
         chart.draw_series(LineSeries::new(points.iter().copied(), FIRST.stroke_width(2)))?;
         let stride = points.len().div_ceil(TIPS).max(1);

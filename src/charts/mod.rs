@@ -1,7 +1,7 @@
-//! Charts as SVG: the same picture in the dashboard, in a saved report and by itself in a browser.
+//! Charts as SVG, for export from the dashboard, for reports, and for direct use in a browser.
 //!
-//! Called by `http::charts`; pure functions of domain types. `plotters` draws; `canvas` adds what
-//! it lacks: colours that follow the reader's light or dark scheme, and tooltips.
+//! Called by `http::charts`; pure functions of domain types. `plotters` draws; `canvas` adds
+//! colours that follow the light or dark scheme, and tooltips.
 
 mod bars;
 mod canvas;
@@ -14,7 +14,7 @@ pub use self::{
     judged::{confusion, pr, reliability, roc},
 };
 
-/// A chart that can't be drawn: a fault of this program's.
+/// A chart that can't be drawn, which is a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("a chart can't be drawn: {0}")]
 pub struct Error(String);

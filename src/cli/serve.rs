@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 
 use super::{Ending, output::Output};
-use crate::config::ServeConfig;
+use crate::{config::ServeConfig, memory_budget::limit_allocator_arenas};
 
 pub(super) fn run(config: ServeConfig) -> Ending {
     let out = Output::new(false);
@@ -33,6 +33,7 @@ pub(super) fn run(config: ServeConfig) -> Ending {
 }
 
 fn start(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {
+    limit_allocator_arenas();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
+use memmap2::Mmap;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::Error;
@@ -66,6 +68,25 @@ impl Blobs {
     /// [`Error::Damaged`] where they are missing or other than they were.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         read(&self.root, digest)
+    }
+
+    /// As [`Blobs::read`], in memory that the system may take back meanwhile: for bytes that somebody
+    /// holds for long.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn map(&self, digest: &Digest) -> Result<Bytes, Error> {
+        let path = self.path(digest);
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if is_not_found(&error) => return Err(Error::Damaged(*digest)),
+            Err(source) => return Err(Error::disk(&path, source)),
+        };
+        // SAFETY: a blob is never written to again; one that is replaced or removed stays as it is
+        // for whoever has it open.
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::disk(&path, source))?;
+        let is_whole = Digest::of(&map) == *digest;
+        if is_whole { Ok(Bytes::from_owner(map)) } else { Err(Error::Damaged(*digest)) }
     }
 
     /// An empty temporary file beside the store; it goes with its handle.

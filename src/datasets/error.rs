@@ -8,6 +8,7 @@ use std::{
 use super::{archive::ArchiveError, report::Report};
 use crate::{
     domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
+    memory_budget::OverBudget,
     storage,
     vision::{DecodeError, ResizeError},
 };
@@ -75,6 +76,9 @@ pub enum Error {
     /// A thumbnail can't be encoded.
     #[error("a thumbnail can't be encoded")]
     Encode(#[source] image::ImageError),
+    /// There is not enough memory for it.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// The disk did not do as asked.
     #[error("can't read or write {path}")]
     Disk {

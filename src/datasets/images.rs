@@ -1,5 +1,6 @@
 //! Single images: looked at, moved, relabelled, dropped.
 
+use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::{Datasets, Error, blocking, class};
@@ -85,9 +86,9 @@ impl Datasets {
     ///
     /// # Errors
     /// They are damaged.
-    pub async fn original(&self, image: &Image) -> Result<Vec<u8>, Error> {
+    pub async fn original(&self, image: &Image) -> Result<Bytes, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
-        blocking(move || blobs.read(&digest)).await
+        blocking(move || blobs.map(&digest)).await
     }
 
     /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than
@@ -97,11 +98,14 @@ impl Datasets {
     /// The image's bytes are damaged.
     pub async fn thumbnail(&self, image: &Image, size: u32) -> Result<Vec<u8>, Error> {
         let _permit = self.0.thumbnails.acquire().await.map_err(|_| Error::ShuttingDown)?;
-        let (blobs, digest, limits) = (self.blobs().clone(), image.sha256, self.limits().image);
+        let (datasets, digest) = (self.clone(), image.sha256);
         blocking(move || {
-            let bytes = blobs.read(&digest)?;
+            let bytes = datasets.blobs().read(&digest)?;
             // A limit that was lowered since must not hide what is there.
-            let limits = vision::Limits { max_pixels: limits.max_pixels.max(1 << 26) };
+            let max_pixels = datasets.limits().image.max_pixels.max(1 << 26);
+            let limits = vision::Limits { max_pixels };
+            let memory = vision::decoding_memory(&bytes, &limits, None).map_err(Error::Decode)?;
+            let _memory = datasets.memory().wait_for_image(memory)?;
             let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
             let (width, height) = within(picture.width(), picture.height(), size);
             let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;

@@ -14,9 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Datasets, Error, Limits,
-    blobs::Blobs,
-    fingerprint,
+    Datasets, Error, fingerprint,
     layout::{Assignment, Place},
     report::{Rejection, Report},
 };
@@ -155,9 +153,9 @@ impl Ingest {
         };
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
-        let (blobs, limits) = (self.datasets.blobs().clone(), *self.datasets.limits());
+        let datasets = self.datasets.clone();
         self.waiting.push_back(Waiting::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, place.unwrap_or_default(), &name, &blobs, &limits);
+            let checked = check(source, place.unwrap_or_default(), &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
                 Ok(checked) => (name, Fate::Passed(Box::new(checked))),
@@ -297,8 +295,7 @@ fn check(
     source: Source,
     place: Place,
     name: &str,
-    blobs: &Blobs,
-    limits: &Limits,
+    datasets: &Datasets,
 ) -> Result<Result<Checked, Rejection>, Error> {
     let (bytes, file) = match source {
         Source::Memory(bytes) => (bytes, None),
@@ -306,7 +303,15 @@ fn check(
             (fs::read(&file).map_err(|source| Error::disk(&file, source))?, Some(file))
         }
     };
-    let pixels = match vision::decode(&bytes, &limits.image) {
+    let limits = &datasets.limits().image;
+    let _memory = match vision::decoding_memory(&bytes, limits, None) {
+        Ok(bytes) => match datasets.memory().wait_for_image(bytes) {
+            Ok(memory) => memory,
+            Err(error) => return Ok(Err(error.into())),
+        },
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let pixels = match vision::decode(&bytes, limits) {
         Ok(pixels) => pixels,
         Err(error) => return Ok(Err(error.into())),
     };
@@ -321,7 +326,7 @@ fn check(
     let sha256 = Digest::of(&bytes);
     let file = match file {
         Some(file) => file,
-        None => blobs.write_temporary(&bytes)?,
+        None => datasets.blobs().write_temporary(&bytes)?,
     };
     let image = NewImage {
         sha256,

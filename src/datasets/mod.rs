@@ -49,6 +49,7 @@ use crate::{
         dataset::{Classes, Dataset, Digest, version_of},
     },
     error_chain::chain,
+    memory_budget::MemoryBudget,
     storage::{self, Page, Storage, datasets::Row},
     vision,
 };
@@ -92,6 +93,7 @@ struct Inner {
     storage: Storage,
     blobs: Blobs,
     limits: Limits,
+    memory: MemoryBudget,
     throttle: Throttle,
     /// Thumbnails that may be made at the same time; apart from the checks, so that people can
     /// look at their data while more comes in.
@@ -104,11 +106,12 @@ struct Inner {
 impl Datasets {
     /// The datasets in that database and data directory.
     #[must_use]
-    pub fn new(storage: Storage, data_dir: &DataDir, limits: Limits) -> Self {
+    pub fn new(storage: Storage, data_dir: &DataDir, limits: Limits, memory: MemoryBudget) -> Self {
         Self(Arc::new(Inner {
             storage,
             blobs: Blobs::new(data_dir.blobs(), data_dir.tmp()),
             limits,
+            memory,
             throttle: Throttle::new(limits.workers),
             thumbnails: Semaphore::new(limits.workers),
             gate: RwLock::new(()),
@@ -129,6 +132,10 @@ impl Datasets {
 
     fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     fn throttle(&self) -> &Throttle {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{Name, dataset::Classes},
+    memory_budget::OverBudget,
     vision::DecodeError,
 };
 
@@ -83,6 +84,9 @@ pub enum Rejection {
         /// The limit.
         max: u64,
     },
+    /// It takes more memory to be decoded than the server may use.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// Its path names no class.
     #[error(
         "nothing says which class it is: put it into a folder of the class's name (`{example}/…`), or name it like `{example}.0.jpg`"
@@ -158,7 +162,7 @@ impl Rejection {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Decode(error) => error.code(),
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::OverBudget(_) => "too_large",
             Self::Unlabelled { .. } | Self::InNoClassFolder { .. } => "unlabelled",
             Self::UnknownSplit { .. } => "unknown_split",
             Self::UnknownLabel { .. } => "unknown_label",

@@ -3,7 +3,7 @@
 //!
 //! Driven by the task of one request.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
@@ -16,7 +16,7 @@ use super::{
     naming,
     report::{Rejection, Report},
 };
-use crate::domain::dataset::Split;
+use crate::{domain::dataset::Split, memory_budget::Reservation};
 
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
@@ -26,6 +26,8 @@ const CHUNK: usize = 256 << 10;
 pub struct Spool {
     file: NamedTempFile,
     gathered: Vec<u8>,
+    /// What is gathered.
+    memory: Reservation,
     bytes: u64,
 }
 
@@ -51,6 +53,10 @@ impl Spool {
     /// The disk failed or is full.
     pub async fn push(mut self, chunk: Bytes) -> Result<Self, Error> {
         self.bytes += chunk.len() as u64;
+        if self.memory.grow(chunk.len() as u64).is_err() {
+            // Nothing can be gathered.
+            return blocking(move || self.flush()?.write(&chunk)).await;
+        }
         self.gathered.extend_from_slice(&chunk);
         if self.gathered.len() < CHUNK {
             return Ok(self);
@@ -68,13 +74,16 @@ impl Spool {
     }
 
     fn flush(mut self) -> Result<Self, Error> {
-        let write =
-            |file: &mut NamedTempFile, bytes: &[u8]| -> io::Result<()> { file.write_all(bytes) };
-        if let Err(source) = write(&mut self.file, &self.gathered) {
-            return Err(Error::disk(self.file.path(), source));
+        let gathered = std::mem::take(&mut self.gathered);
+        self.memory.clear();
+        self.write(&gathered)
+    }
+
+    fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
+        match self.file.write_all(bytes) {
+            Ok(()) => Ok(self),
+            Err(source) => Err(Error::disk(self.file.path(), source)),
         }
-        self.gathered.clear();
-        Ok(self)
     }
 }
 
@@ -115,7 +124,7 @@ impl Datasets {
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
         let file = blocking(move || blobs.temporary()).await?;
-        Ok(Spool { file, gathered: Vec::new(), bytes: 0 })
+        Ok(Spool { file, gathered: Vec::new(), memory: self.memory().body(), bytes: 0 })
     }
 }
 

@@ -41,17 +41,15 @@ impl Recipe {
     #[must_use]
     pub const fn summary(self) -> &'static str {
         match self {
-            Self::ScratchCnn => {
-                "A small convolutional network, trained from random weights on your photos alone."
-            }
+            Self::ScratchCnn => "A small CNN trained from scratch on your images.",
             Self::AugmentedCnn => {
-                "The same network, which sees each photo flipped, turned and zoomed anew in each epoch, and so learns less by heart."
+                "The same CNN with random flips, rotations and zooms plus dropout, to reduce overfitting."
             }
             Self::Vgg16Features => {
-                "VGG16 as others trained it sees each photo once; only a small classifier over what it saw is trained."
+                "A new classifier head on features from a frozen, pretrained VGG16. Features are computed once per image."
             }
             Self::Vgg16Finetune => {
-                "First as vgg16_features, then the last block of VGG16 is trained as well, in small steps, on augmented photos."
+                "Trains a head like vgg16_features, then fine-tunes the last VGG16 block with a low learning rate on augmented images."
             }
         }
     }

@@ -17,13 +17,12 @@ pub async fn require_token(
     next: Next,
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
-        let foreign =
-            from_elsewhere(request.uri(), request.headers(), state.config.allow_anonymous);
-        if foreign {
+        let allowed = &state.config.allowed_hosts;
+        if from_elsewhere(request.uri(), request.headers(), allowed) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
-                "a server without a token answers no page of another site; set PAWPRINT_API_TOKEN",
+                "cross-site requests are refused while no API token is set: set PAWPRINT_API_TOKEN, or name this server's host in PAWPRINT_ALLOWED_HOSTS",
             )
             .into_response();
         }
@@ -49,9 +48,9 @@ pub async fn require_token(
 /// Without a token, anything that can reach the server may use it: also a page of some other site
 /// in a browser on this machine, or one that had its own name resolve to this address. A request
 /// that such a page made says so.
-fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allow_anonymous: bool) -> bool {
+fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
-    let known = allow_anonymous || hosts.iter().all(|host| is_this_machine(host));
+    let known = hosts.iter().all(|host| is_own_host(host, allowed));
     let own = headers.get_all(header::ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         origin.is_some_and(|(_, origin)| hosts.iter().all(|host| host.eq_ignore_ascii_case(origin)))
@@ -67,21 +66,42 @@ fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Vec<&'a str>> {
     authority.into_iter().chain(named).collect()
 }
 
-/// Whether no name server was asked for `host`, which may end in a port.
-fn is_this_machine(host: &str) -> bool {
+/// Domains that no name server on the Internet answers for (RFC 6761, 6762, 8375, and by ICANN's
+/// reservation): what ends in one was named by somebody in the same network.
+const PRIVATE_DOMAINS: [&str; 6] =
+    [".localhost", ".local", ".internal", ".home.arpa", ".lan", ".test"];
+
+/// Whether `host`, which may end in a port, is one that no other site can have: an address, a name
+/// without a dot (a machine or a container of this network), one in a private domain, or one of
+/// `allowed`.
+fn is_own_host(host: &str, allowed: &[String]) -> bool {
     let name = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
     let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    is_address || name.eq_ignore_ascii_case("localhost")
+    is_address
+        || !name.is_empty() && !name.contains('.')
+        || PRIVATE_DOMAINS.iter().any(|domain| name.ends_with(domain))
+        || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OURS: [&str; 5] =
-        ["127.0.0.1:8080", "localhost:8080", "localhost", "[::1]:8080", "[::1]"];
+    const OURS: [&str; 10] = [
+        "127.0.0.1:8080",
+        "192.168.1.7",
+        "localhost:8080",
+        "localhost",
+        "[::1]:8080",
+        "[::1]",
+        "pawprint:8080",
+        "Nas.Local:8080",
+        "gpu.home.arpa",
+        "pawprint.svc.cluster.internal:8080",
+    ];
 
     /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
     #[track_caller]
@@ -91,9 +111,9 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let uri = format!("http://{host}/jobs").parse().unwrap();
-        let by_authority = from_elsewhere(&uri, &headers, false);
+        let by_authority = from_elsewhere(&uri, &headers, &[]);
         headers.insert(header::HOST, host.parse().unwrap());
-        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, false);
+        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, &[]);
         assert_eq!(by_host, by_authority, "{host} {origin:?}");
         by_host
     }
@@ -111,11 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_named_in_the_settings_is_ours() {
+        let allowed = ["pets.example.org".to_owned()];
+        for host in ["pets.example.org", "PETS.example.org:8080", "pets.example.org."] {
+            assert!(is_own_host(host, &allowed), "{host}");
+            assert!(!is_own_host(host, &[]), "{host}");
+        }
+        for host in ["example.org", "evil.pets.example.org", "pets.example.org.evil.com", "", ":80"]
+        {
+            assert!(!is_own_host(host, &allowed), "{host}");
+        }
+    }
+
+    #[test]
     fn a_request_for_two_hosts_must_be_ours_by_both() {
         for (authority, host) in [("localhost", "example.org"), ("example.org", "localhost")] {
             let uri = format!("http://{authority}/").parse().unwrap();
             let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            assert!(from_elsewhere(&uri, &headers, false));
+            assert!(from_elsewhere(&uri, &headers, &[]));
         }
     }
 
@@ -123,6 +156,6 @@ mod tests {
     fn a_host_that_can_not_be_read_is_nobodys() {
         let host = header::HeaderValue::from_bytes(b"local\xFFhost").unwrap();
         let headers = HeaderMap::from_iter([(header::HOST, host)]);
-        assert!(from_elsewhere(&Uri::from_static("/"), &headers, false));
+        assert!(from_elsewhere(&Uri::from_static("/"), &headers, &[]));
     }
 }

@@ -3,15 +3,18 @@
 use std::error::Error;
 
 use axum::{
-    body::{Bytes, to_bytes},
+    body::Bytes,
     extract::Request,
     http::{HeaderMap, StatusCode, header},
 };
-use http_body_util::LengthLimitError;
+use futures::StreamExt as _;
 use mime::Mime;
 use serde::Deserialize;
 
-use super::{content_encoding::Undecodable, pace::Late, problem::Problem};
+use super::{
+    body_buffer::BodyBuffer, content_encoding::Undecodable, pace::Late, problem::Problem,
+    state::App,
+};
 use crate::domain::excerpt::shorten_quote;
 
 /// Characters of the place of an error in a body; that of a known member has fewer.
@@ -40,14 +43,19 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<Mime>, Problem> {
 /// The whole body of `request`.
 ///
 /// # Errors
-/// 413 over `limit` bytes, 400 where it ends early or is not in its `Content-Encoding`.
-pub async fn read(request: Request, limit: u64) -> Result<Bytes, Problem> {
-    to_bytes(request.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).await.map_err(
-        |error| {
-            let over = error.source().is_some_and(|source| source.is::<LengthLimitError>());
-            if over { too_large(limit) } else { broke_off(&error) }
-        },
-    )
+/// 413 over `limit` bytes, 400 where it ends early or is not in its `Content-Encoding`, 408 where it
+/// arrives too slowly.
+pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Problem> {
+    let mut body = request.into_body().into_data_stream();
+    let mut buffer = BodyBuffer::new(state);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        if buffer.len() + chunk.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
+        buffer = buffer.push(chunk, state).await?;
+    }
+    buffer.finish().await
 }
 
 /// 400: the body ended before its end, or is not in the coding that its header names; 408: it comes

@@ -174,8 +174,12 @@ pub async fn augmentations(
     let _place = app.decoders.acquire().await;
     let limits = vision::Limits { max_pixels: app.config.max_image_pixels };
     let preprocessing = Preprocessing::UNIT_180;
+    let memory = app.memory.clone();
     let prepare = move || {
         let bytes = blobs.read(&sha256)?;
+        let needed = vision::decoding_memory(&bytes, &limits, Some(&preprocessing))
+            .map_err(|error| Problem::internal(&error))?;
+        let _memory = memory.wait_for_image(needed)?;
         vision::prepare(&bytes, &limits, &preprocessing).map_err(|error| Problem::internal(&error))
     };
     let photo =

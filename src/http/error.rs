@@ -10,6 +10,7 @@ use crate::{
     domain::excerpt::Excerpt,
     error_chain::chain,
     inference::EngineError,
+    memory_budget::OverBudget,
     pretrained, registry, scheduler, storage, vision,
     weights::vgg16::ConvertError,
 };
@@ -150,6 +151,20 @@ fn disk_full() -> Problem {
     )
 }
 
+impl From<OverBudget> for Problem {
+    fn from(error: OverBudget) -> Self {
+        match error {
+            OverBudget::UsedUp => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "memory_full", error.to_string())
+                    .retry_after(Duration::from_secs(1))
+            }
+            OverBudget::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string())
+            }
+        }
+    }
+}
+
 impl From<datasets::Error> for Problem {
     fn from(error: datasets::Error) -> Self {
         use datasets::Error as E;
@@ -164,6 +179,7 @@ impl From<datasets::Error> for Problem {
             E::InUse { .. } => (StatusCode::CONFLICT, "dataset_in_use"),
             E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             E::TooManyFiles { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_files"),
+            E::OverBudget(error) => return error.into(),
             E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             E::Damaged(_) => {
                 tracing::error!(%error, "a stored image is damaged");

@@ -15,7 +15,7 @@ use super::{
     binary::Binary,
     extract::{Json, Query},
     instances::Instances,
-    photos::{Decoding, Photos},
+    photos::Decoding,
     problem::Problem,
     sent::Sent,
     state::AppState,
@@ -116,7 +116,7 @@ pub struct Explanation {
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
         (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why the image can't be decoded."),
-        (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
         (status = 503, description = "`no_model`: none is in service."),
         (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
     ),
@@ -135,8 +135,8 @@ pub async fn explain(
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
     let decoding = Decoding::new(&state, card.preprocessing).with_picture(LONGEST);
-    let Photos { names, pixels, pictures, .. } = decoding.take(content, name).await?;
-    let one = (names.into_iter().next(), pixels.into_iter().next(), pictures.into_iter().next());
+    let mut photos = decoding.take(content, name).await?;
+    let one = (photos.names.pop(), photos.pixels.pop(), photos.pictures.pop());
     let (Some(name), Some(pixels), Some(picture)) = one else {
         return Err(Problem::internal(&std::io::Error::other("a photo without its picture")));
     };

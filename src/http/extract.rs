@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
-use super::{body, problem::Problem};
+use super::{body, problem::Problem, state::AppState};
 use crate::domain::excerpt::shorten_quote;
 
 /// Bytes of a JSON body, but for those that hold images.
@@ -21,10 +21,10 @@ const MAX_JSON: u64 = 2 << 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -32,7 +32,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
                 "send JSON, with `Content-Type: application/json`",
             ));
         }
-        let body = body::read(request, MAX_JSON).await?;
+        let body = body::read(request, MAX_JSON, state).await?;
         body::json(&body).map(Self)
     }
 }

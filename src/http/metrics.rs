@@ -32,6 +32,7 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     let standing = Standing {
         queue_depth: (state.config.queue_capacity.get())
             .saturating_sub(state.admitted.available_permits()),
+        memory: (state.memory.total(), state.memory.reserved()),
         jobs: jobs.ok(),
         model: engine.map(|engine| {
             let card = engine.card();

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod b64;
 pub mod binary;
 pub mod body;
+mod body_buffer;
 pub mod content_encoding;
 pub mod dashboard;
 pub mod datasets;

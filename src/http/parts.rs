@@ -34,7 +34,7 @@ use super::{
 const MAX_NAME: usize = 1024;
 
 /// Bytes that may come in before the parser makes something of them.
-const MAX_UNREAD: usize = 1 << 20;
+const MAX_UNREAD: usize = 64 << 10;
 
 /// The parts of a form.
 #[derive(Debug)]

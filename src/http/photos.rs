@@ -1,20 +1,27 @@
 //! Photos on their way from a request to a model: decoded and resized, within the limits of the
 //! settings. Used by every endpoint that asks a model.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     body,
     error::unreadable,
     instances::Instances,
     problem::Problem,
-    sent::{Content, Encoded, too_many},
+    sent::{Content, too_many},
     state::App,
 };
-use crate::{domain::model::Preprocessing, vision};
+use crate::{
+    domain::model::Preprocessing, inference::EngineError, memory_budget::Reservation, vision,
+};
 use axum::{body::Bytes, http::StatusCode};
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use image::RgbImage;
+use memchr::memchr;
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes that are held for each pixel of a picture: the picture, the map over it, and its PNG.
+const PICTURE_BYTES: u64 = 9;
 
 /// The photos of a request, decoded and resized.
 #[derive(Debug)]
@@ -27,6 +34,8 @@ pub struct Photos {
     pub pictures: Vec<RgbImage>,
     /// How long that took, in milliseconds.
     pub decode_ms: f64,
+    /// The memory of the pixels.
+    _memory: Reservation,
 }
 
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
@@ -39,6 +48,8 @@ pub struct Decoding<'a> {
     most: usize,
     longest: Option<u32>,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
+    /// For what is made of the body: copies of its JSON, and pixels.
+    memory: Reservation,
     count: usize,
 }
 
@@ -53,6 +64,7 @@ impl<'a> Decoding<'a> {
             most: state.config.max_predict_images.get(),
             longest: None,
             running: FuturesOrdered::new(),
+            memory: state.memory.request(),
             count: 0,
         }
     }
@@ -72,13 +84,14 @@ impl<'a> Decoding<'a> {
             Content::Image(bytes) => self.push(None, bytes).await?,
             Content::Files(files) => {
                 for (name, file) in files {
-                    self.push_encoded(Some(name), file).await?;
+                    self.push(Some(name), file).await?;
                 }
             }
             Content::Json(body) => {
+                self.reserve_copies(&body)?;
                 let Instances { instances } = body::json(&body)?;
                 for (index, instance) in instances.iter().enumerate() {
-                    self.push(None, instance.bytes(index)?).await?;
+                    self.push_copy(instance.bytes(index)?).await?;
                 }
             }
         }
@@ -97,6 +110,28 @@ impl<'a> Decoding<'a> {
         Ok(photos)
     }
 
+    /// Reserves memory for the strings of a body of JSON, where its escapes make copies of them
+    /// necessary.
+    ///
+    /// # Errors
+    /// 413, 429: there is none.
+    pub fn reserve_copies(&mut self, body: &[u8]) -> Result<(), Problem> {
+        match memchr(b'\\', body) {
+            Some(_) => Ok(self.memory.grow(body.len() as u64)?),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Self::push`], for bytes that are a copy of a part of the body.
+    ///
+    /// # Errors
+    /// As [`Self::push`], or there is no memory for them.
+    pub async fn push_copy(&mut self, bytes: Bytes) -> Result<(), Problem> {
+        let mut memory = self.state.memory.request();
+        memory.grow(bytes.len() as u64)?;
+        self.push(None, memory.attach(bytes)).await
+    }
+
     /// Starts decoding one photo, waiting for a free place first.
     ///
     /// # Errors
@@ -106,36 +141,43 @@ impl<'a> Decoding<'a> {
         if bytes.len() as u64 > limit && self.count < self.most {
             return Err(body::too_large(limit).with("index", self.count));
         }
-        self.push_encoded(name, Encoded::Memory(bytes)).await
-    }
-
-    async fn push_encoded(&mut self, name: Option<String>, file: Encoded) -> Result<(), Problem> {
         let index = self.count;
         self.count += 1;
         if self.count > self.most {
             return Err(too_many(self.most));
         }
         let decoders = Arc::clone(&self.state.decoders);
-        let permit = decoders.acquire_owned().await.map_err(|error| Problem::internal(&error))?;
+        let deadline = Duration::from_secs(self.state.config.predict_seconds.get().into());
+        let permit = timeout_at(self.begun + deadline, decoders.acquire_owned())
+            .await
+            .map_err(|_| EngineError::TooLate(deadline))?
+            .map_err(|error| Problem::internal(&error))?;
+        let picture = self.longest.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
+        self.memory.grow(self.preprocessing.bytes() as u64 + picture)?;
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
         let (preprocessing, longest) = (self.preprocessing, self.longest);
+        let memory = self.state.memory.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let bytes = file.read()?;
-            Ok::<_, std::io::Error>(match longest {
-                None => vision::prepare(&bytes, &limits, &preprocessing).map(|it| (it, None)),
+            let shrunk = longest.is_none().then_some(&preprocessing);
+            let unreadable = |error| unreadable(&error, index, name.as_deref());
+            let needed = vision::decoding_memory(&bytes, &limits, shrunk)
+                .map_err(|error| unreadable(error.into()))?;
+            let _memory = memory.wait_for_image(needed)?;
+            let (pixels, picture) = match longest {
+                None => {
+                    (vision::prepare(&bytes, &limits, &preprocessing).map_err(unreadable)?, None)
+                }
                 Some(longest) => {
                     vision::prepare_with_picture(&bytes, &limits, &preprocessing, longest)
                         .map(|(pixels, picture)| (pixels, Some(picture)))
+                        .map_err(unreadable)?
                 }
-            })
+            };
+            Ok((name, pixels, picture))
         });
         self.running.push_back(Box::pin(async move {
-            let prepared = task.await.map_err(|error| Problem::internal(&error))?;
-            match prepared.map_err(|error| Problem::internal(&error))? {
-                Ok((pixels, picture)) => Ok((name, pixels, picture)),
-                Err(error) => Err(unreadable(&error, index, name.as_deref())),
-            }
+            task.await.map_err(|error| Problem::internal(&error))?
         }));
         Ok(())
     }
@@ -160,6 +202,6 @@ impl<'a> Decoding<'a> {
             pictures.extend(picture);
         }
         let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
-        Ok(Photos { names, pixels, pictures, decode_ms })
+        Ok(Photos { names, pixels, pictures, decode_ms, _memory: self.memory })
     }
 }

@@ -63,7 +63,7 @@ struct PredictForm {
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
         (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why an image can't be decoded."),
-        (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
         (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
         (status = 503, description = "`no_model`"),
     ),

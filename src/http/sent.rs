@@ -1,22 +1,21 @@
 //! The body of a prediction request, read whole before a model is looked up.
 //!
 //! A client may send slowly, and a form may name its model after the photos. So no place in the
-//! queue is held meanwhile, and photos are kept encoded: in memory, and beyond a bound in temporary
-//! files.
+//! queue is held meanwhile.
 
 use axum::{body::Bytes, extract::Request, http::StatusCode};
-use tempfile::TempPath;
 
 use super::{
     body,
+    body_buffer::BodyBuffer,
     fields::Fields,
     parts::{Part, Parts},
     problem::Problem,
     state::App,
 };
 
-/// A body of `max_image_bytes` times this is kept in memory; the same bounds one of JSON.
-const IN_MEMORY: u64 = 4;
+/// A body of JSON has at most so many times the bytes of one image.
+const MAX_JSON_IMAGES: u64 = 4;
 
 /// The body of a request, and what its form says beside it.
 #[derive(Debug)]
@@ -33,37 +32,15 @@ pub enum Content {
     /// A single one.
     Image(Bytes),
     /// The files of a form, each with its name.
-    Files(Vec<(String, Encoded)>),
+    Files(Vec<(String, Bytes)>),
     /// JSON that holds some.
     Json(Bytes),
-}
-
-/// An encoded photo.
-#[derive(Debug)]
-pub enum Encoded {
-    /// In memory.
-    Memory(Bytes),
-    /// In a temporary file.
-    File(TempPath),
-}
-
-impl Encoded {
-    /// Its bytes.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    pub fn read(self) -> std::io::Result<Bytes> {
-        match self {
-            Self::Memory(bytes) => Ok(bytes),
-            Self::File(path) => std::fs::read(path).map(Bytes::from),
-        }
-    }
 }
 
 /// Bytes of a body of JSON that holds photos, at most.
 #[must_use]
 pub fn max_json(state: &App) -> u64 {
-    state.config.max_image_bytes.saturating_mul(IN_MEMORY)
+    state.config.max_image_bytes.saturating_mul(MAX_JSON_IMAGES)
 }
 
 impl Sent {
@@ -88,9 +65,11 @@ impl Sent {
             ("multipart", "form-data") => {
                 Content::Files(files(state, request, most, &mut fields).await?)
             }
-            ("application", "json") => Content::Json(body::read(request, max_json(state)).await?),
+            ("application", "json") => {
+                Content::Json(body::read(request, max_json(state), state).await?)
+            }
             ("image", _) | ("application", "octet-stream") => {
-                Content::Image(body::read(request, state.config.max_image_bytes).await?)
+                Content::Image(body::read(request, state.config.max_image_bytes, state).await?)
             }
             _ => {
                 return Err(Problem::new(
@@ -109,49 +88,31 @@ async fn files(
     request: Request,
     most: usize,
     fields: &mut Fields,
-) -> Result<Vec<(String, Encoded)>, Problem> {
+) -> Result<Vec<(String, Bytes)>, Problem> {
     let max = state.config.max_image_bytes;
     let mut form = Parts::of(request, max.saturating_mul(most as u64)).await?;
     let mut files = Vec::new();
-    let mut room = max.saturating_mul(IN_MEMORY);
     while let Some(part) = form.next().await? {
         let Some(part) = fields.sift(part).await? else { continue };
         if files.len() == most {
             return Err(too_many(most));
         }
         let name = part.name();
-        let file = if room >= max {
-            let bytes = in_memory(part, max).await.map_err(|it| it.with("index", files.len()))?;
-            room -= bytes.len() as u64;
-            Encoded::Memory(bytes)
-        } else {
-            spooled(state, part, max).await.map_err(|it| it.with("index", files.len()))?
-        };
-        files.push((name, file));
+        let bytes = read(state, part, max).await.map_err(|it| it.with("index", files.len()))?;
+        files.push((name, bytes));
     }
     Ok(files)
 }
 
-async fn in_memory(mut part: Part<'_>, max: u64) -> Result<Bytes, Problem> {
-    let mut bytes = Vec::new();
+async fn read(state: &App, mut part: Part<'_>, max: u64) -> Result<Bytes, Problem> {
+    let mut buffer = BodyBuffer::new(state);
     while let Some(chunk) = part.chunk().await? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > max {
+        if buffer.len() + chunk.len() as u64 > max {
             return Err(body::too_large(max));
         }
+        buffer = buffer.push(chunk, state).await?;
     }
-    Ok(bytes.into())
-}
-
-async fn spooled(state: &App, mut part: Part<'_>, max: u64) -> Result<Encoded, Problem> {
-    let mut spool = state.datasets.spool().await?;
-    while let Some(chunk) = part.chunk().await? {
-        if spool.bytes() + chunk.len() as u64 > max {
-            return Err(body::too_large(max));
-        }
-        spool = spool.push(chunk).await?;
-    }
-    Ok(Encoded::File(spool.finish().await?.path))
+    buffer.finish().await
 }
 
 /// 413: more photos than `most`.

@@ -6,8 +6,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::ServeConfig, data_dir::DataDir, datasets::Datasets, metrics::Metrics,
-    pretrained::Pretrained, registry::Registry, scheduler::Scheduler, storage::Storage,
+    config::ServeConfig, data_dir::DataDir, datasets::Datasets, memory_budget::MemoryBudget,
+    metrics::Metrics, pretrained::Pretrained, registry::Registry, scheduler::Scheduler,
+    storage::Storage,
 };
 
 /// The rooms of a running server.
@@ -29,6 +30,8 @@ pub struct App {
     pub registry: Registry,
     /// What it counts.
     pub metrics: Metrics,
+    /// The memory that requests share.
+    pub memory: MemoryBudget,
     /// A place for each photo that may be decoded at a time.
     pub decoders: Arc<Semaphore>,
     /// A place for each prediction that may be under way, taken when its body has been read; more

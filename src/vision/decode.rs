@@ -95,7 +95,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicIm
 }
 
 /// In words for people: those of the decoders are about their own insides.
-fn refused(error: ImageError) -> DecodeError {
+pub(super) fn refused(error: ImageError) -> DecodeError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();

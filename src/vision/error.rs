@@ -3,13 +3,12 @@
 /// What an image may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Width times height at most; a decoded image takes three bytes a pixel, and while it is
-    /// decoded up to eight more.
+    /// Width times height at most.
     pub max_pixels: u64,
 }
 
 impl Default for Limits {
-    /// 64 million pixels: a photo of any phone, in at most 200 MB of memory.
+    /// 64 million pixels: a photo of any phone. What that takes in memory, see [`super::memory`].
     fn default() -> Self {
         Self { max_pixels: 64_000_000 }
     }

@@ -42,6 +42,18 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbaImage, DecodeE
     Ok(screen)
 }
 
+/// The sizes of the screen and of the first frame, across and down.
+///
+/// # Errors
+/// There is no such frame.
+pub(super) fn sizes(bytes: &[u8]) -> Result<((u32, u32), (u32, u32)), DecodeError> {
+    let mut decoder = DecodeOptions::new().read_info(bytes).map_err(error)?;
+    let screen = (decoder.width().into(), decoder.height().into());
+    let frame = decoder.next_frame_info().map_err(error)?;
+    let frame = frame.ok_or_else(|| DecodeError::corrupt("it has no frame"))?;
+    Ok((screen, (frame.width.into(), frame.height.into())))
+}
+
 fn error(error: DecodingError) -> DecodeError {
     DecodeError::corrupt(match error {
         DecodingError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {

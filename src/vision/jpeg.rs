@@ -76,6 +76,39 @@ pub(super) fn decode(
     Ok(Photo { image, size: (size[0], size[1]), orientation })
 }
 
+/// Bytes that [`decode`] takes at most.
+///
+/// # Errors
+/// As [`decode`], where the header tells.
+pub(super) fn memory(
+    bytes: &[u8],
+    limits: &Limits,
+    least: Option<(u32, u32)>,
+) -> Result<u64, DecodeError> {
+    let file = Structure::read(bytes)?;
+    let size = (u32::from(file.frame.width), u32::from(file.frame.height));
+    limits.check(size.0, size.1)?;
+    let components = (file.frame.components.len() as u64).max(3);
+    let pixels = u64::from(size.0) * u64::from(size.1);
+    // Copies of the file: with an end marker, with its tables latched.
+    let copies = 2 * bytes.len() as u64;
+    if file.frame.is_progressive() || file.scans.len() > 1 || planes::are_needed(&file) {
+        // All coefficients of 16 bits, or all planes, beside the image.
+        return Ok(4 * components * pixels + copies);
+    }
+    let eighths =
+        least.map_or(WHOLE, |least| eighths(size, least, orientation::of(file.exif, file.xmp)));
+    let [width, height] = [size.0, size.1].map(|side| u64::from((side * eighths).div_ceil(WHOLE)));
+    // Planes that are decoded, and the image, whose sides end in whole blocks.
+    let (width, height) = (width + u64::from(WHOLE), height + u64::from(WHOLE));
+    Ok(2 * components * width * height + rows(components, size.0) + copies)
+}
+
+/// Bytes of the rows that are decoded at a time.
+fn rows(components: u64, width: u32) -> u64 {
+    64 * components * u64::from(width)
+}
+
 /// The least number of eighths of a photo's sides that are no fewer pixels than `least`.
 fn eighths(size: (u32, u32), least: (u32, u32), orientation: Orientation) -> u32 {
     let least = stored(least.0, least.1, orientation);

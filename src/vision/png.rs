@@ -40,6 +40,12 @@ pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     (name == b"IHDR").then_some((u32::from_be_bytes(width), u32::from_be_bytes(height)))
 }
 
+/// Bits of a sample.
+pub(super) fn bit_depth(bytes: &[u8]) -> Option<u8> {
+    let (name, data) = chunks(bytes).next()?;
+    data.get(8).copied().filter(|_| name == b"IHDR")
+}
+
 /// Whether the chunks run on to `IEND`. A decoder stops at the last row; a file that was cut after
 /// it, or between two chunks, would pass unnoticed.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {

@@ -63,8 +63,12 @@ pub fn prepare_into(
     preprocessing: &Preprocessing,
     pixels: &mut [u8],
 ) -> Result<(), PrepareError> {
-    let least = (AT_LEAST * preprocessing.width, AT_LEAST * preprocessing.height);
-    Ok(fill(decode_photo(bytes, limits, Some(least))?, preprocessing, pixels)?)
+    Ok(fill(decode_photo(bytes, limits, Some(least(preprocessing)))?, preprocessing, pixels)?)
+}
+
+/// The fewest pixels across and down that a photo may be decoded to.
+pub(super) const fn least(preprocessing: &Preprocessing) -> (u32, u32) {
+    (AT_LEAST * preprocessing.width, AT_LEAST * preprocessing.height)
 }
 
 /// As [`prepare`], and beside it the photo as people look at it, upright and in its own aspect,

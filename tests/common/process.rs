@@ -231,6 +231,21 @@ impl Process {
         self.data_dir.join("jobs").join(job)
     }
 
+    /// Bytes of memory that the server itself has and no file does.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Bytes of the memory budget that are reserved.
+    pub async fn reserved_bytes(&self) -> u64 {
+        let response = self.request(Method::GET, "/metrics").send().await.unwrap();
+        let text = response.text().await.unwrap();
+        let name = "pawprint_memory_reserved_bytes ";
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         kill(self.child.id().cast_signed(), signal);
     }

@@ -22,13 +22,13 @@ async fn a_page_goes_on_after_the_server_was_restarted_in_the_middle_of_a_job() 
 
     let address = server.address().to_owned();
     assert!(!server.end(Signal::KILL));
-    browser.see("//p[@class='connection'][contains(., 'reached')]").await;
+    browser.see("//p[@class='connection'][contains(., 'reach the server')]").await;
     let server = Process::start_at(data.path(), &address);
     browser.see("//p[@class='connection'][not(text())]").await;
     browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
 
-    // Each epoch once, those that were told before the restart and those after.
-    browser.see("//summary[.='The numbers']").await.click().await.unwrap();
+    // Each epoch appears once, whether it was reported before or after the restart.
+    browser.see("//summary[.='Metrics per epoch']").await.click().await.unwrap();
     let script = "return [...document.querySelectorAll('details table tbody tr td:first-child')].map((cell) => Number(cell.textContent))";
     browser.see("//details[@open]//tbody/tr[12]").await;
     let epochs = browser.client.execute(script, vec![]).await.unwrap();
@@ -79,11 +79,11 @@ async fn a_token_is_asked_for_once_and_kept_for_the_tab() {
         }
     };
     answer("guess").await;
-    browser.see("//dialog//label[contains(., 'not this server')]").await;
+    browser.see("//dialog//label[contains(., 'Invalid API token')]").await;
     answer("secret").await;
-    browser.see("//select/option[contains(., 'in service: default')]").await;
+    browser.see("//select/option[contains(., 'In service: default')]").await;
     browser.client.refresh().await.unwrap();
-    browser.see("//select/option[contains(., 'in service: default')]").await;
+    browser.see("//select/option[contains(., 'In service: default')]").await;
     assert!(browser.client.find(fantoccini::Locator::Css("dialog")).await.is_err());
     browser.close().await;
 }

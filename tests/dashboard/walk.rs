@@ -35,7 +35,7 @@ async fn a_newcomer_walks_from_photos_to_a_pinned_model() {
     read_the_evaluation(&browser).await;
     pin(&browser, &server).await;
     browser.page("#/predict").await;
-    browser.read("first,").await;
+    browser.read("first:").await;
 
     browser.assert_clean(&server).await;
     browser.close().await;
@@ -46,8 +46,8 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     browser.pick("input[type=file]", &[&photo]).await;
     let label = browser.see(".verdict .label").await.text().await.unwrap();
     assert!(["cat", "dog"].contains(&&*label), "{label}");
-    browser.read(&format!("{model},")).await;
-    browser.push("Why?").await;
+    browser.read(&format!("{model}:")).await;
+    browser.push("Explain").await;
     browser.see("button[aria-pressed=true]").await;
     browser.see("//img[contains(@alt, 'heat map')]").await;
     let script = "return document.querySelector('img[alt*=\"heat map\"]').naturalWidth";
@@ -57,7 +57,7 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
 
 async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
     browser.push("Datasets").await;
-    browser.read("There is no dataset yet").await;
+    browser.read("No datasets yet").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
     browser.read("Drop a folder").await;
@@ -67,13 +67,13 @@ async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::T
     let input = "input[accept*='.tar']";
     let litter = file(files, "Thumbs.db", b"x");
     browser.pick(input, &[&archive, &broken, &litter]).await;
-    browser.read("32 added, 0 there already, 1 rejected").await;
+    browser.read("32 added, 0 duplicates, 1 rejected").await;
     browser.read("cat.999.jpg").await;
     browser.read("1 file ignored: Thumbs.db").await;
     browser.read("32 images: 16 train, 8 validation, 8 test").await;
     // The same again adds nothing.
     browser.pick(input, &[&archive]).await;
-    browser.read("0 added, 32 there already, 0 rejected").await;
+    browser.read("0 added, 32 duplicates, 0 rejected").await;
     browser.see("//figcaption[.='Images by split and class']").await;
     browser.see("//img[contains(@alt, 'Nine augmented')]").await;
     assert_eq!(server.get("/datasets/pets").await["images"], 32);
@@ -136,7 +136,7 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
 }
 
 async fn train(browser: &Browser) {
-    browser.push("Train on it").await;
+    browser.push("Train a model").await;
     browser.see("input[value=scratch_cnn]").await.click().await.unwrap();
     browser.write("Name", "first").await;
     browser.write("Epochs", "2").await;
@@ -151,7 +151,8 @@ async fn train(browser: &Browser) {
 async fn read_the_evaluation(browser: &Browser) {
     browser.read("Evaluation on 8 test images").await;
     browser.see("//caption[contains(., 'Confusion matrix')]").await;
-    for chart in ["Accuracy", "Loss", "Precision and recall", "ROC", "Reliability"] {
+    for chart in ["Accuracy", "Loss", "Precision–recall curve", "ROC curve", "Reliability diagram"]
+    {
         browser
             .see(&format!("//figure[figcaption='{chart}']//*[name()='svg']/*[name()='polyline']"))
             .await;
@@ -167,10 +168,10 @@ async fn pin(browser: &Browser, server: &Process) {
     browser.read("In service: first").await;
     browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
     browser.read("In service: default").await;
-    browser.push("Follow the best").await;
+    browser.push("Use best model").await;
     browser.read("In service: first").await;
     browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
-    browser.read("because it is pinned").await;
+    browser.read("Pinned: a better model will not replace it").await;
     let current = server.get("/models/current").await;
     assert_eq!((&current["name"], &current["mode"]), (&json!("first"), &json!("pinned")));
 }
@@ -180,7 +181,7 @@ async fn a_first_load_is_small() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    browser.read("Nothing yet").await;
+    browser.read("No images yet").await;
     let script = "return performance.getEntriesByType('resource')
         .concat(performance.getEntriesByType('navigation'))
         .reduce((sum, entry) => sum + entry.decodedBodySize, 0)";

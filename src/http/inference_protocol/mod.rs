@@ -143,7 +143,7 @@ pub async fn model_ready(
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_value`: another tensor than is taken; or why an image can't be decoded."),
-        (status = 429, description = "`queue_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
+        (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
         (status = 503, description = "`no_model`: none is in service."),
         (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
     ))]
@@ -154,7 +154,7 @@ pub async fn infer(
 ) -> Result<Response, Problem> {
     let name = target.name()?;
     let header_length = request.headers().get(HEADER_LENGTH).cloned();
-    let body = body::read(request, sent::max_json(&state)).await?;
+    let body = body::read(request, sent::max_json(&state), &state).await?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
@@ -174,8 +174,9 @@ async fn read(
     let most = state.config.max_predict_images.get();
     let (inference, images) = request::parse(&body, header_length.as_ref(), most)?;
     let mut decoding = Decoding::new(state, preprocessing);
+    decoding.reserve_copies(&body)?;
     for (index, image) in images.into_iter().enumerate() {
-        decoding.push(None, image.bytes(index)?).await?;
+        decoding.push_copy(image.bytes(index)?).await?;
     }
     Ok((inference, decoding.finish().await?))
 }

@@ -66,7 +66,7 @@ impl Frame {
         Some(Self { marker, precision, width, height, components })
     }
 
-    fn is_progressive(&self) -> bool {
+    pub(super) fn is_progressive(&self) -> bool {
         matches!(self.marker, 0xC2 | 0xCA)
     }
 

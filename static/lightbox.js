@@ -1,4 +1,4 @@
-/** A photo of a gallery, large: arrows walk on from it, and the keys of the gallery act on it. */
+/** A gallery image, enlarged. Arrow keys move to its neighbours; the gallery's other keys act on it. */
 
 import { path } from "./api.js";
 import { button, bytes, el } from "./dom.js";
@@ -7,17 +7,17 @@ import { picture } from "./picture.js";
 /** @typedef {import("./types.js").Image} Image */
 
 /**
- * Shows `image` until it is closed.
+ * Shows `image` until the dialog is closed.
  *
  * @param {Image} image
- * @param {(key: string) => boolean} acts whether a key does anything
- * @param {(key: string) => Promise<Image | null>} press what to show after such a key, or nothing
- *   where none is left
+ * @param {(key: string) => boolean} acts whether a key has an action
+ * @param {(key: string) => Promise<Image | null>} press acts on a key; resolves to the next image,
+ *   or null if there is none
  * @param {() => void} closed
  */
 export function enlarge(image, acts, press, closed) {
   let view = picture(`images/${path(image.id)}`, image.file_name);
-  // One element that stays, so that a screen reader tells how its text changes.
+  // This element stays, so that screen readers announce changes of its text.
   const words = el("p", { role: "status" });
   const show = (/** @type {Image} */ now) => {
     if (now.id !== image.id) {
@@ -27,12 +27,12 @@ export function enlarge(image, acts, press, closed) {
     }
     image = now;
     dialog.setAttribute("aria-label", now.file_name);
-    words.textContent = `${now.file_name}: ${now.label}, ${now.split}, ${now.width} × ${now.height}, ${bytes(now.bytes)}`;
+    words.textContent = `${now.file_name}: ${now.label}, ${now.split}, ${now.width}×${now.height} px, ${bytes(now.bytes)}`;
   };
-  /** Whether a key is being acted on; the next must not meet another photo than was seen. */
+  /** Whether an action is in progress; another key could otherwise act on an image not yet seen. */
   let pressed = false;
   const dialog = el("dialog", {
-    class: "enlarged",
+    class: "lightbox",
     onclose: () => {
       dialog.remove();
       closed();
