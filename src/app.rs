@@ -68,9 +68,9 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         shutdown.clone(),
     );
     match scheduler.recover().await {
-        // Predictions, and what else can be read, are better than nothing.
+        // Predictions and whatever else can be read still work.
         Err(scheduler::Error::Storage(error)) if error.is_damage() => {
-            tracing::error!(error = chain(&error), "the jobs of before can't be taken up again");
+            tracing::error!(error = chain(&error), "interrupted jobs can't be resumed");
         }
         recovered => recovered?,
     }

@@ -56,7 +56,7 @@ pub async fn run(app: AppState) {
 }
 
 async fn round(app: &App) -> Result<(), Error> {
-    // What a damaged page no longer names is not therefore unused.
+    // A damaged page may have lost rows: the files they refer to would look unused.
     app.storage.verify().await.inspect_err(|error| {
         tracing::error!(
             error = chain(error),

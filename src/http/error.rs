@@ -24,11 +24,11 @@ impl From<storage::Error> for Problem {
             _ if error.is_disk_full() => disk_full(),
             _ if error.is_read_only() => read_only(),
             _ if error.is_damage() => {
-                tracing::error!(error = chain(&error), "a part of the database is damaged");
+                tracing::error!(error = chain(&error), "the database is damaged");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "database_damaged",
-                    "a part of the database is damaged; stop the server and restore the data directory from a backup",
+                    "the database is damaged; stop the server and restore the data directory from a backup",
                 )
             }
             _ => Self::internal(&error),
@@ -138,7 +138,7 @@ fn read_only() -> Problem {
     Problem::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "read_only",
-        "the data directory can't be written: its disk is mounted read-only, or its permissions keep the server out; mend that and try again",
+        "the data directory is not writable: its file system is read-only or its permissions deny access; fix this and try again",
     )
 }
 

@@ -50,7 +50,7 @@ pub async fn show(
 /// The model as one safetensors file, its model card in the header's metadata.
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The file.", body = Binary, content_type = "application/octet-stream"),
-    (status = 500, description = "`model_damaged`: the file is missing, or other than it was. `internal`"),
+    (status = 500, description = "`model_damaged`: the file is missing or damaged. `internal`"),
 ))]
 pub async fn download(
     State(state): State<AppState>,
@@ -79,11 +79,11 @@ async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
         Ok(Some(file)) => Ok(file),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Problem::internal(&error)),
         _ => {
-            tracing::error!(path = %path.display(), bytes, "a model's file is not what it was");
+            tracing::error!(path = %path.display(), bytes, "a model file is missing or damaged");
             Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "model_damaged",
-                "the file of this model is missing, or other than it was; restore it from a backup, or train the model again",
+                "the model file is missing or damaged; restore it from a backup, or train the model again",
             ))
         }
     }

@@ -16,8 +16,7 @@ use crate::{
     },
 };
 
-/// Pixels across and down that a network may be asked with: a card that was damaged must not ask for
-/// all of the memory.
+/// Largest side of a network's input, in pixels: a damaged model card must not exhaust the memory.
 const MAX_SIDE: u32 = 1024;
 
 /// A model and its card. Belongs to one thread.
@@ -50,7 +49,7 @@ impl Loaded {
         let (width, height) = (card.preprocessing.width, card.preprocessing.height);
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
             return Err(Unusable(format!(
-                "it takes photos of {width}×{height} pixels, and each side may have 1 to {MAX_SIDE}"
+                "its input size is {width}×{height} px; each side must be 1 to {MAX_SIDE} px"
             )));
         }
         let network = |weights, device| {
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_that_asks_for_photos_of_any_size_is_refused() {
+    fn a_card_with_an_excessive_input_size_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors"));
@@ -130,7 +129,7 @@ mod tests {
             (card.preprocessing.width, card.preprocessing.height) = (width, height);
             model_file::save(&path, &card, &weights).unwrap();
             let error = Loaded::open(&path, Compute::cpu()).unwrap_err();
-            assert!(error.to_string().contains("pixels"), "{error}");
+            assert!(error.to_string().contains("input size"), "{error}");
         }
     }
 }

@@ -300,7 +300,9 @@ impl Registry {
         let engine = Engine::start(path, self.0.settings.clone()).await?;
         let card = engine.card();
         if card.id != id {
-            return Err(Unusable(format!("its file holds another model, `{}`", card.name)).into());
+            return Err(
+                Unusable(format!("the file contains another model, `{}`", card.name)).into()
+            );
         }
         Ok(Arc::new(engine))
     }

@@ -46,8 +46,10 @@ pub enum Error {
     /// A stored value that this program can't have written.
     #[error("the database holds {0}")]
     Damaged(String),
-    /// What lies at the database's place can't be read as one.
-    #[error("{path} is damaged, or is no database; restore the data directory from a backup")]
+    /// The database file can't be read.
+    #[error(
+        "{path} is damaged or not an SQLite database; restore the data directory from a backup"
+    )]
     Unsound {
         /// The database's file.
         path: String,

@@ -10,7 +10,7 @@ use super::{
     common::{form, photo, process::Process, tar},
     machine::{mb, memory},
     mutants::mutate,
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -163,9 +163,9 @@ async fn known(server: &Process, client: &Client) -> Vec<String> {
 #[tokio::test]
 async fn whatever_is_asked_is_answered_without_a_failure() {
     let trial = Trial::new("requests of the API");
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // Weights could otherwise be downloaded for the asking: nothing answers at that address.
-    let server = place.spawn(place.program().env("HTTPS_PROXY", "http://127.0.0.1:9"));
+    let server = sandbox.spawn(sandbox.program().env("HTTPS_PROXY", "http://127.0.0.1:9"));
     let client = Client::of(&server);
     let known = known(&server, &client).await;
     let document = client.get("/openapi.json").await;
@@ -229,7 +229,7 @@ async fn whatever_is_asked_is_answered_without_a_failure() {
     }
     assert_eq!(client.predict("?model=default", photo(1)).await.unwrap().0, 200);
     let after = memory(server.pid());
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     let figures = format!(
         "{rounds} requests of {} operations, {good} of them granted; memory {} after {}, {} at the end",
         operations.len(),

@@ -27,7 +27,7 @@ use super::{
         tar,
     },
     machine::{mb, memory},
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -72,8 +72,8 @@ async fn a_thousand_clients_at_once_are_answered_or_asked_to_come_again() {
     if let Err(why) = allow_files(3 * count as u64) {
         return trial.skip(why);
     }
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     server.pets(4).await;
     let client = Client::of(&server);
     let images = client.all("/datasets/pets/images").await;
@@ -131,7 +131,7 @@ async fn a_thousand_clients_at_once_are_answered_or_asked_to_come_again() {
     assert_eq!(client.predict("", photo(0)).await.unwrap().0, 200);
     wait_for_files(&server, files + OTHER_FILES).await;
     let after = memory(server.pid());
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     let figures = format!(
         "{count} clients, answers by status {statuses:?}; /healthz took {slowest:.0?} at most; memory {} before, {} after",
         mb(before),
@@ -148,8 +148,8 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
     if let Err(why) = allow_files(3 * u64::from(count)) {
         return trial.skip(why);
     }
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.pets(4).await;
     let files = open_files(&server);
@@ -199,7 +199,7 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
     readers.shutdown().await;
     wait_for_files(&server, files + OTHER_FILES).await;
     let after = memory(server.pid());
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     let figures = format!(
         "{count} readers, a job of {epochs} epochs done; a prediction and a look at the job took {slowest:.0?} at most; memory {} before, {} with them, {} after",
         mb(before),
@@ -213,8 +213,8 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
 #[tokio::test]
 async fn what_is_cut_off_half_way_leaves_nothing_behind() {
     let trial = Trial::new("uploads cut off");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.post("/datasets", json!({ "name": "cut" })).await;
     let files = open_files(&server);
@@ -258,12 +258,12 @@ async fn what_is_cut_off_half_way_leaves_nothing_behind() {
         }
     }
     wait_for_files(&server, files + OTHER_FILES).await;
-    let left: Vec<_> = fs::read_dir(place.data().join("tmp")).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(sandbox.data().join("tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(client.all("/datasets/cut/images").await.len(), 0);
     assert_eq!(client.get("/weights/vgg16").await["state"], "absent");
     let (status, body) = client.post("/datasets/cut/archive", tar(&photos)).await.unwrap();
     assert_eq!((status, &body["added"]), (200, &json!(40)), "{body}");
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{rounds} requests cut off, of {} kinds", whole.len()));
 }

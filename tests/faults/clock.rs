@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     common::{photo, tar},
     kills::audit,
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -42,19 +42,19 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
     let Some(library) = library() else {
         return trial.skip("there is no libfaketime (Debian, Ubuntu: apt-get install libfaketime)");
     };
-    let place = Place::new();
-    let offset = place.path().join("offset");
+    let sandbox = Sandbox::new();
+    let offset = sandbox.path().join("offset");
     let set = |seconds: i64| {
-        let next = place.path().join("next");
+        let next = sandbox.path().join("next");
         fs::write(&next, format!("{seconds:+}\n")).unwrap();
         fs::rename(next, &offset).unwrap();
     };
     set(0);
     let start = || {
-        let mut program = place.program();
+        let mut program = sandbox.program();
         program.env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &offset);
         let other = [("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-        place.spawn(program.envs(other))
+        sandbox.spawn(program.envs(other))
     };
     let mut server = start();
     server.pets(4).await;
@@ -94,9 +94,9 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
             server = start();
         }
     }
-    audit::files(&place.data());
-    audit::database(&place.data()).await;
-    place.assert_no_panic();
+    audit::files(&sandbox.data());
+    audit::database(&sandbox.data()).await;
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{} jumps, {rounds} jobs", rounds * 3));
 }
 

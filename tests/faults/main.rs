@@ -22,7 +22,7 @@ mod disk;
 mod kills;
 mod machine;
 mod mutants;
-mod place;
+mod sandbox;
 mod scale;
 mod trainers;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     common::process::{PATIENCE, Process, kill},
     machine::trainers,
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, is_long, rounds},
 };
 
@@ -37,8 +37,8 @@ async fn trainer(job: &str) -> i32 {
 #[tokio::test]
 async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not() {
     let trial = Trial::new("kills of trainers");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     server.pets(8).await;
     let begun = Instant::now();
     let id = server.job(params()).await;
@@ -65,7 +65,7 @@ async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not(
         assert_eq!(server.epochs(&id).await, [1, 2, 3, 4], "round {round}");
         assert!(server.weights(&job).await == undisturbed, "round {round}: the weights differ");
     }
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{rounds} jobs, {kills} kills, the weights the same to the bit"));
 }
 
@@ -75,8 +75,8 @@ async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
     if !is_long() {
         return trial.skip("it takes a minute; tests/durability.rs tries it with less patience");
     }
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     server.pets(8).await;
     let id = server.job(params()).await;
     server.epoch(&id, 1).await;
@@ -85,25 +85,25 @@ async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
     let stopped = Instant::now();
     let job = server.ended(&id).await;
     assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(2)), "{job}");
-    assert!(trainers(&place.data()).is_empty());
+    assert!(trainers(&sandbox.data()).is_empty());
     trial.ends(format_args!("done {:.0?} after the stop, by a second trainer", stopped.elapsed()));
 }
 
 #[tokio::test]
 async fn a_trainer_that_is_stopped_when_the_server_is_killed_does_not_outlive_it() {
     let trial = Trial::new("a stopped trainer of a killed server");
-    let place = Place::new();
-    let mut server = place.start();
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.start();
     server.pets(8).await;
     let id = server.job(params()).await;
     server.epoch(&id, 1).await;
     let stopped = trainer(&id).await;
     kill(stopped, Signal::STOP);
     server.end(Signal::KILL);
-    let server = place.start();
+    let server = sandbox.start();
     let job = server.ended(&id).await;
     assert_eq!(job["status"], "succeeded", "{job}");
-    let left = trainers(&place.data());
+    let left = trainers(&sandbox.data());
     kill(stopped, Signal::CONT);
     assert!(left.is_empty(), "{left:?} of the first server is still there");
     trial.ends("no trainer is left of the first server");
@@ -112,8 +112,8 @@ async fn a_trainer_that_is_stopped_when_the_server_is_killed_does_not_outlive_it
 #[tokio::test]
 async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
     let trial = Trial::new("trainers without memory");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.pets(8).await;
     let (rounds, mut said) = (rounds(2, 30), std::collections::BTreeMap::<String, u32>::new());
@@ -149,6 +149,6 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         server.ended(&id).await;
         assert_eq!(client.get("/readyz").await["status"], "ready");
     }
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{rounds} trainers with up to 400 MB more than they had: {said:?}"));
 }

@@ -12,30 +12,30 @@ use crate::{
         process::{Process, photos},
         tar,
     },
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::Trial,
 };
 
-fn blob(place: &Place, image: &Value) -> PathBuf {
+fn blob(sandbox: &Sandbox, image: &Value) -> PathBuf {
     let digest = image["sha256"].as_str().unwrap();
-    place.data().join("blobs").join(&digest[..2]).join(digest)
+    sandbox.data().join("blobs").join(&digest[..2]).join(digest)
 }
 
 #[tokio::test]
 async fn a_missing_or_changed_image_is_named_and_mended_by_sending_it_again() {
     let trial = Trial::new("damaged images");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.pets(4).await;
     let images = client.all("/datasets/pets/images").await;
     let train: Vec<_> = images.iter().filter(|image| image["split"] == "train").collect();
-    fs::remove_file(blob(&place, train[0])).unwrap();
-    let mut bytes = fs::read(blob(&place, train[1])).unwrap();
+    fs::remove_file(blob(&sandbox, train[0])).unwrap();
+    let mut bytes = fs::read(blob(&sandbox, train[1])).unwrap();
     bytes[100] ^= 1;
-    fs::write(blob(&place, train[1]), &bytes).unwrap();
-    fs::write(blob(&place, train[2]), &bytes[..50]).unwrap();
-    fs::write(blob(&place, train[3]), "").unwrap();
+    fs::write(blob(&sandbox, train[1]), &bytes).unwrap();
+    fs::write(blob(&sandbox, train[2]), &bytes[..50]).unwrap();
+    fs::write(blob(&sandbox, train[3]), "").unwrap();
 
     for image in &images {
         let is_damaged = train[..4].iter().any(|it| it["id"] == image["id"]);
@@ -69,20 +69,20 @@ async fn a_missing_or_changed_image_is_named_and_mended_by_sending_it_again() {
     let resumed = client.ask(Method::POST, &format!("/jobs/{id}/resume"), None).await.unwrap();
     assert_eq!(resumed.0, 202);
     assert_eq!(server.ended(&id).await["status"], "succeeded");
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends("four images: one missing, one changed, one cut short, one empty");
 }
 
 #[tokio::test]
 async fn a_model_that_is_cut_short_missing_or_anothers_is_refused_and_another_serves() {
     let trial = Trial::new("damaged model files");
-    let place = Place::new();
-    let (mut server, names) = Process::with_models(&place.data()).await;
+    let sandbox = Sandbox::new();
+    let (mut server, names) = Process::with_models(&sandbox.data()).await;
     let client = Client::of(&server);
     let models = client.all("/models").await;
     let file = |name: &str| {
         let model = models.iter().find(|model| model["name"] == name).unwrap();
-        place.data().join(format!("models/{}.safetensors", model["id"].as_str().unwrap()))
+        sandbox.data().join(format!("models/{}.safetensors", model["id"].as_str().unwrap()))
     };
     let current = client.get("/models/current").await["name"].as_str().unwrap().to_owned();
     let other = names.iter().find(|name| **name != current).unwrap();
@@ -118,12 +118,12 @@ async fn a_model_that_is_cut_short_missing_or_anothers_is_refused_and_another_se
         assert_eq!((status, &body["model"]["name"]), (200, &json!(current)), "{how}: {body}");
     }
 
-    // The one in service, seen when the server starts again: another one takes its place.
+    // The one in service, seen when the server starts again: another one takes its sandbox.
     fs::write(file(other), &whole).unwrap();
     fs::write(file(&current), &anothers[..1000]).unwrap();
     fs::write(file("default"), b"x").unwrap();
     assert!(server.end(Signal::TERM));
-    let server = place.start();
+    let server = sandbox.start();
     let client = Client::of(&server);
     assert_eq!(client.get("/models/current").await["name"], **other);
     for model in [other.as_str(), "default"] {
@@ -131,6 +131,6 @@ async fn a_model_that_is_cut_short_missing_or_anothers_is_refused_and_another_se
         assert_eq!((status, &body["model"]["name"]), (200, &json!(model)), "{body}");
     }
     assert_eq!(client.get("/readyz").await["status"], "ready");
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends("six damages of a model, and one of the model in service");
 }

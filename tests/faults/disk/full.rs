@@ -22,7 +22,7 @@ use crate::{
     },
     kills::audit,
     machine::Disk,
-    place::{Answer, Client, Place},
+    sandbox::{Answer, Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -148,13 +148,13 @@ fn assert_full((status, body): Answer) {
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
     let trial = Trial::new("full disk");
-    let place = Place::new();
-    let data = place.data();
+    let sandbox = Sandbox::new();
+    let data = sandbox.data();
     let _disk = match Disk::mount(&data, SIZE) {
         Ok(disk) => disk,
         Err(why) => return trial.skip(why),
     };
-    let mut server = place.start();
+    let mut server = sandbox.start();
     server.pets(4).await;
     server.post("/datasets", json!({ "name": "full" })).await;
     let mut kept = Kept { photos: BTreeSet::new(), sent: 0 };
@@ -169,10 +169,10 @@ async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
         kept.assert_the_rest_works(&client).await;
         if round % 2 == 1 {
             server.end(if draws.random() { Signal::KILL } else { Signal::TERM });
-            started += u32::from(starts_or_says_why_not(&place).await);
+            started += u32::from(starts_or_says_why_not(&sandbox).await);
             fs::remove_file(rest).unwrap();
             fs::remove_file(filler).unwrap();
-            server = place.start();
+            server = sandbox.start();
         } else {
             fs::remove_file(rest).unwrap();
             fs::remove_file(filler).unwrap();
@@ -182,7 +182,7 @@ async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
         audit::database(&data).await;
         assert_eq!(kept.send(&client, draws.random()).await.0, 200);
     }
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends(format_args!(
         "{rounds} times full, {} photos sent, {} there; {started} of {} servers started on the full disk, the others said why not",
         kept.sent,
@@ -192,8 +192,8 @@ async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
 }
 
 /// Starts a server where there is no room: it answers, or says that there is none.
-async fn starts_or_says_why_not(place: &Place) -> bool {
-    match Process::try_spawn(&mut place.program(), &place.data()) {
+async fn starts_or_says_why_not(sandbox: &Sandbox) -> bool {
+    match Process::try_spawn(&mut sandbox.program(), &sandbox.data()) {
         Ok(mut server) => {
             let (status, body) = Client::of(&server).predict("", photo(1)).await.unwrap();
             assert_eq!(status, 200, "{body}");
@@ -201,7 +201,7 @@ async fn starts_or_says_why_not(place: &Place) -> bool {
             true
         }
         Err(ended) => {
-            let said = place.tail();
+            let said = sandbox.tail();
             assert!(ended.code() == Some(1), "{ended}: {said}");
             assert!(said.lines().last().unwrap().contains("full"), "{said}");
             false
@@ -212,12 +212,12 @@ async fn starts_or_says_why_not(place: &Place) -> bool {
 #[tokio::test]
 async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     let trial = Trial::new("full disk under a job");
-    let place = Place::new();
-    let _disk = match Disk::mount(&place.data(), SIZE) {
+    let sandbox = Sandbox::new();
+    let _disk = match Disk::mount(&sandbox.data(), SIZE) {
         Ok(disk) => disk,
         Err(why) => return trial.skip(why),
     };
-    let server = place.start();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.pets(4).await;
     let rounds = rounds(1, 10);
@@ -228,7 +228,7 @@ async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         server.epoch(&id, 2).await;
         let path = format!("/jobs/{id}");
         tokio::time::sleep(Duration::from_millis(draws.random_range(0..500))).await;
-        let filler = fill(&place.data(), "filler", 0);
+        let filler = fill(&sandbox.data(), "filler", 0);
         // It ends, or waits for room to say so.
         let begun = Instant::now();
         while client.get(&path).await["finished_at"].is_null()
@@ -260,10 +260,14 @@ async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         assert_eq!(job["status"], "succeeded", "{job}");
         let epochs = server.epochs(&id).await;
         assert_eq!(epochs, Vec::from_iter(1..=epochs.len() as u64));
-        assert_eq!(client.get("/readyz").await["status"], "ready");
+        // What was seen of the database is believed for five seconds.
+        while client.ask(Method::GET, "/readyz", None).await.unwrap().0 != 200 {
+            assert!(begun.elapsed() < PATIENCE, "the server is not ready again");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         client.ask(Method::DELETE, &path, None).await.unwrap();
     }
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends(format_args!(
         "{rounds} jobs, of which {failed} failed for want of room and were resumed"
     ));

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     common::{form, photo, process::Process, tar},
     machine::{Disk, is_root},
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::Trial,
 };
 
@@ -39,8 +39,8 @@ fn allow_all(data: &Path, mode: u32) {
 }
 
 /// The program, as somebody whom permissions hold back.
-fn program(place: &Place) -> Command {
-    let mut program = place.program();
+fn program(sandbox: &Sandbox) -> Command {
+    let mut program = sandbox.program();
     if is_root() {
         program.uid(NOBODY).gid(NOBODY).env("HOME", "/");
     }
@@ -48,29 +48,29 @@ fn program(place: &Place) -> Command {
 }
 
 /// A data directory of that person's, or why there can't be one.
-fn place() -> Result<Place, String> {
-    let place = Place::new();
-    allow(place.path(), 0o755);
-    fs::create_dir(place.data()).unwrap();
+fn sandbox() -> Result<Sandbox, String> {
+    let sandbox = Sandbox::new();
+    allow(sandbox.path(), 0o755);
+    fs::create_dir(sandbox.data()).unwrap();
     if is_root() {
-        chown(place.data(), Some(NOBODY), Some(NOBODY)).unwrap();
-        let tried = program(&place).arg("--version").output();
+        chown(sandbox.data(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let tried = program(&sandbox).arg("--version").output();
         if !tried.as_ref().is_ok_and(|it| it.status.success()) {
             return Err(format!("the program can't be run by another than root: {tried:?}"));
         }
     }
-    Ok(place)
+    Ok(sandbox)
 }
 
 #[tokio::test]
 async fn where_nothing_can_be_written_any_more_the_reason_is_told_and_what_is_there_answers() {
     let trial = Trial::new("folders that can't be written");
-    let place = match place() {
-        Ok(place) => place,
+    let sandbox = match sandbox() {
+        Ok(sandbox) => sandbox,
         Err(why) => return trial.skip(why),
     };
-    let data = place.data();
-    let mut server = place.spawn(&mut program(&place));
+    let data = sandbox.data();
+    let mut server = sandbox.spawn(&mut program(&sandbox));
     let client = Client::of(&server);
     server.pets(4).await;
     allow_all(&data, 0o555);
@@ -104,39 +104,39 @@ async fn where_nothing_can_be_written_any_more_the_reason_is_told_and_what_is_th
 
     assert!(server.end(Signal::TERM));
     allow_all(&data, 0o555);
-    assert_says(&place, &mut program(&place), &data, "Permission denied");
+    assert_says(&sandbox, &mut program(&sandbox), &data, "Permission denied");
     allow_all(&data, 0o755);
-    let server = place.spawn(&mut program(&place));
+    let server = sandbox.spawn(&mut program(&sandbox));
     assert_eq!(Client::of(&server).all("/datasets/pets/images").await.len(), 17);
-    place.assert_no_panic();
+    sandbox.assert_no_panic();
     trial.ends("one server, refused four ways, and another that does not start");
 }
 
 #[tokio::test]
 async fn on_a_read_only_disk_a_server_says_so_and_ends() {
     let trial = Trial::new("read-only disk");
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     {
-        let mut server = place.start();
+        let mut server = sandbox.start();
         server.pets(4).await;
         assert!(server.end(Signal::TERM));
     }
-    let view = place.path().join("view");
-    let _disk = match Disk::read_only(&place.data(), &view) {
+    let view = sandbox.path().join("view");
+    let _disk = match Disk::read_only(&sandbox.data(), &view) {
         Ok(disk) => disk,
         Err(why) => return trial.skip(why),
     };
-    assert_says(&place, &mut place.program(), &view, "Read-only file system");
-    let server = place.start();
+    assert_says(&sandbox, &mut sandbox.program(), &view, "Read-only file system");
+    let server = sandbox.start();
     assert_eq!(Client::of(&server).all("/datasets/pets/images").await.len(), 16);
     trial.ends("one server, which does not start");
 }
 
 /// A server ends at once, and says why and where.
 #[track_caller]
-fn assert_says(place: &Place, program: &mut Command, data: &Path, why: &str) {
+fn assert_says(sandbox: &Sandbox, program: &mut Command, data: &Path, why: &str) {
     let ended = Process::try_spawn(program, data).err().expect("it started");
-    let said = place.tail();
+    let said = sandbox.tail();
     let last = said.lines().last().unwrap();
     assert!(ended.code() == Some(1), "{ended}");
     assert!(last.contains(why) && last.contains(data.to_str().unwrap()), "{said}");

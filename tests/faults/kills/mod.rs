@@ -2,9 +2,9 @@
 //! acknowledged is there when it starts again, and whatever it had not is there whole or not at all.
 
 pub(crate) mod audit;
-mod boss;
-mod keeper;
-mod swapper;
+mod dataset_client;
+mod job_client;
+mod model_client;
 mod watch;
 
 use std::{
@@ -21,15 +21,17 @@ use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use self::{boss::Boss, keeper::Keeper, swapper::Swapper, watch::Watch};
+use self::{
+    dataset_client::DatasetClient, job_client::JobClient, model_client::ModelClient, watch::Watch,
+};
 use super::{
     common,
-    place::{Answer, Client, Place},
+    sandbox::{Answer, Client, Sandbox},
     scale::{Trial, rounds},
 };
 
 /// Clients that have a dataset each.
-const KEEPERS: usize = 3;
+const DATASET_CLIENTS: usize = 3;
 /// Small photos that they send, again and again: blobs are shared between their datasets.
 const PHOTOS: u32 = 240;
 /// After so many kills the jobs are left in peace until they are over.
@@ -75,102 +77,103 @@ impl Session {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowledged() {
     let trial = Trial::new("kills of the server");
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let photos = Arc::new(photos());
-    let mut keepers: Vec<_> = (0..KEEPERS).map(Keeper::new).collect();
-    let (mut boss, mut swapper) = (Boss::default(), Swapper::default());
-    let kills = rounds(10, 200);
+    let mut dataset_clients: Vec<_> = (0..DATASET_CLIENTS).map(DatasetClient::new).collect();
+    let (mut job_client, mut model_client) = (JobClient::default(), ModelClient::default());
+    let kills = rounds(6, 200);
     let mut while_starting = 0;
     {
-        let mut server = place.start();
+        let mut server = sandbox.start();
         server.pets(4).await;
         assert!(server.end(Signal::TERM));
     }
-    let watch = Watch::begin(&place.data());
+    let watch = Watch::begin(&sandbox.data());
     for round in 0..kills {
         let mut draws = trial.draws(round);
         if draws.random_ratio(1, 5) {
-            kill_while_starting(&place, &mut draws).await;
+            kill_while_starting(&sandbox, &mut draws).await;
             while_starting += 1;
         }
-        let mut server = place.start();
+        let mut server = sandbox.start();
         let session = Session {
             client: Client::of(&server),
             photos: Arc::clone(&photos),
             killed: Arc::default(),
         };
-        audit::files(&place.data());
-        audit::database(&place.data()).await;
-        for keeper in &mut keepers {
-            keeper.audit(&session).await;
+        audit::files(&sandbox.data());
+        audit::database(&sandbox.data()).await;
+        for dataset_client in &mut dataset_clients {
+            dataset_client.audit(&session).await;
         }
-        boss.audit(&session).await;
-        swapper.audit(&session).await;
+        job_client.audit(&session).await;
+        model_client.audit(&session).await;
         if round % PEACE_AFTER == PEACE_AFTER - 1 {
-            boss.peace(&session).await;
+            job_client.peace(&session).await;
         }
 
         let mut clients = JoinSet::new();
-        for mut keeper in keepers.drain(..) {
+        for mut dataset_client in dataset_clients.drain(..) {
             let (session, draws) = (session.clone(), trial.draws(draws.next_u32()));
             clients.spawn(async move {
-                keeper.work(&session, draws).await;
-                Worker::Keeper(keeper)
+                dataset_client.work(&session, draws).await;
+                Worker::DatasetClient(dataset_client)
             });
         }
-        let (mut its_boss, mut its_swapper) = (boss, swapper);
+        let (mut its_job_client, mut its_swapper) = (job_client, model_client);
         let (one, other) = (session.clone(), session.clone());
         let (ones, others) = (trial.draws(draws.next_u32()), trial.draws(draws.next_u32()));
         clients.spawn(async move {
-            its_boss.work(&one, ones).await;
-            Worker::Boss(its_boss)
+            its_job_client.work(&one, ones).await;
+            Worker::JobClient(its_job_client)
         });
         clients.spawn(async move {
             its_swapper.work(&other, others).await;
-            Worker::Swapper(its_swapper)
+            Worker::ModelClient(its_swapper)
         });
         tokio::time::sleep(Duration::from_millis(draws.random_range(5..1_500))).await;
         session.killed.store(true, SeqCst);
         server.end(Signal::KILL);
-        (boss, swapper) = <_>::default();
+        (job_client, model_client) = <_>::default();
         while let Some(worker) = clients.join_next().await {
             match worker.unwrap_or_else(|error| panic!("round {round}: {error}")) {
-                Worker::Keeper(keeper) => keepers.push(keeper),
-                Worker::Boss(back) => boss = back,
-                Worker::Swapper(back) => swapper = back,
+                Worker::DatasetClient(dataset_client) => dataset_clients.push(dataset_client),
+                Worker::JobClient(back) => job_client = back,
+                Worker::ModelClient(back) => model_client = back,
             }
         }
     }
-    let server = place.start();
+    let server = sandbox.start();
     let session = Session { client: Client::of(&server), photos, killed: Arc::default() };
-    audit::files(&place.data());
-    audit::database(&place.data()).await;
-    for keeper in &mut keepers {
-        keeper.audit(&session).await;
+    audit::files(&sandbox.data());
+    audit::database(&sandbox.data()).await;
+    for dataset_client in &mut dataset_clients {
+        dataset_client.audit(&session).await;
     }
-    boss.audit(&session).await;
-    boss.peace(&session).await;
+    job_client.audit(&session).await;
+    job_client.peace(&session).await;
     let scans = watch.end();
-    place.assert_no_panic();
-    let uploads: u64 = keepers.iter().map(|keeper| keeper.acknowledged).sum();
+    sandbox.assert_no_panic();
+    let uploads: u64 =
+        dataset_clients.iter().map(|dataset_client| dataset_client.acknowledged).sum();
     trial.ends(format_args!(
         "{kills} kills while clients work, {while_starting} while it starts; {uploads} photos acknowledged, {} jobs, {} swaps; trainers looked at {scans} times",
-        boss.acknowledged, swapper.acknowledged,
+        job_client.acknowledged, model_client.acknowledged,
     ));
 }
 
 enum Worker {
-    Keeper(Keeper),
-    Boss(Boss),
-    Swapper(Swapper),
+    DatasetClient(DatasetClient),
+    JobClient(JobClient),
+    ModelClient(ModelClient),
 }
 
 /// Starts a server and kills it before, or as, it comes to listen.
-async fn kill_while_starting(place: &Place, draws: &mut impl Rng) {
-    let mut child = place
+async fn kill_while_starting(sandbox: &Sandbox, draws: &mut impl Rng) {
+    let mut child = sandbox
         .program()
         .args(["serve", "--listen", "127.0.0.1:0", "--trainer-threads", "1", "--data-dir"])
-        .arg(place.data())
+        .arg(sandbox.data())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -7,10 +7,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{assert_no_leftovers, mutate::mutate, send};
+use super::{GROWTH, assert_no_leftovers, mutate::mutate, send};
 use crate::{
     common::{gzip, photo, tar, tar_gz},
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -49,8 +49,8 @@ fn seeds() -> Vec<Seed> {
 #[tokio::test]
 async fn damaged_archives_are_read_as_far_as_they_can_be() {
     let trial = Trial::new("damaged archives");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.post("/datasets", json!({ "name": "damaged" })).await;
     let seeds = seeds();
@@ -70,13 +70,14 @@ async fn damaged_archives_are_read_as_far_as_they_can_be() {
         }
     };
     let figures =
-        send(&trial, &server, (rounds(200, 2_000), 6), &[200, 413, 415, 422, 429], one).await;
+        send(&trial, &server, (rounds(200, 2_000), 6), GROWTH, &[200, 413, 415, 422, 429], one)
+            .await;
     let kept = client.all("/datasets/damaged/images").await;
     for image in &kept {
         let bytes = client.bytes(&format!("/images/{}", image["id"].as_str().unwrap())).await;
         assert_eq!(image["sha256"], hex::encode(Sha256::digest(bytes)));
     }
-    assert_no_leftovers(&place.data());
-    place.assert_no_panic();
+    assert_no_leftovers(&sandbox.data());
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{figures}; {} photos kept", kept.len()));
 }

@@ -8,10 +8,10 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 use reqwest::{Method, multipart};
 use serde_json::json;
 
-use super::{assert_no_leftovers, mutate::mutate, send};
+use super::{GROWTH, assert_no_leftovers, mutate::mutate, send};
 use crate::{
     common::{encode, photo, picture},
-    place::{Client, Place},
+    sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };
 
@@ -59,8 +59,8 @@ fn seeds() -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn damaged_photos_are_judged_or_refused() {
     let trial = Trial::new("damaged photos");
-    let place = Place::new();
-    let server = place.start();
+    let sandbox = Sandbox::new();
+    let server = sandbox.start();
     let client = Client::of(&server);
     server.post("/datasets", json!({ "name": "damaged" })).await;
     let seeds = seeds();
@@ -97,7 +97,8 @@ async fn damaged_photos_are_judged_or_refused() {
         }
     };
     let figures =
-        send(&trial, &server, (rounds(400, 10_000), 6), &[200, 413, 415, 422, 429], one).await;
+        send(&trial, &server, (rounds(400, 10_000), 6), GROWTH, &[200, 413, 415, 422, 429], one)
+            .await;
     // What was kept of them can be looked at.
     let kept = client.all("/datasets/damaged/images").await;
     for image in &kept {
@@ -105,7 +106,7 @@ async fn damaged_photos_are_judged_or_refused() {
         client.bytes(&format!("/images/{id}/thumbnail")).await;
     }
     assert_eq!(client.predict("", photo(1)).await.unwrap().0, 200);
-    assert_no_leftovers(&place.data());
-    place.assert_no_panic();
+    assert_no_leftovers(&sandbox.data());
+    sandbox.assert_no_panic();
     trial.ends(format_args!("{figures}; {} kept", kept.len()));
 }

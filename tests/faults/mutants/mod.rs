@@ -14,20 +14,23 @@ pub(crate) use self::{images::real_photos, mutate::mutate};
 use super::{
     common::process::Process,
     machine::{mb, memory},
-    place::Answer,
+    sandbox::Answer,
     scale::Trial,
 };
 
 /// Bytes that a server may have more of after thousands of damaged files than after the first of
 /// them: what its allocator keeps differs from run to run by some ten megabytes.
-pub(crate) const GROWTH: u64 = 64_000_000;
+pub(crate) const GROWTH: u64 = 64 * MB;
 
-/// Sends as many files as `rounds`, some `at_once`, and makes sure that each is answered by one of the statuses;
-/// gives how many were taken and how many refused, and the server's memory before and after.
+const MB: u64 = 1_000_000;
+
+/// Sends as many files as `rounds`, some `at_once`, and makes sure that each is answered by one of the statuses
+/// and that the server's memory does not grow by more than `growth`; gives the figures.
 async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
     trial: &Trial,
     server: &Process,
     (rounds, at_once): (u32, u32),
+    growth: u64,
     statuses: &[u16],
     one: impl Fn(u32) -> F,
 ) -> String {
@@ -60,7 +63,7 @@ async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
         mb(before),
         mb(after)
     );
-    assert!(after < before + GROWTH, "{figures}");
+    assert!(after < before + growth, "{figures}");
     figures
 }
 

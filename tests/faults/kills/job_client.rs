@@ -32,7 +32,7 @@ enum Gone {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Boss {
+pub(crate) struct JobClient {
     /// By name. One whose start was not acknowledged is not among them until it is seen.
     jobs: BTreeMap<String, Known>,
     /// How many jobs were acknowledged; each has a number in its name.
@@ -48,7 +48,7 @@ fn text<'a>(value: &'a Value, member: &str) -> &'a str {
     value[member].as_str().unwrap()
 }
 
-impl Boss {
+impl JobClient {
     /// Makes sure of all that was acknowledged before the server was killed.
     pub(crate) async fn audit(&mut self, session: &Session) {
         let jobs = session.client.all("/jobs").await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Session;
 use crate::{
     common,
-    place::{Answer, Client},
+    sandbox::{Answer, Client},
 };
 
 const LABELS: [&str; 2] = ["cat", "dog"];
@@ -36,7 +36,7 @@ enum Change {
     Drop,
 }
 
-pub(crate) struct Keeper {
+pub(crate) struct DatasetClient {
     dataset: String,
     /// What was acknowledged.
     state: State,
@@ -46,9 +46,9 @@ pub(crate) struct Keeper {
     pub(crate) acknowledged: u64,
 }
 
-impl Keeper {
+impl DatasetClient {
     pub(crate) fn new(number: usize) -> Self {
-        Self { dataset: format!("keeper-{number}"), state: None, other: None, acknowledged: 0 }
+        Self { dataset: format!("dataset-{number}"), state: None, other: None, acknowledged: 0 }
     }
 
     /// Makes sure that there is what must be.

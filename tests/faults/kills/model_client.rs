@@ -10,7 +10,7 @@ use super::Session;
 type Choice = Option<String>;
 
 #[derive(Debug, Default)]
-pub(crate) struct Swapper {
+pub(crate) struct ModelClient {
     /// What was acknowledged last.
     chosen: Choice,
     /// What nobody acknowledged since.
@@ -19,7 +19,7 @@ pub(crate) struct Swapper {
     pub(crate) acknowledged: u32,
 }
 
-impl Swapper {
+impl ModelClient {
     /// Makes sure that what was chosen answers.
     pub(crate) async fn audit(&mut self, session: &Session) {
         let current = session.client.get("/models/current").await;

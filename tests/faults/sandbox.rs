@@ -16,11 +16,11 @@ use super::common::process::Process;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A data directory, and the log of its servers beside it.
-pub(crate) struct Place {
+pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Sandbox {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("the last of the servers' log:\n{}", self.tail());
@@ -106,7 +106,9 @@ pub(crate) type Answer = (u16, Value);
 
 impl Client {
     pub(crate) fn of(server: &Process) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        // Connections that are done with don't look as if the server had not closed them.
+        let http = http.pool_max_idle_per_host(8).build().unwrap();
         Self { http, base: format!("http://{}", server.address()) }
     }
 
