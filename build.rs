@@ -1,5 +1,5 @@
-//! Tells the linker where the binary, the tests and the benchmarks find libtorch when they run, and
-//! the code which libtorch it is (`env!("LIBTORCH_VERSION")`). What is linked, torch-sys decides.
+//! Tells the linker where the binary, the tests and the benchmarks find libtorch at run time, and
+//! the code which version it is (`env!("LIBTORCH_VERSION")`). torch-sys decides what is linked.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -14,14 +14,12 @@ fn main() {
         libtorch.join(if macos { "lib/libtorch_cpu.dylib" } else { "lib/libtorch_cpu.so" });
     println!("cargo::rerun-if-changed={}", library.display());
     if !library.exists() {
-        println!(
-            "cargo::error=no libtorch: {} is missing; `make libtorch` fetches it",
-            library.display()
-        );
+        println!("cargo::error=libtorch not found at {}; run `make libtorch`", library.display());
         return;
     }
 
-    // `scripts/libtorch` and libtorch's own archives have this file; a Python installation has not.
+    // `scripts/libtorch` and libtorch's own archives have this file; a Python installation does
+    // not.
     let version = fs::read_to_string(libtorch.join("build-version"));
     println!(
         "cargo::rustc-env=LIBTORCH_VERSION={}",
@@ -32,12 +30,12 @@ fn main() {
     }
 }
 
-/// The folders that the dynamic linker is to search, in order.
+/// The folders that the dynamic linker searches, in order.
 fn library_folders(libtorch: &Path, macos: bool) -> [String; 3] {
-    // An installed tree, wherever it lies, has its libraries in `lib` beside the binary's `bin`.
+    // An installed tree has its libraries in `lib` beside the binary's `bin`, wherever it is.
     let installed = if macos { "@loader_path/../lib" } else { "$ORIGIN/../lib" };
-    // A binary of this checkout has the libtorch that it was built with. `libtorch_cuda.so`, which is
-    // only ever opened by name while running, lies apart from it (see `scripts/libtorch`).
+    // A binary of this checkout uses the libtorch that it was built with. `libtorch_cuda.so`, which
+    // is only opened by name at run time, is stored separately (see `scripts/libtorch`).
     let built_with = libtorch.join("lib");
     let cuda = libtorch.with_file_name("cuda").join("lib");
     [installed.to_owned(), built_with.display().to_string(), cuda.display().to_string()]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The features of VGG16's base as people compute them in PyTorch: the peer that the feature pass of
-`vgg16_features` is measured against. The trainer's log says what ours took ("the features are ready").
+`vgg16_features` is measured against. The trainer's log says what ours took ("features ready").
 
     python -m venv venv && venv/bin/pip install torch torchvision
     venv/bin/python benches/torch_vgg16_features.py [IMAGES]

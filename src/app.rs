@@ -1,4 +1,4 @@
-//! Composition root: makes a server out of its rooms, runs it, and takes it down.
+//! Composition root: builds a server out of its modules, runs it, and shuts it down.
 
 use std::{future::Future, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     device::cuda_is_available,
     device::processors,
     error_chain::chain,
-    housekeeping,
+    housekeeping::Housekeeper,
     http::{
         router::router,
         serve,
@@ -45,10 +45,10 @@ pub async fn serve(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Res
     run(config, listeners, stop).await
 }
 
-/// Makes the rooms of a server and brings them up to date; nothing runs yet.
+/// Builds the modules of a server and brings them up to date; nothing runs yet.
 ///
 /// # Errors
-/// The data directory can't be used, or its database is of a newer version.
+/// The data directory can't be used, or its database has a newer version.
 pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let storage = Storage::open(&data_dir.database()).await?;
@@ -77,10 +77,10 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     // Before anything is computed: later, libtorch would not look for CUDA any more.
     tokio::task::spawn_blocking(cuda_is_available).await?;
     if let Err(error) = embedded::install(&storage, &data_dir).await {
-        tracing::error!(error = chain(&error), "the model in the binary can't be laid down");
+        tracing::error!(error = chain(&error), "can't install the built-in model");
     }
     if let Err(error) = registry.refresh().await {
-        tracing::error!(error = chain(&error), "the model that should serve can't");
+        tracing::error!(error = chain(&error), "can't load the model to serve");
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
     let admitted = Arc::new(Semaphore::new(config.queue_capacity.get()));
@@ -111,18 +111,25 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let app = compose(config).await?;
     let listeners = listener.into();
-    announce(&listeners)?;
-    tokio::spawn(housekeeping::run(Arc::clone(&app)));
+    print_address(&listeners)?;
+    let housekeeper = Housekeeper {
+        data_dir: Arc::clone(&app.data_dir),
+        storage: app.storage.clone(),
+        datasets: app.datasets.clone(),
+        scheduler: app.scheduler.clone(),
+        shutdown: app.shutdown.clone(),
+    };
+    tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
-        tracing::info!("shutting down: requests and trainers end");
+        tracing::info!("shutting down; waiting for requests and trainers");
         shutdown.cancel();
     };
     let mut server = tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), stopping));
     tokio::select! {
-        // Without connections the server ends as soon as it is asked to; trainers come first.
+        // Without connections the server ends at once; trainers come first.
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
@@ -132,8 +139,8 @@ pub async fn run(
                     server?;
                     jobs?;
                 }
-                // Trainers are killed as their handles drop; the next server takes their jobs up.
-                Err(_) => tracing::warn!(seconds, "not everything ended in time"),
+                // Trainers are killed as their handles drop; the next server resumes their jobs.
+                Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),
             }
         }
         ended = &mut server => ended?,
@@ -144,7 +151,7 @@ pub async fn run(
 }
 
 /// The one line on standard output: tests and scripts wait for it.
-fn announce(listeners: &Listeners) -> anyhow::Result<()> {
+fn print_address(listeners: &Listeners) -> anyhow::Result<()> {
     let addresses = listeners.addresses()?;
     let mut stdout = std::io::stdout().lock();
     if let Some(address) = addresses.first() {
@@ -166,7 +173,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
         }
         tokio::spawn(async move {
             interrupt.recv().await;
-            tracing::warn!("interrupted again: ending at once");
+            tracing::warn!("interrupted again; exiting immediately");
             std::process::exit(130);
         });
     })

@@ -1,6 +1,6 @@
 //! Settings of the server: one struct, each field a flag and an environment variable.
 //!
-//! Made by `main` from the command line (or by a test by hand), checked once by
+//! Created by `main` from the command line (or directly by a test), checked once by
 //! [`ServeConfig::validate`], then shared unchanged.
 
 pub mod listen;
@@ -24,13 +24,13 @@ use crate::{
     vision,
 };
 
-/// A trainer says that it is alive every ten seconds.
+/// A trainer reports that it is alive every ten seconds.
 const TRAINER_SILENCE: Duration = Duration::from_secs(60);
 
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
-    /// Host and port to listen on, at every address of the host; port 0 picks a free one
+    /// Host and port to listen on (all addresses of the host); port 0 picks a free port
     #[arg(
         long,
         env = "PAWPRINT_LISTEN",
@@ -39,24 +39,24 @@ pub struct ServeConfig {
     )]
     pub listen: Listen,
 
-    /// Folder that holds the database, the images, the jobs and the models
+    /// Data directory for the database, images, jobs and models
     #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Token that requests must carry as `Authorization: Bearer …`
+    /// API token that requests must send as `Authorization: Bearer …`
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub api_token: Option<String>,
 
-    /// Accept requests without a token on an address that other machines can reach
+    /// Allow unauthenticated requests on a non-loopback address
     #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
 
-    /// Names under which browsers reach this server while no API token is set; IP addresses, names
-    /// without a dot and those in .local, .lan, .internal and .home.arpa are always allowed
+    /// Host names accepted without an API token, beside IP addresses, names without a dot, and names
+    /// in .local, .lan, .internal and .home.arpa
     #[arg(long, env = "PAWPRINT_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
 
-    /// How the log is written
+    /// Log format
     #[arg(
         long,
         env = "PAWPRINT_LOG_FORMAT",
@@ -66,31 +66,31 @@ pub struct ServeConfig {
     )]
     pub log_format: LogFormat,
 
-    /// Jobs that train at the same time; the others wait
+    /// Maximum number of jobs training at the same time
     #[arg(long, env = "PAWPRINT_MAX_RUNNING_JOBS", default_value = "1", value_name = "N")]
     pub max_running_jobs: NonZeroUsize,
 
-    /// Threads of each trainer [default: the processors this process may use]
+    /// Threads per trainer [default: all available CPUs]
     #[arg(long, env = "PAWPRINT_TRAINER_THREADS", value_name = "N")]
     pub trainer_threads: Option<NonZeroUsize>,
 
-    /// Threads a prediction is computed with [default: measured when a model is loaded]
+    /// Threads per forward pass [default: tuned when a model is loaded]
     #[arg(long, env = "PAWPRINT_INFERENCE_THREADS", value_name = "N")]
     pub inference_threads: Option<NonZeroUsize>,
 
-    /// Images that are judged together when several wait [default: measured when a model is loaded]
+    /// Maximum inference batch size [default: tuned when a model is loaded]
     #[arg(long, env = "PAWPRINT_INFERENCE_BATCH", value_name = "N")]
     pub inference_batch: Option<NonZeroUsize>,
 
-    /// Predictions that may be under way before more are refused
+    /// Maximum concurrent prediction requests; more are rejected with 429
     #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "64", value_name = "N")]
     pub queue_capacity: NonZeroUsize,
 
-    /// Seconds that a prediction may wait for the model
+    /// Prediction timeout in seconds, queueing and inference included
     #[arg(long, env = "PAWPRINT_PREDICT_SECONDS", default_value = "30", value_name = "SECONDS")]
     pub predict_seconds: NonZeroU32,
 
-    /// Largest image, in bytes
+    /// Maximum image size, in bytes
     #[arg(
         long,
         env = "PAWPRINT_MAX_IMAGE_BYTES",
@@ -99,11 +99,11 @@ pub struct ServeConfig {
     )]
     pub max_image_bytes: u64,
 
-    /// Largest image, in pixels
+    /// Maximum image size, in pixels
     #[arg(long, env = "PAWPRINT_MAX_IMAGE_PIXELS", default_value_t = vision::Limits::default().max_pixels, value_name = "PIXELS")]
     pub max_image_pixels: u64,
 
-    /// Largest archive, in bytes as it is sent
+    /// Maximum size of an uploaded archive or form, in bytes
     #[arg(
         long,
         env = "PAWPRINT_MAX_ARCHIVE_BYTES",
@@ -112,11 +112,11 @@ pub struct ServeConfig {
     )]
     pub max_archive_bytes: u64,
 
-    /// Most entries of an archive
+    /// Maximum number of archive entries or form files
     #[arg(long, env = "PAWPRINT_MAX_ARCHIVE_ENTRIES", default_value = "500000", value_name = "N")]
     pub max_archive_entries: u64,
 
-    /// Most bytes that an archive may unpack to
+    /// Maximum uncompressed size of an archive, in bytes
     #[arg(
         long,
         env = "PAWPRINT_MAX_UNPACKED_BYTES",
@@ -125,52 +125,52 @@ pub struct ServeConfig {
     )]
     pub max_unpacked_bytes: u64,
 
-    /// Most images of one prediction request
+    /// Maximum images per prediction request
     #[arg(long, env = "PAWPRINT_MAX_PREDICT_IMAGES", default_value = "64", value_name = "N")]
     pub max_predict_images: NonZeroUsize,
 
-    /// Memory for request bodies and for decoding images, in bytes [default: a quarter of the
-    /// machine's or the container's memory]
+    /// Memory budget for request bodies and image decoding, in bytes [default: a quarter of the
+    /// memory of the machine or container]
     #[arg(long, env = "PAWPRINT_MEMORY_BUDGET", value_parser = clap::value_parser!(u64).range(memory_budget::MIN_BYTES..), value_name = "BYTES")]
     pub memory_budget: Option<u64>,
 
-    /// Seconds that requests and trainers get to end when the server is asked to stop; Docker kills
-    /// a container after ten
+    /// Shutdown grace period for requests and trainers, in seconds; Docker kills a container after
+    /// ten
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
-    /// Where VGG16 weights are downloaded from (tests name a server of their own)
+    /// Where VGG16 weights are downloaded from (tests set their own server)
     #[arg(skip)]
     pub weights: Sources,
 
-    /// How long a trainer may be silent, which says that it is alive every ten seconds (tests are
-    /// less patient)
+    /// How long a trainer may be silent; it reports that it is alive every ten seconds (tests set a
+    /// shorter time)
     #[arg(skip = TRAINER_SILENCE)]
     pub trainer_silence: Duration,
 
-    /// The program that trains; this one where it is left out (tests name the built binary)
+    /// The program that trains; default: this one (tests set the built binary)
     #[arg(skip)]
     pub trainer_program: Option<PathBuf>,
 }
 
-/// Settings that don't go together.
+/// Settings that can't be combined.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Anybody on the network could use the server.
+    /// Anyone on the network could use the server.
     #[error(
-        "{0} can be reached from other machines, and no token is set: set PAWPRINT_API_TOKEN, or say --allow-anonymous (PAWPRINT_ALLOW_ANONYMOUS=true) if anybody may use it"
+        "{0} is reachable from other machines but no API token is set: set PAWPRINT_API_TOKEN, or pass --allow-anonymous (PAWPRINT_ALLOW_ANONYMOUS=true) to allow unauthenticated access"
     )]
     Anonymous(SocketAddr),
-    /// A token that no client could send.
+    /// A token that clients can't send.
     #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
     Token,
 }
 
 impl ServeConfig {
-    /// Checks what single flags can't; `addresses` are those that `listen` means.
+    /// Checks combinations of flags; `addresses` are those that `listen` resolves to.
     ///
     /// # Errors
-    /// A combination that makes no sense or isn't safe, naming the variable.
+    /// A combination that is invalid or unsafe, naming the variable.
     pub fn validate(&self, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
         let open = addresses.iter().find(|address| !address.ip().is_loopback());
         match (&self.api_token, open) {
@@ -190,13 +190,13 @@ impl ServeConfig {
         self.trainer_threads.unwrap_or_else(processors).get()
     }
 
-    /// The memory that requests share.
+    /// The memory budget that all requests share.
     #[must_use]
     pub fn memory_budget(&self) -> MemoryBudget {
         MemoryBudget::new(self.memory_budget.unwrap_or_else(memory_budget::default_bytes))
     }
 
-    /// What is set of how models run; the rest is measured.
+    /// The inference settings that are given; the rest is tuned.
     #[must_use]
     pub const fn tuning_overrides(&self) -> TuningOverrides {
         TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }

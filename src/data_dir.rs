@@ -1,4 +1,4 @@
-//! The data directory: what lies where in it, and the lock that keeps a second server out.
+//! The data directory: its layout, and the lock that keeps a second server out.
 //!
 //! ```text
 //! lock                      held while a server runs
@@ -8,7 +8,7 @@
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
 //! weights/                  VGG16 weights, see `pretrained`
-//! tmp/                      uploads under way; emptied at start
+//! tmp/                      uploads in progress; emptied at start
 //! ```
 
 use std::{
@@ -31,15 +31,15 @@ pub struct DataDir {
 pub enum Error {
     /// Another server holds it.
     #[error(
-        "{0} is in use by another pawprint server; stop that one, or choose another --data-dir (PAWPRINT_DATA_DIR)"
+        "{0} is in use by another Pawprint server; stop that server, or choose another --data-dir (PAWPRINT_DATA_DIR)"
     )]
     InUse(PathBuf),
-    /// It can't be made or written.
+    /// It can't be created or written.
     #[error("can't use {path} as the data directory")]
     Io {
         /// The folder or file in question.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -49,14 +49,14 @@ impl DataDir {
     /// Makes the folders that are missing, takes the lock and empties `tmp/`.
     ///
     /// # Errors
-    /// Another server holds it, or it can't be written.
+    /// Another server uses it, or it can't be written.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::Io { path, source }
         };
         fs::create_dir_all(root).map_err(at(root))?;
-        // Absolute, because trainers are told of it and the working directory may change.
+        // Absolute, because it is passed to trainers and the working directory may change.
         let root = root.canonicalize().map_err(at(root))?;
         let lock_path = root.join("lock");
         let lock = File::create(&lock_path).map_err(at(&lock_path))?;
@@ -126,13 +126,13 @@ impl DataDir {
         self.models().join(format!("{id}.safetensors"))
     }
 
-    /// Weights that others trained.
+    /// Pretrained weights.
     #[must_use]
     pub fn weights(&self) -> PathBuf {
         self.root.join("weights")
     }
 
-    /// Files that are not yet what they are to be, on the same file system.
+    /// Temporary files, on the same file system.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")

@@ -1,4 +1,4 @@
-//! Where and how precisely tensors are computed: processors, GPUs, and how libtorch reports errors.
+//! Where and in which precision tensors are computed: CPUs, GPUs, and how libtorch reports errors.
 //!
 //! Below both training and inference.
 
@@ -9,20 +9,20 @@ use tch::{Cuda, Device, Kind, TchError, Tensor};
 
 use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
 
-/// A device and the kind of number its convolutions compute in.
+/// A device and the number format of its convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Compute {
+pub struct ComputeConfig {
     /// Where tensors live.
     pub device: Device,
     /// How precise the convolutions are.
     pub precision: Precision,
 }
 
-impl Compute {
-    /// What `params` ask for, on this machine.
+impl ComputeConfig {
+    /// The device and precision that `params` request, on this machine.
     ///
     /// # Errors
-    /// CUDA is asked for, and can't be used; or a GPU would be, and its memory is taken.
+    /// CUDA is requested but can't be used; or the GPU's memory is in use by others.
     pub fn choose(params: &Params) -> Result<Self, GpuError> {
         let device = match params.device {
             DeviceChoice::Cpu => Device::Cpu,
@@ -31,7 +31,7 @@ impl Compute {
                 Err(error @ GpuError::OutOfMemory(_)) => return Err(error),
                 Err(error) if choice == DeviceChoice::Cuda => return Err(error),
                 Err(GpuError::Unusable(reason)) => {
-                    tracing::info!(reason, "training on the processor");
+                    tracing::info!(reason, "training on the CPU");
                     Device::Cpu
                 }
             },
@@ -44,13 +44,13 @@ impl Compute {
         Ok(Self { device, precision })
     }
 
-    /// The processor, in the precision that is fastest on it.
+    /// The CPU, in the precision that is fastest on it.
     #[must_use]
     pub fn cpu() -> Self {
         Self { device: Device::Cpu, precision: fastest_precision(Device::Cpu) }
     }
 
-    /// The kind of number of the convolutions.
+    /// The number format of the convolutions.
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self.precision {
@@ -59,7 +59,7 @@ impl Compute {
         }
     }
 
-    /// The word of the API for the device.
+    /// The API's name of the device.
     #[must_use]
     pub const fn device_name(self) -> &'static str {
         match self.device {
@@ -69,21 +69,21 @@ impl Compute {
     }
 }
 
-/// Whether there is a CUDA device. A process asks before it computes anything: libtorch looks for
-/// CUDA once, at the first convolution at the latest.
+/// Whether there is a CUDA device. A process calls this before it computes anything: libtorch looks
+/// for CUDA once, at the first convolution at the latest.
 #[must_use]
 pub fn cuda_is_available() -> bool {
     open_cuda().is_ok() && Cuda::is_available()
 }
 
-/// Opens libtorch's CUDA half, where it is installed, which registers CUDA with the half that this
-/// program links; the first time that may take seconds.
+/// Opens libtorch's CUDA library, if it is installed, which registers CUDA with the CPU library
+/// that this program links; the first time that may take seconds.
 fn open_cuda() -> Result<(), &'static str> {
     static OPENED: OnceLock<Result<(), String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| {
-        // SAFETY: what runs as it is loaded is libtorch's own, of the version we link.
+        // SAFETY: what runs as it is loaded is libtorch's own code, of the version we link.
         let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) }
-            .map_err(|error| format!("libtorch's CUDA half can't be opened ({error})"))?;
+            .map_err(|error| format!("the libtorch CUDA library can't be loaded ({error})"))?;
         // For as long as the process lives.
         std::mem::forget(library);
         Ok(())
@@ -97,7 +97,7 @@ pub enum GpuError {
     /// There is none, or none that works.
     #[error("{0}")]
     Unusable(String),
-    /// Others have taken its memory; what libtorch says.
+    /// Its memory is in use by others; libtorch's message.
     #[error("{0}")]
     OutOfMemory(String),
 }
@@ -107,30 +107,30 @@ fn gpu() -> Result<Device, GpuError> {
     let device = Device::Cuda(0);
     open_cuda().map_err(|reason| GpuError::Unusable(reason.to_owned()))?;
     if !Cuda::is_available() {
-        let reason = "this server has no NVIDIA GPU, or no driver for it";
+        let reason = "no NVIDIA GPU or driver was found";
         return Err(GpuError::Unusable(reason.to_owned()));
     }
     // It may be older than what this libtorch was built for.
-    try_to_convolve(device, Kind::Float).map_err(|error| {
+    try_convolution(device, Kind::Float).map_err(|error| {
         let words = first_line(&error.to_string());
         if is_out_of_memory(&words) {
             GpuError::OutOfMemory(words)
         } else {
-            GpuError::Unusable(format!("its GPU does not work with this libtorch ({words})"))
+            GpuError::Unusable(format!("the GPU is not supported by this libtorch build ({words})"))
         }
     })?;
     Ok(device)
 }
 
-/// bf16 where the hardware multiplies it; elsewhere it is emulated, and slower than fp32.
+/// bf16 if the hardware supports it; otherwise it is emulated, and slower than fp32.
 fn fastest_precision(device: Device) -> Precision {
     let native = match device {
-        Device::Cpu => cpu_multiplies_bf16(),
-        gpu => match try_to_convolve(gpu, Kind::BFloat16) {
+        Device::Cpu => cpu_has_native_bf16(),
+        gpu => match try_convolution(gpu, Kind::BFloat16) {
             Ok(()) => true,
             Err(error) => {
                 let error = first_line(&error.to_string());
-                tracing::warn!(error, "no bf16 on this GPU");
+                tracing::warn!(error, "this GPU does not support bf16");
                 false
             }
         },
@@ -138,40 +138,40 @@ fn fastest_precision(device: Device) -> Precision {
     if native { Precision::Bf16 } else { Precision::Fp32 }
 }
 
-/// A convolution in that kind of number, or what libtorch says instead.
-fn try_to_convolve(device: Device, kind: Kind) -> Result<(), TchError> {
+/// Runs a convolution in that number format, or returns libtorch's message.
+fn try_convolution(device: Device, kind: Kind) -> Result<(), TchError> {
     let images = Tensor::f_ones([1, 8, 8, 8], (kind, device))?;
     let weights = Tensor::f_ones([8, 8, 3, 3], (kind, device))?;
     let maps = images.f_conv2d::<Tensor>(&weights, None, [1, 1], [1, 1], [1, 1], 1)?;
-    // What went wrong on the device is told when it is waited for.
+    // An error of the device is reported when it is waited for.
     maps.f_sum(Kind::Float)?.f_double_value(&[]).map(drop)
 }
 
-/// The processors this process may use, within its cgroup's quota.
+/// The number of CPUs this process may use, within its cgroup's quota.
 #[must_use]
 pub fn processors() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(target_arch = "x86_64")]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")
 }
 
 #[cfg(target_arch = "aarch64")]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     std::arch::is_aarch64_feature_detected!("bf16")
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn cpu_multiplies_bf16() -> bool {
+fn cpu_has_native_bf16() -> bool {
     false
 }
 
-/// Characters of libtorch's own words that a person is shown.
-const LONGEST: usize = 300;
+/// Characters of libtorch's messages that are shown to users.
+const MAX_MESSAGE: usize = 300;
 
-/// How libtorch, CUDA and the C++ library say it, in lower case.
+/// What libtorch, CUDA and the C++ library call it, in lower case.
 const OUT_OF_MEMORY: [&str; 8] = [
     "out of memory",
     "can't allocate memory",
@@ -180,19 +180,19 @@ const OUT_OF_MEMORY: [&str; 8] = [
     "cudaerrormemoryallocation",
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
-    // What cuDNN says where it finds no room for a workspace.
+    // cuDNN's message if there is no room for a workspace.
     "unable to find an engine to execute this computation",
 ];
 
-/// The first line of what libtorch says, which appends its C++ stack; `unwrap` escapes its end.
+/// The first line of libtorch's message, which appends its C++ stack; `unwrap` escapes its end.
 #[must_use]
 pub fn first_line(message: &str) -> String {
     let line = message.split(['\n', '\r']).next().unwrap_or_default();
     let line = line.split("\\n").next().unwrap_or_default();
-    line.chars().take(LONGEST).collect()
+    line.chars().take(MAX_MESSAGE).collect()
 }
 
-/// Whether libtorch says that memory has run out.
+/// Whether libtorch's message means that memory ran out.
 #[must_use]
 pub fn is_out_of_memory(message: &str) -> bool {
     let message = message.to_lowercase();
@@ -206,22 +206,22 @@ mod tests {
     #[test]
     fn a_device_is_tried_before_it_is_taken() {
         for kind in [Kind::Float, Kind::BFloat16] {
-            assert!(try_to_convolve(Device::Cpu, kind).is_ok(), "{kind:?}");
+            assert!(try_convolution(Device::Cpu, kind).is_ok(), "{kind:?}");
         }
-        assert!(try_to_convolve(Device::Cpu, Kind::Bool).is_err());
+        assert!(try_convolution(Device::Cpu, Kind::Bool).is_err());
     }
 
     #[test]
     fn without_a_gpu_auto_is_the_processor_and_cuda_says_what_is_missing() {
         let params = crate::domain::recipe::Recipe::ScratchCnn.defaults();
-        let choose = |device| Compute::choose(&Params { device, ..params.clone() });
+        let choose = |device| ComputeConfig::choose(&Params { device, ..params.clone() });
         let auto = choose(DeviceChoice::Auto).unwrap();
         match choose(DeviceChoice::Cuda) {
             Ok(cuda) => assert_eq!(cuda, auto),
             Err(error) => {
                 assert_eq!(auto.device, Device::Cpu);
                 let error = error.to_string();
-                let words = ["CUDA half", "no NVIDIA GPU", "does not work"];
+                let words = ["CUDA library", "no NVIDIA GPU", "not supported by this libtorch"];
                 assert!(words.iter().any(|reason| error.contains(reason)), "{error}");
             }
         }

@@ -1,4 +1,4 @@
-//! An error with its causes, for logs and for people.
+//! An error with its causes, for logs and users.
 
 use std::{error::Error, fmt::Write as _};
 

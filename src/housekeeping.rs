@@ -1,5 +1,5 @@
-//! Removes what nothing refers to any more: images, folders of jobs, files of models, and decoded
-//! images once most of them are of photos that are gone.
+//! Removes unreferenced files: images, job folders, model files, and caches of decoded images once
+//! most of their images have been deleted.
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
 
@@ -7,86 +7,105 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     data_dir::DataDir,
+    datasets::{self, Datasets},
     domain::{JobId, ModelId},
     error_chain::chain,
-    http::state::{App, AppState},
     registry::embedded,
-    scheduler, storage,
-    storage::{jobs, models},
+    scheduler::{self, Scheduler},
+    storage::{self, Storage, jobs, models},
     training::cache,
 };
 
-const EVERY: Duration = Duration::from_secs(3600);
+const INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What can go wrong; the next round tries again.
+/// What can go wrong; the next round retries.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Scheduler(#[from] scheduler::Error),
     #[error(transparent)]
-    Datasets(#[from] crate::datasets::Error),
+    Datasets(#[from] datasets::Error),
     #[error(transparent)]
     Storage(#[from] storage::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Cleans up now and then, until the server shuts down.
-pub async fn run(app: AppState) {
-    let mut rounds = interval(EVERY);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            () = app.shutdown.cancelled() => return,
-        }
-        if let Err(error) = round(&app).await {
-            tracing::warn!(error = chain(&error), "cleaning up failed; trying again in an hour");
+/// The rooms of a server that are cleaned up.
+#[derive(Debug)]
+pub struct Housekeeper {
+    /// The folders of jobs, models and caches.
+    pub data_dir: Arc<DataDir>,
+    /// What is known of them.
+    pub storage: Storage,
+    /// The images.
+    pub datasets: Datasets,
+    /// Which images and folders jobs still need.
+    pub scheduler: Scheduler,
+    /// Ends it.
+    pub shutdown: CancellationToken,
+}
+
+impl Housekeeper {
+    /// Cleans up now and then, until the server shuts down.
+    pub async fn run(self) {
+        let mut rounds = interval(INTERVAL);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = rounds.tick() => {}
+                () = self.shutdown.cancelled() => return,
+            }
+            if let Err(error) = self.clean_up().await {
+                tracing::warn!(error = chain(&error), "cleanup failed; retrying in an hour");
+            }
         }
     }
-}
 
-async fn round(app: &App) -> Result<(), Error> {
-    // A damaged page may have lost rows: the files they refer to would look unused.
-    app.storage.verify().await.inspect_err(|error| {
-        tracing::error!(
-            error = chain(error),
-            "the database is damaged: nothing is removed; restore the data directory from a backup"
-        );
-    })?;
-    // That images must stay does not keep the rest from being cleaned up.
-    let swept = sweep_images(app).await;
-    // A job whose outcome could not be saved yet has a model that no row knows.
-    if app.scheduler.unsaved() == 0 {
-        let (jobs, models) = known(app).await?;
-        let data_dir = app.data_dir.clone();
-        tokio::task::spawn_blocking(move || remove_unknown(&data_dir, &jobs, &models))
-            .await
-            .map_err(io::Error::other)??;
+    async fn clean_up(&self) -> Result<(), Error> {
+        // A damaged page may have lost rows: the files they refer to would look unused.
+        self.storage.verify().await.inspect_err(|error| {
+            tracing::error!(
+                error = chain(error),
+                "the database is damaged: nothing is removed; restore the data directory from a backup"
+            );
+        })?;
+        // If images must be kept, the rest is cleaned up all the same.
+        let swept = self.sweep_images().await;
+        // A job whose outcome could not be saved yet has a model without a row.
+        if self.scheduler.unsaved() == 0 {
+            let (jobs, models) = self.known_ids().await?;
+            let data_dir = self.data_dir.clone();
+            tokio::task::spawn_blocking(move || remove_unknown(&data_dir, &jobs, &models))
+                .await
+                .map_err(io::Error::other)??;
+        }
+        swept
     }
-    swept
-}
 
-async fn sweep_images(app: &App) -> Result<(), Error> {
-    let (_guard, frozen) = app.scheduler.frozen_images().await?;
-    app.datasets.sweep(frozen).await?;
-    Ok(())
-}
+    async fn sweep_images(&self) -> Result<(), Error> {
+        let (_guard, in_use) = self.scheduler.snapshot_images().await?;
+        self.datasets.sweep(in_use).await?;
+        Ok(())
+    }
 
-async fn known(app: &App) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
-    let mut connection = app.storage.read().await?;
-    let known = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
-    let models = models::best_first(&mut connection, embedded::NAME).await?;
-    Ok((known, models.into_iter().collect()))
+    async fn known_ids(&self) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
+        let mut connection = self.storage.read().await?;
+        let jobs = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
+        let models = models::best_first(&mut connection, embedded::NAME).await?;
+        Ok((jobs, models.into_iter().collect()))
+    }
 }
 
 fn remove_unknown(
@@ -94,21 +113,21 @@ fn remove_unknown(
     jobs: &HashSet<JobId>,
     models: &HashSet<ModelId>,
 ) -> io::Result<()> {
-    for path in unknown(&data_dir.jobs(), jobs)? {
+    for path in list_unknown(&data_dir.jobs(), jobs)? {
         tracing::info!(path = %path.display(), "removing the folder of a deleted job");
         fs::remove_dir_all(path)?;
     }
-    for path in unknown(&data_dir.models(), models)? {
+    for path in list_unknown(&data_dir.models(), models)? {
         tracing::info!(path = %path.display(), "removing the file of a deleted model");
         fs::remove_file(path)?;
     }
     let images = walkdir::WalkDir::new(data_dir.blobs()).min_depth(2).into_iter().count();
-    cache::discard_useless(&data_dir.cache(), images)
+    cache::evict_stale(&data_dir.cache(), images)
 }
 
-/// What lies in `folder` under an id that is not `known`. An id is younger than its row's
-/// snapshot where it was made a moment ago; those are left for the next round.
-fn unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<std::path::PathBuf>>
+/// The entries of `folder` whose id is not `known`. An id that was created a moment ago may be
+/// newer than the snapshot of the rows; those are left for the next round.
+fn list_unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<PathBuf>>
 where
     T: FromStr + Eq + std::hash::Hash,
 {
@@ -118,7 +137,7 @@ where
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
         let Some(id) = id else { continue };
         if !known.contains(&id)
-            && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > EVERY)
+            && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > INTERVAL)
         {
             unknown.push(path);
         }

@@ -1,26 +1,28 @@
-//! Pawprint: from a folder of photos to a label over HTTP.
+//! Pawprint: train, evaluate and serve image classifiers over HTTP.
 //!
-//! A map of the rooms, and of who owns what:
+//! A map of the modules, and of who owns what:
 //!
-//! | room | what it is for | runs in |
+//! | module | what it is for | runs in |
 //! |---|---|---|
 //! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
-//! | [`app`] | composes a server out of the rooms below and takes it down again | server, main task |
+//! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
-//! | [`housekeeping`] | removes what nothing refers to any more | server, one task |
+//! | [`housekeeping`] | removes unreferenced files | server, one task |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
-//! | [`metrics`] | what `GET /metrics` counts and shows | server, tokio tasks |
+//! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
-//! | [`pretrained`] | the VGG16 weights: taken in, downloaded | server, tokio tasks |
+//! | [`pretrained`] | the VGG16 weights: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
-//! | [`datasets`] | uploads, archives, blobs, statistics, manifests | server, blocking threads |
+//! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
-//! | [`weights`] | model files, checkpoints, readers of others' weights | server and trainer |
+//! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
+//! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
-//! | [`device`] | processors, GPUs, precision: what tensors are computed on | server and trainer |
+//! | [`blobs`] | the images' encoded bytes, by their hash | server and trainer |
+//! | [`device`] | CPUs, GPUs, precision: what tensors are computed on | server and trainer |
 //! | [`storage`] | the only SQL | server |
 //! | [`domain`] | types and rules without I/O | everywhere |
 //!
@@ -30,6 +32,7 @@
 
 pub mod app;
 pub mod architectures;
+pub mod blobs;
 pub mod charts;
 pub mod cli;
 pub mod config;
@@ -44,6 +47,7 @@ pub mod inference;
 pub mod listener;
 pub mod memory_budget;
 pub mod metrics;
+pub mod model_file;
 pub mod pretrained;
 pub mod registry;
 pub mod scheduler;

@@ -4,15 +4,31 @@
 
 use std::{io, net::SocketAddr};
 
-use anyhow::{Context as _, bail};
 use axum::serve::Listener;
 use futures::future::select_all;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How often a free port is sought that all addresses have free.
+/// Attempts to find a port that is free on all addresses.
 const ATTEMPTS: usize = 10;
 
-/// Listens on several addresses as on one.
+/// Why no address can be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The system refuses one.
+    #[error("can't listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// None was given.
+    #[error("there is no address to listen on")]
+    NoAddress,
+}
+
+/// Listens on several addresses at once.
 #[derive(Debug)]
 pub struct Listeners {
     first: TcpListener,
@@ -26,75 +42,75 @@ impl From<TcpListener> for Listeners {
 }
 
 impl Listeners {
-    /// Listens on every address that can be had. Where the port is 0, all get the same free one.
+    /// Listens on every available address. If the port is 0, all get the same free one.
     ///
-    /// A host may have addresses of a family that the machine has not: the others are enough then.
-    /// A port that is taken on one of them is an error, as clients would reach two programs.
+    /// A host may have addresses of a family that the machine lacks: the others are enough then. A
+    /// port that is taken on one of them is an error, as clients would reach two programs.
     ///
     /// # Errors
-    /// None can be had, or the port is taken.
-    pub async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+    /// None is available, or the port is taken.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match Self::attempt(addresses).await {
-                // A port that was free on the first address need not be so on the others.
+            match Self::try_bind(addresses).await {
+                // A port that was free on the first address may be taken on the others.
                 Err(error) if addresses.iter().all(|it| it.port() == 0) && is_taken(&error) => {
                     last = Some(error);
                 }
                 other => return other,
             }
         }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no address to listen on")))
+        Err(last.unwrap_or(ListenError::NoAddress))
     }
 
-    async fn attempt(addresses: &[SocketAddr]) -> anyhow::Result<Self> {
+    async fn try_bind(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let mut opened: Vec<TcpListener> = Vec::new();
         let mut missing = Vec::new();
         for address in addresses {
             let mut address = *address;
             if let (0, Some(first)) = (address.port(), opened.first()) {
-                address.set_port(first.local_addr()?.port());
+                let port = first.local_addr().map(|first| first.port());
+                address.set_port(port.map_err(|source| ListenError::Bind { address, source })?);
             }
             match TcpListener::bind(address).await {
                 Ok(listener) => opened.push(listener),
                 Err(error)
-                    if error.kind() == io::ErrorKind::AddrNotAvailable || is_no_family(&error) =>
+                    if error.kind() == io::ErrorKind::AddrNotAvailable
+                        || is_unsupported_family(&error) =>
                 {
                     missing.push((address, error));
                 }
-                Err(error) => {
-                    return Err(error).with_context(|| format!("can't listen on {address}"));
-                }
+                Err(source) => return Err(ListenError::Bind { address, source }),
             }
         }
         let mut opened = opened.into_iter();
         let Some(first) = opened.next() else {
-            let Some((address, error)) = missing.into_iter().next() else {
-                bail!("there is no address to listen on");
-            };
-            return Err(error).with_context(|| format!("can't listen on {address}"));
+            let missing = missing.into_iter().next();
+            return Err(missing.map_or(ListenError::NoAddress, |(address, source)| {
+                ListenError::Bind { address, source }
+            }));
         };
         for (address, error) in missing {
-            tracing::info!(%address, %error, "this address is not available; the others are used");
+            tracing::info!(%address, %error, "this address is not available; using the others");
         }
         Ok(Self { first, others: opened.collect() })
     }
 
-    /// The addresses that are listened on, of which there is at least one.
+    /// The addresses that are listened on: at least one.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not tell them.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         std::iter::once(&self.first).chain(&self.others).map(TcpListener::local_addr).collect()
     }
 }
 
-fn is_taken(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse)
+fn is_taken(error: &ListenError) -> bool {
+    matches!(error, ListenError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// Whether the machine has no addresses of that family at all.
-fn is_no_family(error: &io::Error) -> bool {
+fn is_unsupported_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
@@ -104,7 +120,8 @@ impl Listener for Listeners {
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         let Self { first, others } = self;
-        // Accepting can be given up at any time: a connection that nobody took stays in its queue.
+        // Accepting can be cancelled at any time: a connection that was not accepted stays in its
+        // queue.
         let accepts = std::iter::once(first)
             .chain(others)
             .map(|listener| Box::pin(Listener::accept(listener)));

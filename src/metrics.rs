@@ -1,7 +1,7 @@
-//! What `GET /metrics` shows: counters and histograms of requests and predictions since the start,
-//! and how things stand at the moment of asking.
+//! The metrics of `GET /metrics`: counters and histograms of requests and predictions since the
+//! start, and gauges of the current state.
 //!
-//! Written to by `http`, on whatever task serves a request. Every label has few values, all known
+//! Updated by `http`, on whatever task serves a request. Every label has few values, all known
 //! beforehand: routes as the router spells them, never what a client sent.
 
 mod text;
@@ -31,7 +31,7 @@ use crate::domain::{
 const SECONDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Upper bounds of the histogram of images a request.
+/// Upper bounds of the histogram of images per request.
 const IMAGES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
 /// Which requests are counted together.
@@ -41,7 +41,7 @@ pub struct RequestLabels {
     pub method: &'static str,
     /// The route as the router spells it, or `unmatched`.
     pub route: String,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
 }
 
@@ -63,20 +63,20 @@ struct BuildLabels {
     libtorch: &'static str,
 }
 
-/// How things stand when they are asked about.
+/// The current state, for the gauges.
 #[derive(Debug, Clone)]
-pub struct Standing {
-    /// Predictions that were let in and have no answer yet.
+pub struct MetricsSnapshot {
+    /// Prediction requests in progress.
     pub queue_depth: usize,
-    /// Bytes of the memory budget, and those of them that are reserved.
+    /// Bytes of the memory budget: all of them, and the reserved ones.
     pub memory: (u64, u64),
-    /// Jobs of each status; nothing where the database does not say.
+    /// Jobs by status; `None` if the database can't be read.
     pub jobs: Option<Vec<(JobStatus, u32)>>,
     /// The model in service.
     pub model: Option<ModelRef>,
 }
 
-/// What is counted from the start of the server on.
+/// Counters and histograms since the start of the server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -108,77 +108,77 @@ impl Metrics {
 
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
-        registry.register("pawprint_http_requests", "Requests answered", self.requests.clone());
+        registry.register("pawprint_http_requests", "HTTP requests", self.requests.clone());
         registry.register(
             "pawprint_http_request_duration_seconds",
-            "Time from a request's head to the head of its answer",
+            "HTTP request duration up to the response headers",
             self.durations.clone(),
         );
         registry.register(
             "pawprint_prediction_decode_seconds",
-            "Time to read, decode and resize the images of a prediction",
+            "Time to decode and resize the images of a prediction request",
             self.decode.clone(),
         );
         registry.register(
             "pawprint_prediction_queue_seconds",
-            "Time that a prediction waited for the model",
+            "Time a prediction request spent in the queue",
             self.queue.clone(),
         );
         registry.register(
             "pawprint_prediction_inference_seconds",
-            "Time that a prediction took in the network",
+            "Inference time of a prediction request",
             self.inference.clone(),
         );
         registry.register(
             "pawprint_prediction_batch_size",
-            "Images of a prediction request",
+            "Images per prediction request",
             self.batch_size.clone(),
         );
         registry.register(
             "pawprint_predictions_rejected",
-            "Predictions refused because too many were waiting",
+            "Prediction requests rejected with 429",
             self.rejected.clone(),
         );
         let build = Family::<BuildLabels, Gauge>::default();
         let labels =
             BuildLabels { version: env!("CARGO_PKG_VERSION"), libtorch: env!("LIBTORCH_VERSION") };
         build.get_or_create(&labels).set(1);
-        registry.register("pawprint_build_info", "This program and its libtorch", build);
+        registry.register("pawprint_build_info", "Build information", build);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         registry.register(
             "process_start_time_seconds",
-            "When the server started, in seconds since 1970",
+            "Start time of the process since the Unix epoch in seconds",
             ConstGauge::new(started.as_secs_f64()),
         );
         self
     }
 
-    /// Counts a request that was answered, or left by its client.
-    pub fn requested(&self, labels: &RequestLabels, took: Duration) {
+    /// Counts a request that was answered, or abandoned by its client.
+    pub fn record_request(&self, labels: &RequestLabels, took: Duration) {
         self.requests.get_or_create(labels).inc();
         self.durations.get_or_create(labels).observe(took.as_secs_f64());
     }
 
     /// Counts a prediction that was answered.
-    pub fn predicted(&self, answer: &PredictResponse) {
-        let timing = &answer.timing_ms;
+    pub fn record_prediction(&self, response: &PredictResponse) {
+        let timing = &response.timing_ms;
         self.decode.observe(timing.decode / 1e3);
         self.queue.observe(timing.queue / 1e3);
         self.inference.observe(timing.inference / 1e3);
-        self.batch_size.observe(answer.predictions.len() as f64);
+        self.batch_size.observe(response.predictions.len() as f64);
     }
 
-    /// Counts a prediction that was refused because too many were waiting.
-    pub fn rejected(&self) {
+    /// Counts a prediction that was rejected because too many were waiting.
+    pub fn record_rejection(&self) {
         self.rejected.inc();
     }
 
     /// Everything, as Prometheus reads it.
     ///
     /// # Errors
-    /// A label that can't be written; none of these is.
-    pub fn text(&self, standing: &Standing) -> Result<String, fmt::Error> {
-        text::encode(&[&self.registry, &standing.registry()])
+    /// A label can't be written; this does not happen with these labels.
+    pub fn text(&self, snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
+        text::encode(&[&self.registry, &snapshot.registry()])
     }
 }
 
@@ -188,13 +188,13 @@ impl Default for Metrics {
     }
 }
 
-impl Standing {
-    /// A registry of its own, so that two who ask at a time do not meet in one.
+impl MetricsSnapshot {
+    /// A registry of its own, so that concurrent requests don't share one.
     fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         registry.register(
             "pawprint_prediction_queue_depth",
-            "Predictions let in and not answered yet",
+            "Prediction requests in progress",
             ConstGauge::new(self.queue_depth),
         );
         let (budget, reserved) = self.memory;
@@ -229,7 +229,7 @@ impl Standing {
         if let Some(bytes) = resident_bytes() {
             registry.register(
                 "process_resident_memory_bytes",
-                "Memory of the server that lies in RAM, without that of its trainers",
+                "Resident memory of the server process in bytes, trainers excluded",
                 ConstGauge::new(bytes),
             );
         }
@@ -241,7 +241,7 @@ fn seconds() -> Histogram {
     Histogram::new(SECONDS)
 }
 
-/// Linux says so in `/proc`; elsewhere nothing is shown.
+/// Read from `/proc` on Linux; elsewhere nothing is shown.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

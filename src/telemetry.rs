@@ -1,16 +1,16 @@
-//! The log: lines for people or JSON for programs, on standard error. `RUST_LOG` filters it.
+//! The log: text or JSON lines on standard error. `RUST_LOG` filters it.
 
 use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// How the log is written.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Readable text lines.
     Text,
-    /// One JSON object a line, for programs.
+    /// One JSON object per line.
     Json,
 }
 
@@ -18,7 +18,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
-    // Colours are for terminals: a trainer's log is a file that people and scripts read.
+    // Colours are for terminals: a trainer's log is a file.
     let colours = io::stderr().is_terminal();
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let started = match format {

@@ -117,12 +117,12 @@ async fn what_is_no_archive_is_named() {
     let server = Server::start().await;
     server.pets().await;
     for (body, name) in [
-        (Vec::new(), "an empty body"),
-        (photo(0), "a JPEG image"),
-        (b"Rar!\x1A\x07\x01\0".to_vec(), "a RAR archive"),
+        (Vec::new(), "(empty body)"),
+        (photo(0), "(JPEG image)"),
+        (b"Rar!\x1A\x07\x01\0".to_vec(), "(RAR archive)"),
         (gzip(&photo(0)), "gzip without a tar"),
-        (vec![b'x'; 2_000], "no archive"),
-        (vec![b'x'; 200_000], "no archive"),
+        (vec![b'x'; 2_000], "(unknown format)"),
+        (vec![b'x'; 200_000], "(unknown format)"),
     ] {
         let problem = server.post(ARCHIVE, body).await.problem(415, "unsupported_type");
         assert!(problem["detail"].as_str().unwrap().contains(name), "{problem}");

@@ -6,7 +6,7 @@ use pawprint::{
     domain::{
         ImageId,
         dataset::{Classes, Counts, Split},
-        evaluation::{Evaluation, Judged, evaluate},
+        evaluation::{Evaluation, ScoredSample, evaluate},
         metrics::EpochMetrics,
     },
 };
@@ -27,8 +27,8 @@ fn epochs(count: u32) -> Vec<EpochMetrics> {
 }
 
 fn evaluation(first: &str) -> Evaluation {
-    let judged: Vec<Judged> = (0..100_u32)
-        .map(|number| Judged {
+    let judged: Vec<ScoredSample> = (0..100_u32)
+        .map(|number| ScoredSample {
             image_id: ImageId::new(),
             label: (number % 2) as usize,
             logit: f64::from(number % 2) * 2.0 - 1.0 + f64::from(number * 37 % 100) / 40.0 - 1.25,

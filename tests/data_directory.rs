@@ -16,7 +16,7 @@ async fn two_servers_can_not_share_a_data_directory() {
     let second = serve_briefly(folder.path());
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("in use by another pawprint server"), "{said}");
+    assert!(said.contains("in use by another Pawprint server"), "{said}");
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     let refused = serve_briefly(folder.path());
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("made by a newer version of pawprint"), "{said}");
+    assert!(said.contains("created by a newer version of Pawprint"), "{said}");
 }
 
 /// The output of a server that is expected to end at once.

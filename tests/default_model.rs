@@ -7,7 +7,7 @@ mod common;
 use std::{fs, process::Command};
 
 use common::{photo, process::Process};
-use pawprint::weights::model_file::load_card;
+use pawprint::model_file::load_card;
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};

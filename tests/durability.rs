@@ -17,8 +17,8 @@ use pawprint::{
         dataset::{Classes, Digest},
         model::ModelCard,
     },
+    model_file::load_card,
     storage::{self, Storage, datasets, models},
-    weights::model_file::load_card,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -67,11 +67,11 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     let id = datasets::insert(&mut connection, &name, &Classes::default()).await.unwrap();
     let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
     datasets::clear_version(&mut connection, id).await.unwrap();
-    datasets::keep_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();
+    datasets::store_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
     assert_eq!(row.version, None);
     let version = Digest::of(b"new");
-    datasets::keep_version(&mut connection, id, revision + 1, version).await.unwrap();
+    datasets::store_version(&mut connection, id, revision + 1, version).await.unwrap();
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
     assert_eq!(row.version, Some(version));
 }
@@ -147,7 +147,7 @@ async fn no_image_is_removed_while_a_manifest_can_not_be_read() {
     let job = json!({ "recipe": "scratch_cnn", "dataset": "pets" });
     let job = server.json("POST", "/jobs", job).await.ok()["id"].as_str().unwrap().to_owned();
     let frozen = async || {
-        let frozen = server.app.scheduler.frozen_images().await;
+        let frozen = server.app.scheduler.snapshot_images().await;
         frozen.map(|(_guard, images)| images.len())
     };
     assert_eq!(frozen().await.unwrap(), 4);

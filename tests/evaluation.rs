@@ -3,7 +3,7 @@
 use pawprint::domain::{
     ImageId,
     dataset::{Classes, Split},
-    evaluation::{ClassScore, Evaluation, Judged, evaluate},
+    evaluation::{ClassScore, Evaluation, ScoredSample, evaluate},
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -32,12 +32,12 @@ struct Reference {
     calibration_curve: Option<[Vec<f64>; 2]>,
 }
 
-fn judged(labels: &[usize], logits: &[f64]) -> Vec<Judged> {
+fn judged(labels: &[usize], logits: &[f64]) -> Vec<ScoredSample> {
     let pairs = labels.iter().zip(logits);
-    pairs.map(|(&label, &logit)| Judged { image_id: ImageId::new(), label, logit }).collect()
+    pairs.map(|(&label, &logit)| ScoredSample { image_id: ImageId::new(), label, logit }).collect()
 }
 
-fn evaluation(judged: &[Judged]) -> Evaluation {
+fn evaluation(judged: &[ScoredSample]) -> Evaluation {
     evaluate(Split::Test, &Classes::default(), judged, judged)
 }
 

@@ -164,7 +164,7 @@ async fn a_server_that_is_asked_to_stop_saves_its_job_in_the_middle_of_an_epoch(
     assert!(server.end(Signal::TERM), "a server that was asked to stop ends well");
     assert!(Process::trainers(&id).is_empty());
     let log = fs::read_to_string(server.folder(&id).join("log.txt")).unwrap();
-    assert!(log.contains("suspended, its state saved"), "{log}");
+    assert!(log.contains("suspended; checkpoint saved"), "{log}");
 
     let server = Process::start(folder.path());
     let job = server.ended(&id).await;
@@ -196,7 +196,7 @@ async fn where_the_newest_checkpoint_was_cut_in_half_the_one_before_it_is_used()
     let job = server.ended(&id).await;
     assert_as_if_undisturbed(&server, &job).await;
     let log = fs::read_to_string(server.folder(&id).join("log.txt")).unwrap();
-    assert!(log.contains("a checkpoint is damaged"), "{log}");
+    assert!(log.contains("renamed a damaged checkpoint"), "{log}");
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn splits_are_read_as_people_write_them() {
     );
     assert_eq!(rejected(&report), [("lay/extra/cat/5.jpg", "unknown_split")]);
     let detail = report["rejected"][0]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("`extra` names no split"), "{detail}");
+    assert!(detail.starts_with("`extra` is not a split folder"), "{detail}");
 
     let (report, images) = uploaded(&files, "?split=validation").await;
     assert_eq!(report["added"], 5);

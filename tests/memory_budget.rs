@@ -1,5 +1,9 @@
 //! Memory that requests take is bounded as a whole, and who stays within the bounds is answered.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it measured, and may stop"
+)]
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -8,10 +8,10 @@ use std::{fs::File, io, path::Path};
 use flate2::read::GzDecoder;
 use pawprint::{
     architectures::{
-        Cnn, normalise, parameters,
+        Cnn, count_parameters, normalise,
         vgg16::{Base, Head, Vgg16},
     },
-    domain::model::Normalise,
+    domain::model::Normalization,
     training::{
         augment::{Transform, augment},
         optimizer::RmsProp,
@@ -59,7 +59,7 @@ struct CnnReference {
 fn the_small_network_is_that_of_keras() {
     let reference: CnnReference = fixture("cnn.json");
     let mut tensors = Cnn::random(0, Device::Cpu).tensors();
-    assert_eq!(parameters(&tensors), reference.parameters);
+    assert_eq!(count_parameters(&tensors), reference.parameters);
     let layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "dense"];
     for (number, layer) in (0..).zip(layers) {
         let shape = tensors[&format!("{layer}.weight")].size();
@@ -80,13 +80,13 @@ fn the_small_network_is_that_of_keras() {
         }
     }
     let pixels = Tensor::from_slice(&pixels).reshape([3, 180, 180, 3]);
-    let ours = network.forward(&normalise(&pixels, Normalise::UnitRange, Kind::Float));
+    let ours = network.forward(&normalise(&pixels, Normalization::UnitRange, Kind::Float));
     let difference = relative_difference(&ours, &Tensor::from_slice(&reference.logits));
     assert!(difference < 1e-4, "{difference}: {ours:?}, Keras {:?}", reference.logits);
 }
 
 /// Weights that Keras or torchvision stored, as we keep them, and how images are prepared for them.
-fn converted(fixture: &str, folder: &Path) -> (Tensors, Normalise) {
+fn converted(fixture: &str, folder: &Path) -> (Tensors, Normalization) {
     let path = format!("{}/tests/fixtures/vgg16/{fixture}.gz.gz", env!("CARGO_MANIFEST_DIR"));
     let (source, target) = (folder.join(fixture), folder.join("vgg16.safetensors"));
     let mut unpacked = GzDecoder::new(GzDecoder::new(File::open(path).unwrap()));
@@ -120,15 +120,15 @@ fn the_vgg16_base_is_that_of_keras_and_of_torchvision() {
 
 #[test]
 fn networks_have_the_parameters_of_the_notebook() {
-    assert_eq!(parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
+    assert_eq!(count_parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
     let head = Head::random(0, Device::Cpu).tensors();
-    assert_eq!(parameters(&head), 3_277_313);
+    assert_eq!(count_parameters(&head), 3_277_313);
     let folder = tempfile::tempdir().unwrap();
     let (mut tensors, _) = converted("torchvision_zip.pth", folder.path());
-    assert_eq!(parameters(&tensors), 14_714_688);
+    assert_eq!(count_parameters(&tensors), 14_714_688);
     tensors.extend(head);
     let network = Vgg16::from_tensors(tensors, Device::Cpu).unwrap();
-    assert_eq!(parameters(&network.tensors()), 17_992_001);
+    assert_eq!(count_parameters(&network.tensors()), 17_992_001);
 }
 
 #[derive(Deserialize)]

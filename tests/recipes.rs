@@ -179,7 +179,9 @@ async fn a_head_is_only_taken_from_a_job_that_fits() {
     supply_weights(&server).await;
     let scratch = server.job(params(json!({ "epochs": 1 }))).await;
     server.ended(&scratch).await;
-    for (head_from, words) in [("nobody", "there is no job"), (&*scratch, "not of the recipe")] {
+    for (head_from, words) in
+        [("nobody", "there is no job"), (&*scratch, "does not use the recipe")]
+    {
         let body = json!({ "recipe": "vgg16_finetune", "dataset": "pets", "params": { "head_from": head_from } });
         let (status, problem) = server.post("/jobs", body).await;
         assert_eq!((status, &problem["code"]), (422, &json!("invalid_value")), "{problem}");
@@ -241,8 +243,8 @@ async fn an_evaluation_agrees_with_itself_and_has_its_charts() {
         "four of the dataset, two curves, four of the evaluation"
     );
     assert!(!page.contains("src=\"http"), "the page needs nothing else");
-    assert!(page.contains(" photos of the test split; "), "the result stands first");
-    assert!(!page.contains("It has changed since"));
+    assert!(page.contains(" test images (95% CI "), "the result stands first");
+    assert!(!page.contains("The dataset has changed since"));
 }
 
 #[tokio::test]

@@ -9,13 +9,13 @@ use std::path::Path;
 use common::encode;
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use pawprint::{
-    device::Compute,
+    device::ComputeConfig,
     domain::{
-        model::{Normalise, Preprocessing, Resize},
+        model::{Normalization, Preprocessing, Resize},
         prediction::Prediction,
         recipe::Precision,
     },
-    inference::Loaded,
+    inference::LoadedModel,
     vision::{self, Limits},
 };
 
@@ -26,7 +26,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn preprocessing(width: u32, height: u32) -> Preprocessing {
-    let (resize, normalise) = (Resize::BilinearAntialiased, Normalise::UnitRange);
+    let (resize, normalise) = (Resize::BilinearAntialiased, Normalization::UnitRange);
     let version = Preprocessing::VERSION;
     Preprocessing { version, width, height, resize, normalise }
 }
@@ -105,15 +105,15 @@ fn a_large_file_that_is_damaged_is_refused_as_if_it_were_small() {
 }
 
 /// The model in the binary, in fp32: how bf16 rounds would count as a difference.
-fn default_model() -> Loaded {
+fn default_model() -> LoadedModel {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-    let compute = Compute { device: tch::Device::Cpu, precision: Precision::Fp32 };
-    Loaded::open(Path::new(path), compute).unwrap()
+    let compute = ComputeConfig { device: tch::Device::Cpu, precision: Precision::Fp32 };
+    LoadedModel::open(Path::new(path), compute).unwrap()
 }
 
 /// Asks about a JPEG as it is prepared, and about it when each of its pixels was decoded.
 #[track_caller]
-fn assert_judged_alike(model: &Loaded, photo: RgbImage) {
+fn assert_judged_alike(model: &LoadedModel, photo: RgbImage) {
     let size = photo.dimensions();
     let photo = encode(photo, ImageFormat::Jpeg);
     let preprocessing = model.card().preprocessing;

@@ -14,7 +14,7 @@ use std::{
 use flate2::read::GzDecoder;
 use pawprint::{
     domain::dataset::Digest,
-    weights::vgg16::{self, ConvertError, Info, Preprocessing},
+    weights::vgg16::{self, ConvertError, Info, Normalization},
 };
 use safetensors::{
     Dtype, SafeTensors,
@@ -160,8 +160,8 @@ fn every_kind_of_file_gives_the_same_base() {
         let source = folder.fixture(name);
         let (info, target) = folder.converted(&source);
         let expected = match name.starts_with("keras") {
-            true => ("keras", Preprocessing::Caffe),
-            false => ("torchvision", Preprocessing::Torch),
+            true => ("keras", Normalization::Caffe),
+            false => ("torchvision", Normalization::Torch),
         };
         assert_eq!((info.origin.as_str(), info.preprocessing), expected, "{name}");
         assert_eq!(info.source_sha256, Digest::of(&fs::read(&source).unwrap()), "{name}");
@@ -201,7 +201,7 @@ fn safetensors_keep_their_kind_of_number() {
             .saying("preprocessing", "caffe: BGR minus means")
             .saying("origin", &"mine\n".repeat(100));
         let (info, target) = folder.converted(&folder.file(&source.bytes()));
-        assert_eq!(info.preprocessing, Preprocessing::Caffe);
+        assert_eq!(info.preprocessing, Normalization::Caffe);
         assert_eq!(info.origin, "mine".repeat(50));
         let base = SafeTensors::deserialize(&target).unwrap();
         assert!(base.iter().all(|(_, view)| view.dtype() == dtype));
@@ -246,7 +246,10 @@ fn a_base_that_is_not_vgg16_is_refused_by_the_tensor() {
     let whole = refusal(&|base| base.tensor("features.7.bias").1 = Dtype::I16);
     assert!(whole.contains("`features.7.bias` holds I16"), "{whole}");
     let infinite = refusal(&|base| base.tensor("features.21.weight").3[5001] = 0x7c);
-    assert!(infinite.contains("`features.21.weight` holds a NaN or an infinity"), "{infinite}");
+    assert!(
+        infinite.contains("`features.21.weight` contains NaN or infinite values"),
+        "{infinite}"
+    );
     let other = refusal(&|base| base.tensors.iter_mut().for_each(|tensor| tensor.0.insert(0, 'x')));
     assert!(other.contains("`block1_conv1.weight` is missing"), "{other}");
 }
@@ -335,7 +338,7 @@ fn the_stand_in_is_taken_as_it_is() {
     let folder = Folder::new();
     let (info, target) = folder.converted(&Path::new(&data).join("vgg16-standin.safetensors"));
     assert!(info.origin.starts_with("stand-in: VGG16 base"), "{}", info.origin);
-    assert_eq!(info.preprocessing, Preprocessing::Torch);
+    assert_eq!(info.preprocessing, Normalization::Torch);
     let base = SafeTensors::deserialize(&target).unwrap();
     assert!(base.iter().all(|(_, view)| view.dtype() == Dtype::F16));
 }

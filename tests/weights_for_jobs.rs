@@ -10,7 +10,7 @@ use common::{Server, process::PATIENCE, vgg16_weights};
 use pawprint::{
     domain::dataset::Digest,
     pretrained::Sources,
-    weights::download::{Checksum, Source},
+    pretrained::download::{Checksum, Source},
 };
 use serde_json::{Value, json};
 
@@ -84,9 +84,7 @@ async fn a_job_whose_weights_cannot_be_had_says_how_to_supply_them() {
         (&json!("failed"), &json!("weights_unavailable"))
     );
     let detail = job["error"]["detail"].as_str().unwrap();
-    for way in
-        ["pawprint weights import", "pawprint weights fetch", "not the file that was published"]
-    {
+    for way in ["pawprint weights import", "pawprint weights fetch", "checksum mismatch"] {
         assert!(detail.contains(way), "{detail}");
     }
     let status = server.get("/weights/vgg16").await.ok();
@@ -123,7 +121,7 @@ async fn weights_that_a_person_supplies_end_a_download() {
     let supplied = request.body(vgg16_weights("torchvision_zip.pth").into()).unwrap();
     assert_eq!(server.send(supplied).await.ok()["state"], "ready");
     assert_eq!(server.get("/weights/vgg16").await.ok()["source"], "torchvision");
-    assert!(!partial.exists(), "nobody waits for the rest");
+    assert!(!partial.exists(), "the rest is no longer needed");
     // Another may begin: the first is over.
     assert_eq!(ask("keras").await.status, 202);
 }

@@ -16,11 +16,11 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 
 /// Timeout after which a request counts as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RequestOutcome {
     /// A prediction was returned.
     Accepted,
     /// Rejected with 429, because the queue was full.
@@ -56,7 +56,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .default_headers(headers)
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .tcp_nodelay(true)
             .build()?;
         let base = url.trim_end_matches('/').to_owned();
@@ -69,21 +69,21 @@ impl Client {
     }
 
     /// Requests a prediction of the next image and reads the whole response.
-    pub(crate) async fn predict(&self) -> Fate {
+    pub(crate) async fn predict(&self) -> RequestOutcome {
         let Inner { http, predict, photos, next, .. } = &*self.0;
         let photo = photos[next.fetch_add(1, Ordering::Relaxed) % photos.len()].clone();
         let request = http.post(predict).header(header::CONTENT_TYPE, "image/jpeg").body(photo);
-        let Ok(answer) = request.send().await else { return Fate::Failed };
+        let Ok(answer) = request.send().await else { return RequestOutcome::Failed };
         let status = answer.status();
         match (status, answer.bytes().await) {
-            (StatusCode::OK, Ok(_)) => Fate::Accepted,
-            (StatusCode::TOO_MANY_REQUESTS, _) => Fate::Refused,
-            _ => Fate::Failed,
+            (StatusCode::OK, Ok(_)) => RequestOutcome::Accepted,
+            (StatusCode::TOO_MANY_REQUESTS, _) => RequestOutcome::Refused,
+            _ => RequestOutcome::Failed,
         }
     }
 
     /// Sends any other API request and parses the JSON of the response, if there is a body.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -109,7 +109,7 @@ impl Client {
 }
 
 /// At most `most` of the JPEGs in `folder`, sampled evenly.
-pub(crate) fn photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
+pub(crate) fn load_photos(folder: &Path, most: usize) -> anyhow::Result<Vec<Bytes>> {
     let files = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
     let paths: Vec<_> = files
         .filter(|entry| entry.file_type().is_file())

@@ -12,9 +12,9 @@
 //!        [--soak SECONDS | --swaps N --between MODEL MODEL | --beside DATASET]
 #![expect(clippy::print_stdout, reason = "its table goes to standard output")]
 
-mod beside;
 mod client;
 mod closed;
+mod during_training;
 mod open;
 mod report;
 mod swaps;
@@ -90,7 +90,7 @@ fn positive(text: &str) -> Result<f64, String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let photos = client::photos(&args.photos, args.most_photos)?;
+    let photos = client::load_photos(&args.photos, args.most_photos)?;
     println!("{}", report::of_photos(&photos));
     let client = Client::new(&args.url, args.model.as_deref(), args.token.as_deref(), photos)?;
     let seconds = Duration::from_secs_f64(args.seconds);
@@ -107,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
         None => Ok(capacity(&client, seconds).await? * share),
     };
     if let Some(dataset) = &args.beside {
-        return beside::run(&client, dataset, rate(BESIDE_SHARE).await?, seconds).await;
+        return during_training::run(&client, dataset, rate(BESIDE_SHARE).await?, seconds).await;
     }
     if let Some(soak) = args.soak {
         return open::soak(&client, rate(SOAK_SHARE).await?, Duration::from_secs_f64(soak)).await;

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{Client, Fate},
+    client::{Client, RequestOutcome},
     report::{self, Outcome},
 };
 
@@ -39,7 +39,7 @@ pub(crate) async fn during<T>(
 async fn arrivals(client: &Client, rate: f64, stop: &CancellationToken) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let mut outcome = Outcome::new()?;
-    let mut under_way = JoinSet::<(Fate, Duration)>::new();
+    let mut under_way = JoinSet::<(RequestOutcome, Duration)>::new();
     for index in 0_u64.. {
         let due = begun + Duration::from_secs_f64(index as f64 / rate);
         if stop.run_until_cancelled(sleep_until(due)).await.is_none() {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::client::Fate;
+use crate::client::RequestOutcome;
 
 /// Table headers.
 pub(crate) const CLOSED: &str = "\
@@ -40,12 +40,12 @@ impl Outcome {
         Ok(Self { accepted: histogram, refused, failed: 0, elapsed: Duration::ZERO })
     }
 
-    pub(crate) fn record(&mut self, fate: Fate, latency: Duration) -> anyhow::Result<()> {
+    pub(crate) fn record(&mut self, fate: RequestOutcome, latency: Duration) -> anyhow::Result<()> {
         let micros = u64::try_from(latency.as_micros())?;
         match fate {
-            Fate::Accepted => self.accepted.record(micros)?,
-            Fate::Refused => self.refused.record(micros)?,
-            Fate::Failed => self.failed += 1,
+            RequestOutcome::Accepted => self.accepted.record(micros)?,
+            RequestOutcome::Refused => self.refused.record(micros)?,
+            RequestOutcome::Failed => self.failed += 1,
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub(crate) async fn run(
     rate: f64,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(models[0] != models[1], "--between needs two different models");
-    let before = client.ask(Method::GET, "/models/current", None).await?;
+    let before = client.request(Method::GET, "/models/current", None).await?;
     // Skip the model that is already in service.
     let skipped = usize::from(before["name"] == models[0]);
     println!("\n{}", report::SWAPS);
@@ -53,5 +53,5 @@ pub(crate) async fn run(
 
 async fn serve(client: &Client, model: &str) -> anyhow::Result<()> {
     let body = json!({ "model": model });
-    client.ask(Method::PUT, "/models/current", Some(body)).await.map(drop)
+    client.request(Method::PUT, "/models/current", Some(body)).await.map(drop)
 }

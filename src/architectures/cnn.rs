@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, Source, flatten, pool_and_rectify};
+use super::layers::{Affine, WeightSource, flatten, max_pool_relu};
 use crate::weights::tensors::Tensors;
 
 /// Output channels of each 3×3 convolution, and whether a 2×2 max-pooling follows it.
@@ -32,7 +32,7 @@ impl Cnn {
     /// from a generator of its own that `seed` sets.
     #[must_use]
     pub fn random(seed: u64, device: Device) -> Self {
-        match Self::build(Source::random(seed, device)) {
+        match Self::build(WeightSource::random(seed, device)) {
             Ok(network) => network,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -41,12 +41,12 @@ impl Cnn {
     /// The network of these tensors, by the names that [`Cnn::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
-        Self::build(Source::Given(tensors, device))
+        Self::build(WeightSource::Tensors(tensors, device))
     }
 
-    fn build(mut source: Source) -> Result<Self, String> {
+    fn build(mut source: WeightSource) -> Result<Self, String> {
         let mut channels = 3;
         let mut convolutions = Vec::new();
         for (number, (filters, pooled)) in (1..).zip(CONVOLUTIONS) {
@@ -55,24 +55,24 @@ impl Cnn {
             channels = filters;
         }
         let dense = source.affine("dense", &[1, FEATURES])?.trainable();
-        source.exhausted()?;
+        source.ensure_all_used()?;
         Ok(Self { convolutions, dense })
     }
 
     /// The maps `[n, 256, 7, 7]` of the last convolution, rectified, of images `[n, 3, 180, 180]`
     /// in 0 to 1, which may be fp32 or bf16: the convolutions compute in that kind.
-    pub fn maps(&self, images: &Tensor) -> Tensor {
+    pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
         for Convolution { affine, pooled } in &self.convolutions {
             let maps = affine.convolve(&x, 0);
-            x = if *pooled { pool_and_rectify(&maps) } else { maps.relu() };
+            x = if *pooled { max_pool_relu(&maps) } else { maps.relu() };
         }
         x
     }
 
-    /// Features `[n, 12544]`, fp32, of images as [`Cnn::maps`] takes them.
+    /// Features `[n, 12544]`, fp32, of images as [`Cnn::feature_maps`] takes them.
     pub fn features(&self, images: &Tensor) -> Tensor {
-        flatten(&self.maps(images))
+        flatten(&self.feature_maps(images))
     }
 
     /// Logits `[n]` for features `[n, 12544]`.
@@ -85,16 +85,16 @@ impl Cnn {
         self.classify(&self.features(images))
     }
 
-    /// The same network, only to be asked, its convolutions in `kind`.
+    /// The same network for inference, its convolutions in `kind`.
     #[must_use]
-    pub fn prepared(&self, kind: Kind) -> Self {
+    pub fn for_inference(&self, kind: Kind) -> Self {
         let convolution = |Convolution { affine, pooled }: &Convolution| Convolution {
-            affine: affine.fixed(kind),
+            affine: affine.frozen(kind),
             pooled: *pooled,
         };
         Self {
             convolutions: self.convolutions.iter().map(convolution).collect(),
-            dense: self.dense.fixed(Kind::Float),
+            dense: self.dense.frozen(Kind::Float),
         }
     }
 
@@ -104,9 +104,9 @@ impl Cnn {
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
         for (number, convolution) in (1..).zip(&self.convolutions) {
-            convolution.affine.name_in(&mut tensors, &format!("conv{number}"));
+            convolution.affine.insert_into(&mut tensors, &format!("conv{number}"));
         }
-        self.dense.name_in(&mut tensors, "dense");
+        self.dense.insert_into(&mut tensors, "dense");
         tensors
     }
 }
@@ -114,13 +114,13 @@ impl Cnn {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{channels_last, parameters},
+        super::{channels_last, count_parameters},
         *,
     };
 
     #[test]
     fn it_has_the_parameters_of_the_notebook() {
-        assert_eq!(parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
+        assert_eq!(count_parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         let mut wrong = network.tensors();
         wrong.insert("conv3.weight".to_owned(), Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)));
         let message = Cnn::from_tensors(wrong, Device::Cpu).unwrap_err();
-        assert_eq!(message, "tensor `conv3.weight` has shape [1, 2], not [128, 64, 3, 3]");
+        assert_eq!(message, "tensor `conv3.weight` has shape [1, 2], expected [128, 64, 3, 3]");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the networks are put together from.
+//! The building blocks of the networks.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -29,13 +29,13 @@ impl Affine {
         }
     }
 
-    /// Both in `kind`: without a copy where they are of it.
+    /// Both in `kind`, without a copy if they already are.
     pub(super) fn to_kind(&self, kind: Kind) -> Self {
         Self { weight: self.weight.to_kind(kind), bias: self.bias.to_kind(kind) }
     }
 
     /// As [`Affine::to_kind`], outside the autograd graph.
-    pub(super) fn fixed(&self, kind: Kind) -> Self {
+    pub(super) fn frozen(&self, kind: Kind) -> Self {
         let Self { weight, bias } = self.to_kind(kind);
         Self { weight: weight.detach(), bias: bias.detach() }
     }
@@ -52,21 +52,21 @@ impl Affine {
     }
 
     /// Adds both to `tensors`, by the name of the layer; they share memory.
-    pub(super) fn name_in(&self, tensors: &mut Tensors, layer: &str) {
+    pub(super) fn insert_into(&self, tensors: &mut Tensors, layer: &str) {
         tensors.insert(format!("{layer}.weight"), self.weight.shallow_clone());
         tensors.insert(format!("{layer}.bias"), self.bias.shallow_clone());
     }
 }
 
 /// Where the weights of a new network come from.
-pub(super) enum Source {
+pub(super) enum WeightSource {
     /// Drawn as Keras draws them.
     Random(Box<ChaCha8Rng>, Device),
-    /// Given by name; what is taken is taken out.
-    Given(Tensors, Device),
+    /// Given by name; each tensor is removed when it is used.
+    Tensors(Tensors, Device),
 }
 
-impl Source {
+impl WeightSource {
     pub(super) fn random(seed: u64, device: Device) -> Self {
         Self::Random(Box::new(ChaCha8Rng::seed_from_u64(seed)), device)
     }
@@ -74,7 +74,7 @@ impl Source {
     /// The kernel and bias of a layer whose kernel has that `shape`, outputs first.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing or of another shape.
+    /// A message that names the tensor that is missing or of another shape.
     pub(super) fn affine(&mut self, layer: &str, shape: &[i64]) -> Result<Affine, String> {
         match self {
             Self::Random(generator, device) => {
@@ -82,7 +82,7 @@ impl Source {
                 let bias = Tensor::zeros(&shape[..1], (Kind::Float, Device::Cpu));
                 Ok(Affine::new(&weight, &bias, *device))
             }
-            Self::Given(tensors, device) => {
+            Self::Tensors(tensors, device) => {
                 let weight = tensors::take(tensors, &format!("{layer}.weight"), shape)?;
                 let bias = tensors::take(tensors, &format!("{layer}.bias"), &shape[..1])?;
                 Ok(Affine::new(&weight, &bias, *device))
@@ -90,16 +90,16 @@ impl Source {
         }
     }
 
-    /// Checks that every tensor that was given was taken.
+    /// Checks that every given tensor was used.
     ///
     /// # Errors
-    /// A sentence that names one that was not.
-    pub(super) fn exhausted(self) -> Result<(), String> {
+    /// A message that names one that was not.
+    pub(super) fn ensure_all_used(self) -> Result<(), String> {
         match self {
-            Self::Given(tensors, _) => tensors
+            Self::Tensors(tensors, _) => tensors
                 .into_keys()
                 .next()
-                .map_or(Ok(()), |name| Err(format!("tensor `{name}` is not of this network"))),
+                .map_or(Ok(()), |name| Err(format!("unexpected tensor `{name}`"))),
             Self::Random(..) => Ok(()),
         }
     }
@@ -107,7 +107,7 @@ impl Source {
 
 /// 2×2 max-pooling, then ReLU. The maximum of rectified values is the rectified maximum; pooling
 /// first leaves a quarter of the values to rectify.
-pub(super) fn pool_and_rectify(x: &Tensor) -> Tensor {
+pub(super) fn max_pool_relu(x: &Tensor) -> Tensor {
     x.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false).relu()
 }
 

@@ -1,6 +1,6 @@
-//! Networks: layers and nothing else. What they train on and how is decided elsewhere.
+//! Networks: layers and nothing else. Training is elsewhere.
 //!
-//! Used by the trainer, and by the thread that owns a model in the server.
+//! Used by the trainer, and by the threads that own a model in the server.
 
 pub mod cnn;
 mod layers;
@@ -12,11 +12,11 @@ pub use cnn::Cnn;
 pub use vgg16::Vgg16;
 
 use crate::{
-    domain::model::{Architecture, Normalise},
+    domain::model::{Architecture, Normalization},
     weights::tensors::Tensors,
 };
 
-/// A network of one of the architectures, for those who only ask it.
+/// A network of one of the architectures, for inference.
 #[derive(Debug)]
 pub enum Network {
     /// The small network.
@@ -29,7 +29,7 @@ impl Network {
     /// The network of that architecture with these weights.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(
         architecture: Architecture,
         tensors: Tensors,
@@ -49,16 +49,16 @@ impl Network {
         }
     }
 
-    /// The maps that the last convolution makes of normalised images, rectified:
-    /// `[n, 256, 7, 7]` of the small network, `[n, 512, 11, 11]` of VGG16.
-    pub fn maps(&self, images: &Tensor) -> Tensor {
+    /// The rectified feature maps of the last convolution for normalised images: `[n, 256, 7, 7]`
+    /// of the small network, `[n, 512, 11, 11]` of VGG16.
+    pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         match self {
-            Self::Cnn(network) => network.maps(images),
-            Self::Vgg16(network) => network.maps(images),
+            Self::Cnn(network) => network.feature_maps(images),
+            Self::Vgg16(network) => network.feature_maps(images),
         }
     }
 
-    /// Logits `[n]` for what [`Network::maps`] gave.
+    /// Logits `[n]` for the output of [`Network::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
@@ -66,13 +66,13 @@ impl Network {
         }
     }
 
-    /// The same network, only to be asked: the weights of the convolutions are cast to `kind`
-    /// once instead of in each pass. What is of that kind already is shared.
+    /// The same network for inference: the weights of the convolutions are cast to `kind` once
+    /// instead of in each pass. Weights already of that kind are shared.
     #[must_use]
-    pub fn prepared(&self, kind: Kind) -> Self {
+    pub fn for_inference(&self, kind: Kind) -> Self {
         match self {
-            Self::Cnn(network) => Self::Cnn(network.prepared(kind)),
-            Self::Vgg16(network) => Self::Vgg16(network.prepared(kind)),
+            Self::Cnn(network) => Self::Cnn(network.for_inference(kind)),
+            Self::Vgg16(network) => Self::Vgg16(network.for_inference(kind)),
         }
     }
 
@@ -86,9 +86,9 @@ impl Network {
     }
 }
 
-/// Numbers in all of `tensors`.
+/// Total number of values in `tensors`.
 #[must_use]
-pub fn parameters(tensors: &Tensors) -> u64 {
+pub fn count_parameters(tensors: &Tensors) -> u64 {
     tensors.values().map(|tensor| tensor.numel() as u64).sum()
 }
 
@@ -98,9 +98,9 @@ pub fn channels_last(tensor: &Tensor) -> Tensor {
     tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
-/// Pixels in 0 to 255 as a network takes them: `[n, height, width, 3]` RGB, bytes or numbers, in;
-/// `[n, 3, height, width]` of `kind` out, channels last.
-pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
+/// Converts pixels in 0 to 255 to the input of a network: from `[n, height, width, 3]` RGB, bytes
+/// or floats, to `[n, 3, height, width]` of `kind`, channels last.
+pub fn normalise(pixels: &Tensor, normalise: Normalization, kind: Kind) -> Tensor {
     // Filled where they are needed: a copy to the GPU would wait for it.
     let constants = |values: [f64; 3]| {
         Tensor::cat(
@@ -109,12 +109,12 @@ pub fn normalise(pixels: &Tensor, normalise: Normalise, kind: Kind) -> Tensor {
         )
     };
     let normalised = match normalise {
-        // In one pass where the kind allows it.
-        Normalise::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
-        Normalise::Caffe => {
+        // In one pass if the kind allows it.
+        Normalization::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
+        Normalization::Caffe => {
             pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])
         }
-        Normalise::Torch => {
+        Normalization::Torch => {
             let mean = constants([0.485, 0.456, 0.406].map(|mean| mean * 255.0));
             let scale =
                 constants([0.229, 0.224, 0.225].map(|deviation: f64| (deviation * 255.0).recip()));

@@ -5,16 +5,16 @@ use std::ops::RangeInclusive;
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, Source, flatten, pool_and_rectify};
+use super::layers::{Affine, WeightSource, flatten, max_pool_relu};
 use crate::weights::tensors::Tensors;
 
 /// Convolutions of each block and their output channels; a 2×2 max-pooling ends a block.
 const BLOCKS: [(usize, i64); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
 
-/// Features that the base leaves of a 180×180 image: 5×5×512.
+/// Features of the base for a 180×180 image: 5×5×512.
 pub const FEATURES: i64 = 5 * 5 * 512;
 
-/// Shape of what block 4 leaves of a 180×180 image, in the order of memory: height, width, channels.
+/// Shape of block 4's output for a 180×180 image, in the order of memory: height, width, channels.
 pub const BLOCK_4: [i64; 3] = [11, 11, 512];
 
 /// Units of the head's hidden layer.
@@ -22,7 +22,7 @@ const HIDDEN: i64 = 256;
 
 /// The convolutional base: 14,714,688 parameters.
 ///
-/// Weights are fixed unless [`Base::unfreeze_block_5`] makes those of block 5 trainable.
+/// Weights are frozen unless [`Base::unfreeze_block_5`] makes those of block 5 trainable.
 #[derive(Debug)]
 pub struct Base {
     blocks: [Vec<Affine>; 5],
@@ -33,9 +33,9 @@ impl Base {
     /// `[64]`, … `block5_conv3.bias`. Others are left in `tensors`.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing or of another shape.
+    /// A message that names the tensor that is missing or of another shape.
     pub fn take_from(tensors: &mut Tensors, device: Device) -> Result<Self, String> {
-        let mut source = Source::Given(std::mem::take(tensors), device);
+        let mut source = WeightSource::Tensors(std::mem::take(tensors), device);
         let mut blocks = [const { Vec::new() }; 5];
         let mut channels = 3;
         for (block, (number, (convolutions, filters))) in blocks.iter_mut().zip((1..).zip(BLOCKS)) {
@@ -45,7 +45,7 @@ impl Base {
                 channels = filters;
             }
         }
-        if let Source::Given(rest, _) = source {
+        if let WeightSource::Tensors(rest, _) = source {
             *tensors = rest;
         }
         Ok(Self { blocks })
@@ -56,14 +56,14 @@ impl Base {
     #[must_use]
     pub fn unfreeze_block_5(self, kind: Kind) -> Self {
         let [one, two, three, four, five] = self.blocks;
-        let fixed = |block: Vec<Affine>| block.iter().map(|affine| affine.to_kind(kind)).collect();
+        let frozen = |block: Vec<Affine>| block.iter().map(|affine| affine.to_kind(kind)).collect();
         let five = five.into_iter().map(Affine::trainable).collect();
-        Self { blocks: [fixed(one), fixed(two), fixed(three), fixed(four), five] }
+        Self { blocks: [frozen(one), frozen(two), frozen(three), frozen(four), five] }
     }
 
     /// The same base with all its weights in `kind`.
     #[must_use]
-    pub fn fixed(&self, kind: Kind) -> Self {
+    pub fn frozen(&self, kind: Kind) -> Self {
         Self {
             blocks: self
                 .blocks
@@ -72,13 +72,13 @@ impl Base {
         }
     }
 
-    /// Feature maps that blocks 1 to 4 leave of preprocessed images: `[n, 3, 180, 180]` in,
-    /// `[n, 512, 11, 11]` of the same kind out.
+    /// Feature maps of blocks 1 to 4 for preprocessed images: `[n, 3, 180, 180]` in, `[n, 512, 11,
+    /// 11]` of the same kind out.
     pub fn blocks_1_to_4(&self, images: &Tensor) -> Tensor {
         self.forward(images, 0..=3)
     }
 
-    /// Features `[n, 12800]`, fp32, of what block 4 left.
+    /// Features `[n, 12800]`, fp32, of block 4's output.
     pub fn block_5(&self, maps: &Tensor) -> Tensor {
         flatten(&self.forward(maps, 4..=4))
     }
@@ -91,16 +91,16 @@ impl Base {
     fn forward(&self, x: &Tensor, blocks: RangeInclusive<usize>) -> Tensor {
         let mut x = x.shallow_clone();
         for block in &self.blocks[blocks] {
-            x = pool_and_rectify(&convolve(block, x));
+            x = max_pool_relu(&convolve(block, x));
         }
         x
     }
 
-    /// Adds the weights of the base to `tensors`, by the names that it takes; they share memory.
-    fn name_in(&self, tensors: &mut Tensors) {
+    /// Adds the weights of the base to `tensors`, by name; they share memory.
+    fn insert_into(&self, tensors: &mut Tensors) {
         for (number, block) in (1..).zip(&self.blocks) {
             for (convolution, affine) in (1..).zip(block) {
-                affine.name_in(tensors, &layer(number, convolution));
+                affine.insert_into(tensors, &layer(number, convolution));
             }
         }
     }
@@ -110,7 +110,7 @@ impl Base {
     pub fn block_5_tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
         for (convolution, affine) in (1..).zip(&self.blocks[4]) {
-            affine.name_in(&mut tensors, &layer(5, convolution));
+            affine.insert_into(&mut tensors, &layer(5, convolution));
         }
         tensors
     }
@@ -139,7 +139,7 @@ impl Head {
     /// A head of random weights, as Keras draws them, from a generator that `seed` sets.
     #[must_use]
     pub fn random(seed: u64, device: Device) -> Self {
-        match Self::build(&mut Source::random(seed, device)) {
+        match Self::build(&mut WeightSource::random(seed, device)) {
             Ok(head) => head,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -148,15 +148,15 @@ impl Head {
     /// The head of these tensors, by the names that [`Head::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
-        let mut source = Source::Given(tensors, device);
+        let mut source = WeightSource::Tensors(tensors, device);
         let head = Self::build(&mut source)?;
-        source.exhausted()?;
+        source.ensure_all_used()?;
         Ok(head)
     }
 
-    fn build(source: &mut Source) -> Result<Self, String> {
+    fn build(source: &mut WeightSource) -> Result<Self, String> {
         Ok(Self {
             hidden: source.affine("hidden", &[HIDDEN, FEATURES])?.trainable(),
             output: source.affine("output", &[1, HIDDEN])?.trainable(),
@@ -170,9 +170,9 @@ impl Head {
         self.output.linear(&hidden).squeeze_dim(1)
     }
 
-    /// The same head, only to be asked.
-    fn fixed(&self) -> Self {
-        Self { hidden: self.hidden.fixed(Kind::Float), output: self.output.fixed(Kind::Float) }
+    /// The same head for inference.
+    fn frozen(&self) -> Self {
+        Self { hidden: self.hidden.frozen(Kind::Float), output: self.output.frozen(Kind::Float) }
     }
 
     /// The weights by name: `hidden.weight` `[256, 12800]`, `hidden.bias` `[256]`,
@@ -180,8 +180,8 @@ impl Head {
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
-        self.hidden.name_in(&mut tensors, "hidden");
-        self.output.name_in(&mut tensors, "output");
+        self.hidden.insert_into(&mut tensors, "hidden");
+        self.output.insert_into(&mut tensors, "output");
         tensors
     }
 }
@@ -197,7 +197,7 @@ impl Vgg16 {
     /// The network of these tensors, by the names that [`Vgg16::tensors`] gives them.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(mut tensors: Tensors, device: Device) -> Result<Self, String> {
         let base = Base::take_from(&mut tensors, device)?;
         Ok(Self { base, head: Head::from_tensors(tensors, device)? })
@@ -210,27 +210,27 @@ impl Vgg16 {
 
     /// The maps `[n, 512, 11, 11]` of the last convolution, rectified, of preprocessed images
     /// `[n, 3, 180, 180]`, fp32 or bf16.
-    pub fn maps(&self, images: &Tensor) -> Tensor {
+    pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         convolve(&self.base.blocks[4], self.base.blocks_1_to_4(images)).relu_()
     }
 
-    /// Logits `[n]` for what [`Vgg16::maps`] gave.
+    /// Logits `[n]` for the output of [`Vgg16::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         let pooled = maps.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
         self.head.forward(&flatten(&pooled), 0.0)
     }
 
-    /// The same network, only to be asked, its convolutions in `kind`.
+    /// The same network for inference, its convolutions in `kind`.
     #[must_use]
-    pub fn prepared(&self, kind: Kind) -> Self {
-        Self { base: self.base.fixed(kind), head: self.head.fixed() }
+    pub fn for_inference(&self, kind: Kind) -> Self {
+        Self { base: self.base.frozen(kind), head: self.head.frozen() }
     }
 
     /// The weights of base and head by name. They share the network's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = self.head.tensors();
-        self.base.name_in(&mut tensors);
+        self.base.insert_into(&mut tensors);
         tensors
     }
 }

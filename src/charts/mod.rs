@@ -6,12 +6,12 @@
 mod bars;
 mod canvas;
 mod curves;
-mod judged;
+mod evaluation;
 
 pub use self::{
     bars::{classes, formats, histogram},
     curves::{accuracy, loss},
-    judged::{confusion, pr, reliability, roc},
+    evaluation::{confusion, pr, reliability, roc},
 };
 
 /// A chart that can't be drawn, which is a bug.

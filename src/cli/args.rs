@@ -1,16 +1,16 @@
-//! Options that every client command takes, and the forms of what people type.
+//! Options that every client command takes, and parsers of their values.
 
 use clap::Args;
 use reqwest::{Method, Url};
 use serde_json::json;
 
-use super::{Ending, Session};
+use super::{ExitStatus, Session};
 
 /// Where the server is and how to talk to it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ClientArgs {
-    /// Address of the server
+    /// URL of the server
     #[arg(
         long,
         env = "PAWPRINT_SERVER",
@@ -20,11 +20,11 @@ pub(super) struct ClientArgs {
     )]
     pub(super) server: Url,
 
-    /// Token of the server, if it asks for one
+    /// API token, if the server requires one
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) api_token: Option<String>,
 
-    /// Write JSON for programs: one document, or one a line where there are many
+    /// Print JSON: one document, or one per line
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -32,7 +32,7 @@ pub(super) struct ClientArgs {
 /// One thing on the server.
 #[derive(Debug, Args)]
 pub(super) struct Named {
-    /// Its name or id
+    /// Name or id
     #[arg(value_parser = reference)]
     pub(super) name: String,
 
@@ -46,26 +46,26 @@ impl Named {
         &self,
         collection: &str,
         session: &Session,
-    ) -> anyhow::Result<Ending> {
+    ) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::DELETE, &[collection, &self.name]);
         session.client.bytes(request).await?;
         if session.out.is_json() {
             session.out.document(&json!({ "deleted": self.name }))?;
         } else {
-            session.out.line(format_args!("{} is deleted", self.name))?;
+            session.out.line(format_args!("deleted {}", self.name))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
-/// An `http` or `https` address, made to end in `/` so that paths can be joined to it.
+/// An `http` or `https` URL, with a `/` added at its end so that paths can be joined to it.
 fn server_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("use http://HOST:PORT or https://HOST".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("give the token with PAWPRINT_API_TOKEN, not in the address".to_owned());
+        return Err("set the token with PAWPRINT_API_TOKEN, not in the URL".to_owned());
     }
     url.set_query(None);
     url.set_fragment(None);
@@ -76,14 +76,14 @@ fn server_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A name or an id of something on the server: it may stand in a path as it is.
+/// A name or an id of something on the server, which needs no escaping in a path.
 pub(super) fn reference(text: &str) -> Result<String, String> {
     let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if well_formed {
         Ok(text.to_owned())
     } else {
-        Err("neither a name (letters, digits, `-`, `_` or `.`) nor an id".to_owned())
+        Err("not a valid name (letters, digits, `-`, `_` or `.`) or id".to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP towards a Pawprint server: its address, its token, and its problems as errors.
+//! HTTP client of a Pawprint server: its address, its token, and its problems as errors.
 //!
 //! Redirects are not followed: they would lose a body or carry the token elsewhere.
 
@@ -14,49 +14,51 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{answers::Page, args::ClientArgs};
+use super::{args::ClientArgs, responses::Page};
 
-/// Time for an answer that takes the server no long work.
-const PATIENCE: Duration = Duration::from_mins(2);
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of a request that the server answers without long work.
+const TIMEOUT: Duration = Duration::from_mins(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server's upper bound for `?limit=`.
 const PAGE: usize = 500;
 
-/// A server to ask.
+/// A server that requests are sent to.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
 }
 
-/// An answer that is not a success: an RFC 9457 problem.
+/// An unsuccessful response: an RFC 9457 problem.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) code: String,
     pub(super) detail: String,
-    /// The whole object, as it came.
+    /// The whole object, as received.
     pub(super) body: Value,
-    /// When to try again, where the server says so.
+    /// When to retry, if the server says so.
     pub(super) retry_after: Option<Duration>,
 }
 
-/// Why a request has no useful answer.
+/// Why a request has no useful response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// Nobody listens there.
-    #[error("no Pawprint server answers at {url}; start one with `pawprint serve`: {reason}")]
+    /// Nothing listens at that address.
+    #[error(
+        "can't connect to a Pawprint server at {url}: {reason} (start one with `pawprint serve`)"
+    )]
     NoServer { url: String, reason: String },
-    /// The server refused.
+    /// The server returned a problem.
     #[error("{}{}", .0.detail, hint(.0))]
     Problem(Box<Problem>),
-    /// Something else than Pawprint answered.
-    #[error("{url} answers {status}, and not as a Pawprint server does{redirect}")]
-    Stranger { url: String, status: StatusCode, redirect: String },
-    /// The connection broke, or the answer took too long.
-    #[error("the server at {url} did not finish its answer: {reason}")]
+    /// The response did not come from Pawprint.
+    #[error("{url} returned {status}, not a Pawprint response{redirect}")]
+    NotPawprint { url: String, status: StatusCode, redirect: String },
+    /// The connection broke, or the response took too long.
+    #[error("incomplete response from {url}: {reason}")]
     Transport { url: String, reason: String },
-    /// The answer is not what this version understands.
-    #[error("the answer of {url} can't be read")]
+    /// This version does not understand the response.
+    #[error("can't parse the response from {url}")]
     Unreadable {
         url: String,
         #[source]
@@ -64,27 +66,27 @@ pub(super) enum Error {
     },
 }
 
-/// What to do about a refusal whose detail can't know it.
+/// What to do about an error, where the server's detail can't know it.
 fn hint(problem: &Problem) -> &'static str {
     match problem.status {
-        StatusCode::UNAUTHORIZED => " (give it with PAWPRINT_API_TOKEN or --api-token)",
+        StatusCode::UNAUTHORIZED => " (set PAWPRINT_API_TOKEN or --api-token)",
         _ => "",
     }
 }
 
 impl Error {
-    /// A word for programs.
+    /// Stable error code.
     pub(super) fn code(&self) -> &str {
         match self {
             Self::NoServer { .. } => "no_server",
             Self::Problem(problem) => &problem.code,
-            Self::Stranger { .. } => "not_pawprint",
+            Self::NotPawprint { .. } => "not_pawprint",
             Self::Transport { .. } => "connection_lost",
             Self::Unreadable { .. } => "unreadable_answer",
         }
     }
 
-    /// The server's refusal for a thing that isn't there.
+    /// Whether the server replied that something does not exist.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Problem(problem) if problem.status == StatusCode::NOT_FOUND)
     }
@@ -94,22 +96,21 @@ impl Error {
         if error.is_connect() {
             return Self::NoServer { url, reason: root_cause(error) };
         }
-        let reason =
-            if error.is_timeout() { "it took too long".to_owned() } else { root_cause(error) };
+        let reason = if error.is_timeout() { "timed out".to_owned() } else { root_cause(error) };
         Self::Transport { url, reason }
     }
 }
 
 impl Client {
     pub(super) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
-        // An error only says that a provider is there already.
+        // An error only means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_PATIENCE)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(Duration::from_secs(30))
-            // A server that refuses an upload half-way closes the connection just after its
-            // answer: the next request must not be sent on it.
+            // A server that rejects an upload half-way closes the connection just after its
+            // response: the next request must not be sent on it.
             .pool_max_idle_per_host(0)
             .redirect(redirect::Policy::none())
             .default_headers(headers(args)?);
@@ -120,17 +121,17 @@ impl Client {
         if is_loopback(&args.server) {
             builder = builder.no_proxy();
         }
-        let http = builder.build().context("can't make an HTTP client")?;
+        let http = builder.build().context("can't create an HTTP client")?;
         Ok(Self { http, base: args.server.clone() })
     }
 
-    /// A request for the path of these segments, within the usual patience.
+    /// A request for the path of these segments, with the usual timeout.
     pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.unhurried(method, path).timeout(PATIENCE)
+        self.request_without_timeout(method, path).timeout(TIMEOUT)
     }
 
-    /// A request that may take as long as it takes.
-    pub(super) fn unhurried(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    /// A request without a timeout.
+    pub(super) fn request_without_timeout(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -138,14 +139,14 @@ impl Client {
         self.http.request(method, url)
     }
 
-    /// Sends a request; an answer that is not a success is an error.
+    /// Sends a request; an unsuccessful response is an error.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response =
             request.send().await.map_err(|error| Error::transport(&self.base, &error))?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 
-    /// Sends a request and reads a JSON answer.
+    /// Sends a request and reads a JSON response.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -156,13 +157,13 @@ impl Client {
         serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url, source })
     }
 
-    /// Sends a request and reads the answer as it is.
+    /// Sends a request and reads the response body as it is.
     pub(super) async fn bytes(&self, request: RequestBuilder) -> Result<Bytes, Error> {
         let response = self.send(request).await?;
         response.bytes().await.map_err(|error| Error::transport(&self.base, &error))
     }
 
-    /// The first `limit` items of a list, over as many pages as that takes.
+    /// The first `limit` items of a list, over as many pages as needed.
     pub(super) async fn list(
         &self,
         path: &[&str],
@@ -190,16 +191,16 @@ impl Client {
     }
 }
 
-/// Reads a typed answer out of the JSON that may also be shown as it came.
+/// Reads a typed response out of JSON that may also be printed as received.
 pub(super) fn read<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
-    T::deserialize(value).context("the server's answer can't be read")
+    T::deserialize(value).context("can't parse the server's response")
 }
 
 fn headers(args: &ClientArgs) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(token) = args.api_token.as_deref().filter(|token| !token.is_empty()) {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .context("PAWPRINT_API_TOKEN has a character that no token can have")?;
+            .context("PAWPRINT_API_TOKEN contains an invalid character")?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -221,7 +222,7 @@ async fn refusal(response: Response) -> Error {
         .map(Duration::from_secs);
     let redirect = header(&response, &LOCATION)
         .filter(|_| status.is_redirection())
-        .map(|to| format!("; it points to {to}"))
+        .map(|to| format!(" (redirects to {to})"))
         .unwrap_or_default();
     let body = response.bytes().await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -230,7 +231,7 @@ async fn refusal(response: Response) -> Error {
         (Some(code), Some(detail)) => {
             Error::Problem(Box::new(Problem { status, code, detail, body, retry_after }))
         }
-        _ => Error::Stranger { url, status, redirect },
+        _ => Error::NotPawprint { url, status, redirect },
     }
 }
 
@@ -238,12 +239,12 @@ fn header<'a>(response: &'a Response, name: &reqwest::header::HeaderName) -> Opt
     response.headers().get(name)?.to_str().ok()
 }
 
-/// An address as people write it.
+/// A URL without its trailing slash.
 fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// What lies under reqwest's own words.
+/// The root cause below reqwest's own messages.
 pub(super) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(|error| error.source()) {

@@ -5,11 +5,12 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
+    responses::Job,
 };
+use crate::domain::job::JobStatus;
 
 /// Options of the three commands.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(super) struct Control {
     pub(super) client: ClientArgs,
 }
 
-/// What to ask of a job.
+/// What to do with a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Action {
     Cancel,
@@ -39,28 +40,33 @@ impl Action {
         }
     }
 
-    /// What becomes of a job that is not yet over.
-    const fn outlook(self) -> &'static str {
+    /// What happens to a job that now has `status`.
+    fn status_suffix(self, status: JobStatus) -> String {
         match self {
-            Self::Cancel => "; it ends within one batch",
-            Self::Stop => "; it keeps its best epoch, if one is complete, evaluates it and ends",
-            Self::Resume => "",
+            Self::Cancel if !status.is_final() => "is stopping after the current batch".to_owned(),
+            Self::Stop if !status.is_final() => format!(
+                "is {status}; it will evaluate and keep its best completed epoch, then finish"
+            ),
+            _ => format!("is {status}"),
         }
     }
 }
 
 impl Control {
-    pub(super) async fn run(&self, action: Action, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(
+        &self,
+        action: Action,
+        session: &Session,
+    ) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
         let request = client.request(Method::POST, &["jobs", &self.job, action.path()]);
-        let answer: Value = client.json(request).await?;
+        let response: Value = client.json(request).await?;
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
-            let Job { name, status, .. } = client::read(&answer)?;
-            let outlook = if status.is_final() { "" } else { action.outlook() };
-            session.out.line(format_args!("job {name} is {status}{outlook}"))?;
+            let Job { name, status, .. } = client::read(&response)?;
+            session.out.line(format_args!("job {name} {}", action.status_suffix(status)))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

@@ -1,14 +1,14 @@
-//! `pawprint datasets`: the list of datasets, and the end of one.
+//! `pawprint datasets`: lists datasets, and deletes one.
 
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
 
 use super::{
-    Ending, Session,
-    answers::Dataset,
+    ExitStatus, Session,
     args::{ClientArgs, Named},
     output::age,
+    responses::Dataset,
 };
 
 const HEADING: [&str; 7] = ["NAME", "CLASSES", "TRAIN", "VALIDATION", "TEST", "SIZE", "AGE"];
@@ -26,7 +26,7 @@ pub(super) struct Datasets {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Delete a dataset and its photos; what jobs made of them stays
+    /// Delete a dataset and its images; jobs and models are kept
     Delete(Named),
 }
 
@@ -38,14 +38,14 @@ impl Datasets {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(Action::Delete(dataset)) = &self.action {
             return dataset.delete("datasets", session).await;
         }
         let items = session.client.list(&["datasets"], &[], usize::MAX).await?;
-        let none = "there are no datasets yet; `pawprint import` makes one";
+        let none = "no datasets yet; create one with `pawprint import`";
         session.out.list(&items, none, &HEADING, row)?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 

@@ -1,22 +1,22 @@
-//! `pawprint embed`: makes the model that stands in the binary out of a job's.
+//! `pawprint embed`: builds the built-in default model from a trained model.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::registry::embedded;
 
 #[derive(Debug, Args)]
 pub(super) struct Embed {
-    /// Model that a job made, as `GET /models/{m}/download` gives it
+    /// Model file downloaded from `GET /models/{m}/download`
     model: PathBuf,
-    /// File to write: assets/default.safetensors
+    /// Output file: assets/default.safetensors
     out: PathBuf,
 }
 
 impl Embed {
-    pub(super) fn run(&self, out: Output) -> anyhow::Result<Ending> {
+    pub(super) fn run(&self, out: Output) -> anyhow::Result<ExitStatus> {
         let card = embedded::make(&self.model, &self.out)?;
         let test =
             card.test.map_or_else(String::new, |test| format!(", test {:.4}", test.accuracy));
@@ -28,6 +28,6 @@ impl Embed {
             card.epoch,
             card.validation.accuracy
         ))?;
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

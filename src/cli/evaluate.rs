@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
 };
@@ -23,23 +23,23 @@ pub(super) struct Evaluate {
 }
 
 impl Evaluate {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::GET, &["jobs", &self.job, "evaluation"]);
-        let answer: Value = session.client.json(request).await?;
+        let response: Value = session.client.json(request).await?;
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
-            session.out.line(text(&client::read(&answer)?))?;
+            session.out.line(text(&client::read(&response)?))?;
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
-/// What a person wants to know, in lines.
+/// The evaluation as text.
 pub(super) fn text(evaluation: &Evaluation) -> String {
     let Evaluation { split, count, loss, accuracy, accuracy_interval: interval, .. } = evaluation;
     let mut text = format!(
-        "{count} images of the {split} split, each judged once\n\n{}\naccuracy {accuracy:.4}, with {:.0} % confidence between {:.4} and {:.4}; loss {loss:.4}\n",
+        "{count} images in the {split} split\n\n{}\naccuracy {accuracy:.4} ({:.0}% CI {:.4}–{:.4}), loss {loss:.4}\n",
         evaluation.as_text(),
         interval.confidence * 100.0,
         interval.low,
@@ -47,14 +47,14 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
     );
     let auc = evaluation.roc_curve.auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
     text += &format!(
-        "area under ROC {auc}, under precision and recall {:.4}; average precision {:.4}; expected calibration error {:.4}\n",
+        "ROC AUC {auc}, PR AUC {:.4}, average precision {:.4}, expected calibration error {:.4}\n",
         evaluation.pr_curve.auc,
         evaluation.pr_curve.average_precision,
         evaluation.calibration.expected_calibration_error,
     );
     if let Some(best) = &evaluation.best_threshold {
         text += &format!(
-            "at threshold {:.4}, of the highest F1 on the validation split ({:.4}): accuracy {:.4}\n",
+            "at threshold {:.4} (best F1 on the validation split: {:.4}): accuracy {:.4}\n",
             best.threshold, best.validation_f1, best.accuracy
         );
     }

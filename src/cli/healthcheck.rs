@@ -1,4 +1,4 @@
-//! `pawprint healthcheck`: asks the server on this machine whether it lives.
+//! `pawprint healthcheck`: checks that the server on this machine is running.
 //!
 //! A container's health check runs it every few seconds, so it is a plain socket and one request:
 //! no runtime, no TLS.
@@ -11,15 +11,15 @@ use std::{
 
 use clap::Args;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::config::listen::Listen;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Options of `pawprint healthcheck`.
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// Host and port the server was told to listen on
+    /// Host and port the server listens on
     #[arg(
         long,
         env = "PAWPRINT_LISTEN",
@@ -30,31 +30,33 @@ pub(super) struct Healthcheck {
 }
 
 impl Healthcheck {
-    pub(super) fn run(&self) -> Ending {
+    pub(super) fn run(&self) -> ExitStatus {
         let out = Output::new(false);
         let listen = &self.listen;
         let addresses = match listen.addresses() {
             Ok(addresses) => addresses,
             Err(error) => {
-                out.error(format_args!("can't find the addresses of {listen}: {error}"));
-                return Ending::Failed;
+                out.error(format_args!("can't resolve {listen}: {error}"));
+                return ExitStatus::Failed;
             }
         };
         // The server may listen on some of a name's addresses only.
         let mut failures = Vec::new();
         for address in addresses.into_iter().map(reachable) {
             failures.push(match status_line(address) {
-                Ok(line) if line.split(' ').nth(1) == Some("200") => return Ending::Success,
-                Ok(line) => format!("http://{address}/healthz answers {line:?}"),
-                Err(error) => format!("no Pawprint server answers at http://{address}: {error}"),
+                Ok(line) if line.split(' ').nth(1) == Some("200") => return ExitStatus::Success,
+                Ok(line) => format!("http://{address}/healthz returned {line:?}"),
+                Err(error) => {
+                    format!("can't connect to a Pawprint server at http://{address}: {error}")
+                }
             });
         }
         failures.iter().for_each(|failure| out.error(failure));
-        Ending::Failed
+        ExitStatus::Failed
     }
 }
 
-/// A server that listens on every address is asked on the loopback one.
+/// A server that listens on every address is checked on the loopback one.
 const fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -64,11 +66,11 @@ const fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// The first line of the answer to `GET /healthz`.
+/// The first line of the response to `GET /healthz`.
 fn status_line(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut head = Vec::new();
     let mut buffer = [0; 256];

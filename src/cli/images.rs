@@ -1,8 +1,8 @@
 //! The files of a folder, in a stable order.
 //!
-//! What looks like an image is told by the name; whether it is one, the server says. Links are
-//! followed only on demand: one in a folder from elsewhere could lead to photos that nobody meant
-//! to send. One that leads back to a folder above itself is an error of that link alone.
+//! The name decides what looks like an image; the server decides whether it is one. Links are
+//! followed only on demand: one in a downloaded folder could lead to images that nobody meant to
+//! send. One that leads back to a folder above itself is an error of that link alone.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use walkdir::{DirEntry, WalkDir};
 
 const EXTENSIONS: [&str; 8] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "webp"];
 
-/// What a folder has.
+/// An entry of a folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A file whose name is that of an image.
     Image {
         path: PathBuf,
-        /// Its size in bytes, as far as one knows before reading it.
+        /// Its size in bytes, as known before reading it.
         bytes: u64,
     },
     /// A file that is not an image by its name.
@@ -25,7 +25,7 @@ pub(super) enum Found {
     Link(PathBuf),
     /// A device, a pipe, a socket.
     Special(PathBuf),
-    /// Something that can't be looked at, and why.
+    /// An entry that can't be read, and why.
     Unreadable(PathBuf, String),
 }
 
@@ -72,17 +72,17 @@ fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-/// Whether a file looks like an image by its name.
+/// Whether a file has the extension of an image.
 fn is_image_name(path: &Path) -> bool {
     path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
         EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
     })
 }
 
-/// What went wrong, without the path again.
+/// The error, without repeating the path.
 fn reason(error: &walkdir::Error) -> String {
     if let Some(ancestor) = error.loop_ancestor() {
-        return format!("the link leads back to {}", ancestor.display());
+        return format!("symbolic link loop through {}", ancestor.display());
     }
     error.io_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -150,7 +150,7 @@ mod tests {
             })
             .collect();
         assert!(unreadable.iter().any(|(path, _)| path.ends_with("broken.jpg")));
-        assert!(unreadable.iter().any(|(_, reason)| reason.contains("leads back")));
+        assert!(unreadable.iter().any(|(_, reason)| reason.contains("link loop")));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `pawprint import`: a folder or an archive of photos into a dataset, which is made if need be.
+//! `pawprint import`: imports a folder or an archive of images into a dataset, which is created if
+//! it does not exist.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -14,11 +15,11 @@ use serde_json::json;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Ending, Session,
-    answers::{Dataset, Ignored, Rejected, Report},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client, pack,
     progress::Transfer,
+    responses::{Dataset, Ignored, Rejected, Report},
     source::{Archive, Contents, Folder, Source},
 };
 use crate::{datasets::layout, domain::dataset::Classes};
@@ -28,27 +29,27 @@ const CHUNK: usize = 128 * 1024;
 /// Options of `pawprint import`.
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// Folder of images, or a zip, tar or tar.gz of one: SPLIT/CLASS/*, CLASS/* or CLASS.*.jpg
+    /// Folder or zip, tar or tar.gz archive of images: SPLIT/CLASS/*, CLASS/* or CLASS.*.jpg
     ///
-    /// A folder gives the same result as an archive of its contents. Its own name counts too where
-    /// it is a split or a class: `pawprint import photos/train` adds to the train split. Hidden
-    /// files and what systems leave in folders are ignored and counted.
+    /// A folder gives the same result as an archive of its contents. Its own name counts too if it
+    /// names a split or a class: `pawprint import photos/train` adds to the train split. Hidden
+    /// files and system files are ignored and counted.
     #[arg(value_name = "DIR|ARCHIVE")]
     source: PathBuf,
 
-    /// Dataset to put them into; made if there is none of that name
+    /// Target dataset; created if it does not exist
     #[arg(long, value_name = "NAME", value_parser = reference)]
     dataset: String,
 
-    /// Where the photos serve; `auto` goes by their folders, else spreads them 70/15/15
+    /// Split for the images; `auto` uses folder names, otherwise 70/15/15 by content hash
     #[arg(long, value_enum, default_value = "auto")]
     split: Split,
 
-    /// Classes of a dataset that is made [default: cat,dog]
+    /// Classes for a new dataset [default: cat,dog]
     #[arg(long, value_name = "CLASS,CLASS", value_delimiter = ',', value_parser = reference)]
     classes: Option<Vec<String>>,
 
-    /// Follow links in the folder, also where they lead out of it
+    /// Follow symbolic links, including those that leave the folder
     #[arg(long)]
     follow_links: bool,
 
@@ -66,14 +67,14 @@ enum Split {
 }
 
 impl Import {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let source = Source::open(&self.source, self.follow_links)?;
         let dataset = self.dataset(session).await?;
         let (report, contents) = match source {
             Source::Folder(folder) => {
                 let contents = folder.contents;
                 let images = contents.images;
-                session.out.note(format_args!("sending {images} images to {}", dataset.name));
+                session.out.note(format_args!("uploading {images} images to {}", dataset.name));
                 (self.send_folder(session, &dataset, folder).await, contents)
             }
             Source::Archive(archive) => {
@@ -83,25 +84,25 @@ impl Import {
         let report = match report {
             Ok(report) => report,
             Err(error) => {
-                // What was added before an archive broke stays.
-                if let Some(report) = before(&error) {
+                // Images added before an archive turned out to be damaged are kept.
+                if let Some(report) = partial_report(&error) {
                     show(session, &dataset, &report, &contents)?;
                 }
                 return Err(error);
             }
         };
         show(session, &dataset, &report, &contents)?;
-        lacking(session, &dataset.name).await;
-        // A folder that was sent before may well hold a text beside its images.
+        warn_if_not_trainable(session, &dataset.name).await;
+        // A folder that was uploaded before may well contain other files beside its images.
         let no_images = contents.others + contents.links;
         let nothing_wrong = report.duplicates > 0 && report.rejected_total <= no_images;
         if report.added > 0 || nothing_wrong {
-            return Ok(Ending::Success);
+            return Ok(ExitStatus::Success);
         }
-        bail!("nothing could be added to {}", dataset.name)
+        bail!("no images were added to {}", dataset.name)
     }
 
-    /// The dataset, made if there is none of that name.
+    /// The dataset, created if it does not exist.
     async fn dataset(&self, session: &Session) -> anyhow::Result<Dataset> {
         let client = &session.client;
         let path = ["datasets", &self.dataset];
@@ -119,7 +120,7 @@ impl Import {
         };
         match &self.classes {
             Some(classes) if *classes != dataset.classes => bail!(
-                "{} has the classes {}, and a dataset's classes can't be changed",
+                "dataset {} already exists with classes {}; classes can't be changed",
                 dataset.name,
                 dataset.classes.join(", ")
             ),
@@ -138,16 +139,17 @@ impl Import {
         let classes =
             names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
         let classes = classes.unwrap_or_default();
-        let top = pack::top(&folder.path, |name| layout::is_telling(name, &classes));
+        let top = pack::own_name(&folder.path, |name| layout::names_split_or_class(name, &classes));
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));
-        let answer = self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
+        let response =
+            self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
         transfer.clear();
-        let unreadable = match packing.await.context("packing the folder broke off")? {
-            // The server had heard enough; what it says is the result.
+        let unreadable = match packing.await.context("packing the folder was interrupted")? {
+            // The server has stopped reading; its response is the result.
             Err(error) if pack::is_abandoned(&error) => Vec::new(),
             packed => packed.with_context(|| format!("can't pack {}", self.source.display()))?,
         };
-        let mut report = answer?;
+        let mut report = response?;
         report.rejected_total += unreadable.len() as u64;
         report.rejected.extend(unreadable);
         Ok(report)
@@ -159,9 +161,9 @@ impl Import {
         let counter = Arc::clone(&transfer);
         let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK)
             .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
-        let answer = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
+        let response = self.send(session, media_type, bytes, Body::wrap_stream(chunks)).await;
         transfer.clear();
-        answer
+        response
     }
 
     async fn send(
@@ -173,7 +175,7 @@ impl Import {
     ) -> anyhow::Result<Report> {
         let client = &session.client;
         let mut request = client
-            .unhurried(Method::POST, &["datasets", &self.dataset, "archive"])
+            .request_without_timeout(Method::POST, &["datasets", &self.dataset, "archive"])
             .query(&[("split", self.split)])
             .header(CONTENT_TYPE, media_type)
             .body(body);
@@ -186,19 +188,19 @@ impl Import {
     }
 }
 
-/// What a refusal says of the files before it, if it does.
-fn before(error: &anyhow::Error) -> Option<Report> {
+/// The report of the files before an error, if the problem contains one.
+fn partial_report(error: &anyhow::Error) -> Option<Report> {
     let Some(client::Error::Problem(problem)) = error.downcast_ref() else { return None };
     serde_json::from_value(problem.body.clone()).ok()
 }
 
-/// Notes what a dataset still lacks to be trained on. It is only advice: where the server can't
-/// be asked any more, there is none.
-async fn lacking(session: &Session, name: &str) {
+/// Notes what a dataset still lacks for training. This is only advice: there is none if the server
+/// can't be reached any more.
+async fn warn_if_not_trainable(session: &Session, name: &str) {
     let request = session.client.request(Method::GET, &["datasets", name]);
     let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
     if counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {
-        let remove = format_args!("`pawprint datasets delete {name}` removes it");
+        let remove = format_args!("delete it with `pawprint datasets delete {name}`");
         session.out.note(format_args!("{name} is empty; {remove}"));
         return;
     }
@@ -212,7 +214,7 @@ async fn lacking(session: &Session, name: &str) {
         .collect();
     if !lacks.is_empty() {
         let lacks = lacks.join(", ");
-        session.out.note(format_args!("{name} can't be trained on yet: it has no {lacks}"));
+        session.out.note(format_args!("{name} is not ready for training; missing: {lacks}"));
     }
 }
 
@@ -252,13 +254,15 @@ fn show(
         out.line(format_args!("  {ignored}"))?;
     }
     if *links > 0 {
-        out.note(format_args!("links not followed: {links} (--follow-links follows them)"));
+        out.note(format_args!(
+            "symbolic links skipped: {links} (include them with --follow-links)"
+        ));
     }
     Ok(())
 }
 
 impl Ignored {
-    /// How many files were ignored, and some of them; `None` where there were none.
+    /// The number of ignored files, and some of them; `None` if there are none.
     fn sentence(&self) -> Option<String> {
         let Self { count, examples } = self;
         let files = if *count == 1 { "file" } else { "files" };

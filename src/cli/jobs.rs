@@ -1,13 +1,13 @@
-//! `pawprint jobs`: the list of training jobs, and the end of one.
+//! `pawprint jobs`: lists training jobs, and deletes one.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, Named, reference},
     output::{age, decimals},
+    responses::Job,
 };
 use crate::domain::job::JobStatus;
 
@@ -21,15 +21,15 @@ pub(super) struct Jobs {
     #[command(subcommand)]
     action: Option<Action>,
 
-    /// Only those that stand so: queued, running, succeeded, failed, cancelled or interrupted
+    /// Only jobs with this status: queued, running, succeeded, failed, cancelled or interrupted
     #[arg(long)]
     status: Option<JobStatus>,
 
-    /// Only those that train on this dataset
+    /// Only jobs on this dataset
     #[arg(long, value_name = "NAME", value_parser = reference)]
     dataset: Option<String>,
 
-    /// At most so many
+    /// Maximum number of jobs to list
     #[arg(long, value_name = "N", default_value = "20")]
     limit: usize,
 
@@ -39,7 +39,7 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Delete a job that is over, with its curves, evaluation and log; its model stays
+    /// Delete a finished job with its metrics, evaluation and log; its model is kept
     Delete(Named),
 }
 
@@ -51,7 +51,7 @@ impl Jobs {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(Action::Delete(job)) = &self.action {
             return job.delete("jobs", session).await;
         }
@@ -61,8 +61,8 @@ impl Jobs {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
         let items = session.client.list(&["jobs"], &filters, self.limit).await?;
-        session.out.list(&items, "there are no such jobs", &HEADING, row)?;
-        Ok(Ending::Success)
+        session.out.list(&items, "no matching jobs", &HEADING, row)?;
+        Ok(ExitStatus::Success)
     }
 }
 

@@ -1,14 +1,13 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
 //! `serve`, `trainer` and `predict --model FILE` do the work themselves; every other command is a
-//! client of a running server through `client`, and knows of it only what the HTTP API says.
-//! Results go to standard output through `output`; errors, notes and progress bars go to
-//! standard error. `anyhow` lives here and nowhere deeper.
+//! client of a running server through `client`, and knows only what the HTTP API returns. Results
+//! go to standard output through `output`; errors, notes and progress bars go to standard error.
+//! `anyhow` lives here and nowhere deeper.
 //!
-//! Exit codes (`Ending`): 0 success; 1 the command failed; 2 wrong usage; 3 no server answered;
-//! 4 the job that was watched failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
+//! Exit codes (`ExitStatus`): 0 success; 1 the command failed; 2 invalid usage; 3 can't connect to a
+//! server; 4 the watched job failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
 
-mod answers;
 mod args;
 mod client;
 mod control;
@@ -26,6 +25,7 @@ mod pack;
 mod predict;
 mod progress;
 mod report;
+mod responses;
 mod serve;
 mod source;
 mod train;
@@ -44,14 +44,14 @@ use crate::config::ServeConfig;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the command failed: the server refused it, an image can't be read, …
-  2    wrong usage
-  3    no server answered
-  4    the job that was watched failed or was interrupted
-  5    the job that was watched was cancelled
+  1    the command failed (for example: request rejected, unreadable image)
+  2    invalid usage
+  3    can't connect to a server
+  4    the watched job failed or was interrupted
+  5    the watched job was cancelled
   130  Ctrl-C";
 
-/// From a folder of photos to a label over HTTP.
+/// Train, evaluate and serve image classifiers
 #[derive(Debug, Parser)]
 #[command(name = "pawprint", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -69,10 +69,10 @@ enum Command {
         /// Folder of the job
         job_dir: PathBuf,
     },
-    /// Make the model that stands in the binary out of a job's (for maintainers)
+    /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
     Embed(embed::Embed),
-    /// Put a folder or an archive of photos into a dataset
+    /// Import a folder or archive of images into a dataset
     Import(import::Import),
     /// List datasets, or delete one
     Datasets(datasets::Datasets),
@@ -80,31 +80,31 @@ enum Command {
     Train(train::Train),
     /// List training jobs, newest first, or delete one
     Jobs(jobs::Jobs),
-    /// Follow a job until it ends
+    /// Follow a job until it finishes
     Watch(watch::Watch),
-    /// End a job as cancelled; its last checkpoint is kept
+    /// Cancel a job and keep its last checkpoint
     Cancel(control::Control),
-    /// End training now and keep the best epoch so far
+    /// Stop training early and keep the best epoch so far
     Stop(control::Control),
-    /// Go on with a cancelled, failed or interrupted job from its last completed epoch
+    /// Resume a cancelled, failed or interrupted job from its last checkpoint
     Resume(control::Control),
-    /// Print how well a job's best epoch does on the test photos
+    /// Print the test-split evaluation of a job's best epoch
     Evaluate(evaluate::Evaluate),
-    /// Write all that is known of a job into one page
+    /// Write a self-contained HTML report for a job
     Report(report::Report),
-    /// Label photos
+    /// Predict the class of images
     Predict(predict::Predict),
-    /// List models, choose which one answers, or delete one
+    /// List models, choose the one in service, or delete one
     Models(models::Models),
-    /// The VGG16 weights that two of the recipes begin with
+    /// Show, upload or download the pretrained VGG16 weights
     Weights(weights::Weights),
-    /// Ask the server on this machine whether it lives
+    /// Check that the local server is running
     Healthcheck(healthcheck::Healthcheck),
 }
 
 /// How a command ended; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum ExitStatus {
     Success = 0,
     Failed = 1,
     WrongUsage = 2,
@@ -114,9 +114,9 @@ enum Ending {
     Interrupted = 130,
 }
 
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        Self::from(ending as u8)
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
     }
 }
 
@@ -126,7 +126,7 @@ struct Session {
     out: Output,
 }
 
-/// Runs a command to its end.
+/// Runs a command.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     use control::Action::{Cancel, Resume, Stop};
@@ -138,58 +138,66 @@ pub fn run(cli: Cli) -> ExitCode {
             let out = Output::new(false);
             finish(out, embed.run(out))
         }
-        Command::Import(import) => ask(&import.client, async |s| import.run(s).await),
-        Command::Train(train) => ask(&train.client, async |s| train.run(s).await),
-        Command::Datasets(datasets) => ask(datasets.client(), async |s| datasets.run(s).await),
-        Command::Jobs(jobs) => ask(jobs.client(), async |s| jobs.run(s).await),
-        Command::Watch(watch) => ask(&watch.client, async |s| watch.run(s).await),
-        Command::Cancel(control) => ask(&control.client, async |s| control.run(Cancel, s).await),
-        Command::Stop(control) => ask(&control.client, async |s| control.run(Stop, s).await),
-        Command::Resume(control) => ask(&control.client, async |s| control.run(Resume, s).await),
-        Command::Evaluate(evaluate) => ask(&evaluate.client, async |s| evaluate.run(s).await),
-        Command::Report(report) => ask(&report.client, async |s| report.run(s).await),
+        Command::Import(import) => run_client(&import.client, async |s| import.run(s).await),
+        Command::Train(train) => run_client(&train.client, async |s| train.run(s).await),
+        Command::Datasets(datasets) => {
+            run_client(datasets.client(), async |s| datasets.run(s).await)
+        }
+        Command::Jobs(jobs) => run_client(jobs.client(), async |s| jobs.run(s).await),
+        Command::Watch(watch) => run_client(&watch.client, async |s| watch.run(s).await),
+        Command::Cancel(control) => {
+            run_client(&control.client, async |s| control.run(Cancel, s).await)
+        }
+        Command::Stop(control) => run_client(&control.client, async |s| control.run(Stop, s).await),
+        Command::Resume(control) => {
+            run_client(&control.client, async |s| control.run(Resume, s).await)
+        }
+        Command::Evaluate(evaluate) => {
+            run_client(&evaluate.client, async |s| evaluate.run(s).await)
+        }
+        Command::Report(report) => run_client(&report.client, async |s| report.run(s).await),
         Command::Predict(predict) => match predict.model_file() {
             Some(model) => {
                 let out = Output::new(predict.client.json);
-                let ending = predict.run_local(model, out);
-                finish(out, ending)
+                let status = predict.run_local(model, out);
+                finish(out, status)
             }
-            None => ask(&predict.client, async |s| predict.run(s).await),
+            None => run_client(&predict.client, async |s| predict.run(s).await),
         },
-        Command::Models(models) => ask(models.client(), async |s| models.run(s).await),
-        Command::Weights(weights) => ask(weights.client(), async |s| weights.run(s).await),
+        Command::Models(models) => run_client(models.client(), async |s| models.run(s).await),
+        Command::Weights(weights) => run_client(weights.client(), async |s| weights.run(s).await),
         Command::Healthcheck(check) => check.run().into(),
     }
 }
 
 /// Runs a client command on a runtime of this one thread.
-fn ask(
+fn run_client(
     args: &ClientArgs,
-    command: impl AsyncFnOnce(&Session) -> anyhow::Result<Ending>,
+    command: impl AsyncFnOnce(&Session) -> anyhow::Result<ExitStatus>,
 ) -> ExitCode {
     let out = Output::new(args.json);
-    let ending = || -> anyhow::Result<Ending> {
+    let status = || -> anyhow::Result<ExitStatus> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("can't start the runtime")?;
         let session = Session { client: Client::new(args)?, out };
-        let ending = runtime.block_on(command(&session));
-        // A thread that still packs an upload must not hold the process back.
+        let status = runtime.block_on(command(&session));
+        // A thread that is still packing an upload must not keep the process alive.
         runtime.shutdown_background();
-        ending
+        status
     };
-    finish(out, ending())
+    finish(out, status())
 }
 
-/// Reports an error, if there was one, and says how the process ends.
-fn finish(out: Output, ending: anyhow::Result<Ending>) -> ExitCode {
-    let error = match ending {
-        Ok(ending) => return ending.into(),
+/// Reports an error, if there was one, and returns how the process ends.
+fn finish(out: Output, status: anyhow::Result<ExitStatus>) -> ExitCode {
+    let error = match status {
+        Ok(status) => return status.into(),
         Err(error) => error,
     };
-    if error.is::<output::Closed>() {
-        return Ending::Success.into();
+    if error.is::<output::StdoutClosed>() {
+        return ExitStatus::Success.into();
     }
     let refused = error.downcast_ref::<client::Error>();
     match refused {
@@ -201,8 +209,8 @@ fn finish(out: Output, ending: anyhow::Result<Ending>) -> ExitCode {
         _ => out.error(format_args!("{error:#}")),
     }
     match refused {
-        Some(client::Error::NoServer { .. }) => Ending::NoServer.into(),
-        _ => Ending::Failed.into(),
+        Some(client::Error::NoServer { .. }) => ExitStatus::NoServer.into(),
+        _ => ExitStatus::Failed.into(),
     }
 }
 
@@ -220,16 +228,16 @@ mod tests {
     #[test]
     fn help_documents_the_exit_codes() {
         let help = Cli::command().render_help().to_string();
-        for ending in [
-            Ending::Success,
-            Ending::Failed,
-            Ending::WrongUsage,
-            Ending::NoServer,
-            Ending::JobFailed,
-            Ending::JobCancelled,
-            Ending::Interrupted,
+        for status in [
+            ExitStatus::Success,
+            ExitStatus::Failed,
+            ExitStatus::WrongUsage,
+            ExitStatus::NoServer,
+            ExitStatus::JobFailed,
+            ExitStatus::JobCancelled,
+            ExitStatus::Interrupted,
         ] {
-            assert!(help.contains(&format!("\n  {} ", ending as u8)), "{ending:?}");
+            assert!(help.contains(&format!("\n  {} ", status as u8)), "{status:?}");
         }
         assert!(!help.contains("trainer"));
     }

@@ -1,5 +1,5 @@
-//! `pawprint models`: the list of models, the one in service marked; which one that is to be, and
-//! the end of one.
+//! `pawprint models`: lists models with the one in service marked, pins one in service, and deletes
+//! one.
 
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
@@ -8,11 +8,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, Session,
-    answers::Model,
+    ExitStatus, Session,
     args::{ClientArgs, Named},
     client,
     output::{age, decimals},
+    responses::Model,
 };
 
 const HEADING: [&str; 8] =
@@ -31,7 +31,7 @@ pub(super) struct Models {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Let a model answer predictions until another is chosen; `best` follows the best again
+    /// Pin a model in service; `best` returns to automatic selection
     Use(Named),
     /// Delete a model that is not in service
     Delete(Named),
@@ -45,7 +45,7 @@ impl Models {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         match &self.action {
             Some(Action::Use(model)) => put_in_service(&model.name, session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
@@ -54,22 +54,22 @@ impl Models {
     }
 }
 
-async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<Ending> {
+async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<ExitStatus> {
     let request = session.client.request(Method::PUT, &["models", "current"]);
-    let answer: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
+    let response: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
     if session.out.is_json() {
-        session.out.document(&answer)?;
+        session.out.document(&response)?;
     } else {
-        let Model { name, .. } = client::read(&answer)?;
-        session.out.line(format_args!("model {name} answers predictions now"))?;
+        let Model { name, .. } = client::read(&response)?;
+        session.out.line(format_args!("model {name} is now in service"))?;
     }
-    Ok(Ending::Success)
+    Ok(ExitStatus::Success)
 }
 
-async fn list(session: &Session) -> anyhow::Result<Ending> {
+async fn list(session: &Session) -> anyhow::Result<ExitStatus> {
     let items = session.client.list(&["models"], &[], usize::MAX).await?;
-    session.out.list(&items, "there are no models yet", &HEADING, row)?;
-    Ok(Ending::Success)
+    session.out.list(&items, "no models yet", &HEADING, row)?;
+    Ok(ExitStatus::Success)
 }
 
 fn row(model: Model, now: Timestamp) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The only writer of the client commands: results to standard output, the rest to standard error.
 //!
-//! Standard output may be a pipe whose reader has left (`| head`); that is [`Closed`], on which a
-//! command stops and ends quietly.
+//! Standard output may be a pipe whose reader has left (`| head`); that is [`StdoutClosed`], on
+//! which a command stops and ends quietly.
 
 use std::{
     fmt::Display,
@@ -17,9 +17,9 @@ use super::client;
 /// Nobody reads standard output any more.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
-pub(super) struct Closed;
+pub(super) struct StdoutClosed;
 
-/// Writes for people or, with `--json`, for programs.
+/// Writes text or, with `--json`, JSON.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
@@ -38,7 +38,7 @@ impl Output {
     pub(super) fn line(self, text: impl Display) -> anyhow::Result<()> {
         match writeln!(io::stdout().lock(), "{text}") {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
             Err(error) => Err(anyhow::Error::new(error).context("can't write to standard output")),
         }
     }
@@ -48,8 +48,7 @@ impl Output {
         self.line(serde_json::to_string(value)?)
     }
 
-    /// A list of the server's: a line of a table for each item, or, where there is none, a note
-    /// of that.
+    /// A list: a table with a row for each item, or a note if there are none.
     pub(super) fn list<T: DeserializeOwned>(
         self,
         items: &[Value],
@@ -85,19 +84,19 @@ impl Output {
         Ok(())
     }
 
-    /// Something on the way that a person wants to know; nothing with `--json`.
+    /// A note on the progress of the command; nothing with `--json`.
     pub(super) fn note(self, text: impl Display) {
         if !self.json {
             to_stderr(text);
         }
     }
 
-    /// What went wrong, for a person.
+    /// An error, as text.
     pub(super) fn error(self, text: impl Display) {
         to_stderr(format_args!("error: {text}"));
     }
 
-    /// What went wrong, for a program.
+    /// An error, as JSON.
     pub(super) fn problem(self, problem: &impl Serialize) {
         if let Ok(text) = serde_json::to_string(problem) {
             to_stderr(text);
@@ -105,7 +104,7 @@ impl Output {
     }
 }
 
-/// Where even standard error is closed there is nobody left to tell.
+/// If standard error is closed too, the message is lost.
 fn to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -136,7 +135,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// A number where there is one, else a dash.
+/// A number if there is one, otherwise a dash.
 pub(super) fn decimals(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
 }

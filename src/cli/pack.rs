@@ -1,13 +1,13 @@
-//! A folder as a tar stream, made while it is sent: no temporary file, and a few hundred KiB of
+//! A folder as a tar stream, created while it is sent: no temporary file, and a few hundred KiB of
 //! memory however large the folder.
 //!
 //! A blocking thread reads and packs; a short bounded channel carries the chunks to the request,
 //! so the disk is read only as fast as the server takes them. Names are relative to the folder,
 //! and owners and times are left out: the same folder gives the same bytes.
 //!
-//! Everything in the folder is named, so that the server's answer is the one that it gives to an
-//! archive of the same files. But of a file that is no image, only the beginning is sent, as a
-//! sparse file of the same size: it says what the file is, and a video stays where it is.
+//! Every entry of the folder is named, so that the server's report is the same as for an archive of
+//! the same files. But of a file that is not an image, only the beginning is sent, as a sparse file
+//! of the same size: that shows what the file is without sending a whole video.
 
 use std::{
     ffi::OsStr,
@@ -25,19 +25,19 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    answers::Rejected,
     progress::Transfer,
+    responses::Rejected,
     source::{Folder, HEAD, Item},
 };
 
 const CHUNK: usize = 128 * 1024;
 const CHUNKS_WAITING: usize = 2;
 
-/// The chunks of a tar; an error where packing could not go on.
+/// The chunks of a tar; an error if packing failed.
 pub(super) type Chunks = ReceiverStream<io::Result<Bytes>>;
 
-/// Starts to pack `folder`; the task ends with the files that could not be read. With `top`,
-/// everything lies in a folder of that name.
+/// Starts to pack `folder`; the task returns the files that could not be read. With `top`, all
+/// entries are in a folder of that name.
 pub(super) fn pack(
     folder: Folder,
     top: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub(super) fn pack(
     let packing = spawn_blocking(move || {
         let packed = pack_into(&folder, top.as_deref(), Sender(sender.clone()), &transfer);
         if let Err(error) = &packed {
-            // The request must break off: half a tar must not look like a whole one.
+            // The request must fail: half a tar must not look like a whole one.
             let _ = sender.blocking_send(Err(io::Error::other(error.to_string())));
         }
         transfer.sent();
@@ -56,7 +56,7 @@ pub(super) fn pack(
     (ReceiverStream::new(receiver), packing)
 }
 
-/// Whether packing ended only because nobody took the chunks any more.
+/// Whether packing ended only because the chunks were no longer read.
 pub(super) fn is_abandoned(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
@@ -103,8 +103,8 @@ fn pack_into(
     Ok(unreadable)
 }
 
-/// The name of the folder, where it is part of what is meant: `train` of `photos/train`, or `cat`.
-pub(super) fn top(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
+/// The name of the folder, if it names a split or a class: `train` of `photos/train`, or `cat`.
+pub(super) fn own_name(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let own = folder.file_name().map(OsStr::to_owned);
     // `.` and `..` have names too.
     let own = own.or_else(|| folder.canonicalize().ok()?.file_name().map(OsStr::to_owned))?;
@@ -157,23 +157,23 @@ fn append(
         gnu.sparse[1].set_length(0);
         header.set_entry_type(tar::EntryType::GNUSparse);
     }
-    let mut content = Counted { file: file.take(sent), transfer };
+    let mut content = ProgressReader { file: file.take(sent), transfer };
     tar.append_data(&mut header, name, &mut content)?;
-    // The header has promised so many bytes; what follows would be read as a part of this file.
+    // The header declares this many bytes; what follows would be read as a part of this file.
     if content.file.limit() > 0 {
-        let message = format!("{} became shorter while it was read", name.display());
+        let message = format!("{} was truncated while being read", name.display());
         return Err(io::Error::other(message));
     }
     Ok(())
 }
 
-/// A file that says how much of it was read.
-struct Counted<'a> {
+/// A file that counts how much of it was read.
+struct ProgressReader<'a> {
     file: Take<File>,
     transfer: &'a Transfer,
 }
 
-impl Read for Counted<'_> {
+impl Read for ProgressReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.transfer.advance(count as u64);
@@ -258,10 +258,10 @@ mod tests {
     #[test]
     fn the_folders_own_name_counts_where_it_says_something() {
         let is_telling = |name: &str| name == "train";
-        assert_eq!(top(Path::new("photos/train/"), is_telling), Some("train".into()));
-        assert_eq!(top(Path::new("train/photos"), is_telling), None);
+        assert_eq!(own_name(Path::new("photos/train/"), is_telling), Some("train".into()));
+        assert_eq!(own_name(Path::new("train/photos"), is_telling), None);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("train/cat")).unwrap();
-        assert_eq!(top(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
+        assert_eq!(own_name(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
     }
 }

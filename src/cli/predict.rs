@@ -1,7 +1,7 @@
-//! `pawprint predict`: labels photos, by the server or, with a model's file, right here.
+//! `pawprint predict`: predicts the class of images, on the server or, with a model file, locally.
 //!
-//! The server fails a whole request for one image that it can't read. Then the request is halved
-//! until the images that are to blame stand alone, so that all others are answered.
+//! One unreadable image fails a whole request. The request is then halved until such images are
+//! alone, so that all others get a prediction.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use indicatif::ProgressBar;
@@ -22,20 +22,21 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Ending, Session,
-    answers::Predictions,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client::{Error, Problem},
     images::{Found, walk},
     output::Output,
     progress,
+    responses::Predictions,
 };
+use crate::inference::local;
 
 /// Most images of one request.
 const BATCH_IMAGES: usize = 32;
-/// A request that has so many bytes gets no further image.
+/// A request of this many bytes gets no further image.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
-/// What is larger is no photo.
+/// A larger file is not sent.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// How often a request is repeated when the server is full.
 const ATTEMPTS: u32 = 6;
@@ -43,13 +44,13 @@ const ATTEMPTS: u32 = 6;
 /// Options of `pawprint predict`.
 #[derive(Debug, Args)]
 pub(super) struct Predict {
-    /// Photos, folders of photos, or `-` for one on standard input
+    /// Image files, folders, or `-` for one image on standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Name or id of a model of the server, or a model's file, which is asked without a server
+    /// Name or id of a model on the server, or a local model file (no server needed)
     ///
-    /// What ends in `.safetensors` is a file. Without this option the model in service answers.
+    /// A value ending in `.safetensors` is a local file. Default: the model in service.
     #[arg(long, value_name = "MODEL|FILE.safetensors")]
     model: Option<String>,
 
@@ -57,34 +58,34 @@ pub(super) struct Predict {
     pub(super) client: ClientArgs,
 }
 
-/// An image that is to be labelled.
+/// An image to classify.
 struct Image {
     name: String,
     bytes: Bytes,
 }
 
 impl Predict {
-    /// The model's file, where one is named.
+    /// The model file, if one is named.
     pub(super) fn model_file(&self) -> Option<&Path> {
         self.model.as_deref().filter(|model| model.ends_with(".safetensors")).map(Path::new)
     }
 
-    /// Labels the images right here.
-    pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<Ending> {
+    /// Classifies the images locally.
+    pub(super) fn run_local(&self, model: &Path, out: Output) -> anyhow::Result<ExitStatus> {
         let mut inputs = self.inputs(out);
         let paths: Vec<_> = inputs.paths.iter().map(|path| readable(path)).collect();
-        let answers = crate::inference::local::predict(model, &paths)?;
-        for (path, (_, answer)) in inputs.paths.iter().zip(answers) {
+        let results = local::predict(model, &paths).with_context(|| model.display().to_string())?;
+        for (path, (_, result)) in inputs.paths.iter().zip(results) {
             let file = path.display().to_string();
-            match answer {
+            match result {
                 Ok(prediction) => {
                     let Value::Object(prediction) = serde_json::to_value(prediction)? else {
-                        bail!("the model's answer can't be read");
+                        bail!("the model returned no valid prediction");
                     };
                     show(out, &file, prediction, None)?;
                 }
                 Err(detail) => {
-                    refuse(
+                    show_failure(
                         out,
                         &json!({ "file": file, "code": "invalid_image", "detail": detail }),
                     );
@@ -92,11 +93,11 @@ impl Predict {
                 }
             }
         }
-        Ok(if inputs.failed { Ending::Failed } else { Ending::Success })
+        Ok(if inputs.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
-    /// Has the server label the images.
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    /// Classifies the images on the server.
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         if let Some(model) = &self.model {
             reference(model).map_err(|detail| anyhow!("--model {model}: {detail}"))?;
         }
@@ -107,10 +108,10 @@ impl Predict {
         let ended = labeller.label(&inputs.paths).await;
         labeller.bar.finish_and_clear();
         ended?;
-        Ok(if labeller.failed { Ending::Failed } else { Ending::Success })
+        Ok(if labeller.failed { ExitStatus::Failed } else { ExitStatus::Success })
     }
 
-    /// The files to label: folders are replaced by their images.
+    /// The files to classify: folders are replaced by their images.
     fn inputs(&self, out: Output) -> Inputs {
         let mut inputs = Inputs { paths: Vec::new(), failed: false };
         for path in &self.files {
@@ -127,21 +128,21 @@ impl Predict {
                         inputs.fail(
                             out,
                             &path,
-                            "links in a folder are not followed; name it to label it",
+                            "symbolic links in folders are skipped; pass this path explicitly",
                         );
                     }
                     Found::Unreadable(path, reason) => inputs.fail(out, &path, &reason),
                 }
             }
             if inputs.paths.len() == before {
-                inputs.fail(out, path, "there are no images in this folder");
+                inputs.fail(out, path, "no images in this folder");
             }
         }
         inputs
     }
 }
 
-/// The files to label, and whether some fell out already.
+/// The files to classify, and whether some were rejected already.
 struct Inputs {
     paths: Vec<PathBuf>,
     failed: bool,
@@ -150,12 +151,12 @@ struct Inputs {
 impl Inputs {
     fn fail(&mut self, out: Output, path: &Path, detail: &str) {
         let file = path.display().to_string();
-        refuse(out, &json!({ "file": file, "code": "unreadable", "detail": detail }));
+        show_failure(out, &json!({ "file": file, "code": "unreadable", "detail": detail }));
         self.failed = true;
     }
 }
 
-/// Sends images and shows the answers, in their order.
+/// Sends images and prints the predictions, in their order.
 struct Labeller<'a> {
     session: &'a Session,
     model: Option<&'a str>,
@@ -176,38 +177,40 @@ impl Labeller<'_> {
                 }
                 Err(error) => {
                     let detail = error.to_string();
-                    self.refuse(&json!({ "file": name, "code": "unreadable", "detail": detail }));
+                    self.show_failure(
+                        &json!({ "file": name, "code": "unreadable", "detail": detail }),
+                    );
                 }
             }
             if batch.len() == BATCH_IMAGES || size >= BATCH_BYTES {
-                self.answer(&batch).await?;
+                self.label_batch(&batch).await?;
                 batch.clear();
                 size = 0;
             }
         }
-        self.answer(&batch).await
+        self.label_batch(&batch).await
     }
 
-    async fn answer(&mut self, batch: &[Image]) -> anyhow::Result<()> {
+    async fn label_batch(&mut self, batch: &[Image]) -> anyhow::Result<()> {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            let error = match self.ask(part).await {
-                Ok(answer) => {
-                    self.show(part, answer)?;
+            let error = match self.request(part).await {
+                Ok(response) => {
+                    self.show(part, response)?;
                     continue;
                 }
                 Err(error) => error,
             };
             match (error, part) {
-                (Error::Problem(problem), [image]) if is_about_an_image(&problem) => {
+                (Error::Problem(problem), [image]) if is_image_problem(&problem) => {
                     let mut body = problem.body;
                     body["file"] = json!(image.name);
-                    self.refuse(&body);
+                    self.show_failure(&body);
                 }
-                (error, [_, _, ..]) if may_be_about_one(&error) => {
+                (error, [_, _, ..]) if is_worth_splitting(&error) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
@@ -218,7 +221,7 @@ impl Labeller<'_> {
     }
 
     /// One request; repeated for a while when the server is full.
-    async fn ask(&self, images: &[Image]) -> Result<Predictions, Error> {
+    async fn request(&self, images: &[Image]) -> Result<Predictions, Error> {
         let client = &self.session.client;
         let mut attempt = 1;
         loop {
@@ -239,36 +242,37 @@ impl Labeller<'_> {
                     sleep(pause.min(Duration::from_secs(30))).await;
                     attempt += 1;
                 }
-                answer => return answer,
+                response => return response,
             }
         }
     }
 
-    fn show(&self, images: &[Image], answer: Predictions) -> anyhow::Result<()> {
-        if answer.predictions.len() != images.len() {
+    fn show(&self, images: &[Image], response: Predictions) -> anyhow::Result<()> {
+        if response.predictions.len() != images.len() {
             bail!(
-                "the server answered for {} of {} images",
-                answer.predictions.len(),
+                "the server returned {} predictions for {} images",
+                response.predictions.len(),
                 images.len()
             );
         }
-        for (image, prediction) in images.iter().zip(answer.predictions) {
+        for (image, prediction) in images.iter().zip(response.predictions) {
             self.bar.inc(1);
-            self.bar
-                .suspend(|| show(self.session.out, &image.name, prediction, Some(&answer.model)))?;
+            self.bar.suspend(|| {
+                show(self.session.out, &image.name, prediction, Some(&response.model))
+            })?;
         }
         Ok(())
     }
 
-    fn refuse(&mut self, problem: &Value) {
+    fn show_failure(&mut self, problem: &Value) {
         self.failed = true;
         self.bar.inc(1);
-        self.bar.suspend(|| refuse(self.session.out, problem));
+        self.bar.suspend(|| show_failure(self.session.out, problem));
     }
 }
 
-/// Whether the server refuses an image, rather than the request as such.
-fn is_about_an_image(problem: &Problem) -> bool {
+/// Whether the server rejects an image, rather than the request as such.
+fn is_image_problem(problem: &Problem) -> bool {
     matches!(
         problem.status,
         StatusCode::BAD_REQUEST
@@ -280,11 +284,11 @@ fn is_about_an_image(problem: &Problem) -> bool {
 
 /// Whether the images of a request may fare better in smaller requests.
 ///
-/// A server that refuses the first image without reading the others closes the connection, and
-/// the refusal can be lost with what was still on its way.
-fn may_be_about_one(error: &Error) -> bool {
+/// A server that rejects the first image without reading the others closes the connection, and its
+/// response can be lost with what was still on its way.
+fn is_worth_splitting(error: &Error) -> bool {
     match error {
-        Error::Problem(problem) => is_about_an_image(problem),
+        Error::Problem(problem) => is_image_problem(problem),
         error => matches!(error, Error::Transport { .. }),
     }
 }
@@ -309,12 +313,12 @@ fn show(
         (Some(label), Some(probability)) => {
             out.line(format_args!("{file}\t{label}\t{probability:.4}"))
         }
-        _ => bail!("the server's answer for {file} can't be read"),
+        _ => bail!("can't parse the server's response for {file}"),
     }
 }
 
-/// Says on standard error why a file has no label.
-fn refuse(out: Output, problem: &Value) {
+/// Reports on standard error why a file has no prediction.
+fn show_failure(out: Output, problem: &Value) {
     if out.is_json() {
         return out.problem(problem);
     }
@@ -338,7 +342,7 @@ fn read_all(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "this is too large for a photo"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 256 MiB"));
     }
     Ok(bytes)
 }

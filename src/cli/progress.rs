@@ -1,4 +1,4 @@
-//! How far a command has come: a bar where standard error is a terminal, else a line now and then.
+//! Progress of a command: a bar if standard error is a terminal, otherwise a line now and then.
 
 use std::{
     io::{IsTerminal as _, stderr, stdout},
@@ -10,15 +10,15 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::output::Output;
 
-/// Between two lines where there is no terminal.
+/// Interval between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
 const TRANSFER: &str =
-    "{bar:30} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}";
-const IMAGES: &str = "{bar:30} {pos}/{len} images, {eta} left";
+    "{bar:30} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} remaining {msg}";
+const IMAGES: &str = "{bar:30} {pos}/{len} images, {eta} remaining";
 const JOB: &str = "{bar:30} {msg}";
 
-/// A bar that is drawn only for a person at a terminal.
+/// A bar that is drawn only on a terminal.
 fn bar(out: Output, total: u64, template: &str) -> ProgressBar {
     if out.is_json() || !stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -34,7 +34,7 @@ pub(super) fn job(out: Output) -> ProgressBar {
     bar(out, 0, JOB)
 }
 
-/// The bar of images that are labelled; where the labels themselves run over the terminal, none.
+/// The bar of classified images; none if the predictions themselves are printed on the terminal.
 pub(super) fn images(out: Output, total: u64) -> ProgressBar {
     if stdout().is_terminal() { ProgressBar::hidden() } else { bar(out, total, IMAGES) }
 }
@@ -58,7 +58,7 @@ impl Transfer {
         Self { bar: bar(out, total, TRANSFER), out, total, lines }
     }
 
-    /// So many bytes more are on their way.
+    /// Counts bytes that were sent.
     pub(super) fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
         let Ok(mut lines) = self.lines.lock() else { return };
@@ -70,9 +70,9 @@ impl Transfer {
         }
     }
 
-    /// Everything is sent; the server still works on it.
+    /// Everything was sent; the server is still processing it.
     pub(super) fn sent(&self) {
-        self.bar.set_message("(the server reads them)");
+        self.bar.set_message("(processing on the server)");
     }
 
     pub(super) fn clear(&self) {

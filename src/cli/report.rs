@@ -1,5 +1,5 @@
-//! `pawprint report`: all that is known of a job in one page that needs nothing else: how well its
-//! best epoch does, how training went, what it got wrong, and what its dataset looks like.
+//! `pawprint report`: one self-contained HTML page for a job: the evaluation of its best epoch, its
+//! learning curves, its misclassified images and its dataset.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -11,15 +11,15 @@ use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 
 use super::{
-    Ending, Session,
-    answers::{Dataset, Job},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     client, evaluate,
     output::span,
+    responses::{Dataset, Job},
 };
 use crate::domain::evaluation::{Evaluation, Misclassified};
 
-/// Photos shown of the dataset, and of those misclassified.
+/// Images shown of the dataset, and of those misclassified.
 const PHOTOS: usize = 24;
 
 const STYLE: &str = "
@@ -40,7 +40,7 @@ pub(super) struct Report {
     #[arg(value_parser = reference)]
     job: String,
 
-    /// File to write; `-` is standard output
+    /// Output file; `-` for standard output
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
 
@@ -48,7 +48,7 @@ pub(super) struct Report {
     pub(super) client: ClientArgs,
 }
 
-/// A photo in the page.
+/// An image in the page.
 struct Photo {
     /// A `data:` URL, or why there is none.
     image: Result<String, String>,
@@ -64,37 +64,37 @@ struct Image {
 }
 
 impl Report {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let request = session.client.request(Method::GET, &["jobs", &self.job]);
-        let answer: serde_json::Value = session.client.json(request).await?;
-        let job: Job = client::read(&answer)?;
-        let page = Page { session, job: &job, answer: &answer }.html().await?.into_string();
+        let response: serde_json::Value = session.client.json(request).await?;
+        let job: Job = client::read(&response)?;
+        let page = Page { session, job: &job, response: &response }.html().await?.into_string();
         if self.out.as_os_str() == "-" {
             std::io::stdout().lock().write_all(page.as_bytes())?;
         } else {
             std::fs::write(&self.out, &page)
                 .with_context(|| format!("can't write {}", self.out.display()))?;
-            session.out.note(format_args!("{} is written", self.out.display()));
+            session.out.note(format_args!("wrote {}", self.out.display()));
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }
 
 struct Page<'a> {
     session: &'a Session,
     job: &'a Job,
-    answer: &'a serde_json::Value,
+    response: &'a serde_json::Value,
 }
 
 impl Page<'_> {
     async fn html(&self) -> anyhow::Result<Markup> {
         let job = self.job;
         let title = format!("{}: {} on {}", job.name, job.recipe, job.dataset);
-        let judged = self.judged().await?;
+        let evaluation = self.fetch_evaluation().await?;
         let curves = self.charts(&["jobs", &job.id], &["accuracy", "loss"]).await?;
-        let evaluation = match &judged {
-            Some(judged) => self.evaluation(judged).await?,
-            None => html! { h2 { "Evaluation" } p { "There is none." } },
+        let section = match &evaluation {
+            Some(evaluation) => self.evaluation(evaluation).await?,
+            None => html! { h2 { "Evaluation" } p { "No evaluation available." } },
         };
         let dataset = self.dataset().await?;
         Ok(html! {
@@ -108,65 +108,63 @@ impl Page<'_> {
                 }
                 body {
                     h1 { (title) }
-                    (self.result(judged.as_ref()))
+                    (self.result(evaluation.as_ref()))
                     h2 { "Training" }
                     (curves)
                     (self.parameters())
-                    (evaluation)
+                    (section)
                     (dataset)
                 }
             }
         })
     }
 
-    /// What became of the job, in a few words.
-    fn result(&self, judged: Option<&Evaluation>) -> Markup {
+    /// A summary of the job's result.
+    fn result(&self, evaluation: Option<&Evaluation>) -> Markup {
         let job = self.job;
-        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        let percent = |fraction: f64| format!("{:.1}%", fraction * 100.0);
         let ended = job.finished_at.map(|end| end.strftime("%-d %B %Y, %H:%M UTC").to_string());
         let seconds = job.started_at.zip(job.finished_at).map(|(from, to)| to.duration_since(from));
         let took = seconds.map(|it| span(it.unsigned_abs().as_secs()));
         html! {
-            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = judged {
+            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = evaluation {
                 p.result {
-                    (percent(*accuracy)) " right "
+                    "Accuracy " (percent(*accuracy)) " "
                     small {
-                        "of " (count) " photos of the " (split) " split; " (percent(interval.low)) " to "
-                        (percent(interval.high)) " with " (format!("{:.0} %", interval.confidence * 100.0)) " confidence"
+                        "on " (count) " " (split) " images (" (format!("{:.0}", interval.confidence * 100.0)) "% CI "
+                        (format!("{:.1}–{:.1}", interval.low * 100.0, interval.high * 100.0)) "%)"
                     }
                 }
             }
             @if let Some(error) = &job.error { p { (error.detail) " (" (error.code) ")" } }
             p {
-                "The job "
-                @if job.status.is_final() { "ended as " } @else { "is " }
-                (job.status)
-                @if let Some(ended) = ended { " on " (ended) }
+                "Status: " (job.status)
+                @if let Some(ended) = ended { ". Finished " (ended) }
                 @if let Some(took) = took { " after " (took) }
                 @if let (Some(device), Some(precision)) = (&job.device, &job.precision) {
-                    ", on " (device) " in " (precision)
+                    " on " (device) " (" (precision) ")"
                 }
                 "."
                 @if let Some(best) = &job.best {
-                    " Best epoch " (best.epoch) ": validation accuracy " (percent(best.val_accuracy))
-                    ", loss " (format!("{:.4}", best.val_loss)) "."
+                    " Best epoch: " (best.epoch) " (val. accuracy " (percent(best.val_accuracy))
+                    ", val. loss " (format!("{:.4}", best.val_loss)) ")."
                 }
             }
         }
     }
 
-    /// What was asked for, so that it can be asked for again.
+    /// The training parameters, so that the job can be repeated.
     fn parameters(&self) -> Markup {
         let text = |value: &serde_json::Value| match value {
             serde_json::Value::String(text) => text.clone(),
             serde_json::Value::Null => "-".to_owned(),
             other => other.to_string(),
         };
-        let params = self.answer["params"].as_object().into_iter().flatten();
-        let version = ("dataset_version", &self.answer["dataset_version"]);
+        let params = self.response["params"].as_object().into_iter().flatten();
+        let version = ("dataset_version", &self.response["dataset_version"]);
         html! {
             details {
-                summary { "Parameters" }
+                summary { "Training parameters" }
                 table {
                     @for (name, value) in params.map(|(name, value)| (&**name, value)).chain([version]) {
                         tr { th { (name.replace('_', " ")) } td { (text(value)) } }
@@ -176,13 +174,13 @@ impl Page<'_> {
         }
     }
 
-    /// The dataset as it is now, while it is still there.
+    /// The current version of the dataset, if it still exists.
     async fn dataset(&self) -> anyhow::Result<Markup> {
         let path = ["datasets", &self.job.dataset];
         let charts = self.charts(&path, &["classes", "width", "height", "formats"]);
         let charts = match charts.await {
             Err(error) if is_not_found(&error) => {
-                return Ok(html! { h2 { "Dataset" } p { "It has been deleted." } });
+                return Ok(html! { h2 { "Dataset" } p { "This dataset has been deleted." } });
             }
             charts => charts?,
         };
@@ -205,20 +203,20 @@ impl Page<'_> {
         };
         Ok(html! {
             h2 { "Dataset" }
-            @if self.answer["dataset_version"] != *version {
-                p { "It has changed since this job froze it; this is how it is now." }
+            @if self.response["dataset_version"] != *version {
+                p { "The dataset has changed since this job was created. The current version is shown." }
             }
             (charts)
-            h3 { "Some of its photos" }
+            h3 { "Sample images" }
             (gallery(&photos))
             @if let Some(sheet) = augmented {
-                h3 { "A training photo as the augmentation changes it" }
-                (shown(&sheet, "nine augmented versions of one photo"))
+                h3 { "Augmentation preview" }
+                (shown(&sheet, "nine augmented versions of one training image"))
             }
         })
     }
 
-    async fn judged(&self) -> anyhow::Result<Option<Evaluation>> {
+    async fn fetch_evaluation(&self) -> anyhow::Result<Option<Evaluation>> {
         let path = ["jobs", &self.job.id, "evaluation"];
         found(self.session.client.json(self.session.client.request(Method::GET, &path)).await)
     }
@@ -230,7 +228,7 @@ impl Page<'_> {
         for wrong in evaluation.misclassified.iter().take(PHOTOS) {
             let Misclassified { image_id, file_name, label, predicted, probability } = wrong;
             let name = file_name.as_deref().unwrap_or("no longer in the dataset");
-            let caption = format!("{label}, predicted {predicted} ({probability:.4}): {name}");
+            let caption = format!("true {label}, predicted {predicted} ({probability:.4}): {name}");
             photos.extend(self.photo(&image_id.to_string(), caption).await?);
         }
         let all = evaluation.misclassified.len();
@@ -249,20 +247,21 @@ impl Page<'_> {
             let file = format!("{name}.svg");
             let path = [path, &["charts", &file]].concat();
             let svg = self.session.client.bytes(self.session.client.request(Method::GET, &path));
-            charts.push(String::from_utf8(svg.await?.into()).context("a chart is not UTF-8")?);
+            charts
+                .push(String::from_utf8(svg.await?.into()).context("a chart is not valid UTF-8")?);
         }
-        // The server's own SVG, in which it has escaped what is not.
+        // The server's own SVG, in which user input is escaped.
         Ok(html! { div.charts { @for chart in charts { (PreEscaped(chart)) } } })
     }
 
-    /// A thumbnail, while the image is there.
+    /// A thumbnail, if the image still exists.
     async fn photo(&self, id: &str, caption: String) -> anyhow::Result<Option<Photo>> {
         let request = self.session.client.request(Method::GET, &["images", id, "thumbnail"]);
         let image = self.image(request, "image/jpeg").await?;
         Ok(image.map(|image| Photo { image, caption }))
     }
 
-    /// A picture, or why the server has none to show; nothing where it is no longer there.
+    /// An image, or why the server can't return it; `None` if it no longer exists.
     async fn image(
         &self,
         request: RequestBuilder,
@@ -278,11 +277,11 @@ impl Page<'_> {
     }
 }
 
-/// What is not there, or no longer, is left out.
-fn found<T>(answer: Result<T, client::Error>) -> anyhow::Result<Option<T>> {
-    match answer {
+/// Turns a "not found" into `None`.
+fn found<T>(response: Result<T, client::Error>) -> anyhow::Result<Option<T>> {
+    match response {
         Err(error) if error.is_not_found() => Ok(None),
-        answer => Ok(Some(answer?)),
+        response => Ok(Some(response?)),
     }
 }
 
@@ -304,7 +303,7 @@ fn shown(image: &Result<String, String>, alt: &str) -> Markup {
     html! {
         @match image {
             Ok(source) => img src=(source) alt=(alt);,
-            Err(why) => p { "It can't be shown: " (why) },
+            Err(why) => p { "Can't display image: " (why) },
         }
     }
 }

@@ -4,30 +4,28 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-use super::{Ending, output::Output};
+use super::{ExitStatus, output::Output};
 use crate::{config::ServeConfig, memory_budget::limit_allocator_arenas};
 
-pub(super) fn run(config: ServeConfig) -> Ending {
+pub(super) fn run(config: ServeConfig) -> ExitStatus {
     let out = Output::new(false);
     let addresses = match config.listen.addresses() {
         Ok(addresses) => addresses,
         Err(error) => {
             let listen = &config.listen;
-            out.error(format_args!(
-                "can't find the addresses of {listen} (--listen, PAWPRINT_LISTEN): {error}"
-            ));
-            return Ending::Failed;
+            out.error(format_args!("can't resolve {listen} (--listen, PAWPRINT_LISTEN): {error}"));
+            return ExitStatus::Failed;
         }
     };
     if let Err(error) = config.validate(&addresses) {
         out.error(error);
-        return Ending::WrongUsage;
+        return ExitStatus::WrongUsage;
     }
     match start(config, &addresses) {
-        Ok(()) => Ending::Success,
+        Ok(()) => ExitStatus::Success,
         Err(error) => {
             out.error(format_args!("{error:#}"));
-            Ending::Failed
+            ExitStatus::Failed
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What `pawprint import` is given: looked at before anything is asked of the server.
+//! The source of `pawprint import`: examined before the first request to the server.
 
 use std::{
     fs::{self, File},
@@ -9,18 +9,18 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::images::{Found, walk_all};
-use crate::{datasets::litter::Wrapper, vision::Format};
+use crate::{datasets::junk::Wrapper, vision::Format};
 
-/// Bytes of a file's head that tell what it is; whole blocks of a tar.
+/// Bytes of a file's head that identify its format; whole blocks of a tar.
 pub(super) const HEAD: u64 = 4096;
 
-/// What there is to send.
+/// What to send.
 pub(super) enum Source {
     Folder(Folder),
     Archive(Archive),
 }
 
-/// A folder, and what it has.
+/// A folder, and its contents.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
@@ -29,17 +29,17 @@ pub(super) struct Folder {
     pub(super) contents: Contents,
 }
 
-/// What a folder has.
+/// The contents of a folder.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Contents {
     pub(super) images: u64,
-    /// Of the images, in all.
+    /// Total size of the images.
     pub(super) bytes: u64,
-    /// Files that are no images, by their names and by their content.
+    /// Files that are not images, by their names and by their content.
     pub(super) others: u64,
     /// Links that are not followed.
     pub(super) links: u64,
-    /// Files that nobody means to send.
+    /// Files that are ignored: hidden files and system files.
     pub(super) ignored: u64,
 }
 
@@ -48,9 +48,9 @@ pub(super) struct Contents {
 pub(super) enum Item {
     /// With all of its bytes.
     Whole(PathBuf, u64),
-    /// Its first [`HEAD`] bytes, which say that it is no image.
+    /// Its first [`HEAD`] bytes, which show that it is not an image.
     Head(PathBuf),
-    /// Its name alone: the server leaves it out.
+    /// Its name alone: the server ignores it.
     Name(PathBuf),
     /// As a link, which the server rejects.
     Link(PathBuf),
@@ -82,7 +82,7 @@ impl Source {
 
 impl Folder {
     fn open(path: &Path, follow_links: bool) -> anyhow::Result<Self> {
-        let mut folder = Self::look(path, follow_links);
+        let mut folder = Self::scan(path, follow_links);
         let mut unreadable = None;
         let mut contents = Contents::default();
         for item in folder.items() {
@@ -103,18 +103,18 @@ impl Folder {
             _ if contents.images > 0 => Ok(folder),
             Some((path, reason)) => bail!("can't read {}: {reason}", path.display()),
             None if contents.links > 0 => {
-                bail!("there are no images in {shown}, but links; --follow-links follows them")
+                bail!("no images in {shown}, only symbolic links; use --follow-links")
             }
             None if contents.ignored > 0 => bail!(
-                "there are no images in {shown}; hidden files and system files are ignored ({})",
+                "no images in {shown}; hidden files and system files are ignored ({})",
                 contents.ignored
             ),
-            None => bail!("there are no images in {shown}: no JPEG, PNG, GIF, BMP or WebP"),
+            None => bail!("no images in {shown}: no file is a JPEG, PNG, GIF, BMP or WebP image"),
         }
     }
 
-    /// Learns which hidden folder stands over everything, if one does.
-    fn look(path: &Path, follow_links: bool) -> Self {
+    /// Finds the hidden folder that contains everything, if there is one.
+    fn scan(path: &Path, follow_links: bool) -> Self {
         let mut folder = Self {
             path: path.to_owned(),
             follow_links,

@@ -6,16 +6,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Ending, Session,
-    answers::Job,
+    ExitStatus, Session,
     args::{ClientArgs, reference},
-    client, watch,
+    client,
+    responses::Job,
+    watch,
 };
 
 /// Options of `pawprint train`.
 #[derive(Debug, Args)]
 pub(super) struct Train {
-    /// Watch the job until it ends, as `pawprint watch` does
+    /// Follow the job until it finishes, like `pawprint watch`
     #[arg(long)]
     follow: bool,
 
@@ -33,11 +34,11 @@ struct NewJob {
     #[arg(long, value_name = "NAME", value_parser = reference)]
     dataset: String,
 
-    /// How to train
+    /// Training recipe
     #[arg(long, default_value = "scratch_cnn", value_name = "RECIPE")]
     recipe: String,
 
-    /// Name of the job and of its model [default: one that the server makes up]
+    /// Name of the job and its model [default: generated]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -46,36 +47,36 @@ struct NewJob {
     params: Params,
 }
 
-/// What is left out is the recipe's default.
+/// Omitted parameters use the recipe's defaults.
 #[derive(Debug, Args, Serialize)]
-#[command(next_help_heading = "Parameters (each defaults to the recipe's)")]
+#[command(next_help_heading = "Training parameters (defaults depend on the recipe)")]
 struct Params {
-    /// Passes over the training photos
+    /// Number of epochs
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<u32>,
 
-    /// Photos per optimizer step
+    /// Batch size
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u32>,
 
-    /// Step size of the optimizer
+    /// Learning rate
     #[arg(long, value_name = "RATE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,
 
-    /// How the step size goes from epoch to epoch
+    /// Learning rate schedule
     #[arg(long, value_name = "SCHEDULE", value_parser = PossibleValuesParser::new(["constant", "cosine"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate_schedule: Option<String>,
 
-    /// Where every random draw comes from
+    /// Random seed
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 
-    /// Stop after so many epochs without a lower validation loss
+    /// Stop after N epochs without a lower validation loss
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     early_stopping_patience: Option<u32>,
@@ -90,34 +91,34 @@ struct Params {
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
 
-    /// vgg16_finetune: passes that train the head alone before
+    /// vgg16_finetune: epochs for training the head before fine-tuning
     #[arg(long, value_name = "N", conflicts_with = "head_from")]
     #[serde(skip_serializing_if = "Option::is_none")]
     head_epochs: Option<u32>,
 
-    /// vgg16_finetune: the vgg16_features job whose head to begin with
+    /// vgg16_finetune: start from the head of this vgg16_features job
     #[arg(long, value_name = "JOB", value_parser = reference)]
     #[serde(skip_serializing_if = "Option::is_none")]
     head_from: Option<String>,
 }
 
 impl Train {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
         let request = client.request(Method::POST, &["jobs"]).json(&self.job);
-        let answer: Value = client.json(request).await?;
-        let job: Job = client::read(&answer)?;
+        let response: Value = client.json(request).await?;
+        let job: Job = client::read(&response)?;
         if self.follow {
             session.out.note(format_args!("job {} ({})", job.name, job.id));
             return watch::follow(session, &job.id, &job.name).await;
         }
         if session.out.is_json() {
-            session.out.document(&answer)?;
+            session.out.document(&response)?;
         } else {
             let Job { name, id, status, .. } = &job;
             session.out.line(format_args!("job {name} ({id}) is {status}"))?;
-            session.out.note(format_args!("`pawprint watch {name}` follows it"));
+            session.out.note(format_args!("follow it with `pawprint watch {name}`"));
         }
-        Ok(Ending::Success)
+        Ok(ExitStatus::Success)
     }
 }

@@ -1,4 +1,4 @@
-//! `pawprint watch`: a job's epochs as they come, until it ends.
+//! `pawprint watch`: a job's epochs as they complete, until it finishes.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    Ending, Session,
-    answers::{Job, Model, Progress},
+    ExitStatus, Session,
     args::{ClientArgs, reference},
     events::{Events, Next},
     output::{Output, span},
     progress,
+    responses::{Job, Model, Progress},
 };
 use crate::domain::{
     job::JobStatus,
-    metrics::{EpochMetrics, Score},
+    metrics::{EpochMetrics, SplitMetrics},
 };
 
 /// Options of `pawprint watch`.
@@ -34,25 +34,25 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         follow(session, &self.job, &self.job).await
     }
 }
 
-/// Follows a job until it ends or the person has seen enough.
-pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<Ending> {
+/// Follows a job until it finishes or Ctrl-C is pressed.
+pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<ExitStatus> {
     let bar = progress::job(session.out);
     let mut view = View { session, bar: bar.clone(), status: None, epoch: 0, test: None };
-    let ending = tokio::select! {
-        ending = view.follow(job) => ending,
+    let status = tokio::select! {
+        status = view.follow(job) => status,
         pressed = tokio::signal::ctrl_c() => {
             bar.finish_and_clear();
-            session.out.note(format_args!("the job goes on; `pawprint cancel {name}` ends it"));
-            pressed.context("can't wait for Ctrl-C").map(|()| Ending::Interrupted)
+            session.out.note(format_args!("the job keeps running; cancel it with `pawprint cancel {name}`"));
+            pressed.context("can't wait for Ctrl-C").map(|()| ExitStatus::Interrupted)
         }
     };
     bar.finish_and_clear();
-    ending
+    status
 }
 
 /// What was shown so far.
@@ -60,20 +60,20 @@ struct View<'a> {
     session: &'a Session,
     bar: ProgressBar,
     status: Option<JobStatus>,
-    /// The last epoch that was shown: a server that starts over does not make us repeat it.
+    /// The last epoch that was shown: epochs that a restarted server repeats are not shown again.
     epoch: u32,
-    test: Option<Score>,
+    test: Option<SplitMetrics>,
 }
 
 impl View<'_> {
-    async fn follow(&mut self, id: &str) -> anyhow::Result<Ending> {
+    async fn follow(&mut self, id: &str) -> anyhow::Result<ExitStatus> {
         let out = self.session.out;
         let mut events = Events::new(&self.session.client, id);
         loop {
             let event = match events.next().await? {
                 Next::Event(event) => event,
-                Next::Lost(reason) => {
-                    self.lost(&reason);
+                Next::Disconnected(reason) => {
+                    self.show_disconnect(&reason);
                     continue;
                 }
             };
@@ -84,8 +84,8 @@ impl View<'_> {
             match &*event.event {
                 "status" => {
                     let job: Job = parse(&event.data)?;
-                    if let Some(ending) = self.status(job).await? {
-                        return Ok(ending);
+                    if let Some(status) = self.status(job).await? {
+                        return Ok(status);
                     }
                 }
                 "progress" => self.progress(&parse(&event.data)?),
@@ -102,7 +102,7 @@ impl View<'_> {
         if out.is_json() { Ok(()) } else { self.bar.suspend(|| out.line(text)) }
     }
 
-    fn lost(&self, reason: &str) {
+    fn show_disconnect(&self, reason: &str) {
         let out = self.session.out;
         if out.is_json() {
             let detail = format!("the connection was lost: {reason}");
@@ -113,15 +113,15 @@ impl View<'_> {
         }
     }
 
-    /// Shows where the job stands, and how it ended if it did.
-    async fn status(&mut self, job: Job) -> anyhow::Result<Option<Ending>> {
+    /// Shows the job's status, and its result if it has finished.
+    async fn status(&mut self, job: Job) -> anyhow::Result<Option<ExitStatus>> {
         if !job.status.is_final() {
             if self.status.replace(job.status) != Some(job.status) {
-                self.line(&standing(&job))?;
+                self.line(&status_line(&job))?;
             }
             return Ok(None);
         }
-        // The event may tell of an earlier end, after which the job was resumed.
+        // The event may be of an earlier end, after which the job was resumed.
         let client = &self.session.client;
         let latest = client.json(client.request(Method::GET, &["jobs", &job.id])).await;
         let job: Job = latest.unwrap_or(job);
@@ -135,7 +135,7 @@ impl View<'_> {
     fn progress(&self, now: &Progress) {
         self.bar.set_length(now.steps);
         self.bar.set_position(now.step);
-        self.bar.set_message(doing(now));
+        self.bar.set_message(progress_line(now));
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> anyhow::Result<()> {
@@ -143,26 +143,26 @@ impl View<'_> {
             return Ok(());
         }
         self.epoch = metrics.epoch;
-        self.line(&summary(metrics))
+        self.line(&epoch_line(metrics))
     }
 
-    async fn ended(&self, job: &Job) -> anyhow::Result<Ending> {
+    async fn ended(&self, job: &Job) -> anyhow::Result<ExitStatus> {
         let out = self.session.out;
         let Job { name, status, .. } = job;
         match status {
             JobStatus::Succeeded => {
                 self.succeeded(job).await?;
-                Ok(Ending::Success)
+                Ok(ExitStatus::Success)
             }
             JobStatus::Cancelled => {
                 self.line(&format!(
-                    "{name} is cancelled; `pawprint resume {name}` goes on with it"
+                    "{name} was cancelled; resume it with `pawprint resume {name}`"
                 ))?;
-                Ok(Ending::JobCancelled)
+                Ok(ExitStatus::JobCancelled)
             }
             _ => {
                 report(out, job);
-                Ok(Ending::JobFailed)
+                Ok(ExitStatus::JobFailed)
             }
         }
     }
@@ -184,13 +184,13 @@ impl View<'_> {
         if let Some(accuracy) =
             accuracy.or_else(|| model.as_ref().and_then(|model| model.test_accuracy))
         {
-            let over = self.test.map(|score| format!(" over {} images", score.count));
+            let over = self.test.map(|score| format!(" on {} images", score.count));
             self.line(&format!("test accuracy {accuracy:.4}{}", over.unwrap_or_default()))?;
         }
         if let Some(id) = &job.model_id {
             let serves = model.as_ref().is_some_and(|model| model.in_service);
             let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
-            let serves = if serves { " answers predictions now" } else { "" };
+            let serves = if serves { " is now in service" } else { "" };
             self.line(&format!("model {name}{serves}"))?;
         }
         Ok(())
@@ -204,10 +204,10 @@ impl View<'_> {
 }
 
 fn parse<T: DeserializeOwned>(data: &str) -> anyhow::Result<T> {
-    serde_json::from_str(data).context("the server sent an event that can't be read")
+    serde_json::from_str(data).context("can't parse the event")
 }
 
-/// Why the job ended without success; with `--json` the last event has said so.
+/// Why the job ended without success; with `--json` the last event has the reason.
 fn report(out: Output, job: &Job) {
     if out.is_json() {
         return;
@@ -222,13 +222,13 @@ fn report(out: Output, job: &Job) {
     }
 }
 
-fn standing(job: &Job) -> String {
+fn status_line(job: &Job) -> String {
     let place: Vec<_> = [&job.device, &job.precision].into_iter().flatten().cloned().collect();
     let place = if place.is_empty() { String::new() } else { format!(" on {}", place.join(", ")) };
     format!("{} is {}{place}", job.name, job.status)
 }
 
-fn summary(metrics: &EpochMetrics) -> String {
+fn epoch_line(metrics: &EpochMetrics) -> String {
     let EpochMetrics { epoch, train_loss, train_accuracy, val_loss, val_accuracy, .. } = metrics;
     format!(
         "epoch {epoch:>3}  loss {train_loss:.4}  accuracy {train_accuracy:.4}  \
@@ -237,12 +237,12 @@ fn summary(metrics: &EpochMetrics) -> String {
     )
 }
 
-fn doing(now: &Progress) -> String {
+fn progress_line(now: &Progress) -> String {
     let Progress { phase, epoch, epochs, step, steps, eta_seconds } = now;
     let epoch = if *epoch > 0 { format!("epoch {epoch}/{epochs}, ") } else { String::new() };
     let left = eta_seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or_else(String::new, |eta| format!(", {} left", span(eta.as_secs())));
+        .map_or_else(String::new, |eta| format!(", {} remaining", span(eta.as_secs())));
     format!("{epoch}{} {step}/{steps}{left}", phase.replace('_', " "))
 }
 
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_in_one_line() {
+    fn progress_fits_in_one_line() {
         let mut now = Progress {
             phase: "preparing".to_owned(),
             epoch: 0,
@@ -260,8 +260,8 @@ mod tests {
             steps: 2_000,
             eta_seconds: None,
         };
-        assert_eq!(doing(&now), "preparing 10/2000");
+        assert_eq!(progress_line(&now), "preparing 10/2000");
         now = Progress { phase: "training".to_owned(), epoch: 3, eta_seconds: Some(90.0), ..now };
-        assert_eq!(doing(&now), "epoch 3/30, training 10/2000, 1m 30s left");
+        assert_eq!(progress_line(&now), "epoch 3/30, training 10/2000, 1m 30s remaining");
     }
 }

@@ -1,4 +1,4 @@
-//! `pawprint weights`: the VGG16 weights of a server, shown, supplied or downloaded.
+//! `pawprint weights`: shows, uploads or downloads the VGG16 weights of a server.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Ending, Session, args::ClientArgs, client, progress::Transfer};
+use super::{ExitStatus, Session, args::ClientArgs, client, progress::Transfer};
 use crate::{
     domain::job::JobError,
     pretrained::{Origin, State},
@@ -18,7 +18,7 @@ use crate::{
 
 const PATH: [&str; 2] = ["weights", "vgg16"];
 const CHUNK: usize = 128 * 1024;
-/// Between two looks at a download.
+/// Interval between two checks of a download.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Options of `pawprint weights`.
@@ -30,11 +30,11 @@ pub(super) struct Weights {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say which weights the server has
+    /// Show the installed weights
     Show(Show),
-    /// Supply a file: Keras' .h5, torchvision's .pth, or safetensors
+    /// Upload a Keras .h5, torchvision .pth or safetensors file
     Import(Import),
-    /// Let the server download them
+    /// Download the weights to the server
     Fetch(Fetch),
 }
 
@@ -46,7 +46,7 @@ struct Show {
 
 #[derive(Debug, Args)]
 struct Import {
-    /// The file
+    /// Weights file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -56,7 +56,7 @@ struct Import {
 
 #[derive(Debug, Args)]
 struct Fetch {
-    /// Who publishes them; Keras' file is a tenth as large
+    /// Publisher of the weights; the Keras file is about ten times smaller
     #[arg(long, value_enum, default_value = "keras")]
     source: Origin,
 
@@ -64,7 +64,7 @@ struct Fetch {
     client: ClientArgs,
 }
 
-/// The server's answer, as far as it is looked at.
+/// The server's response, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Status {
     state: State,
@@ -85,14 +85,14 @@ impl Weights {
         }
     }
 
-    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<Ending> {
-        let answer = match &self.action {
+    pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let response = match &self.action {
             Action::Show(_) => status(session).await?,
             Action::Import(import) => import.run(session).await?,
             Action::Fetch(fetch) => fetch.run(session).await?,
         };
-        show(session, &answer)?;
-        Ok(Ending::Success)
+        show(session, &response)?;
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -112,12 +112,12 @@ impl Import {
             .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
         let request = session
             .client
-            .unhurried(Method::PUT, &PATH)
+            .request_without_timeout(Method::PUT, &PATH)
             .header(CONTENT_LENGTH, metadata.len())
             .body(Body::wrap_stream(chunks));
-        let answer = session.client.json(request).await;
+        let response = session.client.json(request).await;
         transfer.clear();
-        Ok(answer?)
+        Ok(response?)
     }
 }
 
@@ -131,8 +131,8 @@ impl Fetch {
         let mut transfer = None;
         let mut come = 0;
         loop {
-            let answer = status(session).await?;
-            let status: Status = client::read(&answer)?;
+            let response = status(session).await?;
+            let status: Status = client::read(&response)?;
             match (status.state, status.error) {
                 (State::Downloading, _) => {
                     let total = status.total_bytes.unwrap_or(0);
@@ -144,7 +144,7 @@ impl Fetch {
                     tokio::time::sleep(PAUSE).await;
                 }
                 (_, Some(error)) => bail!("{}", error.detail),
-                (_, None) => return Ok(answer),
+                (_, None) => return Ok(response),
             }
         }
     }
@@ -154,12 +154,12 @@ async fn status(session: &Session) -> anyhow::Result<Value> {
     Ok(session.client.json(session.client.request(Method::GET, &PATH)).await?)
 }
 
-fn show(session: &Session, answer: &Value) -> anyhow::Result<()> {
+fn show(session: &Session, response: &Value) -> anyhow::Result<()> {
     let out = session.out;
     if out.is_json() {
-        return out.document(answer);
+        return out.document(response);
     }
-    let status: Status = client::read(answer)?;
+    let status: Status = client::read(response)?;
     let (source, preprocessing, sha256) = (
         status.source.unwrap_or_default(),
         status.preprocessing.unwrap_or_default(),
@@ -171,7 +171,7 @@ fn show(session: &Session, answer: &Value) -> anyhow::Result<()> {
         ))?,
         State::Downloading => out.line(format_args!("vgg16: downloading from {source}"))?,
         State::Absent => out.line(
-            "vgg16: absent; `pawprint weights fetch` downloads them, `pawprint weights import FILE` takes a file",
+            "vgg16: not installed; run `pawprint weights fetch` or `pawprint weights import FILE`",
         )?,
     }
     if let Some(error) = status.error {

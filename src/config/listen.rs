@@ -13,7 +13,7 @@ pub struct Listen {
     port: u16,
 }
 
-/// Why a text is no [`Listen`].
+/// Why a string is not a valid [`Listen`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListen {
     /// No `:PORT` at the end.
@@ -21,17 +21,17 @@ pub enum InvalidListen {
     NoPort,
     /// Nothing before the colon.
     #[error(
-        "the host is missing: use localhost:{0} for this machine alone, or 0.0.0.0:{0} or [::]:{0} for every address"
+        "the host is missing: use localhost:{0} for this machine only, or 0.0.0.0:{0} or [::]:{0} for all addresses"
     )]
     NoHost(String),
-    /// An IPv6 address whose end can't be told from the port.
+    /// An IPv6 address that can't be separated from the port.
     #[error("put an IPv6 address in brackets, such as [::1]:8080")]
     NoBrackets,
     /// The port is not one.
     #[error("`{0}` is not a port: use 0 to 65535")]
     Port(String),
     /// The host can't be one.
-    #[error("`{0}` is neither an address nor the name of a host")]
+    #[error("`{0}` is not a valid address or host name")]
     Host(String),
 }
 
@@ -75,8 +75,7 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// Every address that the host has, each once, those of IPv4 first. It blocks while a name is
-    /// looked up.
+    /// Every address of the host, each once, IPv4 first. Blocks while a name is looked up.
     ///
     /// # Errors
     /// The name is unknown.
@@ -88,7 +87,7 @@ impl Listen {
         addresses.sort_unstable();
         addresses.dedup();
         if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no addresses"));
         }
         Ok(addresses)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with datasets, in the words of this room; `http` makes statuses of it.
+//! What can go wrong with datasets; `http` maps it to statuses.
 
 use std::{
     io,
@@ -7,6 +7,7 @@ use std::{
 
 use super::{archive::ArchiveError, report::Report};
 use crate::{
+    blobs,
     domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
     memory_budget::OverBudget,
     storage,
@@ -19,58 +20,56 @@ pub enum Error {
     /// No dataset has that id or name.
     #[error("there is no dataset `{}`", Excerpt(.0))]
     NoDataset(String),
-    /// It was removed while an upload was under way.
-    #[error("the dataset was deleted while images were on their way to it")]
-    GoneDataset,
+    /// It was removed during an upload.
+    #[error("the dataset was deleted during the upload")]
+    DatasetDeleted,
     /// No image has that id, or it is in another dataset.
     #[error("there is no image `{0}`")]
     NoImage(ImageId),
     /// The dataset has no such class.
-    #[error("`{}` is not a class of this dataset; it has {classes}", Excerpt(label))]
+    #[error("unknown class `{}`; this dataset has {classes}", Excerpt(label))]
     UnknownLabel {
-        /// What was asked for.
+        /// The requested class.
         label: String,
-        /// What there is.
+        /// The classes of the dataset.
         classes: String,
     },
-    /// A job that isn't finished learns from it.
-    #[error(
-        "the job `{job}` uses the dataset `{dataset}`; cancel the job, or wait until it is finished"
-    )]
+    /// An unfinished job uses it.
+    #[error("job `{job}` uses the dataset `{dataset}`; cancel the job, or wait until it finishes")]
     InUse {
         /// The dataset.
         dataset: Name,
         /// The job.
         job: String,
     },
-    /// A body is larger than bodies may be.
-    #[error("the body is larger than {max} bytes, the limit of one upload")]
+    /// A body exceeds the limit.
+    #[error("the request body exceeds the limit of {max} bytes")]
     BodyTooLarge {
         /// The limit.
         max: u64,
     },
-    /// A form has more parts than forms may have.
-    #[error("the form has more than {max} files; send them as several requests, or as an archive")]
+    /// A form has too many parts.
+    #[error("the form has more than {max} files; upload them in several requests or as an archive")]
     TooManyFiles {
         /// The limit.
         max: u64,
     },
-    /// An archive was not read to its end.
+    /// An archive could not be read to its end.
     #[error("{error}")]
     Archive {
-        /// Why.
+        /// The reason.
         #[source]
         error: ArchiveError,
-        /// What became of the entries before that.
+        /// The report of the entries before that.
         report: Box<Report>,
     },
-    /// The stored bytes of an image are missing, or other than they were.
-    #[error("the stored bytes of image {0} are damaged or missing")]
+    /// The stored file of an image is missing or has changed.
+    #[error("the stored file of image {0} is damaged or missing")]
     Damaged(Digest),
-    /// Stored bytes can't be decoded, though they could be when they came.
+    /// A stored image can't be decoded, though it could be when it was uploaded.
     #[error("a stored image can't be decoded")]
     Decode(#[source] DecodeError),
-    /// A decoded image can't be made smaller.
+    /// A decoded image can't be resized.
     #[error("a stored image can't be resized")]
     Resize(#[source] ResizeError),
     /// A thumbnail can't be encoded.
@@ -79,22 +78,22 @@ pub enum Error {
     /// There is not enough memory for it.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
-    /// The disk did not do as asked.
+    /// The file system failed.
     #[error("can't read or write {path}")]
     Disk {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The database did not do as asked.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
-    /// A thread that worked on an upload ended without a word.
+    /// A worker thread of an upload panicked.
     #[error("a worker thread of an upload panicked")]
-    WorkerDied,
-    /// The server ends.
+    WorkerPanicked,
+    /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
 }
@@ -102,5 +101,14 @@ pub enum Error {
 impl Error {
     pub(super) fn disk(path: &Path, source: io::Error) -> Self {
         Self::Disk { path: path.to_owned(), source }
+    }
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::Damaged(digest) => Self::Damaged(digest),
+            blobs::Error::Disk { path, source } => Self::Disk { path, source },
+        }
     }
 }

@@ -1,16 +1,15 @@
-//! A picture's fingerprint: 64 bits that copies of it share when their bytes differ.
+//! An image's fingerprint: 64 bits that copies of it share even if their bytes differ.
 //!
 //! The difference hash of Neal Krawetz ("Kind of Like That", The Hacker Factor Blog, 2013): the
-//! picture is shrunk to 9 × 8 grey pixels, and each bit says whether a pixel is darker than its
-//! right neighbour. It survives scaling and recompression. Kept with each image, and used to
-//! find near-duplicates that stand in more than one split: photos that are learned from and then
-//! examined on.
+//! image is shrunk to 9 × 8 grey pixels, and each bit says whether a pixel is darker than its right
+//! neighbour. It survives scaling and recompression. Kept with each image, and used to find
+//! near-duplicates in more than one split (data leakage).
 //!
-//! Looked at on 19,798 photos of Dogs vs. Cats, no two of the same bytes: of the 196 million
-//! pairs nine share a fingerprint. Eight are the same photo, cropped or compressed otherwise. The
-//! ninth is a cat and a garden path, both bright in the middle from top to bottom, and its
-//! fingerprint repeats one row over and over; those of the eight have five different rows or
-//! more. Hence [`is_telling`].
+//! Measured on 19,798 images of Dogs vs. Cats, all of different bytes: of the 196 million pairs,
+//! nine share a fingerprint. Eight are the same photo, cropped or compressed differently. The ninth
+//! is a cat and a garden path, both bright in the middle from top to bottom, and its fingerprint
+//! repeats one row over and over; those of the eight have five different rows or more. Hence
+//! [`is_distinctive`].
 
 use std::collections::BTreeSet;
 
@@ -21,10 +20,10 @@ use crate::vision::{self, ResizeError};
 const WIDTH: u32 = 9;
 const HEIGHT: u32 = 8;
 
-/// The fingerprint of a decoded picture.
+/// The fingerprint of a decoded image.
 ///
 /// # Errors
-/// A picture without pixels.
+/// An image without pixels.
 pub fn fingerprint(image: &RgbImage) -> Result<u64, ResizeError> {
     let small = vision::resize(image, WIDTH, HEIGHT)?;
     let mut bits = 0;
@@ -43,10 +42,10 @@ fn luma(image: &RgbImage, x: u32, y: u32) -> u32 {
     299 * red + 587 * green + 114 * blue
 }
 
-/// Whether a fingerprint says enough to compare by: pictures with next to no structure, a blank
-/// wall, a plain gradient, one thing in the middle, share one of a few.
+/// Whether a fingerprint is distinctive: images with little structure (a blank wall, a plain
+/// gradient, one thing in the middle) share a few fingerprints.
 #[must_use]
-pub fn is_telling(fingerprint: u64) -> bool {
+pub fn is_distinctive(fingerprint: u64) -> bool {
     let rows: BTreeSet<u8> = fingerprint.to_be_bytes().into();
     (8..=56).contains(&fingerprint.count_ones()) && rows.len() >= 4
 }
@@ -70,17 +69,17 @@ mod tests {
         let original = fingerprint(&picture(640, 480)).unwrap();
         let copy = fingerprint(&picture(320, 240)).unwrap();
         assert!((original ^ copy).count_ones() <= 1);
-        assert!(is_telling(original));
+        assert!(is_distinctive(original));
     }
 
     #[test]
     fn a_blank_picture_tells_nothing() {
         let blank = fingerprint(&RgbImage::from_pixel(50, 50, Rgb([9, 9, 9]))).unwrap();
-        assert!(!is_telling(blank));
+        assert!(!is_distinctive(blank));
         let gradient = RgbImage::from_fn(90, 80, |x, _| Rgb([x as u8; 3]));
-        assert!(!is_telling(fingerprint(&gradient).unwrap()));
+        assert!(!is_distinctive(fingerprint(&gradient).unwrap()));
         // The cat and the garden path, and two photos of one dog.
-        assert!(!is_telling(0xf0f0_f0f0_f0e0_e0e0));
-        assert!(is_telling(0x0723_010b_2923_2307));
+        assert!(!is_distinctive(0xf0f0_f0f0_f0e0_e0e0));
+        assert!(is_distinctive(0x0723_010b_2923_2307));
     }
 }

@@ -1,4 +1,4 @@
-//! Single images: looked at, moved, relabelled, dropped.
+//! Single images: show, move, relabel and delete them.
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
@@ -17,7 +17,7 @@ use crate::{
 const QUALITY: u8 = 85;
 
 impl Datasets {
-    /// Images of a dataset, oldest first, of one split or one class where they are given.
+    /// Images of a dataset, oldest first, optionally of one split or class.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -44,11 +44,11 @@ impl Datasets {
         storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
     }
 
-    /// Gives an image of a dataset another class or split.
+    /// Changes the class or split of an image.
     ///
     /// # Errors
     /// There is no such dataset, image or class.
-    pub async fn change_image(
+    pub async fn update_image(
         &self,
         dataset: &str,
         id: ImageId,
@@ -58,7 +58,7 @@ impl Datasets {
         let (dataset, classes) = self.resolve(dataset).await?;
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let mut transaction = self.storage().write().await?;
-        if !storage::images::change(&mut transaction, dataset, id, label, split).await? {
+        if !storage::images::update(&mut transaction, dataset, id, label, split).await? {
             return Err(Error::NoImage(id));
         }
         storage::datasets::clear_version(&mut transaction, dataset).await?;
@@ -67,7 +67,7 @@ impl Datasets {
         Ok(image)
     }
 
-    /// Takes an image out of a dataset. Its bytes go with the next sweep.
+    /// Removes an image from a dataset. The next sweep removes its file.
     ///
     /// # Errors
     /// There is no such dataset or image.
@@ -88,11 +88,11 @@ impl Datasets {
     /// They are damaged.
     pub async fn original(&self, image: &Image) -> Result<Bytes, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
-        blocking(move || blobs.map(&digest)).await
+        blocking(move || Ok(blobs.map(&digest)?)).await
     }
 
-    /// A JPEG of an image within a square of `size` pixels, its aspect kept; never larger than
-    /// the image itself.
+    /// A JPEG of an image within a square of `size` pixels with its aspect ratio kept; never larger
+    /// than the image itself.
     ///
     /// # Errors
     /// The image's bytes are damaged.
@@ -101,13 +101,13 @@ impl Datasets {
         let (datasets, digest) = (self.clone(), image.sha256);
         blocking(move || {
             let bytes = datasets.blobs().read(&digest)?;
-            // A limit that was lowered since must not hide what is there.
+            // A limit that was lowered later must not hide existing images.
             let max_pixels = datasets.limits().image.max_pixels.max(1 << 26);
             let limits = vision::Limits { max_pixels };
             let memory = vision::decoding_memory(&bytes, &limits, None).map_err(Error::Decode)?;
             let _memory = datasets.memory().wait_for_image(memory)?;
             let picture = vision::decode(&bytes, &limits).map_err(Error::Decode)?;
-            let (width, height) = within(picture.width(), picture.height(), size);
+            let (width, height) = fit_within(picture.width(), picture.height(), size);
             let small = vision::resize(&picture, width, height).map_err(Error::Resize)?;
             let mut jpeg = Vec::new();
             JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
@@ -119,8 +119,8 @@ impl Datasets {
     }
 }
 
-/// The largest size of that aspect within a square.
-fn within(width: u32, height: u32, size: u32) -> (u32, u32) {
+/// The largest size of that aspect ratio within a square.
+fn fit_within(width: u32, height: u32, size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= size {
         return (width, height);
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn a_thumbnail_keeps_the_aspect_and_never_grows() {
-        assert_eq!(within(640, 480, 160), (160, 120));
-        assert_eq!(within(480, 640, 160), (120, 160));
-        assert_eq!(within(100, 50, 160), (100, 50));
-        assert_eq!(within(10_000, 1, 160), (160, 1));
+        assert_eq!(fit_within(640, 480, 160), (160, 120));
+        assert_eq!(fit_within(480, 640, 160), (120, 160));
+        assert_eq!(fit_within(100, 50, 160), (100, 50));
+        assert_eq!(fit_within(10_000, 1, 160), (160, 1));
     }
 }

@@ -1,9 +1,9 @@
-//! Files become images of a dataset: checked in parallel, entered in order.
+//! Adds files to a dataset as images: checked in parallel, added in order.
 //!
 //! Driven by the task of one upload. Decoding and hashing happen on blocking threads, a few at a
-//! time over all uploads; what passed lies in a temporary file until its batch is entered. A
+//! time over all uploads; a file that passed is in a temporary file until its batch is added. A
 //! batch is: blobs renamed into place and synced, then one transaction with their rows. So an
-//! upload that breaks off before that leaves nothing behind.
+//! upload that is interrupted before that leaves nothing behind.
 
 use std::{collections::VecDeque, fs, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Datasets, Error, fingerprint,
-    layout::{Assignment, Place},
+    layout::{Assignment, PathDecision},
     report::{Rejection, Report},
 };
 use crate::{
@@ -30,10 +30,10 @@ use crate::{
     vision,
 };
 
-/// Images that are entered in one transaction.
+/// Images that are added in one transaction.
 const BATCH: usize = 500;
 
-/// KiB of encoded images that may be in memory to be checked, over all uploads.
+/// Maximum KiB of encoded images in memory for checks, over all uploads.
 const MEMORY_KIB: u32 = 32 << 10;
 
 /// What bounds the work of all uploads together.
@@ -53,17 +53,17 @@ impl Throttle {
         }
     }
 
-    /// Waits for room for `bytes` of an image; a file larger than all the room has it to itself.
+    /// Waits for memory for `bytes` of an image; a file larger than the limit gets all of it.
     pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
         self.memory.clone().acquire_many_owned(kib).await.map_err(|_| Error::ShuttingDown)
     }
 }
 
-/// The bytes of a file that is to be checked.
+/// The bytes of a file to check.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// In memory, within the throttle's room.
+    /// In memory, within the throttle's limit.
     Memory(Vec<u8>, OwnedSemaphorePermit),
     /// In a temporary file of that many bytes.
     Spooled(TempPath, u64),
@@ -76,31 +76,31 @@ struct Checked {
     image: NewImage,
 }
 
-/// What became of a file, by its name.
-type Outcome = (String, Fate);
+/// The result of a file, by its name.
+type Outcome = (String, FileStatus);
 
 #[derive(Debug)]
-enum Fate {
+enum FileStatus {
     Passed(Box<Checked>),
     Rejected(Rejection),
     Ignored,
 }
 
 #[derive(Debug)]
-enum Waiting {
-    Known(Outcome),
+enum PendingFile {
+    Done(Outcome),
     Checking(JoinHandle<Result<Outcome, Error>>),
 }
 
-/// One upload under way.
+/// One upload in progress.
 #[derive(Debug)]
 pub(super) struct Ingest {
     datasets: Datasets,
     dataset: DatasetId,
     classes: Classes,
-    /// Whether batches are entered as they fill, not only at the end.
+    /// Whether batches are added as they fill, not only at the end.
     eager: bool,
-    waiting: VecDeque<Waiting>,
+    pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
     report: Report,
 }
@@ -117,33 +117,33 @@ impl Ingest {
             dataset,
             classes,
             eager,
-            waiting: VecDeque::new(),
+            pending: VecDeque::new(),
             outcomes: Vec::new(),
             report: Report::default(),
         }
     }
 
-    /// Notes a file that was rejected unread.
+    /// Records a file that was rejected unread.
     pub(super) async fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Error> {
-        self.know(name, Fate::Rejected(rejection)).await
+        self.push_outcome(name, FileStatus::Rejected(rejection)).await
     }
 
-    /// Notes a file that was left out.
+    /// Records an ignored file.
     pub(super) async fn ignore(&mut self, name: String) -> Result<(), Error> {
-        self.know(name, Fate::Ignored).await
+        self.push_outcome(name, FileStatus::Ignored).await
     }
 
-    async fn know(&mut self, name: String, fate: Fate) -> Result<(), Error> {
-        self.waiting.push_back(Waiting::Known((name, fate)));
-        self.settle(Self::window(&self.datasets)).await
+    async fn push_outcome(&mut self, name: String, status: FileStatus) -> Result<(), Error> {
+        self.pending.push_back(PendingFile::Done((name, status)));
+        self.await_checks(Self::window(&self.datasets)).await
     }
 
-    /// Takes a file in; waits while enough of them are being checked. Without a place it needs
-    /// one before it is entered: see [`Self::assign`].
+    /// Adds a file; waits while enough of them are being checked. Without a place it needs one
+    /// before it is stored: see [`Self::assign`].
     pub(super) async fn add(
         &mut self,
         name: String,
-        place: Option<Place>,
+        assignment: Option<Assignment>,
         content: Content,
     ) -> Result<(), Error> {
         let throttle = self.datasets.throttle();
@@ -154,47 +154,46 @@ impl Ingest {
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
         let datasets = self.datasets.clone();
-        self.waiting.push_back(Waiting::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, place.unwrap_or_default(), &name, &datasets);
+        self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
+            let checked = check(source, assignment.unwrap_or_default(), &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
-                Ok(checked) => (name, Fate::Passed(Box::new(checked))),
-                Err(rejection) => (name, Fate::Rejected(rejection)),
+                Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
+                Err(rejection) => (name, FileStatus::Rejected(rejection)),
             })
         })));
-        self.settle(Self::window(&self.datasets)).await
+        self.await_checks(Self::window(&self.datasets)).await
     }
 
-    /// Waits for all checks, and says of each file so far, by the name it was added under, what it
-    /// is to be called and where it goes. What its path says against it counts before what its
-    /// content does.
+    /// Waits for all checks, and assigns to each file so far, by the name it was added under, its
+    /// final name and its place. A rejection by its path takes precedence over one by its content.
     pub(super) async fn assign(
         &mut self,
-        assign: impl Fn(&str) -> (String, Assignment),
+        assign: impl Fn(&str) -> (String, PathDecision),
     ) -> Result<(), Error> {
-        self.settle(0).await?;
-        for (name, fate) in &mut self.outcomes {
+        self.await_checks(0).await?;
+        for (name, status) in &mut self.outcomes {
             let (shown, assignment) = assign(name);
-            match (assignment, &mut *fate) {
-                (Assignment::Place(place), Fate::Passed(checked)) => {
+            match (assignment, &mut *status) {
+                (PathDecision::Accept(assignment), FileStatus::Passed(checked)) => {
                     checked.image.file_name.clone_from(&shown);
-                    checked.image.label = place.label;
-                    checked.image.split = split_of(place, &checked.image.sha256);
+                    checked.image.label = assignment.label;
+                    checked.image.split = split_of(assignment, &checked.image.sha256);
                 }
-                (Assignment::Place(_), _) => {}
-                (Assignment::Reject(rejection), _) => *fate = Fate::Rejected(rejection),
-                (Assignment::Ignore, _) => *fate = Fate::Ignored,
+                (PathDecision::Accept(_), _) => {}
+                (PathDecision::Reject(rejection), _) => *status = FileStatus::Rejected(rejection),
+                (PathDecision::Ignore, _) => *status = FileStatus::Ignored,
             }
             *name = shown;
         }
         Ok(())
     }
 
-    /// Waits for all checks, enters what passed, and says what became of everything.
+    /// Waits for all checks, adds the files that passed, and returns the report.
     pub(super) async fn finish(mut self) -> Result<Report, Error> {
-        self.settle(0).await?;
+        self.await_checks(0).await?;
         while !self.outcomes.is_empty() {
-            self.enter().await?;
+            self.commit_batch().await?;
         }
         Ok(self.report)
     }
@@ -203,43 +202,45 @@ impl Ingest {
         datasets.limits().workers * 4
     }
 
-    /// Takes finished checks in the order their files came, until at most `open` are left.
-    async fn settle(&mut self, open: usize) -> Result<(), Error> {
-        while self.waiting.len() > open {
-            let Some(next) = self.waiting.pop_front() else { break };
+    /// Collects finished checks in the order of their files, until at most `open` are left.
+    async fn await_checks(&mut self, open: usize) -> Result<(), Error> {
+        while self.pending.len() > open {
+            let Some(next) = self.pending.pop_front() else { break };
             let outcome = match next {
-                Waiting::Known(outcome) => outcome,
-                Waiting::Checking(check) => check.await.map_err(|_| Error::WorkerDied)??,
+                PendingFile::Done(outcome) => outcome,
+                PendingFile::Checking(check) => {
+                    check.await.map_err(|_| Error::WorkerPanicked)??
+                }
             };
             self.outcomes.push(outcome);
             if self.eager && self.outcomes.len() >= BATCH {
-                self.enter().await?;
+                self.commit_batch().await?;
             }
         }
         Ok(())
     }
 
-    /// Enters the next batch.
-    async fn enter(&mut self) -> Result<(), Error> {
+    /// Adds the next batch.
+    async fn commit_batch(&mut self) -> Result<(), Error> {
         let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
         let mut files = Vec::new();
         let mut rows = Vec::new();
-        for (name, fate) in batch {
-            let row = match fate {
-                Fate::Passed(checked) => {
+        for (name, status) in batch {
+            let row = match status {
+                FileStatus::Passed(checked) => {
                     files.push((checked.image.sha256, checked.file));
                     Ok(checked.image)
                 }
-                Fate::Rejected(rejection) => Err(Some(rejection)),
-                Fate::Ignored => Err(None),
+                FileStatus::Rejected(rejection) => Err(Some(rejection)),
+                FileStatus::Ignored => Err(None),
             };
             rows.push((name, row));
         }
         // A sweep must not come between the blobs and their rows.
-        let _gate = self.datasets.gate().read().await;
+        let _gate = self.datasets.sweep_lock().read().await;
         if !files.is_empty() {
             let blobs = self.datasets.blobs().clone();
-            super::blocking(move || blobs.put(files)).await?;
+            super::blocking(move || Ok(blobs.put(files)?)).await?;
         }
         let (mut added, mut duplicates) = (0, 0);
         let mut refused = Vec::new();
@@ -260,9 +261,9 @@ impl Ingest {
                         let conflict = Rejection::LabelConflict { label: label.clone() };
                         refused.push((name, Some(conflict)));
                     }
-                    None => return Err(Error::GoneDataset),
+                    None => return Err(Error::DatasetDeleted),
                 },
-                Inserted::NoDataset => return Err(Error::GoneDataset),
+                Inserted::NoDataset => return Err(Error::DatasetDeleted),
             }
         }
         if added > 0 {
@@ -281,8 +282,8 @@ impl Ingest {
     }
 }
 
-fn split_of(place: Place, sha256: &Digest) -> Split {
-    place.split.unwrap_or_else(|| Split::by_content(sha256))
+fn split_of(assignment: Assignment, sha256: &Digest) -> Split {
+    assignment.split.unwrap_or_else(|| Split::by_content(sha256))
 }
 
 enum Source {
@@ -290,10 +291,10 @@ enum Source {
     File(TempPath),
 }
 
-/// Bytes become a checked image in a temporary file, or a reason why not.
+/// Checks an image and writes it to a temporary file, or returns why it is rejected.
 fn check(
     source: Source,
-    place: Place,
+    assignment: Assignment,
     name: &str,
     datasets: &Datasets,
 ) -> Result<Result<Checked, Rejection>, Error> {
@@ -331,8 +332,8 @@ fn check(
     let image = NewImage {
         sha256,
         file_name: name.to_owned(),
-        label: place.label,
-        split: split_of(place, &sha256),
+        label: assignment.label,
+        split: split_of(assignment, &sha256),
         media_type: format.media_type(),
         width: pixels.width(),
         height: pixels.height(),

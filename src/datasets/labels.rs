@@ -1,8 +1,8 @@
 //! Finds the class that a folder or a file is named after.
 //!
-//! A folder may be named exactly like a class, or like it but for case and for `-`, `_`, `.` and
-//! spaces, or be its plural (`cats`, `boxes`, `puppies`, `wolves`), or its singular where the class
-//! is a plural; in this order. A name that is the plural of two classes is of neither.
+//! A folder may have exactly the name of a class, or differ in case and in `-`, `_`, `.` and
+//! spaces, or be its plural (`cats`, `boxes`, `puppies`, `wolves`), or its singular if the class is
+//! a plural; in this order. A name that is the plural of two classes matches neither.
 
 use std::collections::HashMap;
 
@@ -18,15 +18,15 @@ const IRREGULAR: [(&str, &str); 7] = [
     ("tooth", "teeth"),
 ];
 
-/// The names of a dataset's classes, to look them up.
+/// The names of a dataset's classes, for lookups.
 #[derive(Debug, Clone)]
 pub(super) struct Labels {
     classes: Classes,
     /// In lower case.
     exact: HashMap<String, usize>,
-    /// In lower case, words separated by a space; `None` where two classes are alike.
+    /// In lower case, words separated by a space; `None` if two classes are alike.
     alike: HashMap<String, Option<usize>>,
-    /// The same of their plurals.
+    /// The same for their plurals.
     plural: HashMap<String, Option<usize>>,
 }
 
@@ -53,7 +53,7 @@ impl Labels {
         &self.classes
     }
 
-    /// The class of exactly that name, without regard to case.
+    /// The class of exactly that name, ignoring case.
     pub(super) fn exact(&self, name: &str) -> Option<usize> {
         self.exact.get(&name.to_ascii_lowercase()).copied()
     }
@@ -71,7 +71,7 @@ impl Labels {
     }
 
     /// The class whose name a file's name begins with, up to a dot or to a number: `cat.0.jpg`,
-    /// `cat_12.png`. The longest such name, as one class may begin like another.
+    /// `cat_12.png`. The longest such name, since one class may begin like another.
     pub(super) fn of_file(&self, file: &str) -> Option<usize> {
         let begins = |name: &str| {
             let head = file.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name))?;
@@ -109,11 +109,11 @@ fn plain(name: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What English makes of a word for more than one of it; some of these nobody writes (`boxs`).
+/// Plurals of an English word; some of them are never used (`boxs`).
 fn plurals(word: &str) -> impl Iterator<Item = String> {
-    let hisses =
+    let is_sibilant =
         word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh");
-    let es = hisses.then(|| format!("{word}es"));
+    let es = is_sibilant.then(|| format!("{word}es"));
     let ies = word
         .strip_suffix('y')
         .filter(|stem| !stem.is_empty() && !stem.ends_with(['a', 'e', 'i', 'o', 'u']))

@@ -1,16 +1,16 @@
-//! How the files of an upload lie in folders, and what that says of each: its class, its split,
-//! or that it is left out.
+//! The folders of an upload, and what they mean for each file: its class, its split, or that it is
+//! ignored.
 //!
-//! Used in two passes: [`Layout::observe`] sees the path of every file of the upload, then
-//! [`Layout::assign`] judges each. What one path means depends on the others:
+//! Used in two passes: [`Layout::observe`] reads the path of every file of the upload, then
+//! [`Layout::assign`] assigns each. What one path means depends on the others:
 //!
 //! - A folder names the class (see `labels`), the nearest to the file first. File names such as
 //!   `cat.0.jpg` name it only in an upload where no folder does, and never against a folder.
 //! - A folder names the split (see `splits`), the nearest first. `pets_train` is one where
-//!   `pets_test` or the like lies beside it. Once any folder of an upload is a split, a file in none is
-//!   rejected: spread at random, it could put photos to learn from among those to be examined on.
-//! - Where no folder is a split, each image's content chooses.
-//! - Litter and hidden files are left out; a hidden folder over everything is read through.
+//!   `pets_test` or similar is beside it. Once any folder of an upload is a split, a file in none
+//!   is rejected: assigned at random, near-duplicates could leak between the splits.
+//! - If no folder is a split, each image's content hash decides.
+//! - System files and hidden files are ignored; a hidden folder that contains everything is read.
 //!
 //! Pure, and bounded in memory whatever the number of files and their names.
 
@@ -20,77 +20,77 @@ use std::{
 };
 
 use super::{
+    junk::{Wrapper, is_hidden, is_junk},
     labels::Labels,
-    litter::{Wrapper, is_hidden, is_litter},
-    naming::{components, is_unsafe},
+    paths::{components, is_unsafe},
     report::Rejection,
     splits,
 };
 use crate::domain::dataset::{Classes, Split};
 
-/// Folders of splits, and folders that may be, that are kept in mind.
+/// Maximum split folders, and candidates, that are remembered.
 const MAX_FOLDERS: usize = 100_000;
-/// Names of splits that a message gives as examples.
+/// Names of split folders in a message.
 const MAX_EXAMPLES: usize = 3;
-/// Hidden folders over everything that are read through; of more, an upload is left out.
+/// Maximum nested hidden folders that contain everything; with more, an upload is ignored.
 const MAX_HIDDEN: usize = 3;
 
-/// Where the images of an upload go, as its sender says.
+/// The target of an upload's images, as requested.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Placing {
-    /// The split of all of them; by path or by content where there is none.
+pub struct AssignmentRule {
+    /// The split of all of them; by path or content if there is none.
     pub split: Option<Split>,
-    /// The class of all of them; by path where there is none.
+    /// The class of all of them; by path if there is none.
     pub label: Option<usize>,
 }
 
-/// Where one image goes.
+/// The target of one image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The index of its class.
+pub struct Assignment {
+    /// Index of its class.
     pub label: usize,
-    /// Its split; by its content where there is none.
+    /// Its split; by content if there is none.
     pub split: Option<Split>,
 }
 
-/// What becomes of a file by its path.
+/// The decision on a file by its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Assignment {
-    /// It goes there, if it is an image.
-    Place(Place),
+pub enum PathDecision {
+    /// It is added there, if it is an image.
+    Accept(Assignment),
     /// It is rejected.
     Reject(Rejection),
-    /// It is left out: nobody meant to send it.
+    /// It is ignored: a system file or hidden file.
     Ignore,
 }
 
-/// What is known of the paths of an upload.
+/// The observed paths of an upload.
 #[derive(Debug)]
 pub struct Layout {
     labels: Labels,
     wrapper: Wrapper,
-    /// By the number of hidden folders on the way: those of files that turn out to be left out
-    /// have no say.
-    facts: [Facts; MAX_HIDDEN + 1],
+    /// By the number of hidden folders in the path: those of files that turn out to be ignored
+    /// don't count.
+    facts: [FolderFacts; MAX_HIDDEN + 1],
     hashes: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Facts {
+struct FolderFacts {
     /// A folder names a class.
     class_folders: bool,
     /// Names of folders that are splits, for messages.
     splits: BTreeSet<String>,
-    /// Folders that have splits in them.
+    /// Folders that contain split folders.
     parents: HashSet<u64>,
     /// Splits that folders such as `pets_train` name, by their parent.
     partial: HashMap<u64, BTreeSet<Split>>,
 }
 
-/// A folder on the way to a file.
+/// A folder in the path of a file.
 struct Folder<'a> {
     name: &'a str,
-    /// Stands for the folders above it.
+    /// A key for the folders above it.
     parent: u64,
     label: Option<usize>,
     split: Option<FolderSplit>,
@@ -98,13 +98,13 @@ struct Folder<'a> {
 
 #[derive(Clone, Copy)]
 enum FolderSplit {
-    Sure(Split),
-    /// One if another split is beside it: the key of [`Facts::partial`].
+    Certain(Split),
+    /// A split if another one is beside it: the key of [`FolderFacts::partial`].
     Partial(Split, u64),
 }
 
 impl Layout {
-    /// Of an upload to a dataset with these classes, before its first file.
+    /// For an upload to a dataset with these classes, before its first file.
     #[must_use]
     pub fn new(classes: &Classes) -> Self {
         Self {
@@ -115,9 +115,9 @@ impl Layout {
         }
     }
 
-    /// Notes the path of a file. Links that lead nowhere and the like are not to be noted.
+    /// Records the path of a file. Dead links and other special files must not be recorded.
     pub fn observe(&mut self, path: &str) {
-        if is_unsafe(path) || is_litter(path) {
+        if is_unsafe(path) || is_junk(path) {
             return;
         }
         self.wrapper.observe(path);
@@ -132,7 +132,7 @@ impl Layout {
             facts.class_folders |= folder.label.is_some();
             let is_split = match folder.split {
                 None => false,
-                Some(FolderSplit::Sure(_)) => true,
+                Some(FolderSplit::Certain(_)) => true,
                 Some(FolderSplit::Partial(split, key)) => {
                     if facts.partial.len() < MAX_FOLDERS || facts.partial.contains_key(&key) {
                         facts.partial.entry(key).or_default().insert(split);
@@ -151,26 +151,27 @@ impl Layout {
         }
     }
 
-    /// What becomes of the file at `path`, of an upload whose files have all been noted.
+    /// The decision on the file at `path`, of an upload whose files have all been recorded.
     #[must_use]
-    pub fn assign(&self, path: &str, placing: Placing) -> Assignment {
+    pub fn assign(&self, path: &str, rule: AssignmentRule) -> PathDecision {
         if is_unsafe(path) {
-            return Assignment::Reject(Rejection::UnsafePath);
+            return PathDecision::Reject(Rejection::UnsafePath);
         }
         let mut names: Vec<&str> = components(path).collect();
         let hidden = names.iter().filter(|name| is_hidden(name)).count();
         let Some(facts) = self.facts.get(hidden).filter(|_| !self.wrapper.ignores(path)) else {
-            return Assignment::Ignore;
+            return PathDecision::Ignore;
         };
         let Some(file) = names.pop() else {
-            return Assignment::Reject(self.unlabelled(facts));
+            return PathDecision::Reject(self.unlabelled(facts));
         };
         let (folders, own) = self.folders(&names);
         let split_at = folders.iter().rposition(|folder| facts.split(folder).is_some());
-        // A split that has splits in it, as `training_data/train`, is one for those alone.
+        // A split folder that contains split folders, such as `training_data/train`, is a split for
+        // those alone.
         let beside = split_at.map(|at| (at + 1, folders.get(at + 1).map_or(own, |it| it.parent)));
         let stray_in_split = beside.filter(|(_, parent)| facts.parents.contains(parent));
-        let split = match (placing.split, split_at) {
+        let split = match (rule.split, split_at) {
             (Some(split), _) => Ok(Some(split)),
             (None, Some(_)) if let Some((at, _)) = stray_in_split => {
                 Err((at < folders.len()).then_some(at))
@@ -179,16 +180,18 @@ impl Layout {
             (None, None) if facts.splits.is_empty() => Ok(None),
             (None, None) => Err(facts.stray(&folders, own)),
         };
-        let label = match placing.label {
+        let label = match rule.label {
             Some(label) => Ok(label),
             None => {
                 let of_folder = folders.iter().rev().find_map(|folder| folder.label);
                 let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
-                of_folder.or_else(of_file).ok_or_else(|| self.blame(facts, &folders, own, split_at))
+                of_folder
+                    .or_else(of_file)
+                    .ok_or_else(|| self.find_unlabelled_folder(facts, &folders, own, split_at))
             }
         };
         let rejection = match (label, split) {
-            (Ok(label), Ok(split)) => return Assignment::Place(Place { label, split }),
+            (Ok(label), Ok(split)) => return PathDecision::Accept(Assignment { label, split }),
             (Ok(_), Err(stray)) => facts.unknown_split(stray.map(|at| folders[at].name)),
             (Err(Some(at)), Err(Some(stray))) if at == stray => {
                 facts.unknown_split(Some(folders[at].name))
@@ -199,27 +202,27 @@ impl Layout {
                 None => self.unlabelled(facts),
             },
         };
-        Assignment::Reject(rejection)
+        PathDecision::Reject(rejection)
     }
 
-    /// The folders of these names, one in the other, and what stands for all of them.
+    /// The nested folders of these names, and the key of all of them.
     fn folders<'a>(&self, names: &[&'a str]) -> (Vec<Folder<'a>>, u64) {
         let mut hasher = self.hashes.build_hasher();
         let mut parent = hasher.finish();
         let mut folders = Vec::with_capacity(names.len());
         for name in names {
             let mut label = self.labels.of_folder(name);
-            // A class may be named like a split: `dev`, say.
-            let named = if label.is_some() { None } else { splits::read(name) };
+            // A class may be named like a split, such as `dev`.
+            let named = if label.is_some() { None } else { splits::parse_folder(name) };
             let split = named.map(|named| {
                 if named.rest.is_empty() {
-                    return FolderSplit::Sure(named.split);
+                    return FolderSplit::Certain(named.split);
                 }
                 // `train_cats` names both.
                 let of_rest = self.labels.of_folder(&named.rest);
                 label = label.or(of_rest);
                 if of_rest.is_some() {
-                    return FolderSplit::Sure(named.split);
+                    return FolderSplit::Certain(named.split);
                 }
                 FolderSplit::Partial(named.split, parent)
             });
@@ -231,11 +234,11 @@ impl Layout {
         (folders, parent)
     }
 
-    /// Which folder should have named a class: the one below the split, or above it, or else the
-    /// nearest.
-    fn blame(
+    /// The folder that should have named a class: the one below the split, or above it, otherwise
+    /// the nearest.
+    fn find_unlabelled_folder(
         &self,
-        facts: &Facts,
+        facts: &FolderFacts,
         folders: &[Folder],
         own: u64,
         split_at: Option<usize>,
@@ -245,14 +248,14 @@ impl Layout {
             Some(at) => (self.wrapper.depth()..at)
                 .rev()
                 .find(|&above| facts.split(&folders[above]).is_none()),
-            // A folder of splits is not meant to name a class, nor is one over all that do.
+            // A folder of split folders does not name a class, nor does one above all that do.
             None if facts.parents.contains(&own) => None,
             None if facts.class_folders && folders.len() <= self.wrapper.depth() => None,
             None => folders.len().checked_sub(1),
         }
     }
 
-    fn unlabelled(&self, facts: &Facts) -> Rejection {
+    fn unlabelled(&self, facts: &FolderFacts) -> Rejection {
         let example = self.labels.classes().name(0).map(ToString::to_string).unwrap_or_default();
         if facts.class_folders {
             Rejection::InNoClassFolder { example }
@@ -262,28 +265,28 @@ impl Layout {
     }
 }
 
-/// Whether a folder of that name is a split by itself, or names one of the classes: whoever sends
-/// what is in it means that too.
+/// Whether a folder of that name is a split on its own, or names one of the classes: then its name
+/// is part of the paths of its contents.
 #[must_use]
-pub fn is_telling(folder: &str, classes: &Classes) -> bool {
+pub fn names_split_or_class(folder: &str, classes: &Classes) -> bool {
     Labels::new(classes).of_folder(folder).is_some()
-        || splits::read(folder).is_some_and(|named| named.rest.is_empty())
+        || splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
 }
 
-impl Facts {
+impl FolderFacts {
     fn is_split(&self, key: u64) -> bool {
         self.partial.get(&key).is_some_and(|splits| splits.len() > 1)
     }
 
     fn split(&self, folder: &Folder) -> Option<Split> {
         match folder.split? {
-            FolderSplit::Sure(split) => Some(split),
+            FolderSplit::Certain(split) => Some(split),
             FolderSplit::Partial(split, key) => self.is_split(key).then_some(split),
         }
     }
 
-    /// Which of `folders` lies beside splits and is none; `None` where the file itself does, or
-    /// there are no splits near. `own` stands for all the folders.
+    /// Which of `folders` is beside split folders without being one; `None` if the file itself is,
+    /// or no split folder is near. `own` is the key of all the folders.
     fn stray(&self, folders: &[Folder], own: u64) -> Option<usize> {
         let beside = folders.iter().position(|folder| self.parents.contains(&folder.parent));
         beside.or_else(|| {
@@ -301,7 +304,7 @@ impl Facts {
     }
 }
 
-/// The word in front of a number, as in `bird.7.jpg`: meant as a class, it seems.
+/// The word before a number, as in `bird.7.jpg`: probably meant as a class.
 fn class_like_prefix(file: &str) -> Option<&str> {
     let mut parts = file.split('.');
     let word = parts.next().filter(|word| word.chars().all(char::is_alphabetic))?;

@@ -1,4 +1,4 @@
-//! The images of a dataset as a job sees them: frozen when it is made.
+//! The snapshot of a dataset's images for a job, taken when the job is created.
 
 use super::{Datasets, Error};
 use crate::{
@@ -18,14 +18,14 @@ pub struct Manifest {
     pub dataset: Name,
     /// Its classes.
     pub classes: Classes,
-    /// The version that these samples make.
+    /// The version of these samples.
     pub version: Digest,
     /// Its images, in the order of their hashes.
     pub samples: Vec<Sample>,
 }
 
 impl Datasets {
-    /// The images of the dataset of that id or name, and the version they make.
+    /// The images of the dataset of that id or name, and their version.
     ///
     /// # Errors
     /// There is none.

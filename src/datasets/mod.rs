@@ -1,33 +1,31 @@
 //! Datasets and their images: uploads, archives, blobs, statistics, manifests.
 //!
 //! Called by `http` and the scheduler through [`Datasets`], a handle that is cheap to clone. Its
-//! methods are async and may be called from any task: whatever blocks (disks, decoding) runs on
-//! the blocking pool, a bounded number of checks at a time over all uploads.
+//! methods are async and may be called from any task: blocking work (disks, decoding) runs on the
+//! blocking pool, a bounded number of checks at a time over all uploads.
 //!
 //! | module | what for |
 //! |---|---|
-//! | [`upload`] | one upload under way, file by file |
+//! | [`upload`] | one upload in progress, file by file |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
 //! | `ingest` | files become checked images, in batches |
-//! | [`layout`] | class and split off the folders of an upload; by `labels` and `splits` |
-//! | [`litter`] | what systems leave in folders |
-//! | [`naming`] | paths, made safe and shown |
-//! | [`blobs`] | the images' bytes on disk |
+//! | [`layout`] | class and split from the folders of an upload; by `labels` and `splits` |
+//! | [`junk`] | system files in folders |
+//! | [`paths`] | paths: checks, and their display |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
-//! | [`sweep`] | removes bytes that nothing refers to |
+//! | [`sweep`] | removes unreferenced blobs |
 
 pub mod archive;
-pub mod blobs;
 mod error;
 pub mod fingerprint;
 mod images;
 mod ingest;
+pub mod junk;
 mod labels;
 pub mod layout;
-pub mod litter;
 pub mod manifest;
-pub mod naming;
+pub mod paths;
 pub mod report;
 mod splits;
 pub mod statistics;
@@ -38,9 +36,10 @@ use std::sync::Arc;
 
 use tokio::sync::{RwLock, Semaphore};
 
-use self::{blobs::Blobs, ingest::Throttle};
-pub use self::{error::Error, layout::Placing, manifest::Manifest};
+use self::ingest::Throttle;
+pub use self::{error::Error, layout::AssignmentRule, manifest::Manifest};
 use crate::{
+    blobs::Blobs,
     config::ServeConfig,
     data_dir::DataDir,
     device::processors,
@@ -54,18 +53,18 @@ use crate::{
     vision,
 };
 
-/// What uploads may cost.
+/// Limits of uploads.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Of a decoded image.
+    /// Limits of a decoded image.
     pub image: vision::Limits,
-    /// Bytes of an encoded image.
+    /// Maximum bytes of an encoded image.
     pub max_image_bytes: u64,
-    /// Bytes of a body: an archive's, or all parts of a form together.
+    /// Maximum bytes of a body: an archive, or all parts of a form together.
     pub max_archive_bytes: u64,
-    /// Entries of an archive, or parts of a form.
+    /// Maximum entries of an archive, or parts of a form.
     pub max_archive_entries: u64,
-    /// Bytes that an archive unpacks to.
+    /// Maximum uncompressed bytes of an archive.
     pub max_unpacked_bytes: u64,
     /// Images that are checked at the same time.
     pub workers: usize,
@@ -95,12 +94,12 @@ struct Inner {
     limits: Limits,
     memory: MemoryBudget,
     throttle: Throttle,
-    /// Thumbnails that may be made at the same time; apart from the checks, so that people can
-    /// look at their data while more comes in.
+    /// Thumbnails that may be created at the same time; separate from the checks, so that users can
+    /// view their data while more is uploaded.
     thumbnails: Semaphore,
-    /// Held for reading from a batch's first blob to the commit of its rows, and for writing
-    /// while a sweep removes what has no row.
-    gate: RwLock<()>,
+    /// Held for reading from a batch's first blob to the commit of its rows, and for writing while
+    /// a sweep removes blobs without rows.
+    sweep_lock: RwLock<()>,
 }
 
 impl Datasets {
@@ -114,7 +113,7 @@ impl Datasets {
             memory,
             throttle: Throttle::new(limits.workers),
             thumbnails: Semaphore::new(limits.workers),
-            gate: RwLock::new(()),
+            sweep_lock: RwLock::new(()),
         }))
     }
 
@@ -124,7 +123,7 @@ impl Datasets {
         &self.0.blobs
     }
 
-    /// What uploads may cost.
+    /// Limits of uploads.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
@@ -142,11 +141,11 @@ impl Datasets {
         &self.0.throttle
     }
 
-    fn gate(&self) -> &RwLock<()> {
-        &self.0.gate
+    fn sweep_lock(&self) -> &RwLock<()> {
+        &self.0.sweep_lock
     }
 
-    /// Makes an empty dataset.
+    /// Creates an empty dataset.
     ///
     /// # Errors
     /// The name is taken.
@@ -182,15 +181,15 @@ impl Datasets {
         Ok(Page { items, next_cursor: page.next_cursor })
     }
 
-    /// Removes a dataset. The bytes of its images go with the next sweep.
+    /// Removes a dataset. The next sweep removes the files of its images.
     ///
     /// # Errors
-    /// There is none, or a job that isn't finished uses it.
+    /// There is none, or an unfinished job uses it.
     pub async fn delete(&self, dataset: &str) -> Result<(), Error> {
         let mut transaction = self.storage().write().await?;
         let row = storage::datasets::find(&mut transaction, dataset).await?;
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
-        if let Some(job) = storage::datasets::user(&mut transaction, row.id).await? {
+        if let Some(job) = storage::datasets::active_job(&mut transaction, row.id).await? {
             return Err(Error::InUse { dataset: row.name, job });
         }
         storage::datasets::delete(&mut transaction, row.id).await?;
@@ -198,7 +197,7 @@ impl Datasets {
         Ok(())
     }
 
-    /// Makes sure that there is a dataset of that id or name.
+    /// Checks that there is a dataset of that id or name.
     ///
     /// # Errors
     /// There is none.
@@ -227,34 +226,33 @@ impl Datasets {
         Ok(storage::datasets::describe(&mut connection, row, version).await?)
     }
 
-    /// The version of a dataset's images as they are now, which is kept where nothing changes
-    /// meanwhile. Writers wait only while it is written down.
+    /// The current version of a dataset's images, which is stored if nothing changes meanwhile.
+    /// Writers wait only while it is stored.
     async fn compute_version(&self, id: DatasetId) -> Result<Digest, Error> {
         let (revision, samples) = {
             let mut connection = self.storage().read().await?;
-            // One before the other: a change in between makes the revision too old, and nothing is
-            // kept.
+            // In this order: a change in between makes the revision too old, and nothing is stored.
             let revision = storage::datasets::revision(&mut connection, id).await?;
             (revision, storage::images::samples(&mut connection, id).await?)
         };
         let version = blocking(move || Ok(version_of(&samples))).await?;
         if let Some(revision) = revision
-            && let Err(error) = self.keep_version(id, revision, version).await
+            && let Err(error) = self.store_version(id, revision, version).await
         {
-            // It is computed again the next time.
-            tracing::warn!(error = chain(&error), "the version of a dataset can't be kept");
+            // It is recomputed the next time.
+            tracing::warn!(error = chain(&error), "can't store the version of a dataset");
         }
         Ok(version)
     }
 
-    async fn keep_version(
+    async fn store_version(
         &self,
         id: DatasetId,
         revision: i64,
         version: Digest,
     ) -> Result<(), storage::Error> {
         let mut transaction = self.storage().write().await?;
-        storage::datasets::keep_version(&mut transaction, id, revision, version).await?;
+        storage::datasets::store_version(&mut transaction, id, revision, version).await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -271,5 +269,5 @@ fn class(classes: &Classes, name: &str) -> Result<usize, Error> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::WorkerDied)?
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::WorkerPanicked)?
 }

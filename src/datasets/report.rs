@@ -1,5 +1,4 @@
-//! What became of an upload: counts, the files that were rejected with the reason, and those that
-//! were left out.
+//! The report of an upload: counts, rejected files with reasons, and ignored files.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,40 +9,40 @@ use crate::{
     vision::DecodeError,
 };
 
-/// Rejected files that are listed; of more, only the number is said.
+/// Maximum rejected files that are listed.
 const MAX_LISTED: usize = 1_000;
-/// Files that were left out and are named.
+/// Maximum ignored files that are named.
 const MAX_EXAMPLES: usize = 10;
 
-/// What became of the files of an upload.
+/// Upload report.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = UploadReport)]
 pub struct Report {
-    /// Images that entered the dataset.
+    /// Images added.
     pub added: u64,
-    /// Images that were in it already, under the same label.
+    /// Duplicates already in the dataset with the same label.
     pub duplicates: u64,
-    /// Files that were rejected: the first thousand.
+    /// Rejected files (first 1,000).
     pub rejected: Vec<Rejected>,
-    /// Files that were rejected in all.
+    /// Total number of rejected files.
     pub rejected_total: u64,
-    /// Files that were left out, because systems leave them in folders and nobody means to send
-    /// them: `.DS_Store`, `Thumbs.db`, `@eaDir/…` and the like, and hidden files.
+    /// Ignored files: hidden files and system files such as `.DS_Store`, `Thumbs.db` and
+    /// `@eaDir/…`.
     pub ignored: Ignored,
 }
 
-/// Files that were left out.
+/// Ignored files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = IgnoredFiles)]
 pub struct Ignored {
-    /// How many.
+    /// Number of ignored files.
     pub count: u64,
-    /// The names of the first ten.
+    /// Names of the first 10.
     pub examples: Vec<String>,
 }
 
 impl Report {
-    /// Notes that `file` was left out.
+    /// Records that `file` was ignored.
     pub(super) fn ignore(&mut self, file: String) {
         self.ignored.count += 1;
         if self.ignored.examples.len() < MAX_EXAMPLES {
@@ -51,7 +50,7 @@ impl Report {
         }
     }
 
-    /// Notes that `file` was rejected.
+    /// Records that `file` was rejected.
     pub(super) fn reject(&mut self, file: String, rejection: &Rejection) {
         self.rejected_total += 1;
         if self.rejected.len() < MAX_LISTED {
@@ -61,25 +60,25 @@ impl Report {
     }
 }
 
-/// A file that was rejected.
+/// A rejected file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rejected {
-    /// The name it came under.
+    /// File name.
     pub file: String,
-    /// Why, for programs.
+    /// Error code.
     pub code: &'static str,
-    /// Why, for people.
+    /// Readable reason.
     pub detail: String,
 }
 
-/// Why a file does not enter a dataset.
+/// Why a file is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// It is no image that can be used.
+    /// It is not a supported image.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// It has more bytes than an image may have.
-    #[error("the file is larger than {max} bytes, the limit of one image")]
+    /// It exceeds the size limit of an image.
+    #[error("the file exceeds the limit of {max} bytes per image")]
     TooLarge {
         /// The limit.
         max: u64,
@@ -89,75 +88,76 @@ pub enum Rejection {
     OverBudget(#[from] OverBudget),
     /// Its path names no class.
     #[error(
-        "nothing says which class it is: put it into a folder of the class's name (`{example}/…`), or name it like `{example}.0.jpg`"
+        "no class found: put the file in a folder named after its class (`{example}/…`), or name it like `{example}.0.jpg`"
     )]
     Unlabelled {
         /// A class of the dataset.
         example: String,
     },
-    /// Its folders name no class, in an upload where those of other files do.
+    /// Its folders name no class, but those of other files in the upload do.
     #[error(
-        "no folder it is in names a class, and beside folders that do, file names don't count: put it into a folder of the class's name (`{example}/…`)"
+        "no class found: put the file in a folder named after its class (`{example}/…`); file names are not used because other files are in such folders"
     )]
     InNoClassFolder {
         /// A class of the dataset.
         example: String,
     },
-    /// It is in no split, in an upload where other files are.
+    /// It is in no split folder, but other files of the upload are.
     #[error(
-        "{}; in the same upload, {splits} {} a split: {}, or upload it separately with `split=`",
-        folder.as_ref().map_or_else(|| "it is in no folder of a split".to_owned(), |folder| format!("`{folder}` names no split")),
-        if splits.contains(',') { "each name" } else { "names" },
+        "{}, but other files of this upload are in {splits}: {}, or upload it separately with `split=`",
+        folder.as_ref().map_or_else(|| "not in a split folder".to_owned(), |folder| format!("`{folder}` is not a split folder")),
         if folder.is_some() { "rename the folder to train, validation or test" } else { "move it into a folder named train, validation or test" },
     )]
     UnknownSplit {
-        /// The folder that is none, beside those that are.
+        /// The folder beside the split folders.
         folder: Option<String>,
-        /// Some of those that are.
+        /// Some of the split folders.
         splits: String,
     },
-    /// Its path names a class that the dataset hasn't.
-    #[error("`{name}` is not a class of this dataset; it has {classes}")]
+    /// Its path names an unknown class.
+    #[error("unknown class `{name}`; this dataset has {classes}")]
     UnknownLabel {
         /// The name.
         name: String,
-        /// The classes there are.
+        /// The classes of the dataset.
         classes: String,
     },
-    /// The same bytes are in the dataset as another class.
-    #[error("the same image is in this dataset as `{label}`; relabel that one, or leave this out")]
+    /// The same image is in the dataset with another class.
+    #[error(
+        "this image is already in the dataset as `{label}`; relabel that one or skip this file"
+    )]
     LabelConflict {
-        /// The class they have there.
+        /// Its class in the dataset.
         label: Name,
     },
     /// Its path leads out of the archive.
-    #[error("its path is absolute or has a `..`")]
+    #[error("unsafe path: absolute or contains `..`")]
     UnsafePath,
-    /// An archive's entry that is no file.
-    #[error("it is a link or a device, not a file")]
+    /// An archive entry that is not a regular file.
+    #[error("not a regular file (link or device)")]
     Link,
-    /// A hard link of an archive to a file that does not come before it.
-    #[error("it is a link to `{target}`, which is not an earlier file of this archive")]
+    /// A hard link in an archive to a file that is not an earlier entry.
+    #[error("hard link to `{target}`, which is not an earlier file in this archive")]
     DeadLink {
-        /// What it links to.
+        /// The target of the link.
         target: String,
     },
-    /// An archive's entry that can't be read without a password.
-    #[error("it is encrypted; send the archive without a password")]
+    /// An archive entry that can't be read without a password.
+    #[error("encrypted entry; upload an archive without a password")]
     Encrypted,
-    /// An archive's entry in a form that isn't read.
-    #[error("it is compressed by {method}, which is not supported; use deflate, or don't compress")]
+    /// An archive entry with an unsupported compression method.
+    #[error("unsupported compression method ({method}); use deflate or no compression")]
     Packing {
         /// The method's name.
         method: String,
     },
-    /// An archive's entry whose bytes are not those that were packed.
-    #[error("it is damaged within the archive: {0}")]
+    /// A damaged archive entry.
+    #[error("damaged archive entry: {0}")]
     Unpack(String),
 }
 
 impl Rejection {
-    /// The stable word of the API.
+    /// The stable error code of the API.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

@@ -1,8 +1,7 @@
-//! The splits as people name their folders: `train`, `Training Data`, `val_set`, `test-images`.
+//! The splits by usual names of folders: `train`, `Training Data`, `val_set`, `test-images`.
 //!
-//! Development and evaluation sets are read as validation, as most corpora mean them: `dev` and
-//! `eval` are looked at again and again while a model is made. A hold-out set is kept for the
-//! end, so it is the test split.
+//! Development and evaluation sets are read as validation, as in most corpora: `dev` and `eval` are
+//! used repeatedly during development. A hold-out set is used at the end, so it is the test split.
 
 use crate::domain::dataset::Split;
 
@@ -21,7 +20,7 @@ const VALIDATION: [&str; 10] = [
 ];
 const TEST: [&str; 6] = ["test", "tests", "testing", "tst", "holdout", "heldout"];
 
-/// Words that stand beside a split's name and change nothing about it.
+/// Words beside a split's name that don't change its meaning.
 const FILLERS: [&str; 29] = [
     "set",
     "sets",
@@ -54,28 +53,28 @@ const FILLERS: [&str; 29] = [
     "png",
 ];
 
-/// What a folder's name says of a split.
+/// What a folder's name says about a split.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct FolderName {
     /// The split it names.
     pub(super) split: Split,
-    /// What else it says, in lower case: nothing, or `pets` of `pets_train`. Such a folder is a
-    /// split where another one beside it, `pets_test`, says the same of another split.
+    /// The rest of the name in lower case: empty, or `pets` of `pets_train`. Such a folder is a
+    /// split if another one beside it, `pets_test`, has the same rest with another split.
     pub(super) rest: String,
 }
 
-/// Reads a folder's name; `None` where it names no split, or more than one.
-pub(super) fn read(folder: &str) -> Option<Named> {
+/// Reads a folder's name; `None` if it names no split, or more than one.
+pub(super) fn parse_folder(folder: &str) -> Option<FolderName> {
     if folder.len() > 255 {
         return None;
     }
     let joined: String =
         folder.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     if let Some(split) = split_of(&joined) {
-        return Some(Named { split, rest: String::new() });
+        return Some(FolderName { split, rest: String::new() });
     }
     let mut words = words(folder);
-    // "01_train", "2. Validation": folders that are to be sorted.
+    // "01_train", "2. Validation": numbered folders.
     if words.len() > 1 && is_number(&words[0]) {
         words.remove(0);
     }
@@ -87,7 +86,11 @@ pub(super) fn read(folder: &str) -> Option<Named> {
             continue;
         }
         let held = matches!(word, "hold" | "held") && words.next_if_eq(&"out").is_some();
-        match if held { Some(Split::Test) } else { split_of(word).or_else(|| glued(word)) } {
+        match if held {
+            Some(Split::Test)
+        } else {
+            split_of(word).or_else(|| split_of_compound(word))
+        } {
             Some(split) if named.is_some_and(|named| named != split) => return None,
             Some(split) => named = Some(split),
             None => rest.push(word),
@@ -98,7 +101,7 @@ pub(super) fn read(folder: &str) -> Option<Named> {
         [number] if is_number(number) => "#".to_owned(),
         _ => rest.join(" "),
     };
-    Some(Named { split: named?, rest })
+    Some(FolderName { split: named?, rest })
 }
 
 fn split_of(word: &str) -> Option<Split> {
@@ -114,7 +117,7 @@ fn split_of(word: &str) -> Option<Split> {
 }
 
 /// `trainset`, `valdata`, `imagestest`.
-fn glued(word: &str) -> Option<Split> {
+fn split_of_compound(word: &str) -> Option<Split> {
     FILLERS.iter().find_map(|filler| {
         let stem = word.strip_suffix(filler).or_else(|| word.strip_prefix(filler))?;
         split_of(stem)
@@ -222,8 +225,8 @@ mod tests {
         ];
         for (split, names) in cases {
             for name in names {
-                let expected = Some(Named { split, rest: String::new() });
-                assert_eq!(read(name), expected, "{name}");
+                let expected = Some(FolderName { split, rest: String::new() });
+                assert_eq!(parse_folder(name), expected, "{name}");
             }
         }
     }
@@ -256,13 +259,13 @@ mod tests {
             "restrain",
             "testimony",
         ] {
-            assert_eq!(read(name), None, "{name}");
+            assert_eq!(parse_folder(name), None, "{name}");
         }
     }
 
     #[test]
     fn what_else_a_name_says_is_kept() {
-        let rest = |name| read(name).map(|named| (named.split, named.rest));
+        let rest = |name| parse_folder(name).map(|named| (named.split, named.rest));
         assert_eq!(rest("pets_train"), Some((Split::Train, "pets".to_owned())));
         assert_eq!(rest("train_cats"), Some((Split::Train, "cats".to_owned())));
         assert_eq!(rest("trainA"), Some((Split::Train, "a".to_owned())));

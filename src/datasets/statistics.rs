@@ -1,4 +1,4 @@
-//! What there is to see in a dataset before anything is trained on it.
+//! Statistics of a dataset, for a look at it before training.
 
 use std::collections::BTreeMap;
 
@@ -11,93 +11,94 @@ use crate::{
         ImageId, Name,
         dataset::{Classes, Counts, Split},
     },
-    storage::{self, statistics::Twin},
+    storage::{self, statistics::NearDuplicate},
 };
 
-/// Bins of a histogram, at most.
+/// Maximum bins of a histogram.
 const MAX_BINS: u32 = 20;
 
 /// Groups of duplicates that are listed.
 const MAX_GROUPS: usize = 100;
 
-/// What there is to see in a dataset.
+/// Dataset statistics.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Statistics {
-    /// Images in all.
+    /// Total number of images.
     pub images: u64,
-    /// Bytes of all images as they were uploaded.
+    /// Total size of the original files in bytes.
     pub bytes: u64,
-    /// Images by split and class.
+    /// Image counts by split and class.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub counts: Counts,
-    /// Widths in pixels, upright; absent while there is no image.
+    /// Histogram of widths in pixels; null if there are no images.
     pub width: Option<Histogram>,
-    /// Heights in pixels, upright.
+    /// Histogram of heights in pixels; null if there are no images.
     pub height: Option<Histogram>,
-    /// Images by media type.
+    /// Image counts by media type.
     pub formats: BTreeMap<String, u64>,
-    /// Pictures that stand in more than one split.
+    /// Near-duplicates across splits.
     pub cross_split_duplicates: CrossSplitDuplicates,
 }
 
-/// How many images have how many pixels on one side.
+/// Histogram of image widths or heights.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Histogram {
-    /// The least.
+    /// Minimum.
     pub min: u32,
-    /// The most.
+    /// Maximum.
     pub max: u32,
-    /// The mean.
+    /// Mean.
     pub mean: f64,
-    /// Bounds of the bins, one more than there are bins: bin `i` holds what is at least
-    /// `edges[i]` and less than `edges[i + 1]`.
+    /// Bin edges (one more than bins): bin `i` counts values of at least `edges[i]` and less than
+    /// `edges[i + 1]`.
     pub edges: Vec<u32>,
     /// Images in each bin.
     pub counts: Vec<u64>,
 }
 
-/// Pictures that look alike to the fingerprint and stand in more than one split: a model would
-/// be examined on what it learned from.
+/// Near-duplicates (same difference hash) across splits: possible data leakage.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct CrossSplitDuplicates {
-    /// Groups in all.
+    /// Total number of groups.
     pub count: u64,
-    /// The first hundred groups.
+    /// First 100 groups.
     pub groups: Vec<Group>,
 }
 
-/// Images with the same fingerprint: the first ten of each split.
+/// Images with the same difference hash (first 10 per split).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Group {
-    /// The fingerprint, as 16 hex digits.
+    /// The difference hash, as 16 hex digits.
     pub fingerprint: String,
     /// The images.
     pub images: Vec<Member>,
 }
 
-/// An image of a group.
+/// Image in a group.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Member {
-    /// Its id.
+    /// Id.
     pub id: ImageId,
-    /// Its file's name.
+    /// Original file name.
     pub file_name: String,
-    /// Its class.
+    /// Class.
     pub label: Name,
-    /// Its split.
+    /// Split.
     pub split: Split,
 }
 
 impl Group {
-    fn of(fingerprint: u64, twins: &[Twin], classes: &Classes) -> Self {
-        let images =
-            twins.iter().filter(|twin| twin.fingerprint == fingerprint).filter_map(|twin| {
-                let label = classes.name(twin.label)?.clone();
+    fn of(fingerprint: u64, duplicates: &[NearDuplicate], classes: &Classes) -> Self {
+        let images = duplicates
+            .iter()
+            .filter(|duplicate| duplicate.fingerprint == fingerprint)
+            .filter_map(|duplicate| {
+                let label = classes.name(duplicate.label)?.clone();
                 Some(Member {
-                    id: twin.id,
-                    file_name: twin.file_name.clone(),
+                    id: duplicate.id,
+                    file_name: duplicate.file_name.clone(),
                     label,
-                    split: twin.split,
+                    split: duplicate.split,
                 })
             });
         Self { fingerprint: format!("{fingerprint:016x}"), images: images.collect() }
@@ -105,7 +106,7 @@ impl Group {
 }
 
 impl Datasets {
-    /// What there is to see in a dataset.
+    /// Statistics of the dataset of that id or name.
     ///
     /// # Errors
     /// There is none of that id or name.
@@ -116,11 +117,12 @@ impl Datasets {
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;
         let mut shared = storage::statistics::shared_fingerprints(&mut connection, row.id).await?;
-        shared.retain(|bits| fingerprint::is_telling(*bits));
+        shared.retain(|bits| fingerprint::is_distinctive(*bits));
         let count = shared.len() as u64;
         shared.truncate(MAX_GROUPS);
-        let twins = storage::statistics::twins(&mut connection, row.id, &shared).await?;
-        let groups = shared.into_iter().map(|bits| Group::of(bits, &twins, &row.classes));
+        let duplicates =
+            storage::statistics::near_duplicates(&mut connection, row.id, &shared).await?;
+        let groups = shared.into_iter().map(|bits| Group::of(bits, &duplicates, &row.classes));
         Ok(Statistics {
             images,
             bytes,
@@ -134,7 +136,7 @@ impl Datasets {
 }
 
 impl Histogram {
-    /// The histogram of values and how often each occurs, in rising order.
+    /// The histogram of values and their counts, in ascending order.
     #[must_use]
     pub fn of(values: &[(u32, u64)]) -> Option<Self> {
         let (min, max) = (values.first()?.0, values.last()?.0);
@@ -153,8 +155,8 @@ impl Histogram {
     }
 }
 
-/// The width of bins over that span: 1, 2 or 5 times a power of ten, so that the bounds are
-/// round numbers, and at most [`MAX_BINS`] of them.
+/// The width of bins over that span: 1, 2 or 5 times a power of ten, so that the edges are round
+/// numbers, with at most [`MAX_BINS`] bins.
 fn round_step(span: u32) -> u32 {
     let mut power = 1;
     loop {

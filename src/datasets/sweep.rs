@@ -1,9 +1,8 @@
-//! Removes blobs that nothing refers to: those of deleted images, and those of uploads that
-//! broke off between their files and their rows.
+//! Removes unreferenced blobs: those of deleted images, and those of uploads that were interrupted
+//! between their files and their rows.
 //!
-//! Called by the server now and then. Uploads go on meanwhile: the store is looked through
-//! without holding them up, and only while a handful of candidates is looked at again and
-//! removed do new rows wait.
+//! Called by the server now and then. Uploads continue meanwhile: the store is scanned without
+//! blocking them, and new rows wait only while a few candidates are checked again and removed.
 
 use std::collections::HashSet;
 
@@ -17,7 +16,7 @@ const BATCH: usize = 100;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Swept {
+pub struct SweepReport {
     /// Blobs.
     pub blobs: u64,
     /// Their bytes.
@@ -25,14 +24,14 @@ pub struct Swept {
 }
 
 impl Datasets {
-    /// Removes each blob that no image has and that is not in `kept`: what manifests of jobs
-    /// name must be there, even when it was deleted from the dataset since.
+    /// Removes each blob that belongs to no image and is not in `kept`: images in manifests of jobs
+    /// must be kept, even if they were deleted from the dataset since.
     ///
     /// # Errors
     /// The disk or the database failed.
-    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<Swept, Error> {
+    pub async fn sweep(&self, kept: HashSet<Digest>) -> Result<SweepReport, Error> {
         let blobs = self.blobs().clone();
-        let all = blocking(move || blobs.list()).await?;
+        let all = blocking(move || Ok(blobs.list()?)).await?;
         let used = {
             let mut connection = self.storage().read().await?;
             storage::images::digests(&mut connection).await?
@@ -41,14 +40,14 @@ impl Datasets {
             .into_iter()
             .filter(|(digest, _)| !used.contains(digest) && !kept.contains(digest))
             .collect();
-        let mut swept = Swept::default();
+        let mut swept = SweepReport::default();
         for batch in unused.chunks(BATCH) {
-            let _gate = self.gate().write().await;
+            let _gate = self.sweep_lock().write().await;
             let mut gone = Vec::with_capacity(batch.len());
             {
                 let mut connection = self.storage().read().await?;
                 for (digest, bytes) in batch {
-                    // Its photo may have been uploaded again by now.
+                    // Its image may have been uploaded again meanwhile.
                     if !storage::images::is_used(&mut connection, digest).await? {
                         gone.push(*digest);
                         swept.blobs += 1;
@@ -57,14 +56,10 @@ impl Datasets {
                 }
             }
             let blobs = self.blobs().clone();
-            blocking(move || gone.iter().try_for_each(|digest| blobs.remove(digest))).await?;
+            blocking(move || Ok(gone.iter().try_for_each(|digest| blobs.remove(digest))?)).await?;
         }
         if swept.blobs > 0 {
-            tracing::info!(
-                blobs = swept.blobs,
-                bytes = swept.bytes,
-                "removed images that nothing refers to"
-            );
+            tracing::info!(blobs = swept.blobs, bytes = swept.bytes, "removed unreferenced images");
         }
         Ok(swept)
     }

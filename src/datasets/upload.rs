@@ -1,5 +1,5 @@
-//! One upload under way: bodies and parts come in chunk by chunk, into temporary files that go
-//! away with their handles, so that a client that leaves midway leaves nothing.
+//! One upload in progress: bodies and parts arrive chunk by chunk, in temporary files that are
+//! deleted with their handles, so that a client that leaves midway leaves nothing behind.
 //!
 //! Driven by the task of one request.
 
@@ -11,9 +11,9 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{
     Datasets, Error, blocking, class,
     ingest::{Content, Ingest},
-    layout::{Layout, Placing},
-    litter::is_litter,
-    naming,
+    junk::is_junk,
+    layout::{AssignmentRule, Layout},
+    paths,
     report::{Rejection, Report},
 };
 use crate::{domain::dataset::Split, memory_budget::Reservation};
@@ -21,11 +21,11 @@ use crate::{domain::dataset::Split, memory_budget::Reservation};
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 256 << 10;
 
-/// A temporary file that fills.
+/// A temporary file that is being written.
 #[derive(Debug)]
 pub struct Spool {
     file: NamedTempFile,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     /// What is gathered.
     memory: Reservation,
     bytes: u64,
@@ -34,7 +34,7 @@ pub struct Spool {
 /// A temporary file that is complete.
 #[derive(Debug)]
 pub struct Spooled {
-    /// The file; it goes when this is dropped.
+    /// The file, deleted when this is dropped.
     pub path: TempPath,
     /// Its size.
     pub bytes: u64,
@@ -57,14 +57,14 @@ impl Spool {
             // Nothing can be gathered.
             return blocking(move || self.flush()?.write(&chunk)).await;
         }
-        self.gathered.extend_from_slice(&chunk);
-        if self.gathered.len() < CHUNK {
+        self.buffer.extend_from_slice(&chunk);
+        if self.buffer.len() < CHUNK {
             return Ok(self);
         }
         blocking(move || self.flush()).await
     }
 
-    /// Ends the file.
+    /// Completes the file.
     ///
     /// # Errors
     /// The disk failed or is full.
@@ -74,9 +74,12 @@ impl Spool {
     }
 
     fn flush(mut self) -> Result<Self, Error> {
-        let gathered = std::mem::take(&mut self.gathered);
-        self.memory.clear();
-        self.write(&gathered)
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut spool = self.write(&buffer)?;
+        buffer.clear();
+        spool.buffer = buffer;
+        spool.memory.clear();
+        Ok(spool)
     }
 
     fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
@@ -87,20 +90,20 @@ impl Spool {
     }
 }
 
-/// Bytes of a path that are kept until all files have come: more than file systems have.
+/// Bytes of a path that are kept until all files have arrived: more than file systems allow.
 const MAX_PATH: usize = 4096;
 
-/// Files on their way into a dataset. They enter it when all of them have come, since what one
-/// path means depends on the others.
+/// The files of an upload. They are added to the dataset when all of them have arrived, since what
+/// one path means depends on the others.
 #[derive(Debug)]
 pub struct Upload {
     ingest: Ingest,
     layout: Layout,
-    placing: Placing,
+    rule: AssignmentRule,
 }
 
 impl Datasets {
-    /// Begins an upload of single files to a dataset, all of one class where `label` is given.
+    /// Begins an upload of single files to a dataset, all of one class if `label` is given.
     ///
     /// # Errors
     /// There is no such dataset, or no such class in it.
@@ -114,7 +117,7 @@ impl Datasets {
         let label = label.map(|label| class(&classes, label)).transpose()?;
         let layout = Layout::new(&classes);
         let ingest = Ingest::new(self.clone(), id, classes, false);
-        Ok(Upload { ingest, layout, placing: Placing { split, label } })
+        Ok(Upload { ingest, layout, rule: AssignmentRule { split, label } })
     }
 
     /// A new temporary file.
@@ -123,19 +126,19 @@ impl Datasets {
     /// The disk failed or is full.
     pub async fn spool(&self) -> Result<Spool, Error> {
         let blobs = self.blobs().clone();
-        let file = blocking(move || blobs.temporary()).await?;
-        Ok(Spool { file, gathered: Vec::new(), memory: self.memory().body(), bytes: 0 })
+        let file = blocking(move || Ok(blobs.temporary()?)).await?;
+        Ok(Spool { file, buffer: Vec::new(), memory: self.memory().body(), bytes: 0 })
     }
 }
 
 impl Upload {
-    /// Takes in a file that came under `name`.
+    /// Adds a file named `name`.
     ///
     /// # Errors
-    /// The disk or the database failed. That a file is rejected is no error.
+    /// The disk or the database failed. A rejected file is not an error.
     pub async fn add(&mut self, name: &str, file: Spooled) -> Result<(), Error> {
         let path = self.observe(name);
-        if is_litter(&path) {
+        if is_junk(&path) {
             return self.ingest.ignore(path).await;
         }
         self.ingest.add(path, None, Content::Spooled(file.path, file.bytes)).await
@@ -150,17 +153,17 @@ impl Upload {
         self.ingest.reject(path, Rejection::TooLarge { max }).await
     }
 
-    /// Enters what passed into the dataset.
+    /// Adds the accepted files to the dataset.
     ///
     /// # Errors
     /// The disk or the database failed.
     pub async fn finish(self) -> Result<Report, Error> {
-        let Self { mut ingest, layout, placing } = self;
-        ingest.assign(|path| (naming::shown(path), layout.assign(path, placing))).await?;
+        let Self { mut ingest, layout, rule: placing } = self;
+        ingest.assign(|path| (paths::display_path(path), layout.assign(path, placing))).await?;
         ingest.finish().await
     }
 
-    /// Notes that a file came under `name`; the path it is known by until all have come.
+    /// Records a file named `name`; returns the path it is known by until all have arrived.
     fn observe(&mut self, name: &str) -> String {
         let path = &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_PATH))..];
         self.layout.observe(path);

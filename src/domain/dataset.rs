@@ -1,4 +1,4 @@
-//! Datasets: classes, splits, images, and the rules that place an image.
+//! Datasets: classes, splits, images, and the rules that assign an image to a split.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -11,25 +11,25 @@ use utoipa::{
 
 use super::{DatasetId, ImageId, Name, Timestamp, excerpt::Excerpt};
 
-/// The part of a dataset that an image serves in.
+/// Dataset split.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Seen by the optimizer.
+    /// Used for training.
     Train,
-    /// Chooses the best epoch.
+    /// Used to select the best epoch.
     Validation,
-    /// Looked at once, when training is over.
+    /// Used for the final evaluation.
     Test,
 }
 
 impl Split {
-    /// Every split, in the order people name them.
+    /// Every split, in the usual order.
     pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
-    /// The word of the API, the database and the manifest.
+    /// The name in the API, the database and the manifest.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,8 +39,8 @@ impl Split {
         }
     }
 
-    /// A stable place for an image that comes without one: 70 % training, 15 % validation and
-    /// 15 % test, by the image's own hash, so that the same photo always lands in the same split.
+    /// The split of an image that is uploaded without one: 70% training, 15% validation and 15%
+    /// test, by the image's own hash, so that the same image is always in the same split.
     #[must_use]
     pub fn by_content(digest: &Digest) -> Self {
         let mut head = [0; 8];
@@ -59,9 +59,9 @@ impl fmt::Display for Split {
     }
 }
 
-/// A text that names no split.
+/// A string that names no split.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is not a split: use train, validation or test", Excerpt(.0))]
+#[error("unknown split `{}`; use train, validation or test", Excerpt(.0))]
 pub struct UnknownSplit(pub String);
 
 impl FromStr for Split {
@@ -92,7 +92,7 @@ impl PartialSchema for Digest {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("A SHA-256"))
+            .description(Some("SHA-256 hash in hex"))
             .pattern(Some("^[0-9a-f]{64}$"))
             .into()
     }
@@ -130,17 +130,17 @@ pub struct Classes(Vec<Name>);
 /// Why a list of names can't be the classes of a dataset.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidClasses {
-    /// A classifier needs something to tell apart.
-    #[error("a dataset needs two or more classes")]
+    /// A classifier needs at least two classes.
+    #[error("a dataset needs at least two classes")]
     TooFew,
-    /// More than a label's index can count.
-    #[error("a dataset has at most 1000 classes")]
+    /// More than a label's index can represent.
+    #[error("a dataset can have at most 1000 classes")]
     TooMany,
     /// Two names that differ at most in case.
-    #[error("class `{0}` is named twice (names are compared without regard to case)")]
+    #[error("duplicate class `{0}` (class names are case-insensitive)")]
     Duplicate(Name),
-    /// A folder of that name would be taken for a split.
-    #[error("a class can't be named `{0}`: that is the name of a split")]
+    /// A folder of that name would be read as a split.
+    #[error("`{0}` is the name of a split; choose another class name")]
     NamedLikeSplit(Name),
 }
 
@@ -172,7 +172,7 @@ impl Classes {
         &self.0
     }
 
-    /// The index of the class of that name, without regard to case.
+    /// The index of the class of that name, ignoring case.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|class| class.eq_ignore_ascii_case(name))
@@ -188,7 +188,7 @@ impl Classes {
 impl PartialSchema for Classes {
     fn schema() -> RefOr<Schema> {
         ArrayBuilder::new()
-            .description(Some("The classes, in the order of their indices"))
+            .description(Some("Class names, in the order of their indices"))
             .items(Ref::from_schema_name(Name::name()))
             .min_items(Some(2))
             .max_items(Some(1000))
@@ -225,28 +225,28 @@ impl Default for Classes {
     }
 }
 
-/// How many images each class has, by split.
+/// Image counts of each class, by split.
 pub type Counts = BTreeMap<Split, BTreeMap<Name, u64>>;
 
-/// A dataset as the API shows it.
+/// Dataset.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Dataset {
-    /// Its id.
+    /// Id.
     pub id: DatasetId,
-    /// Its unique name.
+    /// Unique name.
     pub name: Name,
-    /// Its classes.
+    /// Classes.
     pub classes: Classes,
-    /// Hash over (sha256, label, split) of all images: the same content gives the same version.
+    /// Hash of all (sha256, label, split); identical content has the same version.
     pub version: Digest,
-    /// Images by split and class; every split and class is there, with 0 where it is empty.
+    /// Image counts by split and class, zeros included.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, u64>>)]
     pub counts: Counts,
-    /// Images in all.
+    /// Total number of images.
     pub images: u64,
-    /// Bytes of all images as they were uploaded.
+    /// Total size of the original files in bytes.
     pub bytes: u64,
-    /// When it was made.
+    /// Creation time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
@@ -254,27 +254,27 @@ pub struct Dataset {
 /// One image of a dataset.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Image {
-    /// Its id.
+    /// Id.
     pub id: ImageId,
-    /// The dataset it is in.
+    /// Id of its dataset.
     pub dataset_id: DatasetId,
-    /// The name it was uploaded under.
+    /// Original file name.
     pub file_name: String,
-    /// Its class.
+    /// Class.
     pub label: Name,
-    /// The split it serves in.
+    /// Split.
     pub split: Split,
-    /// Media type of the original bytes.
+    /// Media type of the file.
     pub media_type: String,
-    /// Pixels across, upright.
+    /// Width in pixels after EXIF orientation.
     pub width: u32,
-    /// Pixels down, upright.
+    /// Height in pixels after EXIF orientation.
     pub height: u32,
-    /// Size of the original bytes.
+    /// File size in bytes.
     pub bytes: u64,
-    /// Hash of the original bytes.
+    /// SHA-256 of the file.
     pub sha256: Digest,
-    /// When it entered the dataset.
+    /// Upload time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
@@ -282,18 +282,18 @@ pub struct Image {
 /// One line of a manifest: an image as a job sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// The image's row, for people to find it again.
+    /// Id of the image, for messages.
     pub image_id: ImageId,
-    /// Hash of its bytes.
+    /// SHA-256 of the file.
     pub sha256: Digest,
     /// Index of its class.
     pub label: usize,
-    /// The split it serves in.
+    /// Split.
     pub split: Split,
 }
 
-/// The version of a dataset with these samples: a SHA-256 over (sha256, label, split) in the
-/// order of the hashes, whatever order they come in.
+/// The version of a dataset with these samples: a SHA-256 over (sha256, label, split) in the order
+/// of the hashes, independent of the order of the samples.
 #[must_use]
 pub fn version_of(samples: &[Sample]) -> Digest {
     let mut ordered: Vec<&Sample> = samples.iter().collect();

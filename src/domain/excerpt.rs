@@ -1,11 +1,11 @@
-//! Shortens what a request said before an error repeats it.
+//! Shortens what an error repeats of a request.
 //!
-//! Used wherever a message names something that came from outside: a name of 100 kB is as easily
-//! sent as one of ten letters.
+//! Used wherever a message contains input: a name of 100 kB is as easily sent as one of ten
+//! letters.
 
 use std::fmt;
 
-/// Characters of a request that a message repeats at most.
+/// Maximum characters of a request that a message repeats.
 pub const MAX_CHARS: usize = 200;
 
 /// How serde's messages open and close what they quote from a request.
@@ -17,7 +17,7 @@ const QUOTES: [(&str, &str); 5] = [
     ("duplicate field `", "`"),
 ];
 
-/// Displays the first [`MAX_CHARS`] characters of a text, and `…` where there are more.
+/// Displays the first [`MAX_CHARS`] characters of a string, and `…` if there are more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excerpt<'a>(pub &'a str);
 
@@ -35,7 +35,7 @@ impl fmt::Display for Excerpt<'_> {
 pub fn shorten_quote(message: &str) -> String {
     for (open, close) in QUOTES {
         let Some(start) = message.find(open).map(|at| at + open.len()) else { continue };
-        // The last one: the quoted text may hold anything, also a quotation mark.
+        // The last one: the quoted text may contain anything, even a quotation mark.
         let Some(length) = message[start..].rfind(close) else { continue };
         let end = start + length;
         return format!(
@@ -56,7 +56,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only errors are looked at")]
+    #[expect(dead_code, reason = "only errors are checked")]
     struct Known {
         number: Option<u32>,
         word: Option<Word>,

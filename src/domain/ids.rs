@@ -14,7 +14,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id; ids made later sort after earlier ones.
+            /// A new id; later ids sort after earlier ones.
             #[expect(clippy::new_without_default, reason = "each call makes another id")]
             #[must_use]
             pub fn new() -> Self {
@@ -39,13 +39,13 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a dataset.
+    /// Id of a dataset.
     DatasetId,
-    /// Names one image of one dataset.
+    /// Id of an image in a dataset.
     ImageId,
-    /// Names a training job.
+    /// Id of a training job.
     JobId,
-    /// Names a trained model.
+    /// Id of a model.
     ModelId,
 }
 

@@ -1,4 +1,4 @@
-//! Jobs: their states, the legal moves between them, and what a trainer reports.
+//! Jobs: their states, the legal transitions between them, and what a trainer reports.
 
 use std::{fmt, str::FromStr};
 
@@ -12,21 +12,21 @@ use super::{
     recipe::{Params, Precision, Recipe},
 };
 
-/// Where a job stands.
+/// Job status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
-    /// Waiting for its turn.
+    /// Queued.
     Queued,
-    /// A trainer works on it.
+    /// Running.
     Running,
-    /// It made a model.
+    /// Finished with a model.
     Succeeded,
-    /// It can't go on as it is.
+    /// Stopped by an error.
     Failed,
-    /// A person ended it.
+    /// Cancelled by a user.
     Cancelled,
-    /// Its trainer died.
+    /// Trainer or server exited unexpectedly.
     Interrupted,
 }
 
@@ -41,7 +41,7 @@ impl JobStatus {
         Self::Interrupted,
     ];
 
-    /// The word of the API and the database.
+    /// The name in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,15 +59,16 @@ impl JobStatus {
     pub const fn can_become(self, next: Self) -> bool {
         match self {
             Self::Queued => matches!(next, Self::Running | Self::Cancelled),
-            // Back to the queue: the server shuts down, or the trainer died and is tried again.
+            // Back to the queue: the server shuts down, or the trainer exited unexpectedly and is
+            // restarted.
             Self::Running => !matches!(next, Self::Running),
-            // A person resumes it.
+            // A user resumes it.
             Self::Failed | Self::Cancelled | Self::Interrupted => matches!(next, Self::Queued),
             Self::Succeeded => false,
         }
     }
 
-    /// Whether the job is over, unless a person resumes it.
+    /// Whether the job has finished, unless a user resumes it.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
@@ -80,10 +81,10 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// A text that names no status.
+/// A string that names no status.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{}` is not a job status: use queued, running, succeeded, failed, cancelled or interrupted",
+    "unknown job status `{}`; use queued, running, succeeded, failed, cancelled or interrupted",
     Excerpt(.0)
 )]
 pub struct UnknownStatus(pub String);
@@ -99,115 +100,114 @@ impl FromStr for JobStatus {
     }
 }
 
-/// What a person asked of a running job.
+/// A user's request to end a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub enum ControlRequest {
     /// End as `cancelled`, within one batch.
     Cancel,
     /// End training within one batch, evaluate and keep the best epoch so far.
     Stop,
 }
 
-/// What a trainer is doing.
+/// Current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Downloading the weights to begin with.
+    /// Downloading pretrained weights.
     Downloading,
     /// Reading and decoding images.
     Preparing,
-    /// Computing what the frozen part of the network makes of each image.
+    /// Extracting features with the frozen base.
     Extracting,
     /// Training the head alone, before fine-tuning.
     TrainingHead,
     /// Optimizer steps.
     Training,
-    /// Judging the epoch on the validation split.
+    /// Evaluating the epoch on the validation split.
     Validating,
-    /// Judging the best epoch on the test split.
+    /// Evaluating the best epoch on the test split.
     Evaluating,
     /// Writing the model file.
     Saving,
 }
 
-/// How far a job has come.
+/// Job progress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// What the trainer is doing.
+    /// Current phase.
     pub phase: Phase,
-    /// The epoch under way, from 1; 0 before the first.
+    /// Current epoch, starting at 1; 0 before the first.
     pub epoch: u32,
-    /// Epochs in all, where nothing stops it earlier.
+    /// Planned number of epochs.
     pub epochs: u32,
     /// Steps done in this phase: bytes while downloading, images while preparing and extracting,
-    /// optimizer steps while training, passes over some images while judging.
+    /// optimizer steps while training, batches while evaluating.
     pub step: u64,
-    /// Steps of this phase in all.
+    /// Total steps in this phase.
     pub steps: u64,
-    /// Seconds until the job is done, as far as one can tell; before the first epoch, until this
-    /// phase is.
+    /// Estimated seconds until the job finishes; before the first epoch, until the phase finishes.
     pub eta_seconds: Option<f64>,
 }
 
-/// The best epoch so far: the one of the lowest validation loss.
+/// Best epoch so far (lowest validation loss).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Best {
-    /// Its number, from 1; 0 where fine-tuning has not beaten what it began with.
+pub struct BestEpoch {
+    /// Epoch, starting at 1; 0 if fine-tuning has not improved on its initial weights.
     pub epoch: u32,
-    /// Its loss on the validation split.
+    /// Validation loss.
     pub val_loss: f64,
-    /// Its accuracy on the validation split.
+    /// Validation accuracy.
     pub val_accuracy: f64,
 }
 
-/// Why a job ended without success.
+/// Error details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
-    /// Stable and snake_case, for programs.
+    /// Stable error code.
     pub code: String,
-    /// A sentence for people.
+    /// Readable message.
     pub detail: String,
 }
 
-/// A job as the API shows it.
+/// Training job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Job {
-    /// Its id.
+    /// Id.
     pub id: JobId,
-    /// Its unique name.
+    /// Unique name.
     pub name: Name,
-    /// How it trains.
+    /// Training recipe.
     pub recipe: Recipe,
-    /// Name of the dataset it trains on.
+    /// Name of the dataset.
     pub dataset: Name,
-    /// Version of the dataset that it froze.
+    /// Version of the dataset snapshot it trains on.
     pub dataset_version: Digest,
-    /// Its parameters, resolved.
+    /// Training parameters, defaults included.
     pub params: Params,
-    /// Where it stands.
+    /// Job status.
     pub status: JobStatus,
-    /// How far it has come; absent before its first start.
+    /// Progress; null before the first start.
     pub progress: Option<Progress>,
-    /// Its best epoch so far.
-    pub best: Option<Best>,
-    /// The device it trains on, once it has started.
+    /// Best epoch so far (lowest validation loss); null before the first.
+    pub best: Option<BestEpoch>,
+    /// Effective device; null before the first start.
     pub device: Option<String>,
-    /// The precision it trains in, once it has started.
+    /// Effective precision; null before the first start.
     pub precision: Option<Precision>,
-    /// How often a trainer was started for it since a person last asked for it.
+    /// Training attempts since the job was created or resumed.
     pub attempts: u32,
-    /// Why it ended without success.
+    /// Error details, if any.
     pub error: Option<JobError>,
-    /// The model it made.
+    /// Id of its model.
     pub model_id: Option<ModelId>,
-    /// When it was asked for.
+    /// Submission time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When its first trainer started.
+    /// Start time.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// End time.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
 }

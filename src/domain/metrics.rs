@@ -1,4 +1,4 @@
-//! What is measured of an epoch and of a finished model.
+//! Metrics of an epoch and of a finished model.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,21 +6,21 @@ use utoipa::ToSchema;
 /// One completed epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EpochMetrics {
-    /// Its number, from 1.
+    /// Epoch, starting at 1.
     pub epoch: u32,
-    /// Mean binary cross-entropy over the training images, as they were seen.
+    /// Mean training loss (binary cross-entropy), computed during the epoch.
     pub train_loss: f64,
-    /// Accuracy on the training images, as they were seen.
+    /// Training accuracy, computed during the epoch.
     pub train_accuracy: f64,
-    /// Mean binary cross-entropy over the validation split after the epoch.
+    /// Mean validation loss (binary cross-entropy) after the epoch.
     pub val_loss: f64,
-    /// Accuracy on the validation split after the epoch.
+    /// Validation accuracy after the epoch.
     pub val_accuracy: f64,
-    /// Step size of the epoch.
+    /// Learning rate.
     pub learning_rate: f64,
-    /// Wall-clock time of the epoch, validation included.
+    /// Duration of the epoch in seconds, validation included.
     pub seconds: f64,
-    /// Training and validation images per second of that time.
+    /// Training and validation images processed per second.
     pub images_per_second: f64,
 }
 
@@ -40,8 +40,8 @@ impl EpochMetrics {
 
 /// Loss and accuracy over one split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// Images judged.
+pub struct SplitMetrics {
+    /// Number of images.
     pub count: u64,
     /// Mean binary cross-entropy.
     pub loss: f64,

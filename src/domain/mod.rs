@@ -1,8 +1,8 @@
-//! The vocabulary of the product: plain types and pure rules.
+//! Plain types and pure rules.
 //!
-//! Called by every other room, and calls none: no HTTP, no SQL, no tensors, no clocks beyond
-//! [`Timestamp`]. What is decided here (which job may become what, which epoch is best, what a
-//! valid learning rate is) is tested without a server.
+//! Used by every other module, and uses none: no HTTP, no SQL, no tensors, no clocks beyond
+//! [`Timestamp`]. The rules here (transitions of a job, the best epoch, a valid learning rate) are
+//! tested without a server.
 
 pub mod dataset;
 pub mod evaluation;

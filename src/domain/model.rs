@@ -1,4 +1,4 @@
-//! Models: the card that travels in the file, and the row that the API shows.
+//! Models: the card in a model file, and the model of the API.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::{Classes, Digest},
-    metrics::Score,
+    metrics::SplitMetrics,
     recipe::{Params, Recipe},
 };
 
-/// The layers of a network.
+/// Network architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
@@ -21,7 +21,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The word of the API, the database and the card.
+    /// The name in the API, the database and the card.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,35 +31,35 @@ impl Architecture {
     }
 }
 
-/// How the bytes of a photo become a network's input: what it was trained on and must be asked with.
+/// How the bytes of an image become a network's input, for training and for predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Version of the rules by which bytes become pixels, [`Preprocessing::VERSION`] of the program
-    /// that trained the network. Files of before version 4 don't name it.
+    /// that trained the network. Files from before version 4 don't have it.
     #[serde(default = "Preprocessing::unnamed_version")]
     pub version: u32,
-    /// Pixels across; the aspect is not kept.
+    /// Width in pixels; the aspect ratio is not kept.
     pub width: u32,
-    /// Pixels down.
+    /// Height in pixels.
     pub height: u32,
     /// How images are resized.
     pub resize: Resize,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
+    pub normalise: Normalization,
 }
 
 impl Preprocessing {
-    /// RGB in 0 to 1 at 180×180: what the small network takes.
-    pub const UNIT_180: Self = Self::at_180(Normalise::UnitRange);
+    /// RGB in 0 to 1 at 180×180: the input of the small network.
+    pub const UNIT_180: Self = Self::at_180(Normalization::UnitRange);
 
-    /// Raised by each change that gives other pixels for the same bytes, or none: of a decoder, of
-    /// the orientation, of resizing. Pixels and features that were kept under another version are
-    /// computed anew. A model of another version still answers, as long as its canaries agree.
+    /// Raised by each change of the pixels for the same bytes: of a decoder, of the orientation, of
+    /// resizing. Cached pixels and features of another version are recomputed. A model of another
+    /// version can still be used, as long as its canaries agree.
     ///
     /// | version | since |
     /// |---|---|
     /// | 4 | JPEGs give libjpeg-turbo's pixels; orientation also in XMP and in text chunks of PNG |
-    /// | 3 | JPEGs whose data is cut short are refused |
+    /// | 3 | truncated JPEGs are rejected |
     pub const VERSION: u32 = 4;
 
     const fn unnamed_version() -> u32 {
@@ -68,12 +68,12 @@ impl Preprocessing {
 
     /// 180×180, the size of the reference notebook.
     #[must_use]
-    pub const fn at_180(normalise: Normalise) -> Self {
+    pub const fn at_180(normalise: Normalization) -> Self {
         let (version, resize) = (Self::VERSION, Resize::BilinearAntialiased);
         Self { version, width: 180, height: 180, resize, normalise }
     }
 
-    /// Bytes of one image that is ready.
+    /// Bytes of one preprocessed image.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.width as usize * self.height as usize * 3
@@ -84,15 +84,15 @@ impl Preprocessing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// Bilinear over the area that a target pixel covers (a triangle filter, as in Pillow), so
-    /// that a large photo and its thumbnail give the same picture.
+    /// Bilinear over the area that a target pixel covers (a triangle filter, as in Pillow), so that
+    /// a large image and its thumbnail give the same pixels.
     BilinearAntialiased,
 }
 
 /// A way to turn RGB bytes into numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Normalise {
+pub enum Normalization {
     /// RGB, divided by 255.
     UnitRange,
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' VGG16.
@@ -102,19 +102,19 @@ pub enum Normalise {
     Torch,
 }
 
-/// Weights that others trained.
+/// Pretrained weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pretrained {
-    /// Whose they are.
+    /// Their publisher.
     pub origin: String,
-    /// SHA-256 of the file that they came in.
+    /// SHA-256 of the source file.
     pub sha256: Digest,
 }
 
-/// The card of a model, in the header of its file: where it comes from and how to ask it.
+/// The card of a model, in the header of its file: its origin and its preprocessing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// Version of this form of card.
+    /// Version of the card format.
     pub format: u32,
     /// The program that wrote it.
     pub pawprint_version: String,
@@ -122,71 +122,71 @@ pub struct ModelCard {
     pub id: ModelId,
     /// The model's name.
     pub name: Name,
-    /// Its layers.
+    /// Network architecture.
     pub architecture: Architecture,
-    /// Its classes, in the order of their indices.
+    /// Class names, in the order of their indices.
     pub classes: Classes,
-    /// How to ask it.
+    /// Preprocessing of its input.
     pub preprocessing: Preprocessing,
-    /// How it was trained.
+    /// Training recipe.
     pub recipe: Recipe,
-    /// With which parameters.
+    /// Training parameters.
     pub params: Params,
-    /// The weights it began with, where they were not drawn.
+    /// The pretrained weights it started from, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<Pretrained>,
-    /// On which dataset.
+    /// Name of the dataset it was trained on.
     pub dataset: Name,
-    /// On which version of it.
+    /// Version of that dataset.
     pub dataset_version: Digest,
-    /// The job that made it.
+    /// Id of its training job.
     pub job_id: JobId,
-    /// The epoch its weights are of, from 1; 0 where fine-tuning kept the head it began with.
+    /// The epoch of its weights, starting at 1; 0 if fine-tuning kept its initial head.
     pub epoch: u32,
-    /// The validation split at that epoch.
-    pub validation: Score,
-    /// The test split, if there is one.
-    pub test: Option<Score>,
-    /// Weights in all.
+    /// Metrics of the validation split at that epoch.
+    pub validation: SplitMetrics,
+    /// Metrics of the test split, if there is one.
+    pub test: Option<SplitMetrics>,
+    /// Number of parameters.
     pub parameters: u64,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// Logits of the canary images, in their order; see `inference::canary`.
+    /// Logits of the canary images, in their order; see `model_file::canary`.
     pub canaries: Vec<f32>,
 }
 
-/// A model as the API shows it.
+/// Model.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Model {
-    /// Its id.
+    /// Id.
     pub id: ModelId,
-    /// Its unique name.
+    /// Unique name.
     pub name: Name,
-    /// How it was trained.
+    /// Training recipe.
     pub recipe: Recipe,
-    /// Its layers.
+    /// Network architecture.
     pub architecture: String,
-    /// Its classes, in the order of their indices.
+    /// Class names, in the order of their indices.
     pub classes: Classes,
-    /// The job that made it, while that is kept.
+    /// Id of its training job; null if the job was deleted.
     pub job_id: Option<JobId>,
     /// Name of the dataset it was trained on.
     pub dataset: Name,
     /// Version of that dataset.
     pub dataset_version: Digest,
-    /// Loss on the validation split.
+    /// Validation loss.
     pub val_loss: f64,
-    /// Accuracy on the validation split.
+    /// Validation accuracy.
     pub val_accuracy: f64,
-    /// Accuracy on the test split, if there is one.
+    /// Test accuracy; null if there are no test images.
     pub test_accuracy: Option<f64>,
-    /// Weights in all.
+    /// Number of parameters.
     pub parameters: u64,
-    /// Size of its file.
+    /// File size in bytes.
     pub bytes: u64,
-    /// When it was made.
+    /// Creation time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Whether it answers predictions now.
+    /// Whether the model is in service.
     pub in_service: bool,
 }

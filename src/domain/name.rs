@@ -1,4 +1,4 @@
-//! Names that people give: to datasets, jobs, models and classes.
+//! Names of datasets, jobs, models and classes.
 
 use std::{fmt, ops::Deref, str::FromStr};
 
@@ -9,32 +9,32 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-/// At most this many characters in a name.
+/// Maximum characters of a name.
 pub const MAX_LENGTH: usize = 100;
 
-/// The API's words for the best model and the one in service. (That in the binary needs none: it
-/// has its name as the others have.)
+/// The API's names for the best model and the one in service. (The built-in model needs none: it
+/// has a name like the others.)
 const RESERVED: [&str; 2] = ["best", "current"];
 
-/// 1 to 100 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, and not
-/// in the form of an id: it can stand in a URL and in a file name as it is.
+/// 1 to 100 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, and not in
+/// the format of an id: it needs no escaping in a URL or a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is no [`Name`].
+/// Why a string is not a [`Name`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidName {
-    /// Empty, too long, or with a character that names can't have.
+    /// Empty, too long, or with an invalid character.
     #[error(
-        "`{0}` is not a name: use 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"
+        "invalid name `{0}`; use 1 to {MAX_LENGTH} letters, digits, `-`, `_` or `.`, beginning with a letter or a digit"
     )]
     Form(String),
-    /// A word that the API gives a meaning of its own.
-    #[error("`{0}` means something of its own here; choose another name")]
+    /// A name with a special meaning in the API.
+    #[error("`{0}` is a reserved name; choose another")]
     Reserved(String),
-    /// It reads as an id, and would be taken for one.
-    #[error("`{0}` has the form of an id; choose another name")]
+    /// It looks like an id, and would be read as one.
+    #[error("`{0}` looks like an id; choose another name")]
     LooksLikeId(String),
 }
 
@@ -77,9 +77,7 @@ impl PartialSchema for Name {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some(
-                "A name that can stand in a URL as it is; not `best`, `current` or an id.",
-            ))
+            .description(Some("URL-safe name; not `best`, `current` or an id."))
             .min_length(Some(1))
             .max_length(Some(MAX_LENGTH))
             .pattern(Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"))

@@ -1,4 +1,4 @@
-//! What a model says of images.
+//! Predictions of images.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 
 use super::{ModelId, Name, dataset::Classes, recipe::Recipe};
 
-/// What a model says of one image.
+/// Prediction for one image.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Prediction {
-    /// The name the image came under, if any.
+    /// File name in the request, if any.
     pub file_name: Option<String>,
-    /// The likelier class.
+    /// Predicted class.
     pub label: Name,
     /// Probability of `label`.
     pub probability: f64,
@@ -23,8 +23,8 @@ pub struct Prediction {
 impl Prediction {
     /// The prediction of a two-class network with one sigmoid output.
     ///
-    /// `logit` speaks for the second class. At exactly 0.5 the second class is taken, as in the
-    /// evaluation.
+    /// `logit` is that of the second class. A probability of exactly 0.5 is predicted as the second
+    /// class, as in the evaluation.
     #[must_use]
     pub fn from_logit(file_name: Option<String>, classes: &Classes, logit: f64) -> Option<Self> {
         let [negative, positive] = classes.names() else { return None };
@@ -43,38 +43,38 @@ impl Prediction {
     }
 }
 
-/// The model that answered.
+/// The model used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelRef {
-    /// Its id.
+    /// Id.
     pub id: ModelId,
-    /// Its name.
+    /// Name.
     pub name: Name,
-    /// How it was trained.
+    /// Training recipe.
     pub recipe: Recipe,
 }
 
-/// Where the time of a request went, in milliseconds.
+/// Timing in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Timing {
-    /// Decoding and resizing.
+    /// Time to decode and resize the images.
     pub decode: f64,
-    /// Waiting for the model.
+    /// Time in the queue.
     pub queue: f64,
-    /// The network.
+    /// Inference time.
     pub inference: f64,
-    /// The whole request.
+    /// Total time of the request.
     pub total: f64,
 }
 
-/// The answer of `POST /predict`.
+/// Response of `POST /predict`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PredictResponse {
-    /// One for each image, in their order.
+    /// One prediction per image, in request order.
     pub predictions: Vec<Prediction>,
-    /// The model that answered.
+    /// The model used.
     pub model: ModelRef,
-    /// Where the time went.
+    /// Timing in milliseconds.
     pub timing_ms: Timing,
 }
 

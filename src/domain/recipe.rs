@@ -1,4 +1,4 @@
-//! Recipes and their parameters: what may be trained, the defaults, and the ranges.
+//! Recipes and their parameters: defaults and ranges.
 
 use std::{fmt, str::FromStr};
 
@@ -7,17 +7,17 @@ use utoipa::ToSchema;
 
 use super::{JobId, excerpt::Excerpt};
 
-/// One way to train a classifier.
+/// Training recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
-    /// A small convolutional network from random weights.
+    /// A small convolutional network trained from scratch.
     ScratchCnn,
-    /// The same network, its photos flipped, turned and zoomed anew in each epoch.
+    /// The same network with data augmentation.
     AugmentedCnn,
-    /// A new head over the features of a VGG16 that others trained.
+    /// A new head on features of a pretrained VGG16.
     Vgg16Features,
-    /// The same, and then the last block of the VGG16 trained as well.
+    /// The same, then fine-tunes the last VGG16 block.
     Vgg16Finetune,
 }
 
@@ -26,7 +26,7 @@ impl Recipe {
     pub const ALL: [Self; 4] =
         [Self::ScratchCnn, Self::AugmentedCnn, Self::Vgg16Features, Self::Vgg16Finetune];
 
-    /// The word of the API and the database.
+    /// The name in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,13 +54,13 @@ impl Recipe {
         }
     }
 
-    /// Whether it begins with the weights of a VGG16 that others trained.
+    /// Whether it starts from pretrained VGG16 weights.
     #[must_use]
     pub const fn needs_vgg16(self) -> bool {
         matches!(self, Self::Vgg16Features | Self::Vgg16Finetune)
     }
 
-    /// The parameters a job gets where it names none.
+    /// The default parameters of a job.
     #[must_use]
     pub const fn defaults(self) -> Params {
         let common = Params {
@@ -90,9 +90,9 @@ impl fmt::Display for Recipe {
     }
 }
 
-/// A text that names no recipe.
+/// A string that names no recipe.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is not a recipe; GET /recipes lists them", Excerpt(.0))]
+#[error("unknown recipe `{}`; see GET /recipes", Excerpt(.0))]
 pub struct UnknownRecipe(pub String);
 
 impl FromStr for Recipe {
@@ -106,21 +106,21 @@ impl FromStr for Recipe {
     }
 }
 
-/// How the learning rate goes from epoch to epoch.
+/// Learning rate schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = LearningRateSchedule)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// The same in each epoch, as in the notebook.
+    /// The same learning rate in each epoch, as in the notebook.
     #[default]
     Constant,
-    /// Down half a cosine from the learning rate in the first epoch to nearly zero in the last
-    /// (Loshchilov and Hutter, 2017, without restarts).
+    /// Cosine decay from the initial learning rate to almost zero in the last epoch (Loshchilov and
+    /// Hutter, 2017, without restarts).
     Cosine,
 }
 
 impl Schedule {
-    /// The learning rate of `epoch`, from 1, of `epochs`, where the first has `rate`.
+    /// The learning rate of `epoch`, starting at 1, of `epochs`, if the first has `rate`.
     #[must_use]
     pub fn rate(self, rate: f64, epoch: u32, epochs: u32) -> f64 {
         match self {
@@ -133,11 +133,11 @@ impl Schedule {
     }
 }
 
-/// The precision that is asked for.
+/// Requested precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// bf16 where the device multiplies it natively, else fp32.
+    /// bf16 if the device supports it natively, otherwise fp32.
     Auto,
     /// 32-bit floating point throughout.
     Fp32,
@@ -145,7 +145,7 @@ pub enum PrecisionChoice {
     Bf16,
 }
 
-/// The precision that is used.
+/// Effective precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -156,7 +156,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The word of the API.
+    /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -166,49 +166,48 @@ impl Precision {
     }
 }
 
-/// The device that is asked for.
+/// Requested device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// CUDA where there is one, else the CPU.
+    /// CUDA if available, otherwise the CPU.
     Auto,
-    /// The processor.
+    /// CPU.
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,
 }
 
-/// The parameters of a job, resolved: nothing left to guess.
+/// Training parameters of a job, defaults included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Params {
-    /// Passes over the training split: 1 to 10,000.
+    /// Number of epochs: 1 to 10,000.
     pub epochs: u32,
-    /// Images per optimizer step: 1 to 1,024.
+    /// Batch size: 1 to 1,024.
     pub batch_size: u32,
-    /// Step size of RMSprop: above 0, at most 10,000.
+    /// Learning rate of RMSprop: above 0, at most 10,000.
     pub learning_rate: f64,
-    /// How it goes from epoch to epoch.
+    /// Learning rate schedule.
     #[serde(default)]
     pub learning_rate_schedule: Schedule,
-    /// Where every random draw of the job comes from.
+    /// Random seed.
     pub seed: u64,
-    /// Stop after so many epochs without a lower validation loss; never where it is absent.
+    /// Early stopping patience in epochs; null disables early stopping.
     pub early_stopping_patience: Option<u32>,
-    /// The precision asked for.
+    /// Requested precision.
     pub precision: PrecisionChoice,
-    /// The device asked for.
+    /// Requested device.
     pub device: DeviceChoice,
-    /// Fine-tuning: passes that train the head alone before, with the learning rate of
-    /// `vgg16_features` and without early stopping, 1 to 10,000; absent where the head comes from
-    /// another job.
+    /// vgg16_finetune: epochs for training the head before fine-tuning, with the learning rate of
+    /// `vgg16_features` and without early stopping, 1 to 10,000. Omitted if `head_from` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_epochs: Option<u32>,
-    /// Fine-tuning: the `vgg16_features` job whose head is taken.
+    /// vgg16_finetune: `vgg16_features` job that provides the initial head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_from: Option<JobId>,
 }
 
-/// What a request says of the parameters; the rest are the recipe's defaults.
+/// Training parameters; omitted ones use the recipe's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is that of `Params`")]
@@ -242,26 +241,24 @@ pub struct ParamOverrides {
     pub head_from: Option<String>,
 }
 
-/// A parameter outside its range.
+/// An invalid parameter.
 #[derive(Debug, thiserror::Error, PartialEq)]
-#[error("params.{field} must be {expected}, not {actual}")]
+#[error("params.{field} {reason}")]
 pub struct InvalidParam {
     /// Name of the parameter.
     pub field: &'static str,
-    /// The range, in words.
-    pub expected: &'static str,
-    /// What came instead.
-    pub actual: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// Seeds stay exact in JSON readers that hold every number as a double.
 const MAX_SEED: u64 = (1 << 53) - 1;
 
 impl ParamOverrides {
-    /// The overrides over the recipe's defaults. `head_from` is left for the scheduler to find.
+    /// The overrides on top of the recipe's defaults. `head_from` is resolved by the scheduler.
     ///
     /// # Errors
-    /// The first parameter that is outside its range or that the recipe does not have.
+    /// The first parameter that is out of range or that the recipe does not have.
     pub fn resolve(&self, recipe: Recipe) -> Result<Params, InvalidParam> {
         self.check(recipe)?;
         let defaults = recipe.defaults();
@@ -297,20 +294,22 @@ impl ParamOverrides {
             *rate > 0.0 && *rate <= 10_000.0
         })?;
         check("seed", self.seed, "0 to 9007199254740991", |seed| *seed <= MAX_SEED)?;
-        let finetune = recipe == Recipe::Vgg16Finetune;
-        check("head_epochs", self.head_epochs, "left out: only vgg16_finetune has it", |_| {
-            finetune
-        })?;
-        check(
-            "head_from",
-            self.head_from.as_deref(),
-            "left out: only vgg16_finetune has it",
-            |_| finetune,
-        )?;
-        check("head_epochs", self.head_epochs, "left out where head_from is given", |_| {
-            self.head_from.is_none()
-        })
+        for (field, given) in
+            [("head_epochs", self.head_epochs.is_some()), ("head_from", self.head_from.is_some())]
+        {
+            if given && recipe != Recipe::Vgg16Finetune {
+                return Err(invalid(field, "is only valid for vgg16_finetune"));
+            }
+        }
+        if self.head_epochs.is_some() && self.head_from.is_some() {
+            return Err(invalid("head_epochs", "and params.head_from are mutually exclusive"));
+        }
+        Ok(())
     }
+}
+
+fn invalid(field: &'static str, reason: impl Into<String>) -> InvalidParam {
+    InvalidParam { field, reason: reason.into() }
 }
 
 /// Checks a parameter, if it is given.
@@ -322,7 +321,7 @@ fn check<T: fmt::Display>(
 ) -> Result<(), InvalidParam> {
     match value {
         Some(value) if !holds(&value) => {
-            Err(InvalidParam { field, expected, actual: value.to_string() })
+            Err(invalid(field, format!("must be {expected}, not {value}")))
         }
         _ => Ok(()),
     }
@@ -333,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_said_is_the_recipes_default() {
+    fn omitted_parameters_are_the_recipes_defaults() {
         let overrides = ParamOverrides { epochs: Some(2), ..ParamOverrides::default() };
         let params = overrides.resolve(Recipe::ScratchCnn).unwrap();
         assert_eq!(params, Params { epochs: 2, ..Recipe::ScratchCnn.defaults() });

@@ -6,6 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Bearer};
 use subtle::ConstantTimeEq as _;
 
 use super::{problem::Problem, state::AppState};
@@ -18,7 +19,7 @@ pub async fn require_token(
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
         let allowed = &state.config.allowed_hosts;
-        if from_elsewhere(request.uri(), request.headers(), allowed) {
+        if is_cross_site(request.uri(), request.headers(), allowed) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
@@ -28,27 +29,21 @@ pub async fn require_token(
         }
         return next.run(request).await;
     };
-    let presented = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.as_bytes().split_at_checked("Bearer ".len()))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
-        .map(|(_, token)| token);
-    let detail = match presented {
-        // In constant time: how long a refusal takes must not tell how much of a guess was right.
-        Some(token) if bool::from(token.ct_eq(expected.as_bytes())) => {
+    let detail = match request.headers().typed_get::<Authorization<Bearer>>() {
+        // In constant time: the time of a refusal must not reveal how much of a guess was right.
+        Some(presented) if bool::from(presented.token().as_bytes().ct_eq(expected.as_bytes())) => {
             return next.run(request).await;
         }
-        Some(_) => "that is not this server's token",
-        None => "this server asks for a token: send `Authorization: Bearer <token>`",
+        Some(_) => "invalid API token",
+        None => "API token required: send `Authorization: Bearer <token>`",
     };
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response()
 }
 
-/// Without a token, anything that can reach the server may use it: also a page of some other site
-/// in a browser on this machine, or one that had its own name resolve to this address. A request
-/// that such a page made says so.
-fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
+/// Without a token, anything that can reach the server may use it: also a page of another site in a
+/// browser on this machine, or one whose own name resolves to this address. The headers of such a
+/// request show its origin.
+fn is_cross_site(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(hosts) = hosts(uri, headers) else { return true };
     let known = hosts.iter().all(|host| is_own_host(host, allowed));
     let own = headers.get_all(header::ORIGIN).iter().all(|origin| {
@@ -58,8 +53,9 @@ fn from_elsewhere(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     !known || !own
 }
 
-/// Whom a request is for, each way it says so: HTTP/2 has that in its URI (`:authority`), HTTP/1.1
-/// in `Host`, and a proxy between the two may leave both. Nothing where it can't be read.
+/// The host that a request names, in each place that may name it: HTTP/2 has it in the URI
+/// (`:authority`), HTTP/1.1 in `Host`, and a proxy between the two may leave both. Empty if it
+/// can't be read.
 fn hosts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Vec<&'a str>> {
     let authority = uri.authority().map(|authority| Some(authority.as_str()));
     let named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
@@ -103,7 +99,7 @@ mod tests {
         "pawprint.svc.cluster.internal:8080",
     ];
 
-    /// As HTTP/1.1 and as HTTP/2 say it; both must be judged alike.
+    /// As HTTP/1.1 and as HTTP/2 send it; both must give the same result.
     #[track_caller]
     fn refused(host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
@@ -111,9 +107,9 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let uri = format!("http://{host}/jobs").parse().unwrap();
-        let by_authority = from_elsewhere(&uri, &headers, &[]);
+        let by_authority = is_cross_site(&uri, &headers, &[]);
         headers.insert(header::HOST, host.parse().unwrap());
-        let by_host = from_elsewhere(&Uri::from_static("/jobs"), &headers, &[]);
+        let by_host = is_cross_site(&Uri::from_static("/jobs"), &headers, &[]);
         assert_eq!(by_host, by_authority, "{host} {origin:?}");
         by_host
     }
@@ -148,7 +144,7 @@ mod tests {
         for (authority, host) in [("localhost", "example.org"), ("example.org", "localhost")] {
             let uri = format!("http://{authority}/").parse().unwrap();
             let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            assert!(from_elsewhere(&uri, &headers, &[]));
+            assert!(is_cross_site(&uri, &headers, &[]));
         }
     }
 
@@ -156,6 +152,6 @@ mod tests {
     fn a_host_that_can_not_be_read_is_nobodys() {
         let host = header::HeaderValue::from_bytes(b"local\xFFhost").unwrap();
         let headers = HeaderMap::from_iter([(header::HOST, host)]);
-        assert!(from_elsewhere(&Uri::from_static("/"), &headers, &[]));
+        assert!(is_cross_site(&Uri::from_static("/"), &headers, &[]));
     }
 }

@@ -1,4 +1,4 @@
-//! Base64 as people send it: with line breaks, in the URL-safe alphabet, without padding, or as a
+//! Base64 as clients send it: with line breaks, in the URL-safe alphabet, without padding, or as a
 //! data URL.
 
 use base64::{
@@ -6,7 +6,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// Takes any padding, and last characters whose spare bits are not zero.
+/// Accepts any padding, and last characters whose spare bits are not zero.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -17,42 +17,42 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Characters that are decoded at a time: a multiple of four.
 const STEP: usize = 4 << 10;
 
-/// Characters before the comma of a data URL: more are none.
+/// Maximum characters before the comma of a data URL.
 const MAX_DECLARED: usize = 200;
 
-/// Why a text can't be decoded. It repeats a single character of it at most.
+/// Why a string can't be decoded. Repeats at most one of its characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A character that base64 doesn't have.
     #[error("invalid base64: character {0:?} at position {1}")]
     Character(char, usize),
-    /// Something behind the padding.
-    #[error("invalid base64: the padding at position {0} is not the end")]
+    /// Data after the padding.
+    #[error("invalid base64: data after the padding at position {0}")]
     Padding(usize),
-    /// A number of characters that no bytes have.
-    #[error("invalid base64: it is cut off, {0} characters don't make whole bytes")]
+    /// A number of characters that encodes no whole number of bytes.
+    #[error("invalid base64: truncated, {0} characters do not encode whole bytes")]
     Length(usize),
     /// A data URL without base64.
-    #[error("a data URL must say `;base64` before its comma; other encodings are not read")]
+    #[error("a data URL must have `;base64` before its comma; other encodings are not supported")]
     NotBase64,
     /// A data URL without its data.
     #[error("a data URL needs a comma before its data")]
     NoComma,
     /// A data URL of something else.
-    #[error("a data URL must be of an image, such as `data:image/jpeg;base64,…`")]
+    #[error("a data URL must contain an image, such as `data:image/jpeg;base64,…`")]
     NotAnImage,
 }
 
-/// The bytes that `text` stands for. Positions in errors count characters from 0.
+/// The bytes that `text` encodes. Positions in errors count characters from 0.
 ///
 /// # Errors
 /// It is not base64, or a data URL of another kind.
 pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
-    // Nearly always it is as it should be.
+    // Nearly always it is plain base64.
     if let Ok(bytes) = LENIENT.decode(text) {
         return Ok(bytes);
     }
-    let begin = begin_of_data(text)?;
+    let begin = data_start(text)?;
     let mut decoder = Decoder::with_capacity((text.len() - begin) / 4 * 3 + 3);
     let mut position = text[..begin].chars().count();
     let escapes = begin > 0;
@@ -61,7 +61,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
         let at = position;
         position += 1;
         if character == '%' && escapes {
-            // As a URL may have it: `%2B` for `+`.
+            // Percent-encoded as in a URL: `%2B` for `+`.
             let byte =
                 characters.as_str().get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
             if let Some(byte) = byte {
@@ -75,8 +75,8 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Error> {
     decoder.finish()
 }
 
-/// Where the data begins: behind the comma of a data URL, or else at the very beginning.
-fn begin_of_data(text: &str) -> Result<usize, Error> {
+/// Where the data begins: after the comma of a data URL, otherwise at 0.
+fn data_start(text: &str) -> Result<usize, Error> {
     let url = text.trim_start();
     let offset = text.len() - url.len();
     if !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
@@ -99,7 +99,7 @@ fn begin_of_data(text: &str) -> Result<usize, Error> {
     Ok(offset + comma + 1)
 }
 
-/// Decodes characters in steps, so that no second copy of a large text is made.
+/// Decodes in steps, so that a large string is not copied.
 struct Decoder {
     bytes: Vec<u8>,
     step: [u8; STEP],

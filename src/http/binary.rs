@@ -1,11 +1,11 @@
-//! Bodies that are not text, in the document.
+//! Binary bodies, in the OpenAPI document.
 
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
 };
 
-/// Bytes of an image, an archive or a model: a body that is not text.
+/// Binary data.
 #[derive(Debug)]
 pub struct Binary;
 

@@ -12,21 +12,21 @@ use mime::Mime;
 use serde::Deserialize;
 
 use super::{
-    body_buffer::BodyBuffer, content_encoding::Undecodable, pace::Late, problem::Problem,
+    body_buffer::BodyBuffer, content_encoding::DecodingError, pace::BodyTimeout, problem::Problem,
     state::App,
 };
 use crate::domain::excerpt::shorten_quote;
 
-/// Characters of the place of an error in a body; that of a known member has fewer.
+/// Maximum characters of the path of an error in a body; that of a known member has fewer.
 const MAX_PATH: usize = 60;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The `Content-Type` of a request, with or without spaces around its semicolons; `None` where there is
-/// none, and an error where it can't be read.
+/// The `Content-Type` of a request, with or without spaces around its semicolons; `None` if there
+/// is none, and an error if it can't be parsed.
 ///
 /// # Errors
-/// 415: it is no media type.
+/// 415: it is not a media type.
 pub fn media_type(headers: &HeaderMap) -> Result<Option<Mime>, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<Mime>, Problem> {
         Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_type",
-            "the Content-Type is not a media type, such as image/jpeg or application/json",
+            "invalid Content-Type; use a media type such as image/jpeg or application/json",
         )
     })
 }
@@ -43,13 +43,13 @@ pub fn media_type(headers: &HeaderMap) -> Result<Option<Mime>, Problem> {
 /// The whole body of `request`.
 ///
 /// # Errors
-/// 413 over `limit` bytes, 400 where it ends early or is not in its `Content-Encoding`, 408 where it
+/// 413 over `limit` bytes, 400 if it ends early or does not match its `Content-Encoding`, 408 if it
 /// arrives too slowly.
 pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Problem> {
     let mut body = request.into_body().into_data_stream();
     let mut buffer = BodyBuffer::new(state);
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
         if buffer.len() + chunk.len() as u64 > limit {
             return Err(too_large(limit));
         }
@@ -58,21 +58,21 @@ pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Pr
     buffer.finish().await
 }
 
-/// 400: the body ended before its end, or is not in the coding that its header names; 408: it comes
-/// too slowly; 503: the server shuts down meanwhile.
+/// 400: the body is incomplete or does not match its `Content-Encoding`; 408: it arrives too
+/// slowly; 503: the server is shutting down.
 #[must_use]
-pub fn broke_off(error: &(dyn Error + 'static)) -> Problem {
-    match Late::among(error) {
-        Some(late @ Late::Slow) => {
+pub fn incomplete_body(error: &(dyn Error + 'static)) -> Problem {
+    match BodyTimeout::find_in(error) {
+        Some(late @ BodyTimeout::TooSlow) => {
             return Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", late.to_string());
         }
-        Some(late @ Late::Stopping) => {
+        Some(late @ BodyTimeout::ShuttingDown) => {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", late.to_string());
         }
         None => {}
     }
-    let detail = Undecodable::among(error)
-        .map_or_else(|| format!("the body broke off: {error}"), ToString::to_string);
+    let detail = DecodingError::find_in(error)
+        .map_or_else(|| format!("the request body is incomplete: {error}"), ToString::to_string);
     Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
 }
 
@@ -82,18 +82,18 @@ pub fn too_large(limit: u64) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",
-        format!("that is more than the {limit} bytes that are allowed here"),
+        format!("larger than the limit of {limit} bytes"),
     )
 }
 
-/// The value that `text` is the JSON of; a byte-order mark before it is passed over.
+/// Parses the JSON in `text`; a byte-order mark before it is skipped.
 ///
 /// # Errors
-/// 400 where it is no JSON in UTF-8, 422 where it is that of something else.
+/// 400 if it is not JSON in UTF-8, 422 if it does not match the type.
 pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let malformed = |detail| Problem::new(StatusCode::BAD_REQUEST, "malformed", detail);
-    // JSON begins with two ASCII characters, unless it is of a single one.
+    // JSON begins with two ASCII characters, unless it has only one.
     if text.starts_with(b"\xFE\xFF")
         || text.starts_with(b"\xFF\xFE")
         || text.iter().take(2).any(|&byte| byte == 0)
@@ -103,7 +103,7 @@ pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        // It may end in the name of a member that nobody knows.
+        // It may end in the name of an unknown member.
         let path = path.char_indices().nth(MAX_PATH).map_or(&*path, |(end, _)| {
             path[..end].rsplit_once('.').map_or(".", |(known, _)| known)
         });

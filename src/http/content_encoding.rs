@@ -1,8 +1,8 @@
 //! `Content-Encoding`: compressed bodies are decoded before a handler reads them.
 //!
-//! So the limits of every route count the bytes that come out. Memory is bounded whatever a body
-//! claims: windows beyond what browsers read as well are refused, and nothing is decoded before a
-//! handler asks for it.
+//! So the limits of every route count decoded bytes. Memory is bounded whatever a body declares:
+//! windows beyond what browsers support are rejected, and nothing is decoded before a handler reads
+//! the body.
 
 use std::{error::Error, fmt, io, pin::Pin};
 
@@ -26,11 +26,11 @@ use tokio_util::io::StreamReader;
 use super::problem::Problem;
 use crate::domain::excerpt::Excerpt;
 
-/// What is read, for the `Accept-Encoding` of a refusal.
+/// Supported codings, for the `Accept-Encoding` of a rejection.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// Codings that may lie on top of each other: what is within another one is not bounded by the
-/// route's limit.
+/// Maximum number of nested codings: the output of an inner one is not bounded by the route's
+/// limit.
 const MAX_LAYERS: usize = 1;
 
 /// Bytes that are decoded at a time.
@@ -39,7 +39,7 @@ const CHUNK: usize = 64 << 10;
 /// The window of a zstd frame, as a power of two: the 8 MiB of RFC 9659.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A coding of RFC 9110 that is read.
+/// A supported coding of RFC 9110.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Gzip,
@@ -59,29 +59,29 @@ impl fmt::Display for Coding {
     }
 }
 
-/// A body that is not in the coding that its header names, or is cut off within it.
+/// A body that does not match its `Content-Encoding`, or is truncated.
 #[derive(Debug)]
-pub struct Undecodable {
+pub struct DecodingError {
     coding: Coding,
     reason: String,
 }
 
-impl fmt::Display for Undecodable {
+impl fmt::Display for DecodingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { coding, reason } = self;
         write!(
             f,
-            "the body is not valid {coding}, which its Content-Encoding says it is; it may be damaged or cut off: {reason}"
+            "the body is not valid {coding} as its Content-Encoding declares; it may be damaged or truncated: {reason}"
         )
     }
 }
 
-impl Error for Undecodable {}
+impl Error for DecodingError {}
 
-impl Undecodable {
+impl DecodingError {
     /// The one among the causes of `error`, if any.
     #[must_use]
-    pub fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+    pub fn find_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(undecodable) = error.downcast_ref() {
@@ -93,7 +93,7 @@ impl Undecodable {
     }
 }
 
-/// Decodes the body of a request in any of the codings that are read.
+/// Decodes the body of a request in any supported coding.
 pub async fn decode(mut request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -108,7 +108,7 @@ pub async fn decode(mut request: Request, next: Next) -> Response {
     };
     request.headers_mut().remove(header::CONTENT_ENCODING);
     if !codings.is_empty() {
-        // It counts what is sent, not what comes out.
+        // It is the encoded length, not the decoded one.
         request.headers_mut().remove(header::CONTENT_LENGTH);
         request = request.map(|body| decoded_body(body, &codings));
     }
@@ -138,7 +138,7 @@ fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Problem> {
     }
     if codings.len() > MAX_LAYERS {
         return Err(unsupported(format!(
-            "a body may be compressed once, not {} times over",
+            "the body is compressed {} times; compress it once at most",
             codings.len()
         )));
     }
@@ -161,10 +161,10 @@ fn decoded_body(body: Body, codings: &[Coding]) -> Body {
     Body::from_stream(decoded.map_err(cause))
 }
 
-/// What an error that went through readers was made of.
+/// The original error inside one that went through readers.
 fn cause(error: io::Error) -> Box<dyn Error + Send + Sync> {
     if error.get_ref().is_some() {
-        return error.into_inner().unwrap_or_else(|| "the body can't be read".into());
+        return error.into_inner().unwrap_or_else(|| "can't read the body".into());
     }
     error.into()
 }
@@ -177,7 +177,7 @@ fn decoded(mut encoded: Encoded, coding: Coding) -> impl Stream<Item = io::Resul
         loop {
             chunk.reserve(CHUNK);
             let read = decoder.read_buf(&mut chunk).await;
-            if read.map_err(|error| blame(coding, error))? == 0 {
+            if read.map_err(|error| decoding_error(coding, error))? == 0 {
                 break;
             }
             yield chunk.split().freeze();
@@ -191,7 +191,7 @@ fn decoder(
     coding: Coding,
     first: u8,
 ) -> io::Result<Pin<Box<dyn AsyncRead + Send>>> {
-    // All of them read on behind the end of a stream: another may follow, and nothing else.
+    // All of them continue after the end of a stream: another may follow, and nothing else.
     macro_rules! of {
         ($decoder:expr) => {{
             let mut decoder = $decoder;
@@ -201,13 +201,14 @@ fn decoder(
     }
     Ok(match coding {
         Coding::Gzip => of!(GzipDecoder::new(encoded)),
-        // The coding is zlib's form; some clients send deflate without it, which never begins so.
+        // The coding is the zlib format; some clients send raw deflate, which never begins like
+        // this.
         Coding::Deflate if first & 0x0F == 8 => of!(ZlibDecoder::new(encoded)),
         Coding::Deflate => of!(DeflateDecoder::new(encoded)),
         // The mark of "large window" brotli, with windows of up to 1 GiB, which is not `br`.
         Coding::Brotli if first & 0x7F == 0x11 => {
-            let error = io::Error::other("its window is larger than 16 MiB");
-            return Err(blame(coding, error));
+            let error = io::Error::other("window larger than 16 MiB");
+            return Err(decoding_error(coding, error));
         }
         Coding::Brotli => of!(BrotliDecoder::new(encoded)),
         Coding::Zstd => {
@@ -217,12 +218,13 @@ fn decoder(
     })
 }
 
-/// An error of a decoder; what came up from below it is left as it is.
-fn blame(coding: Coding, error: io::Error) -> io::Error {
-    let from_below =
-        error.get_ref().is_some_and(|error| error.is::<axum::Error>() || error.is::<Undecodable>());
+/// Wraps an error of a decoder; an error of the body below it is returned unchanged.
+fn decoding_error(coding: Coding, error: io::Error) -> io::Error {
+    let from_below = error
+        .get_ref()
+        .is_some_and(|error| error.is::<axum::Error>() || error.is::<DecodingError>());
     if from_below {
         return error;
     }
-    io::Error::other(Undecodable { coding, reason: error.to_string() })
+    io::Error::other(DecodingError { coding, reason: error.to_string() })
 }

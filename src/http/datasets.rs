@@ -1,4 +1,4 @@
-//! `/datasets`: made, listed, looked at, dropped.
+//! `/datasets`: create, list, show and delete datasets.
 
 use std::thread;
 
@@ -31,19 +31,19 @@ use crate::{
     vision,
 };
 
-/// Body of `POST /datasets`.
+/// Request body of `POST /datasets`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDataset {
     name: Name,
-    /// Cat and dog where nothing is said.
+    /// Default: cat and dog.
     #[serde(default)]
     classes: Classes,
 }
 
-/// Makes an empty dataset.
+/// Create an empty dataset
 #[utoipa::path(post, path = "", request_body = NewDataset, responses(
-    (status = 201, description = "The new dataset.", body = Dataset, headers(("Location" = String, description = "Where it is."))),
+    (status = 201, description = "The new dataset.", body = Dataset, headers(("Location" = String, description = "URL of the dataset."))),
     (status = 409, description = "`name_taken`: another dataset has that name."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
@@ -56,8 +56,8 @@ pub async fn create(
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }
 
-/// Lists the datasets, oldest first.
-#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Dataset>)))]
+/// List datasets, oldest first
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "One page of datasets.", body = Page<Dataset>)))]
 pub async fn list(
     State(app): State<AppState>,
     Query(paging): Query<Paging>,
@@ -65,7 +65,7 @@ pub async fn list(
     Ok(Json(app.datasets.list(paging.cursor()?, paging.limit()?).await?))
 }
 
-/// Shows a dataset.
+/// Get a dataset
 #[utoipa::path(get, path = "", responses((status = 200, description = "The dataset.", body = Dataset)))]
 pub async fn show(
     State(app): State<AppState>,
@@ -74,10 +74,10 @@ pub async fn show(
     Ok(Json(app.datasets.get(&dataset).await?))
 }
 
-/// Deletes a dataset and its images.
+/// Delete a dataset and its images
 #[utoipa::path(delete, path = "", responses(
-    (status = 204, description = "It is gone."),
-    (status = 409, description = "`dataset_in_use`: a job that is not finished uses it."),
+    (status = 204, description = "Deleted."),
+    (status = 409, description = "`dataset_in_use`: used by an unfinished job."),
 ))]
 pub async fn delete(
     State(app): State<AppState>,
@@ -87,7 +87,7 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Counts, sizes and formats of a dataset's images, and pictures that stand in several splits.
+/// Get dataset statistics: image counts, sizes, formats and near-duplicates across splits
 #[utoipa::path(get, path = "", responses((status = 200, description = "The statistics.", body = Statistics)))]
 pub async fn statistics(
     State(app): State<AppState>,
@@ -96,9 +96,9 @@ pub async fn statistics(
     Ok(Json(app.datasets.statistics(&dataset).await?))
 }
 
-/// The charts of a dataset, as the document names them.
+/// The charts of a dataset, for the OpenAPI document.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the document alone reads them")]
+#[expect(dead_code, reason = "only the OpenAPI document reads them")]
 enum DatasetChart {
     #[schema(rename = "classes.svg")]
     Classes,
@@ -110,9 +110,9 @@ enum DatasetChart {
     Formats,
 }
 
-/// Draws a chart of a dataset's statistics.
+/// Render a chart of dataset statistics (SVG)
 #[utoipa::path(get, path = "",
-    params(("chart" = inline(DatasetChart), Path, description = "Which chart")),
+    params(("chart" = inline(DatasetChart), Path, description = "Chart name")),
     responses((status = 200, description = "The chart.", body = String, content_type = "image/svg+xml")),
 )]
 pub async fn chart(
@@ -130,7 +130,7 @@ pub async fn chart(
         "width.svg" => histogram("width", &statistics.width),
         "height.svg" => histogram("height", &statistics.height),
         "formats.svg" => charts::formats(&statistics.formats),
-        _ => return Err(no_such_chart("classes, width, height and formats")),
+        _ => return Err(no_such_chart("classes, width, height, formats")),
     })
 }
 
@@ -138,20 +138,20 @@ pub async fn chart(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AugmentationsQuery {
-    /// How often the photo is drawn.
+    /// Number of augmented versions.
     #[param(minimum = 1, maximum = 100, default = 9)]
     count: Option<usize>,
-    /// Chooses the photo and what becomes of it.
+    /// Seed for the image and its augmentations.
     #[param(default = 0)]
     seed: Option<u64>,
 }
 
-/// Draws a contact sheet of one training photo under the augmentation of the recipes.
+/// Render augmented versions of one training image (PNG)
 ///
-/// The seed chooses the photo and what becomes of it.
+/// The seed selects the image and the augmentations.
 #[utoipa::path(get, path = "", params(AugmentationsQuery), responses(
     (status = 200, description = "The contact sheet.", body = Binary, content_type = "image/png"),
-    (status = 422, description = "`invalid_value`: a count outside 1 to 100, or a dataset without a training photo."),
+    (status = 422, description = "`invalid_value`: a count outside 1 to 100, or a dataset without training images."),
 ))]
 pub async fn augmentations(
     State(app): State<AppState>,
@@ -168,10 +168,10 @@ pub async fn augmentations(
     let samples = app.datasets.manifest(&dataset).await?.samples;
     let train: Vec<_> = samples.iter().filter(|sample| sample.split == Split::Train).collect();
     let Some(sample) = train.get((seed % train.len().max(1) as u64) as usize) else {
-        return Err(invalid("the dataset has no training image yet"));
+        return Err(invalid("the dataset has no training images"));
     };
     let (blobs, sha256) = (app.datasets.blobs().clone(), sample.sha256);
-    let _place = app.decoders.acquire().await;
+    let _permit = app.decoders.acquire().await;
     let limits = vision::Limits { max_pixels: app.config.max_image_pixels };
     let preprocessing = Preprocessing::UNIT_180;
     let memory = app.memory.clone();
@@ -188,7 +188,7 @@ pub async fn augmentations(
     Ok(([(header::CONTENT_TYPE, "image/png")], sheet).into_response())
 }
 
-/// On a thread of its own, which takes with it what libtorch keeps for each thread.
+/// On a thread of its own, so that the memory libtorch keeps per thread is freed with it.
 async fn contact_sheet(
     photo: Vec<u8>,
     preprocessing: Preprocessing,

@@ -1,12 +1,12 @@
-//! Work of several steps that must not stop halfway because the client has left.
+//! Work in several steps that must not stop halfway when the client leaves.
 
 use super::problem::Problem;
 
-/// Does `work` to its end, also where the request that asked for it is dropped meanwhile.
+/// Runs `work` to its end, even if its request is dropped meanwhile.
 ///
 /// # Errors
-/// What `work` says.
-pub async fn to_its_end<T, E>(
+/// Those of `work`.
+pub async fn run_to_completion<T, E>(
     work: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, Problem>
 where

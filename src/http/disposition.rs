@@ -1,6 +1,6 @@
 //! `Content-Disposition` of a form's part: the names that clients write, in all their spellings.
 //!
-//! RFC 7578 wants names as plain UTF-8. Browsers write `%22` for a quotation mark, aiohttp
+//! RFC 7578 requires names as plain UTF-8. Browsers write `%22` for a quotation mark, aiohttp
 //! percent-encodes everything, older clients use `filename*` (RFC 5987, RFC 2231) or the encoded
 //! words of mail (RFC 2047), and some send Latin-1.
 
@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 pub struct Names {
     /// Of the form's field.
     pub field: Option<String>,
-    /// Of the file: empty where a form's file input was left empty, none where the part is no file.
+    /// Of the file: empty if a form's file input was left empty, `None` if the part is not a file.
     pub file: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Names {
     }
 }
 
-/// UTF-8, or else Latin-1.
+/// UTF-8, otherwise Latin-1.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(
         |_| bytes.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     )
 }
 
-/// The parameters behind the first `;`, their values as they stand.
+/// The parameters after the first `;`, with their values as written.
 fn parameters(header: &str) -> Vec<(&str, &str)> {
     let mut pieces = Vec::new();
     let (mut begin, mut quoted, mut escaped) = (0, false, false);
@@ -60,8 +60,8 @@ fn parameters(header: &str) -> Vec<(&str, &str)> {
     parameters.map(|(name, value)| (name.trim(), value.trim())).collect()
 }
 
-/// A value without its quotation marks. A backslash stands for itself unless it escapes one of
-/// them or itself: some clients send paths of Windows.
+/// A value without its quotation marks. A backslash is kept unless it escapes one of them or
+/// itself: some clients send Windows paths.
 fn unquoted(value: &str) -> Cow<'_, str> {
     let Some(inner) = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
         return Cow::Borrowed(value.trim_matches('"'));
@@ -83,11 +83,11 @@ fn unquoted(value: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-/// Bytes of a header in which `filename*` is looked for.
+/// Bytes of a header that are searched for `filename*`.
 const MAX_HEADER: usize = 8 << 10;
 
-/// The file's name by `filename*`, which goes before `filename`; also in the numbered pieces of
-/// RFC 2231.
+/// The file name of `filename*`, which takes precedence over `filename`; also in the numbered
+/// pieces of RFC 2231.
 fn extended(header: &str) -> Option<String> {
     if header.len() > MAX_HEADER {
         return None;
@@ -119,8 +119,8 @@ fn decoded(name: Cow<'_, str>) -> String {
     if !escaped {
         return name.into_owned();
     }
-    // `100%25.jpg` is what aiohttp makes of `100%.jpg`, but a name may be meant as it stands where
-    // it would become something that no name is.
+    // aiohttp sends `100%.jpg` as `100%25.jpg`, but a name is taken literally if decoding would not
+    // give a valid name.
     match percent_decode_str(&name).decode_utf8() {
         Ok(plain) if !plain.contains(char::is_control) => plain.into_owned(),
         _ => name.into_owned(),

@@ -1,4 +1,4 @@
-//! `/docs`: a page to read the API and try it, from Swagger UI's files in the binary.
+//! `/docs`: interactive API documentation, from Swagger UI's files in the binary.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,17 +11,17 @@ use utoipa_swagger_ui::Config;
 
 use super::{extract::Path, problem::Problem};
 
-/// The page reads the document of the server it came from. It never asks another host whether
-/// that document is valid, which is what `none` says.
+/// The page reads the document of the server it came from. `none`: it never sends the document to
+/// another host for validation.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("openapi.json").use_base_layout().validator_url("none");
     Arc::new(config.display_request_duration(true).filter(true).try_it_out_enabled(true))
 });
 
-/// Nothing is fetched from elsewhere; the styles within the page are those Swagger UI sets itself.
+/// Nothing is fetched from other hosts; the inline styles are those that Swagger UI sets itself.
 const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
-/// A page to read this document and try it.
+/// Interactive API documentation (Swagger UI)
 #[utoipa::path(get, path = "", responses((status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8")))]
 pub async fn page() -> impl IntoResponse {
     let page = html! {
@@ -45,7 +45,7 @@ pub async fn page() -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page.into_string()))
 }
 
-/// A file that the page is made of.
+/// A static file of the page.
 ///
 /// # Errors
 /// 404.
@@ -53,6 +53,6 @@ pub async fn asset(Path(file): Path<String>) -> Result<Response, Problem> {
     let found = utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG));
     let found =
         found.map_err(|error| Problem::internal(&std::io::Error::other(error.to_string())))?;
-    let found = found.ok_or_else(|| Problem::not_found("file of the page", &file))?;
+    let found = found.ok_or_else(|| Problem::not_found("static file", &file))?;
     Ok(([(header::CONTENT_TYPE, found.content_type)], found.bytes.into_owned()).into_response())
 }

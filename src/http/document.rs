@@ -1,8 +1,8 @@
-//! The OpenAPI document, made from the route table, and what its parts have in common.
+//! The OpenAPI document, generated from the route table, and what its parts have in common.
 //!
-//! A handler's `#[utoipa::path]` says what is its own: what it does, what it takes and gives, and
-//! the problems that need a word. Its path stands in [`super::router`] alone. What follows
-//! from the form of a request (no such id, no JSON, no token) is added here.
+//! A handler's `#[utoipa::path]` describes what is specific to it: what it does, its parameters,
+//! its responses and its own problems. Its path is in [`super::router`] alone. Problems that follow
+//! from the form of a request (unknown id, invalid JSON, missing token) are added here.
 
 use utoipa::{
     PartialSchema as _, ToSchema as _,
@@ -19,28 +19,28 @@ use super::{problem::Problem, state::AppState};
 
 const BEARER: &str = "token";
 
-/// A table of routes: each line gives a path to handlers and to what they say of themselves.
-pub trait Table {
-    /// Answers under `path` with the handlers of `routes!`.
+/// A table of routes: each line maps a path to handlers and their documentation.
+pub trait RouteTable {
+    /// Adds the handlers of `routes!` under `path`.
     #[must_use]
     fn at(self, path: &str, handlers: UtoipaMethodRouter<AppState>) -> Self;
 
-    /// The whole table under one heading, which also tells operations of the same name apart.
+    /// Tags the whole table; the tag also makes operation ids unique.
     #[must_use]
     fn tagged(self, tag: &str) -> Self;
 
-    /// The whole table behind the token.
+    /// Requires the token for the whole table.
     #[must_use]
-    fn guarded(self) -> Self;
+    fn require_token(self) -> Self;
 }
 
-impl Table for OpenApiRouter<AppState> {
+impl RouteTable for OpenApiRouter<AppState> {
     fn at(self, path: &str, (schemas, paths, handlers): UtoipaMethodRouter<AppState>) -> Self {
         let mut items = paths.paths.into_values();
         let mut paths = Paths::new();
         if let Some(mut item) = items.next() {
             items.for_each(|other| item.merge_operations(other));
-            operations(&mut item).for_each(|operation| complete(path, operation));
+            operations(&mut item).for_each(|operation| add_common_responses(path, operation));
             paths.paths.insert(path.to_owned(), item);
         }
         self.routes((schemas, paths, handlers))
@@ -55,18 +55,18 @@ impl Table for OpenApiRouter<AppState> {
         self
     }
 
-    fn guarded(mut self) -> Self {
+    fn require_token(mut self) -> Self {
         for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
-            // Without a token where the server has none.
+            // No token is needed if the server has none.
             operation.security = Some(vec![
                 SecurityRequirement::new(BEARER, [""; 0]),
                 SecurityRequirement::default(),
             ]);
-            refuse(operation, 401, "`unauthorized`: no token, or another one.");
-            refuse(
+            add_error_response(operation, 401, "`unauthorized`: missing or invalid API token.");
+            add_error_response(
                 operation,
                 403,
-                "`cross_site`: no token is set, and a page of another site asks.",
+                "`cross_site`: cross-site request while no API token is set.",
             );
         }
         self
@@ -78,8 +78,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete, patch].into_iter().flatten()
 }
 
-/// Adds what the form of a request brings with it.
-fn complete(path: &str, operation: &mut Operation) {
+/// Adds the problems that follow from the form of a request.
+fn add_common_responses(path: &str, operation: &mut Operation) {
     name_parameters(path, operation);
     let parameters = operation.parameters.iter().flatten();
     let has = |place: ParameterIn| {
@@ -92,30 +92,30 @@ fn complete(path: &str, operation: &mut Operation) {
         |body| matches!(body, RefOr::T(body) if body.content.contains_key("application/json")),
     );
     if by_name {
-        refuse(operation, 404, "`not_found`: there is nothing of that name or id.");
+        add_error_response(operation, 404, "`not_found`: unknown name or id.");
     }
     if json {
-        refuse(operation, 400, "`malformed`: no JSON.");
-        refuse(operation, 413, "`too_large`");
+        add_error_response(operation, 400, "`malformed`: invalid JSON.");
+        add_error_response(operation, 413, "`too_large`");
         let other = "`not_json`: a `Content-Type` other than `application/json`. `unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.";
-        refuse(operation, 415, other);
+        add_error_response(operation, 415, other);
     }
     if operation.request_body.is_some() {
-        refuse(operation, 408, "`too_slow`: the body arrives too slowly.");
-        refuse(operation, 503, "`draining`: the server is shutting down.");
-        refuse(
+        add_error_response(operation, 408, "`too_slow`: the body arrives too slowly.");
+        add_error_response(operation, 503, "`draining`: the server is shutting down.");
+        add_error_response(
             operation,
             415,
             "`unsupported_encoding`: a `Content-Encoding` other than gzip, deflate, br and zstd.",
         );
     }
     if json || queried {
-        refuse(operation, 422, "`invalid_value`");
+        add_error_response(operation, 422, "`invalid_value`");
     }
-    refuse(
+    add_error_response(
         operation,
         500,
-        "`internal`: the log has the detail under this answer's `X-Request-Id`.",
+        "`internal`: see the server log for this response's `X-Request-Id`.",
     );
     for (status, response) in &mut operation.responses.responses {
         if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response) {
@@ -124,8 +124,8 @@ fn complete(path: &str, operation: &mut Operation) {
     }
 }
 
-/// Adds a problem, unless the handler has said more of it.
-fn refuse(operation: &mut Operation, status: u16, description: &str) {
+/// Adds a problem, unless the handler describes it.
+fn add_error_response(operation: &mut Operation, status: u16, description: &str) {
     let responses = &mut operation.responses.responses;
     responses.entry(status.to_string()).or_insert_with(|| problem(description.to_owned()).into());
 }
@@ -137,7 +137,7 @@ fn problem(description: String) -> Response {
     response
 }
 
-/// Each `{name}` of the path that the handler has not described itself.
+/// Adds each `{name}` of the path that the handler does not describe itself.
 fn name_parameters(path: &str, operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_default();
     for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
@@ -178,7 +178,7 @@ pub fn document(table: OpenApiRouter<AppState>) -> OpenApi {
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("The server's `--api-token`, where one is set"))
+        .description(Some("API token of the server (`--api-token`), if set"))
         .build();
     let mut components = Components::new();
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());

@@ -1,9 +1,8 @@
-//! Answers that come before their request has ended.
+//! Responses that are sent before their request has ended.
 //!
-//! A refusal (no token, no such dataset, too many bytes) needs no body. But most clients send all
-//! of theirs before they look at the answer, and where the connection is closed under them they
-//! see a broken pipe instead of the reason. So what a handler leaves of a body is read and thrown
-//! away, for a while.
+//! An error (no token, unknown dataset, too many bytes) needs no body. But most clients send all of
+//! theirs before they read the response, and if the connection is closed meanwhile they see a
+//! broken pipe instead of the reason. So the rest of a body is read and discarded, for a while.
 
 use std::{
     pin::Pin,
@@ -21,27 +20,27 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
-/// A client that still sends after so long finds its connection closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The connection of a client that still sends after this time is closed.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads on to the end of a body that the handler has dropped.
+/// Reads the rest of a body that the handler has dropped.
 pub async fn drain(request: Request, next: Next) -> Response {
     let request = request.map(|body| {
         if body.is_end_stream() {
             return body;
         }
-        Body::from_stream(Drained { rest: Some(body.into_data_stream()) })
+        Body::from_stream(DrainOnDrop { rest: Some(body.into_data_stream()) })
     });
     next.run(request).await
 }
 
 /// A body on its way to a handler.
-struct Drained {
-    /// What has not been read; nothing once the body has ended.
+struct DrainOnDrop {
+    /// The unread rest; `None` once the body has ended.
     rest: Option<BodyDataStream>,
 }
 
-impl Stream for Drained {
+impl Stream for DrainOnDrop {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -54,12 +53,12 @@ impl Stream for Drained {
     }
 }
 
-impl Drop for Drained {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.rest.take() else { return };
-        // While the runtime ends there is nobody to read on.
+        // While the runtime shuts down, nothing is read any more.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(timeout(PATIENCE, async move {
+            runtime.spawn(timeout(DRAIN_TIMEOUT, async move {
                 while let Some(Ok(_)) = rest.next().await {}
             }));
         }

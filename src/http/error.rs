@@ -1,4 +1,4 @@
-//! The only place where an error becomes a status.
+//! The only place where an error is mapped to a status.
 
 use std::{io, time::Duration};
 
@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::{
+    blobs,
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
     error_chain::chain,
@@ -101,18 +102,18 @@ impl From<EngineError> for Problem {
             EngineError::QueueFull => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "queue_full",
-                "too many predictions are waiting; try again shortly",
+                "too many prediction requests are in progress; try again shortly",
             )
             .retry_after(Duration::from_secs(1)),
-            EngineError::TooLate(_) => {
+            EngineError::DeadlineExceeded(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", error.to_string())
             }
-            EngineError::Failed(_) | EngineError::Gone => Self::internal(&error),
+            EngineError::Failed(_) | EngineError::WorkerStopped => Self::internal(&error),
         }
     }
 }
 
-/// An image of a request that can't be judged: which one, and why.
+/// An image of a request that can't be used: which one, and why.
 pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>) -> Problem {
     let which =
         name.map_or_else(|| format!("image {index}"), |name| format!("`{}`", Excerpt(name)));
@@ -142,13 +143,19 @@ fn read_only() -> Problem {
     )
 }
 
-/// The file system that holds the data directory has no room left.
+/// 507: the disk of the data directory is full.
 fn disk_full() -> Problem {
     Problem::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "disk_full",
-        "the disk that holds the data directory is full; make room and try again",
+        "the disk of the data directory is full; free up space and try again",
     )
+}
+
+impl From<blobs::Error> for Problem {
+    fn from(error: blobs::Error) -> Self {
+        datasets::Error::from(error).into()
+    }
 }
 
 impl From<OverBudget> for Problem {
@@ -174,7 +181,7 @@ impl From<datasets::Error> for Problem {
             E::Archive { error, report } => return unread_archive(&error, &report),
             E::NoDataset(name) => return Self::not_found("dataset", name),
             E::NoImage(id) => return Self::not_found("image", id),
-            E::GoneDataset => (StatusCode::NOT_FOUND, "not_found"),
+            E::DatasetDeleted => (StatusCode::NOT_FOUND, "not_found"),
             E::UnknownLabel { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_label"),
             E::InUse { .. } => (StatusCode::CONFLICT, "dataset_in_use"),
             E::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -186,10 +193,10 @@ impl From<datasets::Error> for Problem {
                 return Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "image_damaged",
-                    "the stored bytes of this image are damaged or missing; upload the photo again to repair it",
+                    "the stored image is damaged or missing; upload it again to repair it",
                 );
             }
-            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::WorkerDied => {
+            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::WorkerPanicked => {
                 return Self::internal(&error);
             }
         };
@@ -197,7 +204,7 @@ impl From<datasets::Error> for Problem {
     }
 }
 
-/// An archive that was not read to its end, with what became of the part that was.
+/// An archive that could not be read to its end, with the report of the part that was read.
 fn unread_archive(error: &ArchiveError, report: &Report) -> Problem {
     let (status, code) = match error {
         ArchiveError::NotAnArchive(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),

@@ -1,4 +1,4 @@
-//! How well a job's best epoch does: numbers and charts.
+//! Evaluations of jobs: numbers and charts.
 
 use axum::{
     extract::State,
@@ -19,10 +19,10 @@ use crate::{
     storage::{evaluations, job_events},
 };
 
-/// How well a job's best epoch does on the test split.
+/// Get the test evaluation of a job's best epoch
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The evaluation.", body = Evaluation),
-    (status = 404, description = "`not_found`; `no_evaluation`: the job has not come so far, or its dataset has no test images."),
+    (status = 404, description = "`not_found`; `no_evaluation`: not evaluated yet, or no test images."),
 ))]
 pub async fn evaluation(
     State(app): State<AppState>,
@@ -45,14 +45,14 @@ async fn read(app: &AppState, job: JobId) -> Result<Evaluation, Problem> {
         Problem::new(
             StatusCode::NOT_FOUND,
             "no_evaluation",
-            "the job has no evaluation: it has not come so far, or its dataset has no test images",
+            "no evaluation: the job has not been evaluated yet, or its dataset has no test images",
         )
     })
 }
 
-/// The charts of a job, as the document names them.
+/// The charts of a job, for the OpenAPI document.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the document alone reads them")]
+#[expect(dead_code, reason = "only the OpenAPI document reads them")]
 enum JobChart {
     #[schema(rename = "accuracy.svg")]
     Accuracy,
@@ -68,12 +68,12 @@ enum JobChart {
     Reliability,
 }
 
-/// Draws a chart of a job, from the epochs so far or from its evaluation.
+/// Render a chart of epoch metrics or of the evaluation (SVG)
 #[utoipa::path(get, path = "",
-    params(("chart" = inline(JobChart), Path, description = "Which chart")),
+    params(("chart" = inline(JobChart), Path, description = "Chart name")),
     responses(
         (status = 200, description = "The chart.", body = String, content_type = "image/svg+xml"),
-        (status = 404, description = "`not_found`; `no_evaluation`: there is nothing to draw it from yet."),
+        (status = 404, description = "`not_found`; `no_evaluation`: no data for this chart yet."),
     ),
 )]
 pub async fn chart(
@@ -97,18 +97,18 @@ pub async fn chart(
         "roc.svg" => charts::roc(&read(&app, job.id).await?),
         "reliability.svg" => charts::reliability(&read(&app, job.id).await?),
         _ => {
-            return Err(no_such_chart("accuracy, loss, confusion, pr, roc and reliability"));
+            return Err(no_such_chart("accuracy, loss, confusion, pr, roc, reliability"));
         }
     };
     svg(drawn)
 }
 
-/// 404: no chart of that name.
+/// 404: unknown chart.
 pub(super) fn no_such_chart(names: &str) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        format!("there is no such chart; there are {names}, each with .svg"),
+        format!("unknown chart; available (with .svg): {names}"),
     )
 }
 

@@ -1,4 +1,4 @@
-//! `POST /explain`: what in a photo speaks for its label.
+//! `POST /explain`: the regions of an image that support its prediction.
 
 use std::io::Cursor;
 
@@ -15,9 +15,9 @@ use super::{
     binary::Binary,
     extract::{Json, Query},
     instances::Instances,
-    photos::Decoding,
     problem::Problem,
-    sent::Sent,
+    request_body::RequestBody,
+    request_images::ImageDecoder,
     state::AppState,
 };
 use crate::{
@@ -25,50 +25,50 @@ use crate::{
         excerpt::Excerpt,
         prediction::{ModelRef, Prediction},
     },
-    inference::{EngineError, gradcam::Map},
+    inference::{EngineError, gradcam::Heatmap},
 };
 
-/// Pixels of the longer side of the picture that the map is laid over.
-const LONGEST: u32 = 1024;
+/// Pixels of the longer side of the image below the heat map.
+const MAX_SIDE: u32 = 1024;
 
 const LABEL: HeaderName = HeaderName::from_static("x-label");
 const PROBABILITY: HeaderName = HeaderName::from_static("x-probability");
 
-/// Which model is asked, and in which form it answers.
+/// The model and the response format.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ExplainQuery {
-    /// Name or id of a model; without it the one in service answers.
+    /// Name or id of the model. Default: the model in service.
     model: Option<String>,
-    /// The form of the answer.
+    /// Response format.
     #[param(inline, value_type = Option<Format>, default = "png")]
     format: Option<String>,
-    /// Name of the photo: its `file_name` in the answer.
+    /// Name of the image: its `file_name` in the response.
     name: Option<String>,
 }
 
-/// A form with a photo, and what the query can say as well.
+/// A form with an image, and the query parameters as text fields.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the document alone reads it")]
+#[expect(dead_code, reason = "only the OpenAPI document reads it")]
 struct ExplainForm {
-    /// The photo: a part with a `filename`, whatever its field is named.
+    /// The image: a part with a `filename`; any field name.
     image: Binary,
-    /// As `model` of the query.
+    /// Same as `model` in the query.
     model: Option<String>,
-    /// As `format` of the query.
+    /// Same as `format` in the query.
     #[schema(inline)]
     format: Option<Format>,
-    /// As `name` of the query.
+    /// Same as `name` in the query.
     name: Option<String>,
 }
 
-/// The form of an explanation.
+/// Response format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum Format {
-    /// The photo under its map.
+    /// PNG overlay.
     Png,
-    /// The map itself.
+    /// Heat map as JSON.
     Json,
 }
 
@@ -87,38 +87,38 @@ impl Format {
     }
 }
 
-/// What in a photo speaks for its label.
+/// Prediction with its explanation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     #[serde(flatten)]
     prediction: Prediction,
-    /// The model that answered.
+    /// The model used.
     model: ModelRef,
-    /// Grad-CAM of the label over the last convolution, stretched over the photo.
-    map: Map,
+    /// Grad-CAM heat map at the last convolutional layer, covering the whole image.
+    map: Heatmap,
 }
 
-/// Shows what in a photo speaks for its label, by Grad-CAM.
+/// Explain a prediction with a Grad-CAM heat map
 ///
-/// In a form, `model`, `format` and `name` may be text fields, before or after the file; other
-/// text fields are refused.
+/// In a form, `model`, `format` and `name` may be text fields, before or after the file; other text
+/// fields are rejected.
 #[utoipa::path(post, path = "", params(ExplainQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
         (Binary = "application/octet-stream"), (ExplainForm = "multipart/form-data"), (Instances = "application/json"),
     )),
     responses(
-        (status = 200, description = "The photo under its map, or the map.",
+        (status = 200, description = "The image with heat map overlay (PNG), or the heat map (JSON).",
             content((Binary = "image/png"), (Explanation = "application/json")),
-            headers(("X-Label" = String, description = "The label."), ("X-Probability" = f64, description = "Its probability."))),
+            headers(("X-Label" = String, description = "Predicted class."), ("X-Probability" = f64, description = "Probability of the predicted class."))),
         (status = 400, description = "`malformed`"),
-        (status = 404, description = "There is no such model."),
+        (status = 404, description = "Unknown model."),
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
-        (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why the image can't be decoded."),
+        (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or an image decoding error."),
         (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 503, description = "`no_model`: none is in service."),
-        (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
+        (status = 503, description = "`no_model`: no model is in service."),
+        (status = 504, description = "`deadline_exceeded`: the prediction timed out."),
     ),
 )]
 pub async fn explain(
@@ -126,23 +126,23 @@ pub async fn explain(
     Query(query): Query<ExplainQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Sent { content, fields } =
-        Sent::read(&state, request, 1, &["model", "format", "name"]).await?;
-    let model = fields.or("model", query.model.as_deref())?;
-    let name = fields.or("name", query.name.as_deref())?;
-    let format = Format::of(fields.or("format", query.format.as_deref())?.as_deref())?;
+    let RequestBody { content, fields } =
+        RequestBody::read(&state, request, 1, &["model", "format", "name"]).await?;
+    let model = fields.resolve("model", query.model.as_deref())?;
+    let name = fields.resolve("name", query.name.as_deref())?;
+    let format = Format::of(fields.resolve("format", query.format.as_deref())?.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let decoding = Decoding::new(&state, card.preprocessing).with_picture(LONGEST);
-    let mut photos = decoding.take(content, name).await?;
+    let decoding = ImageDecoder::new(&state, card.preprocessing).with_picture(MAX_SIDE);
+    let mut photos = decoding.decode(content, name).await?;
     let one = (photos.names.pop(), photos.pixels.pop(), photos.pictures.pop());
     let (Some(name), Some(pixels), Some(picture)) = one else {
-        return Err(Problem::internal(&std::io::Error::other("a photo without its picture")));
+        return Err(Problem::internal(&std::io::Error::other("the decoded image is missing")));
     };
     let (logit, map) = engine.explain(pixels).await?.output;
     let prediction = Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
-        Problem::internal(&std::io::Error::other("a model of other than two classes"))
+        Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
     })?;
     let headers =
         [(LABEL, prediction.label.to_string()), (PROBABILITY, prediction.probability.to_string())];
@@ -152,7 +152,9 @@ pub async fn explain(
     }
     let paint = move || {
         let mut png = Vec::new();
-        map.over(&picture).write_to(&mut Cursor::new(&mut png), ImageFormat::Png).map(|()| png)
+        map.overlay_on(&picture)
+            .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
+            .map(|()| png)
     };
     let png = tokio::task::spawn_blocking(paint)
         .await

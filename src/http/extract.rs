@@ -1,4 +1,4 @@
-//! What handlers take from a request; each refusal is a [`Problem`].
+//! Extractors of requests; each rejection is a [`Problem`].
 
 use axum::{
     extract::{
@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::{body, problem::Problem, state::AppState};
 use crate::domain::excerpt::shorten_quote;
 
-/// Bytes of a JSON body, but for those that hold images.
+/// Maximum bytes of a JSON body without images.
 const MAX_JSON: u64 = 2 << 20;
 
 /// A JSON body, in and out.
@@ -37,7 +37,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     }
 }
 
-/// Whether a body is declared as JSON, or as something that is written in JSON.
+/// Whether a body is declared as JSON, or as a format based on JSON.
 fn is_json(headers: &HeaderMap) -> bool {
     body::media_type(headers).ok().flatten().is_some_and(|mime| {
         mime.type_() == mime::APPLICATION
@@ -51,12 +51,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Parameters behind the `?`.
+/// Parameters of the query.
 #[derive(Debug, Clone, Copy, FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub struct Query<T>(pub T);
 
-/// Parameters of the path. One that can't be read names nothing: 404.
+/// Parameters of the path. One that can't be parsed names nothing: 404.
 #[derive(Debug, Clone, Copy, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
 pub struct Path<T>(pub T);
@@ -81,15 +81,15 @@ impl From<PathRejection> for Problem {
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// Rows of a page, at most.
+    /// Maximum number of items per page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 impl Paging {
-    /// Rows of one page: 50 where nothing is said.
+    /// Items per page: 50 by default.
     ///
     /// # Errors
     /// 0, or more than 500.
@@ -104,25 +104,25 @@ impl Paging {
         }
     }
 
-    /// The row that the page begins after.
+    /// The item that the page begins after.
     ///
     /// # Errors
-    /// A cursor that no list has given.
+    /// A cursor that no list returned.
     pub fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
         self.cursor.as_deref().map(str::parse).transpose().map_err(|_| {
             Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_value",
-                "cursor must be a next_cursor that this list gave",
+                "cursor must be a `next_cursor` returned by this list",
             )
         })
     }
 }
 
-/// Reads a word of the query, of an enum with a text form.
+/// Parses a value of the query.
 ///
 /// # Errors
-/// 422 with the word's own message.
+/// 422 with the message of the parser.
 pub fn parse<T>(text: Option<&str>) -> Result<Option<T>, Problem>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,

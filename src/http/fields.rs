@@ -1,16 +1,16 @@
-//! The text fields of a form, which say what the query can say as well.
+//! The text fields of a form, which may replace query parameters.
 //!
-//! Which parts of a form are files is decided here too, for every route that takes forms.
+//! This also decides which parts of a form are files, for every route that takes forms.
 
 use axum::http::StatusCode;
 
 use super::{parts::Part, problem::Problem};
 use crate::{domain::excerpt::Excerpt, vision};
 
-/// Bytes of a field's value.
+/// Maximum bytes of a field's value.
 const MAX_VALUE: usize = 1_000;
 
-/// Bytes of a part that tell whether it is text.
+/// Bytes of a part that decide whether it is text.
 const HEAD: usize = 1_024;
 
 /// The fields of a form so far.
@@ -21,19 +21,21 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// None yet; `known` are the names that the route takes.
+    /// No fields yet; `known` are the names that the route accepts.
     #[must_use]
     pub const fn new(known: &'static [&'static str]) -> Self {
         Self { known, values: Vec::new() }
     }
 
-    /// Keeps a part that is a field and gives back one that is a file. An empty file input gives
+    /// Keeps a part that is a field and returns one that is a file. An empty file input gives
     /// nothing.
     ///
     /// # Errors
-    /// 422 for a field that the route does not take, one that is too long, or two that differ; and
-    /// as [`Part::chunk`].
-    pub async fn sift<'a>(&mut self, mut part: Part<'a>) -> Result<Option<Part<'a>>, Problem> {
+    /// 422 for an unknown field, one that is too long, or two that differ; and as [`Part::chunk`].
+    pub async fn take_field<'a>(
+        &mut self,
+        mut part: Part<'a>,
+    ) -> Result<Option<Part<'a>>, Problem> {
         match part.file_name() {
             Some("") => return Ok((!part.head(1).await?.is_empty()).then_some(part)),
             Some(_) => return Ok(Some(part)),
@@ -41,10 +43,10 @@ impl Fields {
         }
         let name = self.known.iter().find(|name| part.field_name() == Some(**name));
         if let Some(name) = name {
-            self.keep(name, part).await?;
+            self.store(name, part).await?;
             return Ok(None);
         }
-        // Some clients send a file without saying that it is one.
+        // Some clients send a file without a file name.
         if part.is_declared_binary() || !is_text(part.head(HEAD).await?) {
             return Ok(Some(part));
         }
@@ -52,14 +54,14 @@ impl Fields {
         Err(invalid(
             name,
             format!(
-                "unknown form field `{}`: this route takes {} beside the files, and each file needs a `filename`",
+                "unknown form field `{}`; use {}; each file needs a `filename`",
                 Excerpt(name),
                 listed(self.known)
             ),
         ))
     }
 
-    async fn keep(&mut self, name: &'static str, mut part: Part<'_>) -> Result<(), Problem> {
+    async fn store(&mut self, name: &'static str, mut part: Part<'_>) -> Result<(), Problem> {
         let value = part.head(MAX_VALUE + 1).await?;
         if value.len() > MAX_VALUE {
             return Err(invalid(
@@ -68,7 +70,7 @@ impl Fields {
             ));
         }
         let value = std::str::from_utf8(value)
-            .map_err(|_| invalid(name, format!("the form field `{name}` is not text in UTF-8")))?
+            .map_err(|_| invalid(name, format!("the form field `{name}` is not valid UTF-8")))?
             .trim();
         // A form that is not filled in sends its fields empty.
         if value.is_empty() {
@@ -76,7 +78,7 @@ impl Fields {
         }
         match self.get(name) {
             Some(earlier) if earlier != value => {
-                return Err(differ(name, "in an earlier field", earlier, value));
+                return Err(contradiction(name, "in an earlier field", earlier, value));
             }
             Some(_) => {}
             None => self.values.push((name, value.to_owned())),
@@ -88,23 +90,30 @@ impl Fields {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 
-    /// What the form says, or else the query.
+    /// The value of the form, or otherwise of the query.
     ///
     /// # Errors
-    /// 422 where both speak and differ.
-    pub fn or(&self, name: &'static str, query: Option<&str>) -> Result<Option<String>, Problem> {
+    /// 422 if both are given and differ.
+    pub fn resolve(
+        &self,
+        name: &'static str,
+        query: Option<&str>,
+    ) -> Result<Option<String>, Problem> {
         match (query, self.get(name)) {
             (Some(query), Some(form)) if query != form => {
-                Err(differ(name, "in the query", query, form))
+                Err(contradiction(name, "in the query", query, form))
             }
             (query, form) => Ok(form.or(query).map(str::to_owned)),
         }
     }
 }
 
-fn differ(name: &str, place: &str, first: &str, second: &str) -> Problem {
+fn contradiction(name: &str, place: &str, first: &str, second: &str) -> Problem {
     let (first, second) = (Excerpt(first), Excerpt(second));
-    invalid(name, format!("`{name}` is `{first}` {place} and `{second}` in the form; say it once"))
+    invalid(
+        name,
+        format!("`{name}` is `{first}` {place} and `{second}` in the form; provide it once"),
+    )
 }
 
 fn invalid(field: &str, detail: String) -> Problem {
@@ -116,7 +125,7 @@ fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a part that begins so is text, not an image of any kind.
+/// Whether a part that begins with `head` is text, not an image.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -135,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_told_from_images() {
+    fn text_is_distinguished_from_images() {
         for text in [&b""[..], b"cat", b"caf\xC3\xA9\r\n", b"half a caf\xC3"] {
             assert!(is_text(text), "{text:?}");
         }
@@ -149,11 +158,11 @@ mod tests {
     #[test]
     fn the_form_and_the_query_must_not_contradict_each_other() {
         let mut fields = Fields::new(&["model"]);
-        assert_eq!(fields.or("model", Some("a")).unwrap().unwrap(), "a");
+        assert_eq!(fields.resolve("model", Some("a")).unwrap().unwrap(), "a");
         fields.values.push(("model", "b".to_owned()));
-        assert_eq!(fields.or("model", None).unwrap().unwrap(), "b");
-        assert_eq!(fields.or("model", Some("b")).unwrap().unwrap(), "b");
-        let problem = format!("{:?}", fields.or("model", Some("a")).unwrap_err());
+        assert_eq!(fields.resolve("model", None).unwrap().unwrap(), "b");
+        assert_eq!(fields.resolve("model", Some("b")).unwrap().unwrap(), "b");
+        let problem = format!("{:?}", fields.resolve("model", Some("a")).unwrap_err());
         assert!(problem.contains("`a` in the query and `b` in the form"), "{problem}");
     }
 }

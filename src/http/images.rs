@@ -1,9 +1,15 @@
-//! Images of datasets: listed, changed, and shown.
+//! Images of datasets: list, change and show them.
+
+use std::fmt::Display;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
+};
+use axum_extra::{
+    TypedHeader,
+    headers::{ETag, HeaderMapExt as _, IfNoneMatch},
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -26,20 +32,20 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
 }
 
-/// What a list of images is narrowed to. Paging stands here too: a flattened struct can't read
-/// numbers from a query.
+/// Filter of a list of images. Paging is here too: a flattened struct can't read numbers from a
+/// query.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Only the images of that split.
+    /// Only images in this split.
     #[param(value_type = Option<Split>)]
     split: Option<String>,
-    /// Only the images of that class.
+    /// Only images of this class.
     label: Option<String>,
 }
 
-/// Lists the images of a dataset, oldest first.
-#[utoipa::path(get, path = "", params(Filter, Paging), responses((status = 200, description = "A page of them.", body = Page<Image>)))]
+/// List the images of a dataset, oldest first
+#[utoipa::path(get, path = "", params(Filter, Paging), responses((status = 200, description = "One page of images.", body = Page<Image>)))]
 pub async fn list(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
@@ -51,35 +57,35 @@ pub async fn list(
     Ok(Json(app.datasets.images(&dataset, split, filter.label.as_deref(), cursor, limit).await?))
 }
 
-/// Body of `PATCH /datasets/{dataset}/images/{image}`.
+/// Request body of `PATCH /datasets/{dataset}/images/{image}`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ImageChange)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
-    /// A class of the dataset.
+pub struct ImageUpdate {
+    /// New class.
     label: Option<String>,
     split: Option<Split>,
 }
 
-/// Relabels an image, or moves it to another split.
-#[utoipa::path(patch, path = "", request_body = Change, responses(
-    (status = 200, description = "The image as it is now.", body = Image),
-    (status = 422, description = "`invalid_value`, `unknown_label`: another split or class, or no change at all."),
+/// Relabel an image, or move it to another split
+#[utoipa::path(patch, path = "", operation_id = "change", request_body = ImageUpdate, responses(
+    (status = 200, description = "The changed image.", body = Image),
+    (status = 422, description = "`invalid_value`, `unknown_label`: unknown split or class, or no change given."),
 ))]
-pub async fn change(
+pub async fn update(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
-    Json(change): Json<Change>,
+    Json(update): Json<ImageUpdate>,
 ) -> Result<Json<Image>, Problem> {
-    if change.label.is_none() && change.split.is_none() {
-        return Err(invalid("say a label, a split or both"));
+    if update.label.is_none() && update.split.is_none() {
+        return Err(invalid("provide `label`, `split` or both"));
     }
-    let label = change.label.as_deref();
-    Ok(Json(app.datasets.change_image(&dataset, image, label, change.split).await?))
+    let label = update.label.as_deref();
+    Ok(Json(app.datasets.update_image(&dataset, image, label, update.split).await?))
 }
 
-/// Drops an image from its dataset.
-#[utoipa::path(delete, path = "", responses((status = 204, description = "It is gone.")))]
+/// Delete an image
+#[utoipa::path(delete, path = "", responses((status = 204, description = "Deleted.")))]
 pub async fn delete(
     State(app): State<AppState>,
     Path((dataset, image)): Path<(String, ImageId)>,
@@ -88,15 +94,15 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The bytes of an image as they were uploaded.
+/// Get the original image file
 #[utoipa::path(get, path = "",
-    params(("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
+    params(("If-None-Match" = Option<String>, Header, description = "`ETag` of a previous response")),
     responses(
         (status = 200, description = "The image.", content(
             (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/gif"), (Binary = "image/webp"), (Binary = "image/bmp"),
-        ), headers(("ETag" = String, description = "Stands for the bytes."))),
-        (status = 304, description = "The client has it."),
-        (status = 500, description = "`image_damaged`: the stored bytes are not those that were uploaded. `internal`"),
+        ), headers(("ETag" = String, description = "Entity tag."))),
+        (status = 304, description = "Not modified."),
+        (status = 500, description = "`image_damaged`: the stored file is damaged or missing. `internal`"),
     ),
 )]
 pub async fn original(
@@ -105,12 +111,12 @@ pub async fn original(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let image = app.datasets.image(image).await?;
-    let tag = format!("\"{}\"", image.sha256);
-    if is_known(&headers, &tag) {
-        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+    let tag = tag_of(image.sha256)?;
+    if etag_matches(&headers, &tag) {
+        return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.original(&image).await?;
-    cached(&tag, ([(header::CONTENT_TYPE, image.media_type)], bytes).into_response())
+    Ok(cached(tag, ([(header::CONTENT_TYPE, image.media_type)], bytes)))
 }
 
 /// Parameters of a thumbnail.
@@ -118,19 +124,19 @@ pub async fn original(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ThumbnailSize {
-    /// Pixels of the longer side.
+    /// Length of the longer side in pixels.
     #[param(minimum = 16, maximum = 1024, default = 160)]
     size: Option<u32>,
 }
 
-/// A small JPEG of an image.
+/// Get a JPEG thumbnail
 #[utoipa::path(get, path = "",
-    params(ThumbnailSize, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client holds")),
+    params(ThumbnailSize, ("If-None-Match" = Option<String>, Header, description = "`ETag` of a previous response")),
     responses(
         (status = 200, description = "The thumbnail.", body = Binary, content_type = "image/jpeg",
-            headers(("ETag" = String, description = "Stands for the bytes."))),
-        (status = 304, description = "The client has it."),
-        (status = 500, description = "`image_damaged`: the stored bytes are not those that were uploaded. `internal`"),
+            headers(("ETag" = String, description = "Entity tag."))),
+        (status = 304, description = "Not modified."),
+        (status = 500, description = "`image_damaged`: the stored file is damaged or missing. `internal`"),
     ),
 )]
 pub async fn thumbnail(
@@ -144,35 +150,33 @@ pub async fn thumbnail(
         size => return Err(invalid(format!("size must be 16 to 1024 pixels, not {size}"))),
     };
     let image = app.datasets.image(image).await?;
-    let tag = format!("\"{}-{size}\"", image.sha256);
-    if is_known(&headers, &tag) {
-        return cached(&tag, StatusCode::NOT_MODIFIED.into_response());
+    let tag = tag_of(format_args!("{}-{size}", image.sha256))?;
+    if etag_matches(&headers, &tag) {
+        return Ok(cached(tag, StatusCode::NOT_MODIFIED));
     }
     let bytes = app.datasets.thumbnail(&image, size).await?;
-    cached(&tag, ([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
+    Ok(cached(tag, ([(header::CONTENT_TYPE, "image/jpeg")], bytes)))
 }
 
-/// Whether the client holds what `tag` stands for.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|known| known.trim().trim_start_matches("W/"))
-        .any(|known| known == tag || known == "*")
+/// The entity tag of what `name` stands for.
+///
+/// # Errors
+/// `name` has a character that no tag may have; no digest has.
+pub(super) fn tag_of(name: impl Display) -> Result<ETag, Problem> {
+    format!("\"{name}\"").parse::<ETag>().map_err(|error| Problem::internal(&error))
 }
 
-/// Bytes under an image's id never change. They came from somebody: a browser must not take them
-/// for anything but the image they were checked to be.
-fn cached(tag: &str, mut response: Response) -> Result<Response, Problem> {
-    let headers = response.headers_mut();
-    let tag = HeaderValue::from_str(tag).map_err(|error| Problem::internal(&error))?;
-    headers.insert(header::ETAG, tag);
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, max-age=31536000, immutable"),
-    );
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+/// Whether the client already has the version of `tag`.
+pub(super) fn etag_matches(headers: &HeaderMap, tag: &ETag) -> bool {
+    headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(tag))
+}
+
+/// The bytes of an image's id never change. They were uploaded by users: a browser must not
+/// interpret them as anything but the image they were checked to be.
+fn cached(tag: ETag, response: impl IntoResponse) -> Response {
+    let caching = [
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (TypedHeader(tag), caching, response).into_response()
 }

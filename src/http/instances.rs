@@ -1,4 +1,4 @@
-//! Photos in JSON: `{"instances": […]}`, as `POST /predict` and TensorFlow Serving's clients write
+//! Images in JSON: `{"instances": […]}`, as `POST /predict` and TensorFlow Serving's clients send
 //! it.
 
 use std::{borrow::Cow, fmt};
@@ -15,14 +15,15 @@ use utoipa::{
 
 use super::{b64, problem::Problem};
 
-/// Instances that are read at most; how many are taken is a setting, which allows far fewer.
+/// Maximum number of instances that are parsed; how many are accepted is a setting, with a far
+/// lower limit.
 const MAX_INSTANCES: usize = 100_000;
 
-/// Images as JSON.
+/// Images in JSON.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object with the member `instances`")]
 pub struct Instances<'a> {
-    /// The images, in their order.
+    /// The images, in request order.
     #[serde(borrow, deserialize_with = "bounded")]
     pub instances: Vec<Instance<'a>>,
 }
@@ -41,7 +42,7 @@ impl ToSchema for Instances<'_> {
     }
 }
 
-/// One image: its base64, and behind which member it stood.
+/// One image: its base64, and the member it was in.
 #[derive(Debug)]
 pub struct Instance<'a> {
     text: Cow<'a, str>,
@@ -53,10 +54,10 @@ impl PartialSchema for Instance<'_> {
         let text = || ObjectBuilder::new().schema_type(Type::String).content_encoding("base64");
         let object = || ObjectBuilder::new().property("b64", text()).required("b64");
         let serving = ObjectBuilder::new()
-            .description(Some("As clients of TensorFlow Serving send it"))
+            .description(Some("Format of TensorFlow Serving clients"))
             .property("image_bytes", object())
             .required("image_bytes");
-        let description = "An encoded image in base64, with or without padding and line breaks, in either alphabet, or as a `data:` URL";
+        let description = "Base64-encoded image file, standard or URL-safe, padding and line breaks optional, or a `data:` URL";
         OneOfBuilder::new()
             .description(Some(description))
             .item(text())
@@ -72,7 +73,7 @@ impl Instance<'_> {
     /// The image's encoded bytes.
     ///
     /// # Errors
-    /// 422: it is not in base64; the detail says where.
+    /// 422: it is not valid base64; the detail gives the position.
     pub fn bytes(&self, index: usize) -> Result<Bytes, Problem> {
         b64::decode(&self.text).map(Bytes::from).map_err(|error| {
             let detail = format!("instances[{index}]{}: {error}", self.member);
@@ -88,7 +89,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Instance<'a> {
     }
 }
 
-/// A body of nothing but commas and quotation marks must not become gigabytes.
+/// Bounds the list: a body of nothing but commas and quotation marks must not become gigabytes.
 fn bounded<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Instance<'a>>, D::Error> {
@@ -147,7 +148,7 @@ impl<'de> Visitor<'de> for AnyForm {
                 continue;
             }
             if found.is_some() {
-                return Err(A::Error::custom("an instance holds one image, not two"));
+                return Err(A::Error::custom("an instance must contain exactly one image"));
             }
             let Instance { text, member } = members.next_value()?;
             let member = match (&*name, member) {

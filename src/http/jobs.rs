@@ -1,4 +1,4 @@
-//! `/jobs`: start, watch, end.
+//! `/jobs`: create, watch and end jobs.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    detached::to_its_end,
+    detached::run_to_completion,
     extract::{Json, Paging, Path, Query, parse},
     problem::Problem,
     state::AppState,
@@ -33,12 +33,12 @@ use crate::{
     storage::{self, Page, job_events, jobs},
 };
 
-/// Puts a job into the queue.
+/// Create and queue a training job
 #[utoipa::path(post, path = "", request_body = NewJob, responses(
-    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
-    (status = 404, description = "There is no such dataset."),
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "URL of the job."))),
+    (status = 404, description = "Unknown dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
-    (status = 422, description = "`invalid_value`: the member `field` names the parameter that is out of its range, the detail one of a wrong type. `dataset_not_trainable`"),
+    (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`"),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
@@ -54,18 +54,18 @@ pub async fn create(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Only jobs that stand so.
+    /// Only jobs with this status.
     #[param(value_type = Option<JobStatus>)]
     status: Option<String>,
-    /// Only jobs of that recipe.
+    /// Only jobs with this recipe.
     #[param(value_type = Option<Recipe>)]
     recipe: Option<String>,
-    /// Only jobs on the dataset of that name or id.
+    /// Only jobs on this dataset (name or id).
     dataset: Option<String>,
 }
 
-/// Lists the jobs, newest first.
-#[utoipa::path(get, path = "", params(ListQuery, Paging), responses((status = 200, description = "A page of them.", body = Page<Job>)))]
+/// List jobs, newest first
+#[utoipa::path(get, path = "", params(ListQuery, Paging), responses((status = 200, description = "One page of jobs.", body = Page<Job>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(query): Query<ListQuery>,
@@ -82,7 +82,7 @@ pub async fn list(
     Ok(Json(jobs::list(&mut connection, &filter, paging.limit()?).await?))
 }
 
-/// Shows a job.
+/// Get a job
 #[utoipa::path(get, path = "", responses((status = 200, description = "The job.", body = Job)))]
 pub async fn show(
     State(state): State<AppState>,
@@ -97,13 +97,13 @@ pub(super) async fn find(state: &AppState, reference: &str) -> Result<Job, Probl
     job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()).into())
 }
 
-/// The epochs of a job, in their order.
+/// The epochs of a job, in order.
 #[derive(Debug, Serialize, ToSchema)]
 struct Epochs {
     epochs: Vec<EpochMetrics>,
 }
 
-/// What was measured of each epoch: JSON, or CSV where `Accept` asks for it.
+/// Get metrics per epoch, as JSON or CSV (`Accept: text/csv`)
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The epochs so far.", content((Epochs = "application/json"), (String = "text/csv; charset=utf-8"))),
 ))]
@@ -137,7 +137,7 @@ fn csv_of(epochs: &[EpochMetrics]) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
-/// The trainer's log.
+/// Get the training log
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The log so far.", body = String, content_type = "text/plain; charset=utf-8"),
 ))]
@@ -158,39 +158,39 @@ pub async fn log(
     }
 }
 
-/// Cancels a job.
+/// Cancel a job
 ///
 /// It ends as `cancelled`; its last checkpoint is kept.
 #[utoipa::path(post, path = "", responses(
-    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
-    (status = 409, description = "`wrong_status`: it is over."),
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "URL of the job."))),
+    (status = 409, description = "`wrong_status`: the job has finished."),
 ))]
 pub async fn cancel(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.cancel(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.cancel(&job).await }).await?))
 }
 
-/// Finishes a job now.
+/// Stop training early
 ///
-/// It evaluates and registers its best epoch so far and ends as `succeeded`; where none is complete,
-/// it ends as `failed` with `nothing_to_keep`.
+/// The best epoch so far is evaluated and registered, and the job ends as `succeeded`; without a
+/// completed epoch it ends as `failed` (`nothing_to_keep`).
 #[utoipa::path(post, path = "", responses(
-    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
-    (status = 409, description = "`wrong_status`: it is not running."),
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "URL of the job."))),
+    (status = 409, description = "`wrong_status`: the job is not running."),
 ))]
 pub async fn stop(
     State(state): State<AppState>,
     Path(job): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(accepted(to_its_end(async move { state.scheduler.stop(&job).await }).await?))
+    Ok(accepted(run_to_completion(async move { state.scheduler.stop(&job).await }).await?))
 }
 
-/// Lets a job that ended without success go on from its last completed epoch.
+/// Resume a cancelled, failed or interrupted job from its last checkpoint
 #[utoipa::path(post, path = "", responses(
-    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "Where it is."))),
-    (status = 409, description = "`wrong_status`: it is not `cancelled`, `failed` or `interrupted`."),
+    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "URL of the job."))),
+    (status = 409, description = "`wrong_status`: the job is not `cancelled`, `failed` or `interrupted`."),
 ))]
 pub async fn resume(
     State(state): State<AppState>,
@@ -204,10 +204,10 @@ fn accepted(job: Job) -> Response {
     (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(job)).into_response()
 }
 
-/// Deletes a job; its model stays.
+/// Delete a job; its model is kept
 #[utoipa::path(delete, path = "", responses(
-    (status = 204, description = "It is gone."),
-    (status = 409, description = "`wrong_status`: it is queued or running."),
+    (status = 204, description = "Deleted."),
+    (status = 409, description = "`wrong_status`: the job is queued or running."),
 ))]
 pub async fn delete(
     State(state): State<AppState>,
@@ -217,14 +217,15 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Server-Sent Events of a job: `status`, `progress`, `epoch` and `evaluation`.
+/// Stream the events of a job (Server-Sent Events)
 ///
-/// What was stored after `Last-Event-ID`, then what comes, until the job is over.
+/// The events are `status`, `progress`, `epoch` and `evaluation`. Replays stored events after
+/// `Last-Event-ID`, then sends new ones until the job finishes.
 #[utoipa::path(get, path = "",
-    params(("Last-Event-ID" = Option<i64>, Header, description = "The last event that the client saw")),
+    params(("Last-Event-ID" = Option<i64>, Header, description = "Id of the last event received")),
     responses(
         (status = 200, description = "The events.", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "`invalid_value`: `Last-Event-ID` is not the id of an event."),
+        (status = 422, description = "`invalid_value`: `Last-Event-ID` is not a valid event id."),
     ),
 )]
 pub async fn events(
@@ -243,31 +244,31 @@ pub async fn events(
             )
         })?,
     };
-    let watcher = Watcher { job: job.id, last, progress: None };
+    let watcher = EventStream { job: job.id, last, progress: None };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     // Proxies that buffer would hold events back.
     let headers = [(header::CACHE_CONTROL.as_str(), "no-cache"), ("x-accel-buffering", "no")];
     Ok((headers, Sse::new(watcher.stream(state)).keep_alive(keep_alive)).into_response())
 }
 
-/// Where one reader of a job's events is.
-struct Watcher {
+/// The position of one reader of a job's events.
+struct EventStream {
     job: JobId,
     last: i64,
     progress: Option<Progress>,
 }
 
-impl Watcher {
+impl EventStream {
     fn stream(mut self, state: AppState) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
             let mut changes = state.scheduler.changes();
             loop {
                 changes.mark_unchanged();
-                let (events, over) = match self.look(&state).await {
+                let (events, over) = match self.poll(&state).await {
                     Ok(seen) => seen,
                     Err(error) => {
-                        // The client comes again with the last id it saw.
-                        tracing::warn!(error = crate::error_chain::chain(&error), "an event stream ends early");
+                        // The client reconnects with the last id it received.
+                        tracing::warn!(error = crate::error_chain::chain(&error), "event stream aborted");
                         return;
                     }
                 };
@@ -278,7 +279,7 @@ impl Watcher {
                 if over {
                     return;
                 }
-                // Until a look finds nothing new, there may be more.
+                // There may be more until a query finds nothing new.
                 if more {
                     continue;
                 }
@@ -293,10 +294,10 @@ impl Watcher {
         }
     }
 
-    /// What is new since the last look, and whether that was all there will be.
-    async fn look(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
+    /// New events since the last query, and whether these were the last ones.
+    async fn poll(&mut self, state: &AppState) -> Result<(Vec<Event>, bool), storage::Error> {
         let mut connection = state.storage.read().await?;
-        // The job first: what it did before it was over is then among the events.
+        // The job first: everything it did before it finished is then among the events.
         let job = jobs::get(&mut connection, self.job).await?;
         let stored = job_events::after(&mut connection, self.job, self.last).await?;
         let over = stored.is_empty() && job.as_ref().is_none_or(|job| job.status.is_final());

@@ -12,24 +12,24 @@ use axum::{
 use super::{problem::Problem, state::AppState};
 use crate::{
     domain::prediction::{ModelRef, Timing},
-    metrics::{Metrics, RequestLabels, Standing},
+    metrics::{Metrics, MetricsSnapshot, RequestLabels},
     storage::{self, jobs},
 };
 
-/// The status that requests are counted under whose client left before the answer: nginx's.
-const LEFT: u16 = 499;
+/// The status of requests whose client left before the response: nginx's.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Tells how the server fares, for Prometheus.
+/// Get Prometheus metrics
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "Counters, gauges and histograms as Prometheus' text.", body = String, content_type = "text/plain"),
+    (status = 200, description = "Counters, gauges and histograms in the Prometheus text format.", body = String, content_type = "text/plain"),
 ))]
 pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     let jobs = async { jobs::counts(&mut *state.storage.read().await?).await };
     let jobs = jobs.await.inspect_err(|error: &storage::Error| {
-        tracing::warn!(error = crate::error_chain::chain(error), "the jobs can't be counted");
+        tracing::warn!(error = crate::error_chain::chain(error), "can't count jobs");
     });
     let engine = state.registry.engine(None).await.ok();
-    let standing = Standing {
+    let snapshot = MetricsSnapshot {
         queue_depth: (state.config.queue_capacity.get())
             .saturating_sub(state.admitted.available_permits()),
         memory: (state.memory.total(), state.memory.reserved()),
@@ -39,7 +39,7 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
             ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe }
         }),
     };
-    let text = state.metrics.text(&standing).map_err(|error| Problem::internal(&error))?;
+    let text = state.metrics.text(&snapshot).map_err(|error| Problem::internal(&error))?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
@@ -50,31 +50,31 @@ pub async fn record(State(state): State<AppState>, request: Request, next: Next)
     let labels = RequestLabels {
         method: method(request.method()),
         route: route.map_or("unmatched", MatchedPath::as_str).to_owned(),
-        status: LEFT,
+        status: CLIENT_CLOSED_REQUEST,
     };
-    let mut counted = Counted { metrics: &state.metrics, labels, begun: Instant::now() };
+    let mut counted = CountedRequest { metrics: &state.metrics, labels, started: Instant::now() };
     let response = next.run(request).await;
     counted.labels.status = response.status().as_u16();
     if response.status() == StatusCode::TOO_MANY_REQUESTS && counted.labels.route == "/predict" {
-        state.metrics.rejected();
+        state.metrics.record_rejection();
     }
     response
 }
 
-/// A request under way, counted when it ends, also where it is dropped because its client left.
-struct Counted<'a> {
+/// A request in progress, counted when it ends, even if it is dropped because its client left.
+struct CountedRequest<'a> {
     metrics: &'a Metrics,
     labels: RequestLabels,
-    begun: Instant,
+    started: Instant,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
-        self.metrics.requested(&self.labels, self.begun.elapsed());
+        self.metrics.record_request(&self.labels, self.started.elapsed());
     }
 }
 
-/// Clients may make up methods; these are the ones with a name of their own.
+/// Clients may invent methods; only these get their own label.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -88,7 +88,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The header that shows a browser's developer tools where the time of a prediction went.
+/// The header that shows the timing of a prediction in a browser's developer tools.
 #[must_use]
 pub fn server_timing(timing: &Timing) -> [(HeaderName, String); 1] {
     let Timing { decode, queue, inference, total } = timing;

@@ -1,4 +1,4 @@
-//! `/models`: which there are, and which one answers.
+//! `/models`: the models, and the one in service.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     binary::Binary,
-    detached::to_its_end,
+    detached::run_to_completion,
     extract::{Json, Paging, Path, Query},
     problem::Problem,
     state::AppState,
@@ -26,8 +26,8 @@ use crate::{
     storage::{Page, models},
 };
 
-/// Lists the models, newest first.
-#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "A page of them.", body = Page<Model>)))]
+/// List models, newest first
+#[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "One page of models.", body = Page<Model>)))]
 pub async fn list(
     State(state): State<AppState>,
     Query(paging): Query<Paging>,
@@ -38,7 +38,7 @@ pub async fn list(
     Ok(Json(models::list(&mut connection, None, before, limit, in_service).await?))
 }
 
-/// Shows a model.
+/// Get a model
 #[utoipa::path(get, path = "", responses((status = 200, description = "The model.", body = Model)))]
 pub async fn show(
     State(state): State<AppState>,
@@ -47,7 +47,7 @@ pub async fn show(
     Ok(Json(state.registry.find(&model).await?))
 }
 
-/// The model as one safetensors file, its model card in the header's metadata.
+/// Download a model as safetensors, with the model card in its metadata
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The file.", body = Binary, content_type = "application/octet-stream"),
     (status = 500, description = "`model_damaged`: the file is missing or damaged. `internal`"),
@@ -89,39 +89,40 @@ async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
     }
 }
 
-/// The model in service.
+/// Get the model in service
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "The model, how it was chosen, and since when it answers.", body = Current),
-    (status = 503, description = "`no_model`"),
+    (status = 200, description = "The model, its selection mode and when it went into service.", body = Current),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Problem> {
     Ok(Json(state.registry.current().await?))
 }
 
-/// The model to put in service: a name, an id, or `best`.
+/// Request body of `PUT /models/current`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ModelChoice)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
-    /// Name or id of a model, or `best` to follow the best again.
+pub struct ModelSelection {
+    /// Model name or id to pin, or `best` for automatic selection.
     model: String,
 }
 
-/// Puts a model in service, or follows the best again.
+/// Select the model in service
 ///
-/// A request under way ends on the model it began with.
-#[utoipa::path(put, path = "", request_body = Choice, responses(
+/// Pins a model, or selects the best one automatically. Requests in progress finish on the previous
+/// model.
+#[utoipa::path(put, path = "", operation_id = "choose", request_body = ModelSelection, responses(
     (status = 200, description = "The model now in service.", body = Current),
-    (status = 404, description = "There is no such model."),
-    (status = 422, description = "`invalid_value`; `model_unusable`: its file can't be served."),
-    (status = 503, description = "`no_model`"),
+    (status = 404, description = "Unknown model."),
+    (status = 422, description = "`invalid_value`; `model_unusable`: the model file can't be loaded."),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
-pub async fn choose(
+pub async fn set_current(
     State(state): State<AppState>,
-    Json(choice): Json<Choice>,
+    Json(choice): Json<ModelSelection>,
 ) -> Result<Json<Current>, Problem> {
     let registry = state.registry.clone();
-    to_its_end(async move {
+    run_to_completion(async move {
         if choice.model == "best" {
             return registry.follow_best().await;
         }
@@ -131,10 +132,10 @@ pub async fn choose(
     current(State(state)).await
 }
 
-/// Deletes a model.
+/// Delete a model
 #[utoipa::path(delete, path = "", responses(
-    (status = 204, description = "It is gone."),
-    (status = 409, description = "`in_service`: it answers predictions now; `embedded_model`: it is part of the program."),
+    (status = 204, description = "Deleted."),
+    (status = 409, description = "`in_service`: the model is in service; `embedded_model`: the built-in model can't be deleted."),
 ))]
 pub async fn delete(
     State(state): State<AppState>,

@@ -1,5 +1,5 @@
-//! A least pace of request bodies: a client that hardly sends, or no more, is told so instead of
-//! being waited for. Only the time that is spent waiting for it counts.
+//! Minimum rate of request bodies: a client that sends too slowly gets an error instead of being
+//! waited for. Only the time spent waiting for it counts.
 
 use std::{
     error::Error,
@@ -21,16 +21,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::state::AppState;
 
-/// A client may be silent for so long.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Bytes a second that a client sends at least, once it has been waited for longer than
-/// [`SILENCE`] in all.
-const LEAST_RATE: u64 = 1024;
-/// Bodies that are under way when the server begins to shut down are waited for so long.
-const AFTER_SHUTDOWN: Duration = Duration::from_secs(3);
+/// The longest a client may be silent.
+const MAX_SILENCE: Duration = Duration::from_secs(30);
+/// Minimum bytes per second of a client, once the waits for it exceed [`MAX_SILENCE`] in total.
+const MIN_RATE: u64 = 1024;
+/// How long bodies in progress are waited for when the server begins to shut down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// Holds the body of a request to the least pace.
-pub async fn keep(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Enforces the minimum rate on the body of a request.
+pub async fn enforce(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let request = request.map(|body| {
         if body.is_end_stream() {
             return body;
@@ -38,26 +37,26 @@ pub async fn keep(State(state): State<AppState>, request: Request, next: Next) -
         let shutdown = state.shutdown.clone();
         let stopping = async move {
             shutdown.cancelled().await;
-            tokio::time::sleep(AFTER_SHUTDOWN).await;
+            tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
-        Body::from_stream(Paced::new(body.into_data_stream(), Box::pin(stopping)))
+        Body::from_stream(MinRateBody::new(body.into_data_stream(), Box::pin(stopping)))
     });
     next.run(request).await
 }
 
-/// Why a body is not waited for any longer.
+/// Why a body is no longer waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// It comes too slowly.
-    Slow,
-    /// The server shuts down.
-    Stopping,
+pub enum BodyTimeout {
+    /// It arrives too slowly.
+    TooSlow,
+    /// The server is shutting down.
+    ShuttingDown,
 }
 
-impl Late {
-    /// The one that is the cause of `error`, if any is.
+impl BodyTimeout {
+    /// The one among the causes of `error`, if any.
     #[must_use]
-    pub fn among(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub fn find_in(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(late) = error.downcast_ref() {
@@ -69,41 +68,41 @@ impl Late {
     }
 }
 
-impl fmt::Display for Late {
+impl fmt::Display for BodyTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Slow => "the body arrives too slowly",
-            Self::Stopping => "the server is shutting down",
+            Self::TooSlow => "the body arrives too slowly",
+            Self::ShuttingDown => "the server is shutting down",
         })
     }
 }
 
-impl Error for Late {}
+impl Error for BodyTimeout {}
 
-struct Paced {
+struct MinRateBody {
     body: BodyDataStream,
     stopping: BoxFuture<'static, ()>,
     received: u64,
-    /// How long the client has been waited for before the current wait.
+    /// Total time of the waits before the current one.
     waited: Duration,
-    /// The current wait: since when, and until when at most.
+    /// The current wait: its start, and its latest end.
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Paced {
+impl MinRateBody {
     fn new(body: BodyDataStream, stopping: BoxFuture<'static, ()>) -> Self {
         Self { body, stopping, received: 0, waited: Duration::ZERO, wait: None }
     }
 
-    /// How long the next bytes are waited for: the silence that is allowed, or less where all waits
-    /// together are long enough for more bytes than have come.
-    fn patience(&self) -> Duration {
-        let earned = SILENCE + Duration::from_secs(self.received / LEAST_RATE);
-        earned.saturating_sub(self.waited).min(SILENCE)
+    /// How long the next bytes are waited for: the allowed silence, or less if the total wait is
+    /// long enough for more bytes than have arrived.
+    fn next_timeout(&self) -> Duration {
+        let earned = MAX_SILENCE + Duration::from_secs(self.received / MIN_RATE);
+        earned.saturating_sub(self.waited).min(MAX_SILENCE)
     }
 }
 
-impl Stream for Paced {
+impl Stream for MinRateBody {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -118,14 +117,14 @@ impl Stream for Paced {
             return Poll::Ready(next);
         }
         if self.stopping.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(axum::Error::new(Late::Stopping))));
+            return Poll::Ready(Some(Err(axum::Error::new(BodyTimeout::ShuttingDown))));
         }
-        let patience = self.patience();
+        let timeout = self.next_timeout();
         let (_, until) = self.wait.get_or_insert_with(|| {
             let now = Instant::now();
-            (now, Box::pin(sleep_until(now + patience)))
+            (now, Box::pin(sleep_until(now + timeout)))
         });
-        until.as_mut().poll(context).map(|()| Some(Err(axum::Error::new(Late::Slow))))
+        until.as_mut().poll(context).map(|()| Some(Err(axum::Error::new(BodyTimeout::TooSlow))))
     }
 }
 
@@ -135,17 +134,17 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a body that comes in so many pieces of so many bytes, one every `pause`.
-    async fn sent(pieces: usize, bytes: usize, pause: Duration) -> Result<usize, Late> {
+    /// The result of a body that arrives in `pieces` of equal size, one every `pause`.
+    async fn sent(pieces: usize, bytes: usize, pause: Duration) -> Result<usize, BodyTimeout> {
         let pieces = stream::iter(0..pieces).then(move |_| async move {
             tokio::time::sleep(pause).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; bytes]))
         });
         let body = Body::from_stream(Box::pin(pieces)).into_data_stream();
-        let mut paced = Paced::new(body, Box::pin(std::future::pending()));
+        let mut paced = MinRateBody::new(body, Box::pin(std::future::pending()));
         let mut sum = 0;
         while let Some(next) = paced.next().await {
-            sum += next.map_err(|error| Late::among(&error).unwrap())?.len();
+            sum += next.map_err(|error| BodyTimeout::find_in(&error).unwrap())?.len();
         }
         Ok(sum)
     }
@@ -155,16 +154,16 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(sent(100, 30_000, seconds(20)).await, Ok(3_000_000));
         assert_eq!(sent(20, 1, seconds(1)).await, Ok(20));
-        assert_eq!(sent(1, 1, seconds(31)).await, Err(Late::Slow));
-        assert_eq!(sent(100, 1, seconds(1)).await, Err(Late::Slow));
-        assert_eq!(sent(100, 500, seconds(1)).await, Err(Late::Slow));
+        assert_eq!(sent(1, 1, seconds(31)).await, Err(BodyTimeout::TooSlow));
+        assert_eq!(sent(100, 1, seconds(1)).await, Err(BodyTimeout::TooSlow));
+        assert_eq!(sent(100, 500, seconds(1)).await, Err(BodyTimeout::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
     async fn when_the_server_shuts_down_nobody_is_waited_for() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut paced = Paced::new(body.into_data_stream(), Box::pin(async {}));
+        let mut paced = MinRateBody::new(body.into_data_stream(), Box::pin(async {}));
         let error = paced.next().await.unwrap().unwrap_err();
-        assert_eq!(Late::among(&error), Some(Late::Stopping));
+        assert_eq!(BodyTimeout::find_in(&error), Some(BodyTimeout::ShuttingDown));
     }
 }

@@ -1,8 +1,8 @@
-//! The parts of a multipart form, taken as they come, with bounded memory.
+//! The parts of a multipart form, read as they arrive, with bounded memory.
 //!
-//! The parser underneath gathers whatever the connection has ready before it hands anything on,
-//! and it would gather the headers of a part for ever. So the body is given to it one chunk at a
-//! time, and only as long as it hands on what it has.
+//! The parser below buffers whatever the connection has ready before it returns anything, and it
+//! would buffer the headers of a part forever. So it gets the body one chunk at a time, and only
+//! while it returns what it has.
 
 use std::{
     error::Error,
@@ -27,13 +27,13 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 
 use super::{
-    body, content_encoding::Undecodable, disposition::Names, pace::Late, problem::Problem,
+    body, content_encoding::DecodingError, disposition::Names, pace::BodyTimeout, problem::Problem,
 };
 
-/// Bytes of a part's name that are kept.
+/// Maximum bytes of a part's name that are kept.
 const MAX_NAME: usize = 1024;
 
-/// Bytes that may come in before the parser makes something of them.
+/// Maximum bytes that the parser may buffer without returning anything.
 const MAX_UNREAD: usize = 64 << 10;
 
 /// The parts of a form.
@@ -49,8 +49,8 @@ pub struct Parts {
 pub struct Part<'a> {
     field: Field<'a>,
     names: Names,
-    /// What [`Part::head`] has read ahead.
-    ahead: BytesMut,
+    /// Bytes that [`Part::head`] has read ahead.
+    lookahead: BytesMut,
     flow: Arc<Flow>,
     max_bytes: u64,
 }
@@ -62,37 +62,37 @@ struct Flow {
 }
 
 impl Parts {
-    /// The parts of a request's form of at most `max_bytes` in all.
+    /// The parts of a request's form of at most `max_bytes` in total.
     ///
     /// # Errors
-    /// 415 where the body is no form, 400 where its boundary is missing.
-    pub async fn of(request: Request, max_bytes: u64) -> Result<Self, Problem> {
+    /// 415 if the body is not a form, 400 if its boundary is missing.
+    pub async fn from_request(request: Request, max_bytes: u64) -> Result<Self, Problem> {
         let content_type = body::media_type(request.headers()).ok().flatten();
         let Some(form) = content_type.filter(|it| it.essence_str() == "multipart/form-data") else {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_multipart",
-                "send the files as multipart/form-data, as `curl -F file=@cat.0.jpg` does",
+                "send the files as multipart/form-data, like `curl -F file=@cat.0.jpg`",
             ));
         };
         if form.get_param(mime::BOUNDARY).is_none() {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 "malformed",
-                "the Content-Type of the form has no boundary; leave the header to the HTTP client",
+                "the Content-Type of the form has no boundary; let the HTTP client set this header",
             ));
         }
         let flow = Arc::new(Flow::default());
         let (mut head, body) = request.into_parts();
-        // As the parser wants it.
+        // In the format of the parser.
         if let Ok(form) = HeaderValue::from_str(form.as_ref()) {
             head.headers.insert(header::CONTENT_TYPE, form);
         }
-        let paced = Paced {
+        let paced = ThrottledBody {
             body: body.into_data_stream(),
             flow: flow.clone(),
             left: max_bytes,
-            rests: false,
+            yielded: false,
         };
         let mut request = Request::from_parts(head, Body::from_stream(paced));
         DefaultBodyLimit::disable().apply(&mut request);
@@ -114,7 +114,7 @@ impl Parts {
                 Ok(field.map(|field| {
                     let header = field.headers().get(header::CONTENT_DISPOSITION);
                     let names = header.map(|it| Names::read(it.as_bytes())).unwrap_or_default();
-                    Part { field, names, ahead: BytesMut::new(), flow, max_bytes }
+                    Part { field, names, lookahead: BytesMut::new(), flow, max_bytes }
                 }))
             }
             Err(error) => Err(flow.problem(&error, max_bytes)),
@@ -123,7 +123,7 @@ impl Parts {
 }
 
 impl Part<'_> {
-    /// The name of the file, or else that of the form's field; of a very long one, its end.
+    /// The file name, otherwise the name of the form's field; only the end of a very long one.
     #[must_use]
     pub fn name(&self) -> String {
         let file = self.names.file.as_deref().filter(|name| !name.is_empty());
@@ -137,14 +137,14 @@ impl Part<'_> {
         self.names.field.as_deref()
     }
 
-    /// The name of the file: empty where a form's file input was left empty, none where the part
-    /// does not say that it is a file.
+    /// The name of the file: empty if a form's file input was left empty, `None` if the part is not
+    /// declared as a file.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {
         self.names.file.as_deref()
     }
 
-    /// Whether the part is declared as an image, or as bytes.
+    /// Whether the part is declared as an image or as binary data.
     #[must_use]
     pub fn is_declared_binary(&self) -> bool {
         let declared = self.field.content_type().and_then(|it| it.parse::<mime::Mime>().ok());
@@ -153,16 +153,16 @@ impl Part<'_> {
         })
     }
 
-    /// The first `size` bytes of the part, or all of it; they are still to come as chunks.
+    /// The first `size` bytes of the part, or all of it; [`Part::chunk`] returns them again.
     ///
     /// # Errors
     /// As [`Parts::next`].
     pub async fn head(&mut self, size: usize) -> Result<&[u8], Problem> {
-        while self.ahead.len() < size {
+        while self.lookahead.len() < size {
             let Some(chunk) = self.receive().await? else { break };
-            self.ahead.extend_from_slice(&chunk);
+            self.lookahead.extend_from_slice(&chunk);
         }
-        Ok(&self.ahead[..size.min(self.ahead.len())])
+        Ok(&self.lookahead[..size.min(self.lookahead.len())])
     }
 
     /// The next piece of the part's bytes.
@@ -170,10 +170,10 @@ impl Part<'_> {
     /// # Errors
     /// As [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
-        if self.ahead.is_empty() {
+        if self.lookahead.is_empty() {
             return self.receive().await;
         }
-        Ok(Some(self.ahead.split().freeze()))
+        Ok(Some(self.lookahead.split().freeze()))
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, Problem> {
@@ -193,15 +193,15 @@ impl Flow {
             return Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",
-                format!("the body is larger than {max_bytes} bytes, the limit of one request"),
+                format!("the request body exceeds the limit of {max_bytes} bytes"),
             );
         }
-        if Undecodable::among(error).is_some() || Late::among(error).is_some() {
-            return body::broke_off(error);
+        if DecodingError::find_in(error).is_some() || BodyTimeout::find_in(error).is_some() {
+            return body::incomplete_body(error);
         }
         let mut cause = Some(error as &(dyn Error + 'static));
         while let Some(error) = cause {
-            if error.is::<Stuck>() {
+            if error.is::<MalformedForm>() {
                 return Problem::new(StatusCode::BAD_REQUEST, "malformed", error.to_string());
             }
             cause = error.source();
@@ -210,45 +210,43 @@ impl Flow {
     }
 }
 
-struct Paced {
+struct ThrottledBody {
     body: BodyDataStream,
     flow: Arc<Flow>,
     left: u64,
-    rests: bool,
+    yielded: bool,
 }
 
 #[derive(Debug)]
-struct Stuck;
+struct MalformedForm;
 
-impl fmt::Display for Stuck {
+impl fmt::Display for MalformedForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the form is malformed: its boundary does not occur, or a part's header has no end",
-        )
+        f.write_str("the form is malformed: boundary not found, or unterminated part header")
     }
 }
 
-impl Error for Stuck {}
+impl Error for MalformedForm {}
 
-impl Stream for Paced {
+impl Stream for ThrottledBody {
     type Item = Result<Bytes, Box<dyn Error + Send + Sync>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if std::mem::take(&mut self.rests) {
+        if std::mem::take(&mut self.yielded) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         match Pin::new(&mut self.body).poll_next(context) {
             Poll::Ready(Some(Ok(chunk))) => {
-                self.rests = true;
+                self.yielded = true;
                 let unread = self.flow.unread.fetch_add(chunk.len(), Relaxed);
                 let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
                     self.flow.too_large.store(true, Relaxed);
-                    return Poll::Ready(Some(Err(Stuck.into())));
+                    return Poll::Ready(Some(Err(MalformedForm.into())));
                 };
                 self.left = left;
                 if unread > MAX_UNREAD {
-                    return Poll::Ready(Some(Err(Stuck.into())));
+                    return Poll::Ready(Some(Err(MalformedForm.into())));
                 }
                 Poll::Ready(Some(Ok(chunk)))
             }

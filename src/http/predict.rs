@@ -1,4 +1,4 @@
-//! `POST /predict`: photos in, labels out.
+//! `POST /predict`: classifies images.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use super::{
     extract::{Json, Query},
     instances::Instances,
     metrics::server_timing,
-    photos::Decoding,
     problem::Problem,
-    sent::Sent,
+    request_body::RequestBody,
+    request_images::ImageDecoder,
     state::AppState,
 };
 use crate::{
@@ -28,44 +28,44 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
-    /// Name or id of the model to ask; the one in service where nothing is said.
+    /// Name or id of the model. Default: the model in service.
     model: Option<String>,
-    /// Name of the photo, where only one is sent: its `file_name` in the answer.
+    /// Name of a single image: its `file_name` in the response.
     name: Option<String>,
 }
 
-/// A form of photos, each under any field name, and what the query can say as well.
+/// Multipart form with image files, and the query parameters as text fields; any field names.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the document alone reads it")]
+#[expect(dead_code, reason = "only the OpenAPI document reads it")]
 struct PredictForm {
-    /// The photos: every part with a `filename`, whatever its field is named.
+    /// The images: every part with a `filename`; any field name.
     #[schema(min_items = 1)]
     image: Vec<Binary>,
-    /// As `model` of the query.
+    /// Same as `model` in the query.
     model: Option<String>,
-    /// As `name` of the query.
+    /// Same as `name` in the query.
     name: Option<String>,
 }
 
-/// Tells what is on each image.
+/// Classify images
 ///
-/// One image that can't be read fails the whole request; the member `index` says which. In a form,
-/// `model` and `name` may be text fields, before or after the files; other text fields are refused.
+/// An unreadable image fails the whole request; `index` identifies it. In a form, `model` and
+/// `name` may be text fields, before or after the files; other text fields are rejected.
 #[utoipa::path(post, path = "", params(PredictQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
         (Binary = "application/octet-stream"), (PredictForm = "multipart/form-data"), (Instances = "application/json"),
     )),
     responses(
-        (status = 200, description = "A prediction for each image, in their order.", body = PredictResponse),
+        (status = 200, description = "One prediction per image, in request order.", body = PredictResponse),
         (status = 400, description = "`malformed`"),
-        (status = 404, description = "There is no such model."),
+        (status = 404, description = "Unknown model."),
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
-        (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or why an image can't be decoded."),
+        (status = 422, description = "`no_image`, `invalid_value`, `model_unusable`, or an image decoding error."),
         (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
-        (status = 503, description = "`no_model`"),
+        (status = 504, description = "`deadline_exceeded`: the prediction timed out."),
+        (status = 503, description = "`no_model`: no model is in service."),
     ),
 )]
 pub async fn predict(
@@ -73,31 +73,32 @@ pub async fn predict(
     Query(query): Query<PredictQuery>,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let begun = Instant::now();
-    let most = state.config.max_predict_images.get();
-    let Sent { content, fields } = Sent::read(&state, request, most, &["model", "name"]).await?;
-    let model = fields.or("model", query.model.as_deref())?;
-    let name = fields.or("name", query.name.as_deref())?;
+    let started = Instant::now();
+    let max_images = state.config.max_predict_images.get();
+    let RequestBody { content, fields } =
+        RequestBody::read(&state, request, max_images, &["model", "name"]).await?;
+    let model = fields.resolve("model", query.model.as_deref())?;
+    let name = fields.resolve("name", query.name.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let photos = Decoding::new(&state, card.preprocessing).take(content, name).await?;
-    let answer = engine.judge(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(answer.output).map(|(name, logit)| {
+    let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
+    let result = engine.predict(photos.pixels).await?;
+    let predictions = photos.names.into_iter().zip(result.output).map(|(name, logit)| {
         Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
-            Problem::internal(&std::io::Error::other("a model of other than two classes"))
+            Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
         })
     });
-    let answer = PredictResponse {
+    let response = PredictResponse {
         predictions: predictions.collect::<Result<_, _>>()?,
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: Timing {
             decode: photos.decode_ms,
-            queue: answer.queued.as_secs_f64() * 1e3,
-            inference: answer.inference.as_secs_f64() * 1e3,
-            total: begun.elapsed().as_secs_f64() * 1e3,
+            queue: result.queued.as_secs_f64() * 1e3,
+            inference: result.inference.as_secs_f64() * 1e3,
+            total: started.elapsed().as_secs_f64() * 1e3,
         },
     };
-    state.metrics.predicted(&answer);
-    Ok((server_timing(&answer.timing_ms), Json(answer)))
+    state.metrics.record_prediction(&response);
+    Ok((server_timing(&response.timing_ms), Json(response)))
 }

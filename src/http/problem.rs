@@ -1,4 +1,4 @@
-//! RFC 9457 problems: the body of every answer that is not a success.
+//! RFC 9457 problems: the body of every unsuccessful response.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use utoipa::{
 
 use crate::domain::excerpt::Excerpt;
 
-/// Characters of a `detail`; what is longer repeats something that came in, and is cut.
+/// Maximum characters of a `detail`; a longer one repeats input, and is shortened.
 const MAX_DETAIL: usize = 1_000;
 
-/// An answer that says what went wrong: `application/problem+json` with a stable `code`.
+/// An error response: `application/problem+json` with a stable `code`.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -29,12 +29,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of the caller's making; `detail` is a sentence for a person.
+    /// A client error; `detail` is a readable message.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), retry_after: None, extensions: Map::new() }
     }
 
-    /// 404: there is no such thing.
+    /// 404: no `what` has that name or id.
     pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -43,17 +43,17 @@ impl Problem {
         )
     }
 
-    /// A problem of our own making: `error` goes to the log, and nothing of it to the caller.
+    /// A server error: `error` is logged, and not sent to the client.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %crate::error_chain::chain(error), "a request failed");
+        tracing::error!(error = %crate::error_chain::chain(error), "request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "something went wrong here; the log has the detail under this answer's X-Request-Id",
+            "internal error; search the server log for this response's X-Request-Id",
         )
     }
 
-    /// Says when to try again.
+    /// Sets when to retry.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
@@ -68,8 +68,8 @@ impl Problem {
     }
 }
 
-/// The last resort against messages without an end: its head, where it says what is wrong, and a
-/// little of its tail, where it may say what to do.
+/// Shortens a very long message: keeps its beginning, which says what is wrong, and a little of its
+/// end, which may say what to do.
 fn cut(detail: String) -> String {
     let (head, tail) = (MAX_DETAIL * 3 / 20, MAX_DETAIL / 20);
     let length = detail.chars().count();
@@ -89,17 +89,17 @@ impl PartialSchema for Problem {
         };
         let status = ObjectBuilder::new()
             .schema_type(Type::Integer)
-            .description(Some("The status of the answer"))
+            .description(Some("HTTP status code"))
             .minimum(Some(400))
             .maximum(Some(599));
-        let code = text("What went wrong, for programs").pattern(Some("^[a-z0-9_]+$"));
+        let code = text("Stable error code").pattern(Some("^[a-z0-9_]+$"));
         ObjectBuilder::new()
-            .description(Some("RFC 9457: what went wrong. Some problems have further members."))
-            .property("type", text("Always `about:blank`: `code` tells kinds of problems apart"))
-            .property("title", text("The words of the status"))
+            .description(Some("RFC 9457 problem details. Some problems have additional members."))
+            .property("type", text("Always `about:blank`; use `code` instead"))
+            .property("title", text("HTTP reason phrase"))
             .property("status", status)
             .property("code", code)
-            .property("detail", text("What went wrong, for people"))
+            .property("detail", text("Readable message"))
             .required("type")
             .required("title")
             .required("status")

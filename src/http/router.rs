@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     auth, content_encoding, dashboard, datasets, docs,
-    document::{Table as _, document},
+    document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     problem::Problem,
     state::AppState,
@@ -29,13 +29,13 @@ use super::{
 };
 
 /// The routes that need no token.
-pub(super) fn open() -> OpenApiRouter<AppState> {
+pub(super) fn public_routes() -> OpenApiRouter<AppState> {
     let health = OpenApiRouter::new()
         .at("/healthz", routes!(system::health))
         .at("/readyz", routes!(system::ready));
 
-    // A browser sends no token when it opens a page or what the page is made of. There is nothing
-    // in them that is not in the program itself; what is tried from the page needs the token.
+    // A browser sends no token when it opens a page or its static files. They contain nothing that
+    // is not in the program itself; API calls from the page need the token.
     let dashboard = OpenApiRouter::new()
         .at("/", routes!(dashboard::page))
         .route("/static/{file}", get(dashboard::file));
@@ -47,9 +47,9 @@ pub(super) fn open() -> OpenApiRouter<AppState> {
     health.tagged("health").merge(dashboard.tagged("dashboard")).merge(docs.tagged("docs"))
 }
 
-/// The routes that need the token, where one is set.
-pub(super) fn guarded() -> OpenApiRouter<AppState> {
-    let about = OpenApiRouter::new()
+/// The routes that need the token, if one is set.
+pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
+    let system = OpenApiRouter::new()
         .at("/system", routes!(system::system))
         .at("/recipes", routes!(system::recipes))
         .at("/metrics", routes!(metrics::show));
@@ -64,7 +64,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
     let images = OpenApiRouter::new()
         .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
         .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
-        .at("/datasets/{dataset}/images/{image}", routes!(images::change, images::delete))
+        .at("/datasets/{dataset}/images/{image}", routes!(images::update, images::delete))
         .at("/images/{image}", routes!(images::original))
         .at("/images/{image}/thumbnail", routes!(images::thumbnail));
 
@@ -82,7 +82,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
 
     let models = OpenApiRouter::new()
         .at("/models", routes!(models::list))
-        .at("/models/current", routes!(models::current, models::choose))
+        .at("/models/current", routes!(models::current, models::set_current))
         .at("/models/{model}", routes!(models::show, models::delete))
         .at("/models/{model}/download", routes!(models::download));
 
@@ -94,7 +94,7 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .at("/weights/vgg16", routes!(weights::show, weights::put))
         .at("/weights/vgg16/download", routes!(weights::download));
 
-    // A model has one version; the longer paths are for clients that name it.
+    // A model has one version; the longer paths are for clients that include it.
     let inference_protocol = OpenApiRouter::new()
         .at("/v2", routes!(inference_protocol::server))
         .at("/v2/health/live", routes!(inference_protocol::live))
@@ -106,8 +106,8 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .route("/v2/models/{model}/versions/{version}/ready", get(inference_protocol::model_ready))
         .route("/v2/models/{model}/versions/{version}/infer", post(inference_protocol::infer));
 
-    about
-        .tagged("about")
+    system
+        .tagged("system")
         .merge(datasets.tagged("datasets"))
         .merge(images.tagged("images"))
         .merge(jobs.tagged("jobs"))
@@ -115,40 +115,41 @@ pub(super) fn guarded() -> OpenApiRouter<AppState> {
         .merge(prediction.tagged("prediction"))
         .merge(weights.tagged("weights"))
         .merge(inference_protocol.tagged("inference_protocol"))
-        .guarded()
+        .require_token()
 }
 
 /// The whole API.
 pub fn router(state: AppState) -> Router {
-    let guarded = Router::from(guarded())
+    let protected = Router::from(protected_routes())
         .route_layer(middleware::from_fn(content_encoding::decode))
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
 
-    let whole = Router::from(open())
-        .merge(guarded)
+    let whole = Router::from(public_routes())
+        .merge(protected)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(state.clone(), pace::keep))
+        .layer(middleware::from_fn_with_state(state.clone(), pace::enforce))
         .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(inference_protocol::name_the_error))
+        .layer(middleware::from_fn(inference_protocol::add_error_member))
         .layer(middleware::from_fn_with_state(state.clone(), metrics::record))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .with_state(state);
 
-    // Around the whole table: which route a path is of is found with its slashes trimmed.
+    // Around the whole table: routes are matched after trailing slashes are removed.
     let whole = NormalizePath::trim_trailing_slash(whole);
     // The links of this page are relative to `/docs`.
     let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
     Router::new().route("/docs/", docs).fallback_service(whole)
 }
 
-static DOCUMENT: LazyLock<Bytes> =
-    LazyLock::new(|| document(open().merge(guarded())).to_json().unwrap_or_default().into());
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    document(public_routes().merge(protected_routes())).to_json().unwrap_or_default().into()
+});
 
-/// This document.
+/// Get the OpenAPI document
 #[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
 pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
@@ -181,18 +182,18 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words");
+        .unwrap_or("a panic without a message");
     Problem::internal(&std::io::Error::other(message.to_owned())).into_response()
 }
 
 async fn no_such_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this path")
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "no such endpoint")
 }
 
 async fn no_such_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "this path does not take that method; the Allow header says which it takes",
+        "method not allowed; see the Allow header",
     )
 }

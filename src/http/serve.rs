@@ -1,5 +1,5 @@
-//! Connections: accepted as far as there is room for them, each given a bounded time for its head,
-//! and ended in an orderly way when the server shuts down.
+//! Connections: accepted up to a limit, each with a bounded time for the head of a request, and
+//! closed in an orderly way when the server shuts down.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,52 +19,53 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::Listeners;
 
-/// A client has so long to send the head of a request; after an answer, to begin the next one.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// An HTTP/2 client is asked so often whether it is still there.
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// What an HTTP/2 connection begins with.
+/// Timeout for the head of a request, and for the start of the next one after a response.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval of HTTP/2 pings.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Files that are kept for others than connections.
-const OTHER_FILES: u64 = 256;
+/// File descriptors reserved for other uses than connections.
+const RESERVED_FILES: u64 = 256;
 const MAX_CONNECTIONS: u64 = 8192;
 
-/// Serves `router` on `listeners` until `stop` is done and the requests under way have ended.
+/// Serves `router` on `listeners` until `stop` is done and the requests in progress have ended.
 pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(max_connections()));
     let open = GracefulShutdown::new();
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(HEAD_WITHIN);
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(HEADER_TIMEOUT);
     loop {
-        // Whom there is no room for waits in the system's queue.
+        // Further clients wait in the system's queue.
         let accept = async {
-            let place = Arc::clone(&room).acquire_owned().await.ok();
-            (place, listeners.accept().await.0)
+            let permit = Arc::clone(&room).acquire_owned().await.ok();
+            (permit, listeners.accept().await.0)
         };
-        let (place, stream) = tokio::select! {
+        let (permit, stream) = tokio::select! {
             accepted = accept => accepted,
             () = &mut stop => break,
         };
         let (builder, router, watcher) = (builder.clone(), router.clone(), open.watcher());
         let stopping = stopping.clone();
         tokio::spawn(async move {
-            let _place = place;
-            // Until the first bytes tell which protocol it is, no timer of a protocol runs.
-            let begins = stopping.run_until_cancelled(timeout(HEAD_WITHIN, begins(&stream)));
-            if begins.await != Some(Ok(true)) {
+            let _permit = permit;
+            // No timer of a protocol runs until the first bytes show which protocol it is.
+            let protocol =
+                stopping.run_until_cancelled(timeout(HEADER_TIMEOUT, wait_for_protocol(&stream)));
+            if protocol.await != Some(Ok(true)) {
                 return;
             }
             let _ = stream.set_nodelay(true);
             let service = TowerToHyperService::new(router);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // What goes wrong with a connection is between it and its client.
+            // An error of a connection concerns only its client.
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%error, "a connection ended");
             }
@@ -75,8 +76,8 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
     open.shutdown().await;
 }
 
-/// Waits until a client has sent enough to tell the protocol; `false` where it has left.
-async fn begins(stream: &TcpStream) -> bool {
+/// Waits until a client has sent enough to detect the protocol; `false` if it has left.
+async fn wait_for_protocol(stream: &TcpStream) -> bool {
     let mut head = [0; PREFACE.len()];
     loop {
         match stream.peek(&mut head).await {
@@ -89,11 +90,11 @@ async fn begins(stream: &TcpStream) -> bool {
     }
 }
 
-/// Connections that may be open at a time: what the system lets this process have, without the
-/// files it needs for itself.
+/// Maximum open connections: the system's limit of file descriptors, minus those that are reserved.
 fn max_connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(MAX_CONNECTIONS);
-    let room = files.saturating_sub(OTHER_FILES).clamp(files / 2, MAX_CONNECTIONS.max(files / 2));
+    let room =
+        files.saturating_sub(RESERVED_FILES).clamp(files / 2, MAX_CONNECTIONS.max(files / 2));
     usize::try_from(room.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
@@ -117,18 +118,18 @@ mod tests {
         for first in [&b"G"[..], b"POST", &PREFACE[..]] {
             let (mut client, server) = connected().await;
             client.write_all(first).await.unwrap();
-            assert!(begins(&server).await);
+            assert!(wait_for_protocol(&server).await);
         }
         let (client, server) = connected().await;
         drop(client);
-        assert!(!begins(&server).await);
+        assert!(!wait_for_protocol(&server).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_only_begins_is_not_waited_for() {
         let (mut client, server) = connected().await;
         client.write_all(&PREFACE[..5]).await.unwrap();
-        assert!(timeout(HEAD_WITHIN, begins(&server)).await.is_err());
+        assert!(timeout(HEADER_TIMEOUT, wait_for_protocol(&server)).await.is_err());
         drop(server);
         assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
     }

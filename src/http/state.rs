@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that every handler can access.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     storage::Storage,
 };
 
-/// The rooms of a running server.
+/// The modules of a running server.
 #[derive(Debug)]
 pub struct App {
     /// Its settings.
@@ -30,16 +30,16 @@ pub struct App {
     pub registry: Registry,
     /// What it counts.
     pub metrics: Metrics,
-    /// The memory that requests share.
+    /// The memory budget that all requests share.
     pub memory: MemoryBudget,
-    /// A place for each photo that may be decoded at a time.
+    /// A permit for each image that may be decoded at the same time.
     pub decoders: Arc<Semaphore>,
-    /// A place for each prediction that may be under way, taken when its body has been read; more
-    /// are refused.
+    /// A permit for each prediction request in progress, taken when its body has been read; more
+    /// are rejected.
     pub admitted: Arc<Semaphore>,
     /// Cancelled when the server begins to shut down: streams end, nothing new starts.
     pub shutdown: CancellationToken,
 }
 
-/// [`App`], as handlers take it.
+/// [`App`], as handlers receive it.
 pub type AppState = Arc<App>;

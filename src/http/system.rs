@@ -1,4 +1,4 @@
-//! Health, and what this server is.
+//! Health, and information about this server.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -14,19 +14,19 @@ use utoipa::ToSchema;
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
-    device::{Compute, cuda_is_available},
+    device::{ComputeConfig, cuda_is_available},
     domain::recipe::{Params, Precision, Recipe},
     storage::Page,
 };
 
-/// A server that answers.
+/// Liveness.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// Always `ok`.
     status: &'static str,
 }
 
-/// A server that is ready.
+/// Readiness.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
     /// Always `ready`.
@@ -34,7 +34,7 @@ pub struct Ready {
     checks: Checks,
 }
 
-/// What being ready takes; each is `ok` or says what is the matter.
+/// Readiness checks; each is `ok` or describes the problem.
 #[derive(Debug, Serialize, ToSchema)]
 struct Checks {
     model: &'static str,
@@ -42,16 +42,16 @@ struct Checks {
     jobs: &'static str,
 }
 
-/// Whether the process lives.
-#[utoipa::path(get, path = "", responses((status = 200, description = "It does.", body = Health)))]
+/// Check liveness
+#[utoipa::path(get, path = "", responses((status = 200, description = "The process is alive.", body = Health)))]
 pub async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether a model answers and the database takes writes.
+/// Check readiness: a model is in service and the database is writable
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The server is ready.", body = Ready),
-    (status = 503, description = "`not_ready`: the member `checks` tells which check failed."),
+    (status = 503, description = "`not_ready`: `checks` shows which check failed."),
 ))]
 pub async fn ready(State(state): State<AppState>) -> Response {
     let model = match state.registry.in_service() {
@@ -59,7 +59,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         Some(_) => "ok",
         None => "no model is in service yet",
     };
-    let database = if state.storage.is_writable().await { "ok" } else { "takes no writes" };
+    let database = if state.storage.is_writable().await { "ok" } else { "not writable" };
     let jobs = match state.scheduler.unsaved() {
         0 => "ok",
         _ => "the state of a job can't be saved",
@@ -77,14 +77,14 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     .into_response()
 }
 
-/// What this server is and runs on.
+/// Server version, hardware and disk usage.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct System {
     version: &'static str,
     libtorch_version: &'static str,
     devices: Vec<&'static str>,
     precisions: Vec<Precision>,
-    /// The precision that `auto` takes on the processor.
+    /// Precision that `auto` uses on the CPU.
     default_precision: Precision,
     threads: Threads,
     data_dir: DataDirUse,
@@ -94,7 +94,7 @@ pub struct System {
 struct Threads {
     processors: usize,
     trainer: usize,
-    /// Of each forward pass of the model in service; null while there is none.
+    /// Threads per forward pass of the model in service; null if none.
     inference: Option<usize>,
 }
 
@@ -105,8 +105,8 @@ struct DataDirUse {
     free_bytes: u64,
 }
 
-/// What this server is and runs on.
-#[utoipa::path(get, path = "", responses((status = 200, description = "Its versions, devices and disk.", body = System)))]
+/// Get server version, hardware and disk usage
+#[utoipa::path(get, path = "", responses((status = 200, description = "Versions, devices and disk usage.", body = System)))]
 pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Problem> {
     let data_dir = Arc::clone(&state.data_dir);
     let measured = tokio::task::spawn_blocking(move || (measure(&data_dir), cuda_is_available()));
@@ -117,11 +117,11 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
         libtorch_version: env!("LIBTORCH_VERSION"),
         devices: if cuda { vec!["cpu", "cuda"] } else { vec!["cpu"] },
         precisions: vec![Precision::Fp32, Precision::Bf16],
-        default_precision: Compute::cpu().precision,
+        default_precision: ComputeConfig::cpu().precision,
         threads: Threads {
             processors: crate::device::processors().get(),
             trainer: state.config.trainer_threads(),
-            inference: state.registry.engine_in_service().map(|engine| engine.tuning().threads),
+            inference: state.registry.engine_in_service().map(|engine| engine.config().threads),
         },
         data_dir: used,
     }))
@@ -137,7 +137,7 @@ fn measure(data_dir: &DataDir) -> io::Result<DataDirUse> {
     })
 }
 
-/// Files that vanish meanwhile, as uploads do, count nothing.
+/// Files that vanish meanwhile, such as uploads, are not counted.
 fn size_of_files(root: &Path) -> u64 {
     walkdir::WalkDir::new(root)
         .into_iter()
@@ -148,7 +148,7 @@ fn size_of_files(root: &Path) -> u64 {
         .sum()
 }
 
-/// A recipe and the parameters it has where a job names none.
+/// A recipe with its default parameters.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecipeInfo {
     recipe: Recipe,
@@ -156,8 +156,8 @@ pub struct RecipeInfo {
     params: Params,
 }
 
-/// Lists the recipes with their default parameters.
-#[utoipa::path(get, path = "", responses((status = 200, description = "All of them, on one page.", body = Page<RecipeInfo>)))]
+/// List the recipes with their default parameters
+#[utoipa::path(get, path = "", responses((status = 200, description = "All recipes, on one page.", body = Page<RecipeInfo>)))]
 pub async fn recipes() -> Json<Page<RecipeInfo>> {
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
         recipe,

@@ -1,4 +1,4 @@
-//! The VGG16 weights: what is there, taking a file in, downloading one.
+//! The VGG16 weights: their status, uploads and downloads.
 
 use axum::{
     body::Body,
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     binary::Binary,
-    body::{broke_off, too_large},
+    body::{incomplete_body, too_large},
     error::of_disk,
     extract::Json,
     problem::Problem,
@@ -24,19 +24,20 @@ use crate::{
     weights::vgg16::MAX_SOURCE_BYTES,
 };
 
-/// Whether there are VGG16 weights to begin with.
-#[utoipa::path(get, path = "", responses((status = 200, description = "Where they stand.", body = Status)))]
+/// Get the status of the pretrained VGG16 weights
+#[utoipa::path(get, path = "", responses((status = 200, description = "Status of the weights.", body = Status)))]
 pub async fn show(State(app): State<AppState>) -> Json<Status> {
     Json(app.pretrained.status())
 }
 
-/// Takes in a file of VGG16 weights: Keras' `.h5`, torchvision's `.pth`, or `.safetensors`. Ends a
-/// download that is under way.
+/// Upload VGG16 weights
+///
+/// Keras `.h5`, torchvision `.pth`, or `.safetensors`. Cancels a running download.
 #[utoipa::path(put, path = "", request_body(content = Binary, content_type = "application/octet-stream"), responses(
-    (status = 200, description = "The weights now there.", body = Status),
-    (status = 400, description = "`malformed`: the body broke off."),
+    (status = 200, description = "Status of the imported weights.", body = Status),
+    (status = 400, description = "`malformed`: the request body is incomplete."),
     (status = 413, description = "`too_large`: more than 1 GiB."),
-    (status = 422, description = "`weights_unusable`: not a file of VGG16 weights; the detail names the tensor."),
+    (status = 422, description = "`weights_unusable`: not a valid file of VGG16 weights; `detail` names the tensor."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>, Problem> {
@@ -47,7 +48,7 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
     let mut bytes = 0;
     let mut body = body.into_data_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| broke_off(&error))?;
+        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
         bytes += chunk.len() as u64;
         if bytes > MAX_SOURCE_BYTES {
             return Err(too_large(MAX_SOURCE_BYTES));
@@ -55,17 +56,17 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
         writer.write_all(&chunk).await.map_err(|error| of_disk(&error))?;
     }
     writer.flush().await.map_err(|error| of_disk(&error))?;
-    // On a thread of its own: a client that leaves now does not stop it halfway.
+    // On a thread of its own: a client that leaves now does not interrupt it.
     let import = tokio::task::spawn_blocking(move || app.pretrained.import(file.path()));
     Ok(Json(import.await.map_err(|error| Problem::internal(&error))??))
 }
 
-/// What a download is asked for with.
+/// Request body of a weights download.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = WeightsDownload)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
-    /// Whose weights; Keras' where nothing is said.
+    /// Publisher of the weights. Default: `keras`.
     #[serde(default = "keras")]
     source: Origin,
 }
@@ -74,10 +75,12 @@ const fn keras() -> Origin {
     Origin::Keras
 }
 
-/// Begins to download VGG16 weights; `GET /weights/vgg16` tells how it goes.
+/// Start a download of VGG16 weights
+///
+/// Poll `GET /weights/vgg16` for progress.
 #[utoipa::path(post, path = "", request_body = Download, responses(
-    (status = 202, description = "It has begun.", body = Status, headers(("Location" = String, description = "Where to look."))),
-    (status = 409, description = "`downloading`: one is under way."),
+    (status = 202, description = "Download started.", body = Status, headers(("Location" = String, description = "URL of the download status."))),
+    (status = 409, description = "`downloading`: a download is already running."),
 ))]
 pub async fn download(
     State(app): State<AppState>,

@@ -13,51 +13,51 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    gradcam::Map,
-    network::Unusable,
-    queue::{Answer, Command, Place, Request},
-    tuning::{Tuning, Tunings},
+    gradcam::Heatmap,
+    network::ModelLoadError,
+    queue::{Command, InferenceRequest, InferenceResult, QueueSlot},
+    tuning::{InferenceConfig, TuningCache},
     worker,
 };
-use crate::{device::Compute, domain::model::ModelCard};
+use crate::{device::ComputeConfig, domain::model::ModelCard};
 
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How models run best.
-    pub tunings: Tunings,
-    /// Requests that may wait.
+    /// The tuned inference settings.
+    pub tuning_cache: TuningCache,
+    /// Maximum requests in the queue.
     pub capacity: usize,
-    /// How long a request waits for its answer.
+    /// Timeout of a request.
     pub deadline: Duration,
 }
 
-/// A handle on a model's threads. They end when the last handle is dropped and the queue is
-/// empty; so a request ends on the model it began with.
+/// A handle on a model's threads. They end when the last handle is dropped and the queue is empty,
+/// so a request finishes on the model it began with.
 #[derive(Debug)]
 pub struct Engine {
     card: ModelCard,
-    tuning: Tuning,
+    config: InferenceConfig,
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Command>,
 }
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Too many wait already.
-    #[error("too many predictions are waiting")]
+    /// The queue is full.
+    #[error("too many prediction requests are in progress")]
     QueueFull,
-    /// It took too long.
-    #[error("no answer within {} s", .0.as_secs_f64())]
-    TooLate(Duration),
+    /// The request timed out.
+    #[error("the prediction timed out after {} s", .0.as_secs_f64())]
+    DeadlineExceeded(Duration),
     /// The model failed on these images.
     #[error("the model failed: {0}")]
     Failed(String),
-    /// The threads are gone.
+    /// The threads have ended.
     #[error("the model's threads have ended")]
-    Gone,
+    WorkerStopped,
 }
 
 impl Engine {
@@ -65,36 +65,36 @@ impl Engine {
     ///
     /// # Errors
     /// The model can't be used.
-    pub async fn start(path: PathBuf, settings: Settings) -> Result<Self, Unusable> {
-        let Settings { tunings, capacity, deadline } = settings;
+    pub async fn start(path: PathBuf, settings: Settings) -> Result<Self, ModelLoadError> {
+        let Settings { tuning_cache, capacity, deadline } = settings;
         let (queue, commands) = mpsc::channel(capacity);
         let (ready, started) = oneshot::channel();
-        let first = move || match worker::open(&path, Compute::cpu(), &tunings) {
-            Ok((model, tuning)) => {
+        let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
+            Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
-                let others: Result<Vec<_>, _> = (1..tuning.workers)
+                let others: Result<Vec<_>, _> = (1..config.workers)
                     .map(|_| {
                         let (model, commands) = (model.share(), Arc::clone(&commands));
-                        spawn(move || worker::run(&model, tuning, &commands))
+                        spawn(move || worker::run(&model, config, &commands))
                     })
                     .collect();
-                // Where not all could be started, the queue closes, and those that were end.
-                let answer = others.map(|_| (model.card().clone(), tuning));
+                // If not all could be started, the queue closes, and the others end.
+                let answer = others.map(|_| (model.card().clone(), config));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
-                    worker::run(&model, tuning, &commands);
+                    worker::run(&model, config, &commands);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         };
-        spawn(first)?;
-        let (card, tuning) = started
-            .await
-            .unwrap_or_else(|_| Err(Unusable("its thread ended while loading it".to_owned())))?;
-        Ok(Self { card, tuning, deadline, waiting: Arc::default(), queue })
+        spawn(load_and_run)?;
+        let (card, config) = started.await.unwrap_or_else(|_| {
+            Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
+        })?;
+        Ok(Self { card, config, deadline, waiting: Arc::default(), queue })
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
@@ -102,55 +102,61 @@ impl Engine {
 
     /// How the model is run.
     #[must_use]
-    pub const fn tuning(&self) -> Tuning {
-        self.tuning
+    pub const fn config(&self) -> InferenceConfig {
+        self.config
     }
 
-    /// Requests that wait for the model or are on it.
+    /// Requests in the queue or in progress.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The logits, for the second class, of images that are decoded and resized as the card says.
+    /// The logits, for the second class, of images that are preprocessed as the card says.
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or the model failed.
-    pub async fn judge(&self, images: Vec<Vec<u8>>) -> Result<Answer<Vec<f64>>, EngineError> {
-        self.ask(images, Command::Judge).await
+    pub async fn predict(
+        &self,
+        images: Vec<Vec<u8>>,
+    ) -> Result<InferenceResult<Vec<f64>>, EngineError> {
+        self.submit(images, Command::Predict).await
     }
 
-    /// The logit, for the second class, of an image that is decoded and resized as the card says,
-    /// and where in it the network looks.
+    /// The logit, for the second class, of an image that is preprocessed as the card says, and its
+    /// Grad-CAM heat map.
     ///
     /// # Errors
-    /// As [`Engine::judge`].
-    pub async fn explain(&self, image: Vec<u8>) -> Result<Answer<(f64, Map)>, EngineError> {
-        self.ask(image, Command::Explain).await
+    /// As [`Engine::predict`].
+    pub async fn explain(
+        &self,
+        image: Vec<u8>,
+    ) -> Result<InferenceResult<(f64, Heatmap)>, EngineError> {
+        self.submit(image, Command::Explain).await
     }
 
-    async fn ask<I, O>(
+    async fn submit<I, O>(
         &self,
         input: I,
-        command: impl FnOnce(Request<I, O>) -> Command,
-    ) -> Result<Answer<O>, EngineError> {
+        command: impl FnOnce(InferenceRequest<I, O>) -> Command,
+    ) -> Result<InferenceResult<O>, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let place = Place::among(&self.waiting);
-        let request = Request { input, reply, asked: Instant::now(), _place: place };
+        let slot = QueueSlot::occupy(&self.waiting);
+        let request = InferenceRequest { input, reply, enqueued_at: Instant::now(), _slot: slot };
         self.queue.try_send(command(request)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => EngineError::Gone,
+            mpsc::error::TrySendError::Closed(_) => EngineError::WorkerStopped,
         })?;
-        // Whoever waits no longer drops the receiver, and the worker passes the request over.
+        // A caller that no longer waits drops the receiver, and the worker skips the request.
         tokio::time::timeout(self.deadline, answer)
             .await
-            .map_err(|_| EngineError::TooLate(self.deadline))?
-            .map_err(|_| EngineError::Gone)?
+            .map_err(|_| EngineError::DeadlineExceeded(self.deadline))?
+            .map_err(|_| EngineError::WorkerStopped)?
             .map_err(EngineError::Failed)
     }
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), Unusable> {
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), ModelLoadError> {
     let thread = thread::Builder::new().name("model".to_owned()).spawn(work);
-    thread.map(drop).map_err(|error| Unusable(format!("no thread could be started: {error}")))
+    thread.map(drop).map_err(|error| ModelLoadError(format!("can't start a thread: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Where a network looks: Grad-CAM (Selvaraju et al., 2017, equations 1 and 2).
+//! Grad-CAM heat maps (Selvaraju et al., 2017, equations 1 and 2).
 
 use image::{ImageBuffer, Luma, Rgb, RgbImage, imageops};
 use plotters::style::colors::colormaps::{ColorMap as _, ViridisRGB};
@@ -8,26 +8,25 @@ use utoipa::ToSchema;
 
 use crate::architectures::Network;
 
-/// Share of the heat map where it lies over a picture; the rest is the picture.
+/// Opacity of the heat map over an image.
 const OPACITY: f32 = 0.5;
 
-/// How much each place of an image speaks for a class, from 0 to 1, the strongest being 1; all
-/// are 0 where nothing does.
+/// Grad-CAM heat map, scaled to a maximum of 1; all zeros if nothing supports the class.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Map {
-    /// Places down.
+pub struct Heatmap {
+    /// Number of rows.
     pub height: usize,
-    /// Places across.
+    /// Number of columns.
     pub width: usize,
     /// `height` rows of `width` values, top to bottom.
     pub values: Vec<f32>,
 }
 
-impl Map {
-    /// `picture` under the map, which is stretched over it, dark violet where nothing speaks for
-    /// the class, yellow where most does.
+impl Heatmap {
+    /// `picture` with the map stretched over it: dark violet where nothing supports the class,
+    /// yellow at the maximum.
     #[must_use]
-    pub fn over(&self, picture: &RgbImage) -> RgbImage {
+    pub fn overlay_on(&self, picture: &RgbImage) -> RgbImage {
         let (width, height) = (self.width as u32, self.height as u32);
         let values = ImageBuffer::<Luma<f32>, _>::from_raw(width, height, self.values.clone());
         let Some(values) = values else { return picture.clone() };
@@ -46,15 +45,15 @@ impl Map {
     }
 }
 
-/// The logit of a normalised image, `[1, 3, 180, 180]`, and the map of the class that it speaks
-/// for: of the second for a logit from 0 up, of the first below, whose score is the negated logit.
+/// The logit of a normalised image, `[1, 3, 180, 180]`, and the heat map of the predicted class:
+/// the second for a logit from 0 up, otherwise the first, whose score is the negated logit.
 ///
-/// The maps that are weighted are those of the last convolution, rectified.
+/// The weighted feature maps are those of the last convolution, rectified.
 ///
 /// # Errors
-/// libtorch's own, as on too little memory.
-pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Map), tch::TchError> {
-    let maps = tch::no_grad(|| network.maps(image)).to_kind(Kind::Float);
+/// Those of libtorch, such as out of memory.
+pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Heatmap), tch::TchError> {
+    let maps = tch::no_grad(|| network.feature_maps(image)).to_kind(Kind::Float);
     let maps = maps.set_requires_grad(true);
     let logit = tch::with_grad(|| network.classify(&maps));
     let gradient = Tensor::f_run_backward(&[&logit], &[&maps], false, false)?;
@@ -70,7 +69,7 @@ pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Map), tch::Tch
     let map = if strongest > 0.0 { map / strongest } else { map };
     let (height, width) = map.size2()?;
     let values = Vec::<f32>::try_from(map.contiguous().flatten(0, -1))?;
-    Ok((logit, Map { height: height as usize, width: width as usize, values }))
+    Ok((logit, Heatmap { height: height as usize, width: width as usize, values }))
 }
 
 #[cfg(test)]
@@ -85,7 +84,7 @@ mod tests {
         Tensor::rand([1, 3, 180, 180], (Kind::Float, Device::Cpu))
     }
 
-    fn assert_close(map: &Map, expected: &Tensor) {
+    fn assert_close(map: &Heatmap, expected: &Tensor) {
         let expected = expected / expected.max();
         let expected = Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap();
         assert_eq!((map.height * map.width, map.values.len()), (expected.len(), expected.len()));
@@ -94,7 +93,7 @@ mod tests {
         }
     }
 
-    /// Behind the small network's maps stands one dense layer: its weights are the gradient.
+    /// One dense layer follows the small network's maps: its weights are the gradient.
     #[test]
     fn the_small_network_is_explained_by_its_dense_weights() {
         for seed in 0..4 {
@@ -102,7 +101,7 @@ mod tests {
             let weights = network.tensors()["dense.weight"].detach().reshape([7, 7, 256]);
             let network = Network::Cnn(network);
             let (logit, map) = explain(&network, &image()).unwrap();
-            let maps = tch::no_grad(|| network.maps(&image())).squeeze_dim(0);
+            let maps = tch::no_grad(|| network.feature_maps(&image())).squeeze_dim(0);
             let weights = weights.mean_dim([0, 1].as_slice(), false, Kind::Float) * logit.signum();
             let expected = Tensor::einsum("k,khw->hw", &[weights, maps], None::<&[i64]>).relu();
             assert_eq!((map.height, map.width), (7, 7));
@@ -132,7 +131,7 @@ mod tests {
         let network = Network::Vgg16(Vgg16::from_tensors(tensors, Device::Cpu).unwrap());
         let (logit, map) = explain(&network, &image()).unwrap();
         let _no_grad = tch::no_grad_guard();
-        let maps = network.maps(&image());
+        let maps = network.feature_maps(&image());
         let base = network.classify(&maps).double_value(&[0]);
         assert!((base - logit).abs() < 1e-3);
         // Large: behind the maps all is linear, as the same is added everywhere.
@@ -154,9 +153,9 @@ mod tests {
 
     #[test]
     fn a_map_is_stretched_over_a_picture_of_any_size() {
-        let map = Map { height: 1, width: 2, values: vec![0.0, 1.0] };
+        let map = Heatmap { height: 1, width: 2, values: vec![0.0, 1.0] };
         let black = RgbImage::new(40, 30);
-        let painted = map.over(&black);
+        let painted = map.overlay_on(&black);
         assert_eq!(painted.dimensions(), (40, 30));
         let (left, right) = (painted.get_pixel(0, 15), painted.get_pixel(39, 15));
         assert!(right.0[0] > left.0[0] && right.0[1] > left.0[1], "{left:?} {right:?}");

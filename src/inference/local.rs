@@ -5,29 +5,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use super::network::{LoadedModel, ModelLoadError};
+use crate::{device::ComputeConfig, domain::prediction::Prediction, vision};
 
-use super::network::Loaded;
-use crate::{device::Compute, domain::prediction::Prediction, vision};
+/// An image's path and its prediction, or why it can't be read.
+pub type FilePrediction = (PathBuf, Result<Prediction, String>);
 
-/// An image's path and what the model says of it, or why it can't be read.
-pub type Judged = (PathBuf, Result<Prediction, String>);
-
-/// Asks the model in the file `model` about each of `images`, one at a time.
+/// Classifies each of `images` with the model in the file `model`, one at a time.
 ///
 /// # Errors
-/// The model can't be used. An image that can't be read fails alone.
-pub fn predict(model: &Path, images: &[PathBuf]) -> anyhow::Result<Vec<Judged>> {
-    let model = Loaded::open(model, Compute::cpu()).with_context(|| model.display().to_string())?;
-    let judge = |path: &PathBuf| -> Result<Prediction, String> {
+/// The model can't be used. An unreadable image fails alone.
+pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, ModelLoadError> {
+    let model = LoadedModel::open(model, ComputeConfig::cpu())?;
+    let predict_file = |path: &PathBuf| -> Result<Prediction, String> {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         let pixels =
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
                 .map_err(|error| error.to_string())?;
         let logits = model.forward(&[pixels]).map_err(|error| error.to_string())?;
-        let logit = logits.first().copied().ok_or("the model gave no answer")?;
+        let logit = logits.first().copied().ok_or("the model returned no output")?;
         Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)
-            .ok_or_else(|| "the model is not of two classes".to_owned())
+            .ok_or_else(|| "the model does not have exactly two classes".to_owned())
     };
-    Ok(images.iter().map(|path| (path.clone(), judge(path))).collect())
+    Ok(images.iter().map(|path| (path.clone(), predict_file(path))).collect())
 }

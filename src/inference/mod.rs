@@ -1,10 +1,9 @@
-//! Asking a model: named threads that own it, fed by a bounded queue.
+//! Inference: named threads that own a model, fed by a bounded queue.
 //!
-//! `http::predict` decodes on blocking threads, hands the pixels to an [`Engine`] and waits for
+//! `http::predict` decodes on blocking threads, passes the pixels to an [`Engine`] and waits for
 //! the reply. Tensors never leave the model's threads: libtorch keeps memory for each thread that
 //! touches one.
 
-pub mod canary;
 pub mod engine;
 pub mod gradcam;
 pub mod local;
@@ -15,4 +14,4 @@ pub mod tuning;
 mod worker;
 
 pub use engine::{Engine, EngineError};
-pub use network::Loaded;
+pub use network::LoadedModel;

@@ -1,19 +1,17 @@
-//! A model in memory, checked and ready to be asked.
+//! A model in memory, checked and ready for inference.
 
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{canary, gradcam};
+use super::gradcam;
 use crate::{
     architectures::{Network, normalise},
-    device::Compute,
+    device::ComputeConfig,
     domain::model::ModelCard,
     error_chain::chain,
-    weights::{
-        model_file,
-        tensors::{self, Tensors},
-    },
+    model_file::{self, canary},
+    weights::tensors::{self, Tensors},
 };
 
 /// Largest side of a network's input, in pixels: a damaged model card must not exhaust the memory.
@@ -21,46 +19,51 @@ const MAX_SIDE: u32 = 1024;
 
 /// A model and its card. Belongs to one thread.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedModel {
     card: ModelCard,
     network: Network,
-    compute: Compute,
+    compute: ComputeConfig,
 }
 
-/// Why a model can't be asked.
+/// Why a model can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the model can't be used: {0}")]
-pub struct Unusable(pub String);
+pub struct ModelLoadError(pub String);
 
-impl Loaded {
+impl LoadedModel {
     /// Loads the model at `path` onto `compute` and replays its canary images.
     ///
     /// # Errors
-    /// It can't be read, or its answers have drifted.
-    pub fn open(path: &Path, compute: Compute) -> Result<Self, Unusable> {
-        let (card, weights) = model_file::load(path).map_err(|error| Unusable(chain(&error)))?;
+    /// It can't be read, or its outputs have drifted.
+    pub fn open(path: &Path, compute: ComputeConfig) -> Result<Self, ModelLoadError> {
+        let (card, weights) =
+            model_file::load(path).map_err(|error| ModelLoadError(chain(&error)))?;
         Self::check(card, weights, compute)
     }
 
-    fn check(card: ModelCard, weights: Tensors, compute: Compute) -> Result<Self, Unusable> {
+    fn check(
+        card: ModelCard,
+        weights: Tensors,
+        compute: ComputeConfig,
+    ) -> Result<Self, ModelLoadError> {
         let [_, _] = card.classes.names() else {
-            return Err(Unusable("it has other than two classes".to_owned()));
+            return Err(ModelLoadError("the model does not have exactly two classes".to_owned()));
         };
         let (width, height) = (card.preprocessing.width, card.preprocessing.height);
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-            return Err(Unusable(format!(
+            return Err(ModelLoadError(format!(
                 "its input size is {width}×{height} px; each side must be 1 to {MAX_SIDE} px"
             )));
         }
         let network = |weights, device| {
-            Network::from_tensors(card.architecture, weights, device).map_err(Unusable)
+            Network::from_tensors(card.architecture, weights, device).map_err(ModelLoadError)
         };
-        let judge = network(tensors::share(&weights), Device::Cpu)?;
-        let now = canary::logits(&judge, &card.preprocessing).map_err(Unusable)?;
-        canary::compare(&card.canaries, &now).map_err(Unusable)?;
+        let on_cpu = network(tensors::share(&weights), Device::Cpu)?;
+        let now = canary::logits(&on_cpu, &card.preprocessing).map_err(ModelLoadError)?;
+        canary::compare(&card.canaries, &now).map_err(ModelLoadError)?;
         let network =
-            if compute.device == Device::Cpu { judge } else { network(weights, compute.device)? };
-        Ok(Self { network: network.prepared(compute.kind()), card, compute })
+            if compute.device == Device::Cpu { on_cpu } else { network(weights, compute.device)? };
+        Ok(Self { network: network.for_inference(compute.kind()), card, compute })
     }
 
     /// The same model for another thread; the weights are shared.
@@ -68,33 +71,32 @@ impl Loaded {
     pub fn share(&self) -> Self {
         Self {
             card: self.card.clone(),
-            network: self.network.prepared(self.compute.kind()),
+            network: self.network.for_inference(self.compute.kind()),
             compute: self.compute,
         }
     }
 
-    /// Where the model comes from and how to ask it.
+    /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// Logits of images that are resized already, in one forward pass: RGB bytes
-    /// `[height, width, 3]` each.
+    /// Logits of resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
     ///
     /// # Errors
-    /// libtorch's own, as on too little memory.
+    /// Those of libtorch, such as out of memory.
     pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
         let logits = self.network.forward(&self.input(images)?);
         Vec::<f64>::try_from(logits.to_kind(Kind::Double))
     }
 
-    /// Logit of one image, and where in it the network found what speaks for the class it takes.
+    /// Logit of one image, and the Grad-CAM heat map of its predicted class.
     ///
     /// # Errors
-    /// As [`Loaded::forward`].
-    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Map), tch::TchError> {
+    /// As [`LoadedModel::forward`].
+    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Heatmap), tch::TchError> {
         gradcam::explain(&self.network, &self.input(&[image])?)
     }
 
@@ -128,7 +130,7 @@ mod tests {
             let mut card = card.clone();
             (card.preprocessing.width, card.preprocessing.height) = (width, height);
             model_file::save(&path, &card, &weights).unwrap();
-            let error = Loaded::open(&path, Compute::cpu()).unwrap_err();
+            let error = LoadedModel::open(&path, ComputeConfig::cpu()).unwrap_err();
             assert!(error.to_string().contains("input size"), "{error}");
         }
     }

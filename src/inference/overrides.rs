@@ -1,12 +1,12 @@
-//! What a person sets of how models run.
+//! Inference settings of the user.
 
 use std::num::NonZeroUsize;
 
-/// What a person has set; the rest is measured.
+/// Inference settings of the user; the rest is tuned.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TuningOverrides {
     /// Threads of one forward pass.
     pub threads: Option<NonZeroUsize>,
-    /// Images of one forward pass.
+    /// Maximum images of one forward pass.
     pub batch: Option<NonZeroUsize>,
 }

@@ -1,4 +1,4 @@
-//! What waits for a model, and how its threads take from it.
+//! The queue of a model, and how its threads take requests from it.
 
 use std::{
     sync::{
@@ -10,79 +10,79 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::gradcam::Map;
+use super::gradcam::Heatmap;
 
-/// Something to ask of the model.
+/// A command for the model's threads.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The logits of images.
-    Judge(Request<Vec<Vec<u8>>, Vec<f64>>),
-    /// The logit of an image, and where the network looks.
-    Explain(Request<Vec<u8>, (f64, Map)>),
+    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<f64>>),
+    /// The logit of an image, and its Grad-CAM heat map.
+    Explain(InferenceRequest<Vec<u8>, (f64, Heatmap)>),
 }
 
-/// Pixels, and where the answer goes.
+/// Pixels, and the channel of the reply.
 #[derive(Debug)]
-pub(super) struct Request<I, O> {
+pub(super) struct InferenceRequest<I, O> {
     pub(super) input: I,
-    pub(super) reply: oneshot::Sender<Result<Answer<O>, String>>,
-    pub(super) asked: Instant,
-    /// Counts the request among those that wait, until it is dropped.
-    pub(super) _place: Place,
+    pub(super) reply: oneshot::Sender<Result<InferenceResult<O>, String>>,
+    pub(super) enqueued_at: Instant,
+    /// Counts the request as waiting, until it is dropped.
+    pub(super) _slot: QueueSlot,
 }
 
 /// A request's place in the count of those that wait.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct QueueSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl QueueSlot {
     /// One more that waits.
-    pub(super) fn among(waiting: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn occupy(waiting: &Arc<AtomicUsize>) -> Self {
         waiting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(waiting))
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What the model says, and how long it took.
+/// The model's output, and how long it took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer<O> {
-    /// What it says.
+pub struct InferenceResult<O> {
+    /// The output.
     pub output: O,
     /// Time in the queue.
     pub queued: Duration,
-    /// Time in the network, with those that shared its passes.
+    /// Inference time, shared with the other requests of its passes.
     pub inference: Duration,
 }
 
-/// The queue as several workers take from it: one waits on it, the others for their turn.
+/// The queue for several workers: one waits on it, the others wait for their turn.
 pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
 
-/// What waits in the queue, up to `batch` images; it is waited for the first. Nothing where no
-/// more can come.
-pub(super) fn take(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
+/// The waiting requests, up to `batch` images; waits for the first. `None` once the queue is
+/// closed.
+pub(super) fn next_batch(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
     let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
     let first = commands.blocking_recv()?;
     let mut images = first.images();
-    let mut taken = vec![first];
+    let mut batch_commands = vec![first];
     while images < batch
         && let Ok(next) = commands.try_recv()
     {
         images += next.images();
-        taken.push(next);
+        batch_commands.push(next);
     }
-    Some(taken)
+    Some(batch_commands)
 }
 
 impl Command {
     fn images(&self) -> usize {
         match self {
-            Self::Judge(request) => request.input.len(),
+            Self::Predict(request) => request.input.len(),
             Self::Explain(_) => 1,
         }
     }

@@ -1,8 +1,8 @@
-//! How a model is run on this machine, found out by running it.
+//! Tunes the inference settings of a model on this machine by measurement.
 //!
-//! Neither the number of processors nor a rule of thumb tells how many threads a network is best
-//! run on, or whether a batch costs less per image than its images alone: on some processors a
-//! batch of one is the cheapest, because its feature maps stay in the cache.
+//! Neither the number of CPUs nor a rule of thumb gives the best number of threads for a network,
+//! or whether a batch costs less per image than single images: on some CPUs a batch of one is the
+//! cheapest, because its feature maps stay in the cache.
 
 use std::{
     collections::HashMap,
@@ -12,87 +12,82 @@ use std::{
 };
 
 use super::{
-    network::{Loaded, Unusable},
+    network::{LoadedModel, ModelLoadError},
     overrides::TuningOverrides,
 };
 use crate::{device::processors, domain::model::Architecture};
 
-/// Passes of which the fastest counts: other work on the machine only ever adds time.
+/// Passes of which the fastest counts: other work on the machine only adds time.
 const PASSES: u32 = 3;
 
-/// More threads are taken only where they make an image at least so much faster.
-const WORTHWHILE: f64 = 1.15;
+/// Minimum speed-up per image for more threads.
+const MIN_THREAD_SPEEDUP: f64 = 1.15;
 
-/// A larger batch is taken only where it makes an image at least so much cheaper: it makes those
-/// wait who are in it.
-const CHEAPER: f64 = 1.05;
+/// Minimum speed-up per image for a larger batch, which delays the requests in it.
+const MIN_BATCH_SPEEDUP: f64 = 1.05;
 
 /// How a model is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tuning {
+pub struct InferenceConfig {
     /// Threads of one forward pass.
     pub threads: usize,
-    /// Images of one forward pass, at most.
+    /// Maximum images of one forward pass.
     pub batch: usize,
     /// Forward passes at a time, each with threads of its own.
     pub workers: usize,
-    /// Time of one image by itself.
+    /// Time of a single image.
     pub single: Duration,
 }
 
-/// How models of each architecture run best, as far as it is known: measured once, so that a swap
-/// takes no longer than it must, and measures nothing while predictions compete with it.
+/// The tuned settings of each architecture: measured once, so that a swap is fast, and measures
+/// nothing while predictions compete with it.
 #[derive(Debug, Clone, Default)]
-pub struct Tunings {
+pub struct TuningCache {
     overrides: TuningOverrides,
-    known: Arc<Mutex<HashMap<Architecture, Tuning>>>,
+    known: Arc<Mutex<HashMap<Architecture, InferenceConfig>>>,
 }
 
-impl Tunings {
-    /// Nothing is known yet.
+impl TuningCache {
+    /// Nothing is tuned yet.
     #[must_use]
     pub fn new(overrides: TuningOverrides) -> Self {
         Self { overrides, known: Arc::default() }
     }
 
-    /// Runs `model` on this thread until it is warm; gives how it runs best.
+    /// Runs `model` on this thread until it is warm; returns its tuned settings.
     ///
     /// # Errors
     /// libtorch failed.
-    pub fn warm_up(&self, model: &Loaded) -> Result<Tuning, Unusable> {
+    pub fn warm_up(&self, model: &LoadedModel) -> Result<InferenceConfig, ModelLoadError> {
         let architecture = model.card().architecture;
-        if let Some(&tuning) = self.known().get(&architecture) {
-            time(model, tuning.threads, 1)?;
-            time(model, tuning.threads, tuning.batch)?;
-            return Ok(tuning);
+        if let Some(&config) = self.known().get(&architecture) {
+            time(model, config.threads, 1)?;
+            time(model, config.threads, config.batch)?;
+            return Ok(config);
         }
-        let tuning = measure(model, self.overrides)?;
-        let Tuning { threads, batch, workers, single } = tuning;
-        tracing::info!(
-            ?architecture,
-            threads,
-            batch,
-            workers,
-            ?single,
-            "measured how a model runs best"
-        );
-        self.known().insert(architecture, tuning);
-        Ok(tuning)
+        let config = measure(model, self.overrides)?;
+        let InferenceConfig { threads, batch, workers, single } = config;
+        tracing::info!(?architecture, threads, batch, workers, ?single, "tuned inference settings");
+        self.known().insert(architecture, config);
+        Ok(config)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, Tuning>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, InferenceConfig>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn measure(model: &Loaded, overrides: TuningOverrides) -> Result<Tuning, Unusable> {
+fn measure(
+    model: &LoadedModel,
+    overrides: TuningOverrides,
+) -> Result<InferenceConfig, ModelLoadError> {
     let processors = processors().get();
     let mut threads = overrides.threads.map_or(1, NonZeroUsize::get);
     let mut single = time(model, threads, 1)?;
     if overrides.threads.is_none() {
         for more in candidates(processors) {
             let faster = time(model, more, 1)?;
-            if faster.mul_f64(WORTHWHILE) <= single {
+            if faster.mul_f64(MIN_THREAD_SPEEDUP) <= single {
                 (threads, single) = (more, faster);
             }
         }
@@ -102,13 +97,13 @@ fn measure(model: &Loaded, overrides: TuningOverrides) -> Result<Tuning, Unusabl
         let mut cheapest = single;
         for images in [2, 4, 8, 16] {
             let each = time(model, threads, images)? / images as u32;
-            if each.mul_f64(CHEAPER) > cheapest {
+            if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
                 break;
             }
             (batch, cheapest) = (images, each);
         }
     }
-    Ok(Tuning { threads, batch, workers: (processors / threads).max(1), single })
+    Ok(InferenceConfig { threads, batch, workers: (processors / threads).max(1), single })
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.
@@ -116,22 +111,22 @@ pub(super) fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// Numbers of threads to try after one: the powers of two below `processors`, and all of them.
+/// Numbers of threads to try after one: the powers of two below `processors`, and `processors`.
 fn candidates(processors: usize) -> impl Iterator<Item = usize> {
     let powers = std::iter::successors(Some(2), |threads| Some(threads * 2));
     let below = powers.take_while(move |&threads| threads < processors);
     below.chain((processors > 1).then_some(processors))
 }
 
-fn time(model: &Loaded, threads: usize, images: usize) -> Result<Duration, Unusable> {
+fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, ModelLoadError> {
     set_threads(threads);
     let grey = vec![vec![127; model.card().preprocessing.bytes()]; images];
-    let pass = || -> Result<Duration, Unusable> {
-        let begun = Instant::now();
-        model.forward(&grey).map_err(|error| Unusable(error.to_string()))?;
-        Ok(begun.elapsed())
+    let pass = || -> Result<Duration, ModelLoadError> {
+        let started = Instant::now();
+        model.forward(&grey).map_err(|error| ModelLoadError(error.to_string()))?;
+        Ok(started.elapsed())
     };
-    // The first pass of a shape prepares what the others find.
+    // The first pass of a shape warms up the others.
     pass()?;
     (0..PASSES).map(|_| pass()).try_fold(Duration::MAX, |fastest, taken| Ok(fastest.min(taken?)))
 }

@@ -1,4 +1,4 @@
-//! A thread of a model: takes what waits, asks the network, answers.
+//! A thread of a model: takes requests from the queue, runs the network, and replies.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -7,82 +7,92 @@ use std::{
 };
 
 use super::{
-    network::{Loaded, Unusable},
-    queue::{Answer, Command, Commands, Request, take},
-    tuning::{Tuning, Tunings, set_threads},
+    network::{LoadedModel, ModelLoadError},
+    queue::{Command, Commands, InferenceRequest, InferenceResult, next_batch},
+    tuning::{InferenceConfig, TuningCache, set_threads},
 };
-use crate::device::Compute;
+use crate::device::ComputeConfig;
 
-/// Loads the model at `path` and makes it warm.
+/// Loads the model at `path` and warms it up.
 pub(super) fn open(
     path: &Path,
-    compute: Compute,
-    tunings: &Tunings,
-) -> Result<(Loaded, Tuning), Unusable> {
+    compute: ComputeConfig,
+    tuning_cache: &TuningCache,
+) -> Result<(LoadedModel, InferenceConfig), ModelLoadError> {
     let open = || {
-        let model = Loaded::open(path, compute)?;
-        let tuning = tunings.warm_up(&model)?;
-        Ok((model, tuning))
+        let model = LoadedModel::open(path, compute)?;
+        let config = tuning_cache.warm_up(&model)?;
+        Ok((model, config))
     };
     panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Unusable("libtorch failed on it".to_owned())))
+        .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed to load it".to_owned())))
 }
 
-/// Answers until the queue is closed and empty.
-pub(super) fn run(model: &Loaded, tuning: Tuning, commands: &Commands) {
-    set_threads(tuning.threads);
-    while let Some(taken) = take(commands, tuning.batch) {
+/// Handles requests until the queue is closed and empty.
+pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Commands) {
+    set_threads(config.threads);
+    while let Some(batch_commands) = next_batch(commands, config.batch) {
         let mut together = Vec::new();
-        for command in taken {
+        for command in batch_commands {
             match command {
-                // Whoever asked has left: nobody waits for the answer.
-                Command::Judge(request) if request.reply.is_closed() => {}
+                // The caller has left.
+                Command::Predict(request) if request.reply.is_closed() => {}
                 Command::Explain(request) if request.reply.is_closed() => {}
-                Command::Judge(request) => together.push(request),
-                Command::Explain(Request { input, reply, asked, _place }) => {
-                    let begun = Instant::now();
-                    let output = guarded(|| model.explain(&input));
-                    let (queued, inference) = (begun - asked, begun.elapsed());
-                    drop(reply.send(output.map(|output| Answer { output, queued, inference })));
+                Command::Predict(request) => together.push(request),
+                Command::Explain(InferenceRequest { input, reply, enqueued_at, _slot }) => {
+                    let started = Instant::now();
+                    let output = catch_panic(|| model.explain(&input));
+                    let (queued, inference) = (started - enqueued_at, started.elapsed());
+                    drop(reply.send(output.map(|output| InferenceResult {
+                        output,
+                        queued,
+                        inference,
+                    })));
                 }
             }
         }
-        judge(model, tuning.batch, together);
+        predict_batch(model, config.batch, together);
     }
 }
 
-/// One forward pass after the other over the images of all requests; each is answered alone.
-fn judge(model: &Loaded, batch: usize, requests: Vec<Request<Vec<Vec<u8>>, Vec<f64>>>) {
-    let begun = Instant::now();
+/// One forward pass after the other over the images of all requests; each gets its own reply.
+fn predict_batch(
+    model: &LoadedModel,
+    batch: usize,
+    requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<f64>>>,
+) {
+    let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
         .into_iter()
-        .map(|Request { input, reply, asked, _place }| (input, (reply, asked, _place)))
+        .map(|InferenceRequest { input, reply, enqueued_at, _slot }| {
+            (input, (reply, enqueued_at, _slot))
+        })
         .unzip();
     let counts: Vec<_> = images.iter().map(Vec::len).collect();
     let images: Vec<_> = images.into_iter().flatten().collect();
-    let logits = guarded(|| {
+    let logits = catch_panic(|| {
         images.chunks(batch).try_fold(Vec::with_capacity(images.len()), |mut logits, images| {
             logits.extend(model.forward(images)?);
             Ok(logits)
         })
     })
     .and_then(|logits: Vec<f64>| match logits.iter().any(|logit| logit.is_nan()) {
-        true => Err("the network's output is not a number".to_owned()),
+        true => Err("the network's output is NaN".to_owned()),
         false => Ok(logits),
     });
-    let inference = begun.elapsed();
+    let inference = started.elapsed();
     let mut next = 0;
-    for ((reply, asked, _place), count) in waiting.into_iter().zip(counts) {
+    for ((reply, enqueued_at, _slot), count) in waiting.into_iter().zip(counts) {
         let mine = next..next + count;
         next = mine.end;
         let output = logits.as_ref().map(|logits| logits[mine].to_vec()).map_err(Clone::clone);
-        let queued = begun - asked;
-        drop(reply.send(output.map(|output| Answer { output, queued, inference })));
+        let queued = started - enqueued_at;
+        drop(reply.send(output.map(|output| InferenceResult { output, queued, inference })));
     }
 }
 
-/// libtorch's errors come as panics too; one request must not take the thread with it.
-fn guarded<T>(work: impl FnOnce() -> Result<T, tch::TchError>) -> Result<T, String> {
+/// libtorch's errors are panics too; one request must not end the thread.
+fn catch_panic<T>(work: impl FnOnce() -> Result<T, tch::TchError>) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| "libtorch panicked".to_owned())
         .and_then(|done| done.map_err(|error| error.to_string()))

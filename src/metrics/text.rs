@@ -1,7 +1,7 @@
-//! The text form, version 0.0.4: what every tool reads that speaks of Prometheus.
+//! The text format, version 0.0.4, which every Prometheus tool reads.
 //!
-//! The library writes OpenMetrics, which calls a counter `x` in its description and `x_total` in
-//! its samples, and ends with a mark. In the older form the description bears the samples' name.
+//! The library writes OpenMetrics, which names a counter `x` in its description and `x_total` in
+//! its samples, and ends with a mark. In the older format the description has the samples' name.
 
 use std::fmt::{self, Write as _};
 

@@ -1,15 +1,16 @@
-//! The VGG16 weights of a data directory: supplied by a person, or downloaded when a job first
-//! needs them.
+//! The VGG16 weights of a data directory: uploaded by a user, or downloaded when a job first needs
+//! them.
 //!
 //! Called by `http::weights`, and by the scheduler before it starts a trainer that needs them.
 //! One download runs at a time, in a task of its own; whoever waits for it watches its state.
 //!
 //! ```text
 //! weights/vgg16.safetensors   the weights, in our form
-//! weights/<file>.partial      what has come of a download
+//! weights/<file>.partial      a partial download
 //! ```
 
-mod download;
+pub mod download;
+mod fetch;
 
 use std::{
     fs, io,
@@ -26,59 +27,59 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{dataset::Digest, job::JobError},
-    weights::vgg16::{self, ConvertError, Info, Preprocessing},
+    weights::vgg16::{self, ConvertError, Info, Normalization},
 };
 
-pub use self::download::{Origin, Sources};
+pub use self::fetch::{Origin, Sources};
 
-/// Where the weights stand.
+/// Status of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WeightsState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// There are none yet.
+    /// Not installed.
     Absent,
-    /// They are being downloaded.
+    /// Downloading.
     Downloading,
-    /// They are there.
+    /// Installed.
     Ready,
 }
 
-/// The weights as the API shows them.
+/// Status of the pretrained weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = WeightsStatus)]
 pub struct Status {
-    /// Where they stand.
+    /// Status.
     pub state: State,
-    /// Whose they are, or whose are being downloaded.
+    /// Publisher of the installed weights or of the running download.
     pub source: Option<String>,
-    /// SHA-256 of the file they came in.
+    /// SHA-256 of the source file.
     pub sha256: Option<Digest>,
-    /// How images are prepared for them.
-    pub preprocessing: Option<Preprocessing>,
-    /// Bytes that have come of a download.
+    /// Required preprocessing.
+    pub preprocessing: Option<Normalization>,
+    /// Bytes downloaded so far.
     pub downloaded_bytes: Option<u64>,
-    /// Bytes of the download in all, where the server has said so.
+    /// Total download size in bytes, if known.
     pub total_bytes: Option<u64>,
-    /// Why the last download failed.
+    /// Error of the last download, if it failed.
     pub error: Option<JobError>,
 }
 
-/// Why weights can't be taken in or downloaded.
+/// Why weights can't be imported or downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is not one of VGG16 weights.
+    /// The file does not contain VGG16 weights.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// A download is under way.
-    #[error("a download is under way already")]
+    /// A download is already running.
+    #[error("a download is already in progress")]
     Downloading,
-    /// The file system refused.
-    #[error("the VGG16 weights at {path}")]
+    /// The file system failed.
+    #[error("can't access the VGG16 weights at {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -94,18 +95,18 @@ struct Inner {
     sources: Sources,
     status: watch::Sender<Status>,
     download: Mutex<Option<AbortHandle>>,
-    /// Held while the weights are replaced: by one at a time, the status with them. That takes
+    /// Held while the weights and their status are replaced, one import at a time. That takes
     /// seconds.
-    replacing: Mutex<()>,
-    /// How often a person has supplied weights: a download that began before must not undo that.
+    replace_lock: Mutex<()>,
+    /// Number of uploads: a download that began before an upload must not replace it.
     supplied: AtomicU64,
 }
 
 impl Pretrained {
-    /// The weights in `folder`, made if it is missing; downloads come from `sources`.
+    /// The weights in `folder`, created if it is missing; downloads come from `sources`.
     ///
     /// # Errors
-    /// The folder can't be made.
+    /// The folder can't be created.
     pub fn open(folder: PathBuf, sources: Sources) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         let status = match vgg16::info(&file(&folder)) {
@@ -114,7 +115,7 @@ impl Pretrained {
                 if file(&folder).exists() {
                     tracing::error!(
                         error = crate::error_chain::chain(&error),
-                        "the VGG16 weights can't be read; supply them again"
+                        "can't read the VGG16 weights; import them again"
                     );
                 }
                 absent(None)
@@ -126,31 +127,31 @@ impl Pretrained {
             sources,
             status,
             download: Mutex::default(),
-            replacing: Mutex::default(),
+            replace_lock: Mutex::default(),
             supplied: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Where the weights stand.
+    /// Status of the weights.
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status.borrow().clone()
     }
 
-    /// The file of the weights, in our form, whether it is there or not.
+    /// The file of the weights, in our format, whether it exists or not.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         file(&self.0.folder)
     }
 
-    /// Takes in the weights in the file at `path`, in the place of those there were; ends a
-    /// download that is under way. Blocks.
+    /// Imports the weights in the file at `path`, in place of existing ones; cancels a running
+    /// download. Blocks.
     ///
     /// # Errors
-    /// It is not a file of VGG16 weights, or can't be stored; nothing changes then.
+    /// It does not contain VGG16 weights, or can't be stored; nothing changes then.
     pub fn import(&self, path: &Path) -> Result<Status, Error> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         let info = vgg16::convert(path, &self.file())?;
         self.0.supplied.fetch_add(1, Ordering::Relaxed);
         if let Some(download) = self.running().take() {
@@ -158,7 +159,7 @@ impl Pretrained {
         }
         self.discard_partials();
         let status = ready(info);
-        tracing::info!(source = status.source, "VGG16 weights are taken in");
+        tracing::info!(source = status.source, "imported VGG16 weights");
         self.0.status.send_replace(status.clone());
         Ok(status)
     }
@@ -166,7 +167,7 @@ impl Pretrained {
     /// Starts to download the weights of that origin.
     ///
     /// # Errors
-    /// A download is under way.
+    /// A download is already running.
     pub fn download(&self, origin: Origin) -> Result<Status, Error> {
         let mut running = self.running();
         if running.as_ref().is_some_and(|download| !download.is_finished()) {
@@ -184,9 +185,9 @@ impl Pretrained {
         let task = tokio::spawn(async move {
             if let Err(error) = pretrained.fetch(origin, since).await {
                 let detail = crate::error_chain::chain(&error);
-                tracing::warn!(error = detail, "the VGG16 weights can't be downloaded");
+                tracing::warn!(error = detail, "can't download the VGG16 weights");
                 let error = JobError { code: error.code().to_owned(), detail };
-                let note = move || pretrained.note_failure(since, error);
+                let note = move || pretrained.record_failure(since, error);
                 // It does not panic.
                 let _ = tokio::task::spawn_blocking(note).await;
             }
@@ -195,9 +196,9 @@ impl Pretrained {
         Ok(self.status())
     }
 
-    /// Takes in what was downloaded to `path`, unless a person has supplied weights since. Blocks.
+    /// Imports the file downloaded to `path`, unless a user has uploaded weights since. Blocks.
     fn replace(&self, path: &Path, since: u64) -> Result<(), ConvertError> {
-        let _turn = self.replacing();
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             let info = vgg16::convert(path, &self.file())?;
             self.0.status.send_replace(ready(info));
@@ -205,9 +206,9 @@ impl Pretrained {
         Ok(())
     }
 
-    /// What is there when a download has failed: the weights of before, if there were any. Blocks.
-    fn note_failure(&self, since: u64, error: JobError) {
-        let _turn = self.replacing();
+    /// The status after a failed download: that of the previous weights, if any. Blocks.
+    fn record_failure(&self, since: u64, error: JobError) {
+        let _guard = self.lock_weights();
         if self.0.supplied.load(Ordering::Relaxed) == since {
             self.0.status.send_replace(match vgg16::info(&self.file()) {
                 Ok(info) => Status { error: Some(error), ..ready(info) },
@@ -216,17 +217,17 @@ impl Pretrained {
         }
     }
 
-    fn replacing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_weights(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.0.replace_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the weights are there or on their way, downloading Keras' where there are
-    /// none, and gives the status to watch: they are ready, coming, or can't be had.
+    /// Ensures that the weights are installed or being downloaded, starting a download of Keras' if
+    /// there are none, and returns the status to watch.
     #[must_use]
     pub fn request(&self) -> watch::Receiver<Status> {
         let changes = self.0.status.subscribe();
         if self.status().state == State::Absent {
-            // Another job may have begun it in this very moment.
+            // Another job may have started it at the same time.
             let _ = self.download(Origin::Keras);
         }
         changes

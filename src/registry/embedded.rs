@@ -1,8 +1,7 @@
-//! The model in the binary: it answers until a job has made one, and stays under the name
-//! `default`.
+//! The built-in model: in service until a job has trained one, and kept under the name `default`.
 //!
-//! It is a model like the others, with a row and a file, so that whatever works on a model works
-//! on it; only the order of the best and the refusal to delete it know of it.
+//! It is a model like the others, with a row and a file; only the ranking of models and the check
+//! against its deletion treat it specially.
 
 use std::path::Path;
 
@@ -13,45 +12,46 @@ use crate::{
     data_dir::DataDir,
     domain::{ModelId, Name, model::ModelCard},
     error_chain::chain,
-    inference::{canary, network::Unusable},
+    inference::network::ModelLoadError,
+    model_file::{self, canary},
     storage::{self, Storage, models},
-    weights::{self, model_file},
+    weights,
 };
 
-/// The file, float16; `pawprint embed` made it out of a job's model.
+/// The file, float16, built from a trained model with `pawprint embed`.
 const MODEL: &[u8] = include_bytes!("../../assets/default.safetensors");
 
-/// What the file may take of the binary.
+/// Maximum size of the file.
 const MAX_BYTES: usize = 2_100_000;
-const _: () = assert!(MODEL.len() <= MAX_BYTES, "the model in the binary is too large");
+const _: () = assert!(MODEL.len() <= MAX_BYTES, "the built-in model is too large");
 
 /// Name of the model.
 pub const NAME: &str = "default";
 
-/// Why the model in the binary can't be laid beside the others.
+/// Why the built-in model can't be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its file can't be written, or is none.
+    /// Its file can't be written, or is invalid.
     #[error(transparent)]
     File(#[from] weights::Error),
-    /// The thread that writes it ended early.
+    /// The thread that writes it ended unexpectedly.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The database's own.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
 }
 
-/// Lays the model in the binary beside those of the data directory, in place of the one that
-/// another version of the program laid there. A person who pinned that one has this one pinned.
+/// Installs the built-in model in the data directory, in place of the one that another version of
+/// the program installed. If that one was pinned, this one is pinned.
 ///
 /// # Errors
-/// The disk is full, say.
+/// For example a full disk.
 pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error> {
-    let card = model_file::card_in(Path::new("the model in the binary"), MODEL)?;
+    let card = model_file::card_in(Path::new("the built-in model"), MODEL)?;
     let path = data_dir.model(card.id);
     let write = move || match std::fs::read(&path) {
-        // Compared whole: a file that the disk has damaged is made good.
+        // Compared as a whole: a damaged file is repaired.
         Ok(bytes) if bytes == MODEL => Ok(()),
         _ => model_file::write(&path, MODEL),
     };
@@ -67,32 +67,34 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
     if pinned.is_some() && pinned == older {
         models::pin(&mut transaction, Some(card.id)).await?;
     }
-    // The older one's file goes with the next round of housekeeping.
+    // The next round of housekeeping removes the older one's file.
     transaction.commit().await.map_err(storage::Error::from)?;
     Ok(())
 }
 
-/// Makes a model that can stand in the binary out of the one at `from`: float16, with its name
-/// there and an id of its own, its canaries judged anew.
+/// Builds a built-in model from the model at `from`: float16, with its fixed name, a new id, and
+/// recomputed canaries.
 ///
 /// # Errors
-/// A sentence: `from` can't be read, `to` can't be written, or it would be too large.
-pub fn make(from: &Path, to: &Path) -> Result<ModelCard, Unusable> {
-    let unusable = |error: weights::Error| Unusable(chain(&error));
+/// A message: `from` can't be read, `to` can't be written, or it would be too large.
+pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
+    let unusable = |error: weights::Error| ModelLoadError(chain(&error));
     let (mut card, mut tensors) = model_file::load(from).map_err(unusable)?;
     for tensor in tensors.values_mut() {
         *tensor = tensor.to_kind(Kind::Half);
     }
     let weights = weights::tensors::share(&tensors);
     let network =
-        Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(Unusable)?;
-    card.canaries = canary::logits(&network, &card.preprocessing).map_err(Unusable)?;
-    // Another model than the one that it is made of, which may lie in the same data directory.
+        Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(ModelLoadError)?;
+    card.canaries = canary::logits(&network, &card.preprocessing).map_err(ModelLoadError)?;
+    // Another model than the one it is built from, which may be in the same data directory.
     card.id = ModelId::new();
-    card.name = NAME.parse::<Name>().map_err(|error| Unusable(error.to_string()))?;
+    card.name = NAME.parse::<Name>().map_err(|error| ModelLoadError(error.to_string()))?;
     let bytes = tensors.values().map(|tensor| tensor.numel() * 2).sum::<usize>();
     if bytes > MAX_BYTES {
-        return Err(Unusable(format!("its weights take {bytes} bytes, and {MAX_BYTES} may be")));
+        return Err(ModelLoadError(format!(
+            "its weights take {bytes} bytes; the limit is {MAX_BYTES}"
+        )));
     }
     model_file::save(to, &card, &tensors).map_err(unusable)?;
     Ok(card)

@@ -1,7 +1,8 @@
-//! Which model is in service: the best, or the one that a person pinned.
+//! Which model is in service: the best, or the pinned one.
 //!
-//! Called by `http::models` and `http::predict`, and by the scheduler when a job has made a model.
-//! Owns the engines; a swap is one pointer, so a request ends on the model it began with.
+//! Called by `http::models` and `http::predict`, and by the scheduler when a job has created a
+//! model. Owns the engines; a swap is one pointer, so a request finishes on the model it began
+//! with.
 
 pub mod embedded;
 
@@ -20,54 +21,51 @@ use crate::{
     data_dir::DataDir,
     device::processors,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
-    inference::{Engine, engine::Settings, network::Unusable, tuning::Tunings},
+    inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
     storage::{self, Storage, models},
 };
 
-/// Models that are kept loaded beside the one in service, for requests that name one.
-const KEPT: usize = 2;
+/// Maximum models kept loaded beside the one in service, for requests that name one.
+const MAX_CACHED: usize = 2;
 
-/// What the registry refuses, and why.
+/// Errors of the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No model has that name or id.
     #[error("there is no model `{}`", Excerpt(.0))]
     NoSuchModel(String),
-    /// No model answers yet.
-    #[error("no model is in service yet: train one first")]
+    /// No model is in service.
+    #[error("no model is in service; train one first")]
     NoModel,
-    /// The model can't answer.
+    /// The model can't be used.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
-    /// The model answers predictions now.
-    #[error("`{0}` is in service; put another model in service before you delete it")]
+    Unusable(#[from] ModelLoadError),
+    /// The model is in service.
+    #[error("`{0}` is in service; put another model in service before deleting it")]
     InService(String),
-    /// The model is the one in the binary.
-    #[error(
-        "`{}` is part of the program, and would be there again at the next start",
-        embedded::NAME
-    )]
+    /// The model is the built-in one.
+    #[error("`{}` is the built-in model and can't be deleted", embedded::NAME)]
     Embedded,
-    /// The database's own.
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
 }
 
-/// How the model in service is chosen.
+/// Selection mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ServiceMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The best by validation accuracy, also as jobs make better ones.
+    /// Always the trained model with the best validation accuracy.
     Best,
-    /// The one that a person chose.
+    /// A pinned model.
     Pinned,
 }
 
-/// Models by id, each in its place from when it begins to be loaded.
-type Named = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
+/// Models by id, each with a slot from when it begins to be loaded.
+type EngineCache = VecDeque<(ModelId, Arc<OnceCell<Arc<Engine>>>)>;
 
-/// The engine that answers.
+/// The engine in service.
 #[derive(Debug)]
 struct Serving {
     engine: Arc<Engine>,
@@ -81,9 +79,9 @@ pub struct Current {
     /// The model.
     #[serde(flatten)]
     pub model: Model,
-    /// How it was chosen.
+    /// Selection mode.
     pub mode: Mode,
-    /// Since when it answers; a start of the server begins anew.
+    /// In service since; reset at server start.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
@@ -98,13 +96,13 @@ struct Inner {
     storage: Storage,
     settings: Settings,
     current: RwLock<Option<Serving>>,
-    /// Models that requests named, newest last; each is loaded by the first of its requests, while the
-    /// others of that model wait.
-    others: std::sync::Mutex<Named>,
-    /// A place for each model that may be loaded at a time.
-    loading: Semaphore,
-    /// Held while the model in service is chosen.
-    choosing: Mutex<()>,
+    /// Models that requests named, newest last; the first request for a model loads it while its
+    /// other requests wait.
+    cached: std::sync::Mutex<EngineCache>,
+    /// A permit for each model that may be loaded at the same time.
+    load_permits: Semaphore,
+    /// Held while the model in service is selected.
+    selection_lock: Mutex<()>,
 }
 
 impl Registry {
@@ -115,24 +113,24 @@ impl Registry {
             data_dir,
             storage,
             settings: Settings {
-                tunings: Tunings::new(config.tuning_overrides()),
+                tuning_cache: TuningCache::new(config.tuning_overrides()),
                 capacity: config.queue_capacity.get(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },
             current: RwLock::default(),
-            others: std::sync::Mutex::default(),
-            loading: Semaphore::new(processors().get().max(2)),
-            choosing: Mutex::default(),
+            cached: std::sync::Mutex::default(),
+            load_permits: Semaphore::new(processors().get().max(2)),
+            selection_lock: Mutex::default(),
         }))
     }
 
-    /// Puts the model in service that should be: the pinned one, or the best that can be used.
-    /// Where none can, the one that was stays.
+    /// Puts the pinned model in service, or the best that can be used. If none can, the current one
+    /// stays.
     ///
     /// # Errors
-    /// The pinned model can't be used, or the database's own.
+    /// The pinned model can't be used, or the database failed.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let (pinned, best_first) = {
             let mut connection = self.0.storage.read().await?;
             (
@@ -142,9 +140,9 @@ impl Registry {
         };
         if let Some(id) = pinned {
             match self.put_in_service(id).await {
-                // Better another model than none.
+                // Another model is better than none.
                 Err(Error::Unusable(error)) if self.in_service().is_none() => {
-                    tracing::error!(model.id = %id, %error, "the pinned model can't serve; the best one does");
+                    tracing::error!(model.id = %id, %error, "can't load the pinned model; using the best model");
                 }
                 other => return other,
             }
@@ -152,7 +150,7 @@ impl Registry {
         for id in best_first {
             match self.put_in_service(id).await {
                 Err(Error::Unusable(error)) => {
-                    tracing::warn!(model.id = %id, %error, "passing over a model");
+                    tracing::warn!(model.id = %id, %error, "skipping a model that can't be loaded");
                 }
                 other => return other,
             }
@@ -163,19 +161,19 @@ impl Registry {
     /// Pins a model.
     ///
     /// # Errors
-    /// No such model, or one that can't be used; then nothing changes.
+    /// Unknown model, or one that can't be used; then nothing changes.
     pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         self.put_in_service(model.id).await?;
         self.set_pin(Some(model.id)).await?;
         self.find(reference).await
     }
 
-    /// Follows the best model again.
+    /// Selects the best model automatically again.
     ///
     /// # Errors
-    /// The database's own.
+    /// The database failed.
     pub async fn follow_best(&self) -> Result<(), Error> {
         self.set_pin(None).await?;
         self.refresh().await
@@ -221,12 +219,12 @@ impl Registry {
         self.engine_in_service().map(|engine| engine.card().id)
     }
 
-    /// Forgets a model and removes its file.
+    /// Deletes a model and its file.
     ///
     /// # Errors
-    /// No such model, or the one in service.
+    /// Unknown model, the one in service, or the built-in one.
     pub async fn delete(&self, reference: &str) -> Result<(), Error> {
-        let _turn = self.0.choosing.lock().await;
+        let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
         if model.in_service {
             return Err(Error::InService(model.name.to_string()));
@@ -237,18 +235,18 @@ impl Registry {
         let mut transaction = self.0.storage.write().await?;
         models::delete(&mut transaction, model.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.others().retain(|(id, _)| *id != model.id);
+        self.cached().retain(|(id, _)| *id != model.id);
         if let Err(error) = tokio::fs::remove_file(self.0.data_dir.model(model.id)).await {
-            tracing::warn!(model.id = %model.id, %error, "a model's file can't be removed");
+            tracing::warn!(model.id = %model.id, %error, "can't remove a model's file");
         }
         Ok(())
     }
 
-    /// The engine of the model of that name or id, loaded if need be; of the one in service
-    /// where none is named.
+    /// The engine of the model of that name or id, loaded if needed; of the one in service if none
+    /// is named.
     ///
     /// # Errors
-    /// No such model, none in service, or one that can't be used.
+    /// Unknown model, none in service, or one that can't be used.
     pub async fn engine(&self, reference: Option<&str>) -> Result<Arc<Engine>, Error> {
         let Some(reference) = reference.filter(|&reference| reference != "current") else {
             return self.engine_in_service().ok_or(Error::NoModel);
@@ -258,30 +256,30 @@ impl Registry {
         {
             return Ok(engine);
         }
-        let other = self.other(model.id);
+        let slot = self.cache_slot(model.id);
         let load = async {
-            let _place = self.0.loading.acquire().await;
+            let _permit = self.0.load_permits.acquire().await;
             self.load(model.id).await
         };
-        other.get_or_try_init(|| load).await.cloned()
+        slot.get_or_try_init(|| load).await.cloned()
     }
 
-    /// The place of a model among those that requests named.
-    fn other(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
-        let mut others = self.others();
-        if let Some((_, other)) = others.iter().find(|(known, _)| *known == id) {
-            return Arc::clone(other);
+    /// The slot of a model among those that requests named.
+    fn cache_slot(&self, id: ModelId) -> Arc<OnceCell<Arc<Engine>>> {
+        let mut cached = self.cached();
+        if let Some((_, slot)) = cached.iter().find(|(known, _)| *known == id) {
+            return Arc::clone(slot);
         }
-        let other = Arc::new(OnceCell::new());
-        others.push_back((id, Arc::clone(&other)));
-        if others.len() > KEPT {
-            others.pop_front();
+        let slot = Arc::new(OnceCell::new());
+        cached.push_back((id, Arc::clone(&slot)));
+        if cached.len() > MAX_CACHED {
+            cached.pop_front();
         }
-        other
+        slot
     }
 
-    fn others(&self) -> MutexGuard<'_, Named> {
-        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, EngineCache> {
+        self.0.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {
@@ -300,9 +298,8 @@ impl Registry {
         let engine = Engine::start(path, self.0.settings.clone()).await?;
         let card = engine.card();
         if card.id != id {
-            return Err(
-                Unusable(format!("the file contains another model, `{}`", card.name)).into()
-            );
+            let reason = format!("the file contains another model, `{}`", card.name);
+            return Err(ModelLoadError(reason).into());
         }
         Ok(Arc::new(engine))
     }

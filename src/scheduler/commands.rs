@@ -1,4 +1,4 @@
-//! What people ask of the scheduler: new jobs, and ends of old ones.
+//! Commands of users: create, cancel, stop, resume and delete jobs.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,7 +14,7 @@ use crate::{
     domain::{
         JobId, ModelId, Name,
         dataset::{Classes, Digest, Sample, Split},
-        job::{Job, JobStatus, Request},
+        job::{ControlRequest, Job, JobStatus},
         recipe::{ParamOverrides, Recipe},
     },
     storage::{self, jobs, models},
@@ -24,26 +24,26 @@ use crate::{
     },
 };
 
-/// A job as it is asked for.
+/// New training job.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
-    /// How to train.
+    /// Training recipe.
     pub recipe: Recipe,
     /// Name or id of the dataset to train on.
     pub dataset: String,
-    /// A name for the job and its model.
+    /// Name of the job and its model. Default: generated.
     pub name: Option<Name>,
-    /// What is to differ from the recipe's defaults.
+    /// Overrides of the recipe's default parameters.
     #[serde(default)]
     pub params: ParamOverrides,
 }
 
 impl Scheduler {
-    /// Freezes the dataset as it is now and puts a job into the queue.
+    /// Takes a snapshot of the dataset and queues a job.
     ///
     /// # Errors
-    /// No such dataset, one that can't be trained on, a parameter out of its range, a taken name.
+    /// Unknown dataset, one that can't be trained on, a parameter out of range, a taken name.
     pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
         let mut params = new.params.resolve(new.recipe)?;
         let id = JobId::new();
@@ -51,13 +51,13 @@ impl Scheduler {
             Some(name) => name,
             None => default_name(new.recipe, id),
         };
-        // Until the manifest lies in the job's folder, no sweep may take its images away.
-        let _frozen = self.0.freezing.lock().await;
+        // Until the manifest is in the job's folder, no sweep may remove its images.
+        let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         check_trainable(&manifest.classes, &manifest.samples)?;
-        let given = match &new.params.head_from {
+        let head_files = match &new.params.head_from {
             Some(reference) => {
-                let head = self.head_of(reference, &manifest.version).await?;
+                let head = self.find_head(reference, &manifest.version).await?;
                 params.head_from = Some(head.job);
                 head.files
             }
@@ -81,7 +81,7 @@ impl Scheduler {
         let samples = manifest.samples;
         let created = blocking(move || {
             spec::Job::create(&folder, &spec, &samples)?;
-            given.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
+            head_files.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
         })
         .await;
         let row = jobs::NewJob {
@@ -109,59 +109,59 @@ impl Scheduler {
             return Err(storage::Error::NameTaken(row.name.to_string()).into());
         }
         jobs::insert(&mut transaction, row).await?;
-        self.announce(&mut transaction, row.id).await?;
+        self.record_status_event(&mut transaction, row.id).await?;
         let job = jobs::get(&mut transaction, row.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.changed();
+        self.notify_changed();
         tracing::info!(job.id = %row.id, job.name = %row.name, job.recipe = %row.recipe, "job queued");
         job.ok_or_else(|| Error::NoSuchJob(row.id.to_string()))
     }
 
-    /// Ends a job: at once where it waits, within a batch where it runs.
+    /// Cancels a job: at once if it is queued, after the current batch if it is running.
     ///
     /// # Errors
-    /// No such job, or one that is over.
+    /// Unknown job, or one that has finished.
     pub async fn cancel(&self, reference: &str) -> Result<Job, Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
         if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None)
             .await?
         {
-            self.announce(&mut transaction, job.id).await?;
-        } else if !jobs::request(&mut transaction, job.id, Request::Cancel).await? {
+            self.record_status_event(&mut transaction, job.id).await?;
+        } else if !jobs::request(&mut transaction, job.id, ControlRequest::Cancel).await? {
             return Err(Error::Status {
                 status: job.status,
                 rule: "only a queued or running job can be cancelled",
             });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.tell(job.id, Command::Cancel);
+        self.send_command(job.id, Command::Cancel);
         self.find(reference).await
     }
 
     /// Ends the training of a running job and keeps its best epoch.
     ///
     /// # Errors
-    /// No such job, or one that doesn't run.
+    /// Unknown job, or one that is not running.
     pub async fn stop(&self, reference: &str) -> Result<Job, Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
-        if !jobs::request(&mut transaction, job.id, Request::Stop).await? {
+        if !jobs::request(&mut transaction, job.id, ControlRequest::Stop).await? {
             return Err(Error::Status {
                 status: job.status,
                 rule: "only a running job can be stopped",
             });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.tell(job.id, Command::Stop);
+        self.send_command(job.id, Command::Stop);
         self.find(reference).await
     }
 
-    /// Puts a job that ended without success back into the queue, to go on from its last
-    /// completed epoch.
+    /// Puts a cancelled, failed or interrupted job back into the queue, to resume from its last
+    /// checkpoint.
     ///
     /// # Errors
-    /// No such job, or one that is not over, or that succeeded.
+    /// Unknown job, or one that has not finished, or that succeeded.
     pub async fn resume(&self, reference: &str) -> Result<Job, Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
@@ -174,38 +174,38 @@ impl Scheduler {
                 rule: "only a cancelled, failed or interrupted job can be resumed",
             });
         }
-        self.announce(&mut transaction, job.id).await?;
+        self.record_status_event(&mut transaction, job.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.changed();
+        self.notify_changed();
         self.find(reference).await
     }
 
-    /// Forgets a job that is over, with its folder. Its model stays.
+    /// Deletes a finished job with its folder. Its model is kept.
     ///
     /// # Errors
-    /// No such job, or one that is not over.
+    /// Unknown job, or one that has not finished.
     pub async fn delete(&self, reference: &str) -> Result<(), Error> {
         let job = self.find(reference).await?;
         let mut transaction = self.0.storage.write().await?;
         if !jobs::delete(&mut transaction, job.id).await? {
             return Err(Error::Status {
                 status: job.status,
-                rule: "must end before it can be deleted: cancel it first",
+                rule: "only a finished job can be deleted; cancel it first",
             });
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.remove_folder(job.id).await;
-        self.changed();
+        self.notify_changed();
         Ok(())
     }
 
     /// The images that jobs may still need: those in the manifests of all jobs that have not
-    /// succeeded. While the guard is held, no job freezes others.
+    /// succeeded. While the guard is held, no job takes a snapshot.
     ///
     /// # Errors
-    /// The database's own, or a manifest can't be read: nobody knows then which images it needs.
-    pub async fn frozen_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
-        let guard = self.0.freezing.lock().await;
+    /// The database failed, or a manifest can't be read: then it is unknown which images it needs.
+    pub async fn snapshot_images(&self) -> Result<(MutexGuard<'_, ()>, HashSet<Digest>), Error> {
+        let guard = self.0.snapshot_lock.lock().await;
         let statuses = {
             let mut connection = self.0.storage.read().await?;
             jobs::statuses(&mut connection).await?
@@ -218,7 +218,7 @@ impl Scheduler {
                 Err(error) if self.exists(id).await? => {
                     tracing::warn!(
                         job.id = %id, %error,
-                        "a job's manifest can't be read: no image is removed until the job is deleted"
+                        "can't read a job's manifest: no image is removed until the job is deleted"
                     );
                     return Err(Error::Folder(error));
                 }
@@ -240,24 +240,24 @@ impl Scheduler {
         job.ok_or_else(|| Error::NoSuchJob(reference.to_owned()))
     }
 
-    /// Removes a job's folder; what can't be removed is logged, and removed at the next start.
+    /// Removes a job's folder; a failure is logged, and the folder is removed at the next start.
     async fn remove_folder(&self, id: JobId) {
         let folder = self.0.data_dir.job(id);
         let removed = blocking(move || fs::remove_dir_all(folder)).await;
         if let Err(error) = removed.or_else(ignore_missing) {
-            tracing::warn!(job.id = %id, %error, "a job's folder can't be removed");
+            tracing::warn!(job.id = %id, %error, "can't remove a job's folder");
         }
     }
 
-    fn tell(&self, id: JobId, command: Command) {
+    fn send_command(&self, id: JobId, command: Command) {
         if let Some(trainer) = self.running().get(&id) {
-            // A trainer that has ended needs no telling.
+            // A trainer that has ended needs no command.
             let _ = trainer.send(command);
         }
         self.0.changed.send_replace(());
     }
 
-    pub(super) fn changed(&self) {
+    pub(super) fn notify_changed(&self) {
         self.0.changed.send_replace(());
         self.0.wake.notify_one();
     }
@@ -277,11 +277,11 @@ fn default_name(recipe: Recipe, id: JobId) -> Name {
     }
 }
 
-/// Checks that a two-class network can learn from the samples and be judged.
+/// Checks that a two-class network can be trained and evaluated on the samples.
 fn check_trainable(classes: &Classes, samples: &[Sample]) -> Result<(), Error> {
     if classes.names().len() != 2 {
         return Err(Error::NotTrainable(format!(
-            "training tells two classes apart, and the dataset has {}",
+            "training needs exactly two classes; the dataset has {}",
             classes.names().len()
         )));
     }
@@ -291,7 +291,7 @@ fn check_trainable(classes: &Classes, samples: &[Sample]) -> Result<(), Error> {
         for (index, class) in classes.names().iter().enumerate() {
             if !present.contains(&(split, index)) {
                 return Err(Error::NotTrainable(format!(
-                    "the {split} split has no image of class `{class}`; each class needs training and validation images"
+                    "the {split} split has no images of class `{class}`; each class needs training and validation images"
                 )));
             }
         }

@@ -1,4 +1,4 @@
-//! One trainer: started, listened to, told to end, and, where it won't, killed.
+//! One trainer: starts it, reads its events, sends it commands, and kills it if it does not exit.
 
 use std::{
     ffi::OsString, fs::OpenOptions, io, panic::AssertUnwindSafe, process::Stdio, time::Duration,
@@ -14,52 +14,56 @@ use tokio::{
 
 use super::{
     Scheduler,
-    outcome::{Asked, Ending, Unsaved, death, note, silent},
+    outcome::{RequestedExit, TrainerExit, Unsaved, exit_error, record_command, silence_error},
 };
 use crate::{
     domain::{
         JobId,
-        job::{JobError, Request},
+        job::{ControlRequest, JobError},
     },
     storage::jobs,
     training::{control::Command, events::Event},
 };
 
-/// A trainer looks for commands once a batch; one that has not ended so long after a cancel, or
-/// after its own last word, is killed.
-const END_WITHIN: Duration = Duration::from_secs(20);
+/// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
+/// or after its last event, is killed.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Settings of glibc's allocator; others pass them over. By default each of the network's feature
+/// Settings of glibc's allocator; others ignore them. By default each of the network's feature
 /// maps, 65 MB and more in a batch of 32, is mapped, zeroed page by page and unmapped at every
-/// step. Kept instead, in one heap and in huge pages, a step of the scratch CNN took 245 ms
+/// step. With all of them kept in one heap and in huge pages, a step of the scratch CNN took 245 ms
 /// instead of 336 ms, without a page fault (2 cores, bf16).
 const MALLOC: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.top_pad=67108864:glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1",
 );
 
-/// By default libtorch convolves on a GPU with 10 bits of each 32-bit number's mantissa; where a job
-/// asks for fp32, it is to get that.
+/// By default libtorch convolves on a GPU with 10 bits of each 32-bit number's mantissa; a job that
+/// requests fp32 must get it.
 const FULL_PRECISION: (&str, &str) = ("NVIDIA_TF32_OVERRIDE", "0");
 
-/// The place of a running job among the trainers that may run; free again when it is dropped.
+/// The slot of a running job among the trainers; freed when it is dropped.
 pub(super) struct Slot {
     pub(super) scheduler: Scheduler,
     pub(super) id: JobId,
 }
 
 impl Slot {
-    /// Runs one trainer for the job to its end, and settles what becomes of the job.
+    /// Runs one trainer for the job to its end, and saves the outcome of the job.
     pub(super) async fn execute(self, commands: mpsc::UnboundedReceiver<Command>) {
         let (scheduler, id) = (self.scheduler.clone(), self.id);
-        let mut asked = Asked::Nothing;
-        let run = AssertUnwindSafe(scheduler.run_trainer(id, commands, &mut asked)).catch_unwind();
-        let ending = run.await.unwrap_or_else(|_| Ending::Failed(panicked()));
+        let mut requested_exit = RequestedExit::None;
+        let run = AssertUnwindSafe(scheduler.run_trainer(id, commands, &mut requested_exit))
+            .catch_unwind();
+        let exit = run.await.unwrap_or_else(|_| TrainerExit::Failed(panic_error()));
         // Before the outcome is saved: once the job is queued, another trainer may run for it.
         drop(self);
-        let settle = AssertUnwindSafe(scheduler.settle(id, ending, asked)).catch_unwind();
-        if settle.await.is_err() {
-            scheduler.unsettled().insert(id, (Ending::Failed(panicked()), asked));
+        let finalize =
+            AssertUnwindSafe(scheduler.finalize(id, exit, requested_exit)).catch_unwind();
+        if finalize.await.is_err() {
+            scheduler
+                .unfinalized()
+                .insert(id, (TrainerExit::Failed(panic_error()), requested_exit));
         }
         scheduler.0.wake.notify_one();
     }
@@ -72,10 +76,10 @@ impl Drop for Slot {
     }
 }
 
-fn panicked() -> JobError {
+fn panic_error() -> JobError {
     JobError {
         code: "internal".to_owned(),
-        detail: "the server failed while it watched the trainer; its log has the details, and the job can be resumed".to_owned(),
+        detail: "the server failed while it watched the trainer; see the server log, then resume the job".to_owned(),
     }
 }
 
@@ -84,11 +88,11 @@ impl Scheduler {
         &self,
         id: JobId,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        asked: &mut Asked,
-    ) -> Ending {
-        match self.provide(id, &mut commands, asked).await {
-            Err(ending) => ending,
-            Ok(()) => self.train(id, commands, asked).await,
+        requested_exit: &mut RequestedExit,
+    ) -> TrainerExit {
+        match self.ensure_weights(id, &mut commands, requested_exit).await {
+            Err(exit) => exit,
+            Ok(()) => self.train(id, commands, requested_exit).await,
         }
     }
 
@@ -96,16 +100,15 @@ impl Scheduler {
         &self,
         id: JobId,
         commands: mpsc::UnboundedReceiver<Command>,
-        asked: &mut Asked,
-    ) -> Ending {
+        requested_exit: &mut RequestedExit,
+    ) -> TrainerExit {
         match self.start(id) {
-            Ok(child) => self.attend(id, child, commands, asked).await,
+            Ok(child) => self.supervise(id, child, commands, requested_exit).await,
             Err(error) => {
-                tracing::error!(job.id = %id, %error, "a trainer can't be started");
-                Ending::Failed(JobError {
+                tracing::error!(job.id = %id, %error, "can't start a trainer");
+                TrainerExit::Failed(JobError {
                     code: "trainer_not_started".to_owned(),
-                    detail: "the trainer could not be started; the server's log says why"
-                        .to_owned(),
+                    detail: "the trainer could not be started; see the server log".to_owned(),
                 })
             }
         }
@@ -124,13 +127,13 @@ impl Scheduler {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            // Ctrl-C on a terminal reaches the whole group; trainers are told by us.
+            // Ctrl-C on a terminal reaches the whole group; trainers get commands instead.
             .process_group(0)
             .kill_on_drop(true);
         command.spawn()
     }
 
-    /// The very program that runs: on Linux also where its file was replaced meanwhile.
+    /// The running program itself: on Linux even if its file was replaced meanwhile.
     fn program(&self) -> io::Result<OsString> {
         match &self.0.config.trainer_program {
             Some(program) => Ok(program.into()),
@@ -139,23 +142,23 @@ impl Scheduler {
         }
     }
 
-    /// Listens to the trainer and passes commands on until it has ended.
-    async fn attend(
+    /// Reads the trainer's events and passes commands on until it has ended.
+    async fn supervise(
         &self,
         id: JobId,
         mut child: Child,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        asked: &mut Asked,
-    ) -> Ending {
+        requested_exit: &mut RequestedExit,
+    ) -> TrainerExit {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are piped");
         };
         let mut deadline = None;
-        // A person may have asked before this trainer was there to be told.
+        // A user may have cancelled or stopped the job before this trainer could get commands.
         if let Some(request) = self.requested(id).await {
-            tell(&mut stdin, request).await;
-            note(asked, request);
-            deadline = (request == Command::Cancel).then(|| Instant::now() + END_WITHIN);
+            send_command(&mut stdin, request).await;
+            record_command(requested_exit, request);
+            deadline = (request == Command::Cancel).then(|| Instant::now() + EXIT_TIMEOUT);
         }
         let mut lines = BufReader::new(stdout).lines();
         let mut last = None;
@@ -163,34 +166,34 @@ impl Scheduler {
         let mut silent_at = Instant::now() + silence;
         loop {
             tokio::select! {
-                // What has been said counts before that nothing more was.
+                // Events that were sent count before a timeout.
                 biased;
                 line = lines.next_line() => {
                     match line {
                     Ok(Some(line)) => match serde_json::from_str::<Event>(&line) {
-                        Ok(event) => match self.take(id, event).await {
+                        Ok(event) => match self.handle_event(id, event).await {
                             Ok(None) => {}
-                            Ok(Some(ending)) => {
-                                last = Some(ending);
-                                deadline = Some(Instant::now() + END_WITHIN);
+                            Ok(Some(exit)) => {
+                                last = Some(exit);
+                                deadline = Some(Instant::now() + EXIT_TIMEOUT);
                             }
                             // The next trainer reports it again.
-                            Err(Unsaved) if *asked == Asked::Nothing => {
-                                tell(&mut stdin, Command::Suspend).await;
-                                *asked = Asked::Suspend;
-                                deadline = Some(Instant::now() + self.suspend_within());
+                            Err(Unsaved) if *requested_exit == RequestedExit::None => {
+                                send_command(&mut stdin, Command::Suspend).await;
+                                *requested_exit = RequestedExit::Suspend;
+                                deadline = Some(Instant::now() + self.suspend_timeout());
                             }
                             Err(Unsaved) => {}
                         },
-                        Err(_) => tracing::warn!(job.id = %id, line, "not an event"),
+                        Err(_) => tracing::warn!(job.id = %id, line, "invalid event from trainer"),
                     },
                     Ok(None) => break,
                     // Not UTF-8: the lines after it may be.
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        tracing::warn!(job.id = %id, %error, "a trainer's line can't be read");
+                        tracing::warn!(job.id = %id, %error, "can't read a line of trainer output");
                     }
                     Err(error) => {
-                        tracing::error!(job.id = %id, %error, "a trainer's output can't be read");
+                        tracing::error!(job.id = %id, %error, "can't read trainer output");
                         let _ = child.start_kill();
                         break;
                     }
@@ -198,24 +201,24 @@ impl Scheduler {
                     silent_at = Instant::now() + silence;
                 }
                 Some(command) = commands.recv() => {
-                    tell(&mut stdin, command).await;
-                    note(asked, command);
+                    send_command(&mut stdin, command).await;
+                    record_command(requested_exit, command);
                     if command == Command::Cancel {
-                        deadline = Some(Instant::now() + END_WITHIN);
+                        deadline = Some(Instant::now() + EXIT_TIMEOUT);
                     }
                 }
-                () = self.0.shutdown.cancelled(), if *asked != Asked::Suspend => {
-                    tell(&mut stdin, Command::Suspend).await;
-                    *asked = Asked::Suspend;
-                    deadline = Some(Instant::now() + self.suspend_within());
+                () = self.0.shutdown.cancelled(), if *requested_exit != RequestedExit::Suspend => {
+                    send_command(&mut stdin, Command::Suspend).await;
+                    *requested_exit = RequestedExit::Suspend;
+                    deadline = Some(Instant::now() + self.suspend_timeout());
                 }
                 () = sleep_until(silent_at), if last.is_none() => {
-                    tracing::warn!(job.id = %id, seconds = silence.as_secs(), "a trainer is silent and is killed");
-                    last = Some(Ending::Died(silent(silence)));
+                    tracing::warn!(job.id = %id, seconds = silence.as_secs(), "trainer sent nothing for too long; killing it");
+                    last = Some(TrainerExit::Died(silence_error(silence)));
                     let _ = child.start_kill();
                 }
-                () = until(deadline) => {
-                    tracing::warn!(job.id = %id, "a trainer did not end in time and is killed");
+                () = sleep_until_deadline(deadline) => {
+                    tracing::warn!(job.id = %id, "trainer did not exit in time; killing it");
                     deadline = None;
                     let _ = child.start_kill();
                 }
@@ -223,35 +226,35 @@ impl Scheduler {
         }
         let status = child.wait().await;
         last.unwrap_or_else(|| match status {
-            Ok(status) => Ending::Died(death(status)),
-            Err(error) => Ending::Died(JobError {
+            Ok(status) => TrainerExit::Died(exit_error(status)),
+            Err(error) => TrainerExit::Died(JobError {
                 code: "trainer_killed".to_owned(),
                 detail: error.to_string(),
             }),
         })
     }
 
-    /// Trainers get most of the time that a shutdown may take; the rest is for the books.
-    fn suspend_within(&self) -> Duration {
+    /// Trainers get most of the shutdown grace period; the rest is for saving outcomes.
+    fn suspend_timeout(&self) -> Duration {
         Duration::from_secs(self.0.config.shutdown_seconds).mul_f64(0.8)
     }
 
     pub(super) async fn requested(&self, id: JobId) -> Option<Command> {
         let mut connection = self.0.storage.read().await.ok()?;
         match jobs::requested(&mut connection, id).await.ok()?? {
-            Request::Cancel => Some(Command::Cancel),
-            Request::Stop => Some(Command::Stop),
+            ControlRequest::Cancel => Some(Command::Cancel),
+            ControlRequest::Stop => Some(Command::Stop),
         }
     }
 }
 
-/// A trainer that has ended hears nothing; its end is seen elsewhere.
-async fn tell(stdin: &mut ChildStdin, command: Command) {
+/// A trainer that has ended does not read it; its end is noticed elsewhere.
+async fn send_command(stdin: &mut ChildStdin, command: Command) {
     let _ = stdin.write_all(format!("{}\n", command.as_str()).as_bytes()).await;
     let _ = stdin.flush().await;
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

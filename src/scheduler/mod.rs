@@ -1,5 +1,5 @@
-//! The queue of jobs: takes them in, runs a few at a time, each in a child process, and writes
-//! down what becomes of them.
+//! The queue of jobs: accepts them, runs a few at a time, each in a child process, and saves their
+//! outcomes.
 //!
 //! One task ticks (here), one task watches each running trainer (`executor`); what trainers
 //! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::commands::NewJob;
 use self::{
     executor::Slot,
-    outcome::{Asked, Ending},
+    outcome::{RequestedExit, TrainerExit},
 };
 use crate::{
     config::ServeConfig,
@@ -39,7 +39,7 @@ use crate::{
     domain::{
         JobId,
         excerpt::Excerpt,
-        job::{JobStatus, Request},
+        job::{ControlRequest, JobStatus},
         recipe::InvalidParam,
     },
     pretrained::Pretrained,
@@ -48,34 +48,34 @@ use crate::{
     training::control::Command,
 };
 
-/// The queue is looked at so often even when nothing woke the scheduler.
+/// Interval at which the queue is checked even if nothing woke the scheduler.
 const POLL_EVERY: Duration = Duration::from_secs(10);
 
-/// What the scheduler refuses, and why.
+/// Errors of the scheduler.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No job has that name or id.
     #[error("there is no job `{}`", Excerpt(.0))]
     NoSuchJob(String),
-    /// A class lacks images to learn from or to be judged on.
+    /// A class lacks training or validation images.
     #[error("{0}")]
     NotTrainable(String),
-    /// A parameter is out of its range.
+    /// A parameter is invalid.
     #[error(transparent)]
     Param(#[from] InvalidParam),
-    /// The job whose head is to be taken won't do.
+    /// The job of `head_from` can't be used.
     #[error("params.head_from: {0}")]
     Head(String),
     /// The job's status does not allow it.
-    #[error("the job is {status}, and {rule}")]
+    #[error("the job is {status}; {rule}")]
     Status {
-        /// Where the job stands.
+        /// The job's status.
         status: JobStatus,
-        /// What would be needed.
+        /// What is required.
         rule: &'static str,
     },
     /// The job's folder can't be written or removed.
-    #[error("the job's folder")]
+    #[error("can't access the job folder")]
     Folder(#[source] io::Error),
     /// The dataset can't be read.
     #[error(transparent)]
@@ -103,25 +103,25 @@ struct Inner {
     changed: watch::Sender<()>,
     /// The trainers that run, by their jobs.
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
-    /// Jobs whose trainers have ended, but whose outcome could not be saved.
-    unsettled: Mutex<HashMap<JobId, (Ending, Asked)>>,
+    /// Jobs whose trainers have ended, but whose outcomes could not be saved.
+    unfinalized: Mutex<HashMap<JobId, (TrainerExit, RequestedExit)>>,
     /// Writes of jobs' states that have failed and are being retried.
     retrying: AtomicUsize,
     executors: TaskTracker,
-    /// Held while a job freezes its images, and while images are swept.
-    freezing: tokio::sync::Mutex<()>,
+    /// Held while a job takes its snapshot, and while images are swept.
+    snapshot_lock: tokio::sync::Mutex<()>,
 }
 
-/// What a tick did.
+/// The result of a tick.
 enum Tick {
     /// It started a job; there may be more.
     Started,
-    /// There is nothing to do until something changes.
+    /// Nothing to do until something changes.
     Idle,
 }
 
 impl Scheduler {
-    /// A scheduler over these rooms; [`Scheduler::run`] starts it.
+    /// A scheduler over these modules; [`Scheduler::run`] starts it.
     #[must_use]
     pub fn new(
         config: ServeConfig,
@@ -143,10 +143,10 @@ impl Scheduler {
             wake: Notify::new(),
             changed: watch::channel(()).0,
             running: Mutex::default(),
-            unsettled: Mutex::default(),
+            unfinalized: Mutex::default(),
             retrying: AtomicUsize::new(0),
             executors: TaskTracker::new(),
-            freezing: tokio::sync::Mutex::default(),
+            snapshot_lock: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -159,7 +159,7 @@ impl Scheduler {
                 Err(error) => {
                     tracing::error!(
                         error = crate::error_chain::chain(&error),
-                        "the queue can't be read"
+                        "can't read the job queue"
                     );
                     Duration::from_secs(1)
                 }
@@ -174,9 +174,8 @@ impl Scheduler {
         self.0.executors.wait().await;
     }
 
-    /// Takes the jobs up again that were running when the last server ended, by whatever end.
-    /// The attempt counts: where it was the job that took the whole machine down, it must not do
-    /// so for ever.
+    /// Requeues the jobs that were running when the previous server ended, in whatever way. The
+    /// attempt counts: a job that brings the whole machine down must not be retried forever.
     ///
     /// # Errors
     /// The database's own.
@@ -184,18 +183,18 @@ impl Scheduler {
         let mut transaction = self.0.storage.write().await?;
         for id in jobs::with_status(&mut transaction, JobStatus::Running).await? {
             let Some(job) = jobs::get(&mut transaction, id).await? else { continue };
-            if jobs::requested(&mut transaction, id).await? == Some(Request::Cancel) {
+            if jobs::requested(&mut transaction, id).await? == Some(ControlRequest::Cancel) {
                 jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None)
                     .await?;
             } else if job.attempts >= outcome::MAX_ATTEMPTS {
-                let error = outcome::server_died();
+                let error = outcome::server_crash_error();
                 let (from, to) = (JobStatus::Running, JobStatus::Interrupted);
                 jobs::finish(&mut transaction, id, from, to, Some(&error)).await?;
             } else {
                 jobs::requeue(&mut transaction, id, JobStatus::Running, job.attempts).await?;
-                tracing::info!(job.id = %id, "a job goes on that the last server left running");
+                tracing::info!(job.id = %id, "requeued a job left running by the previous server");
             }
-            self.announce(&mut transaction, id).await?;
+            self.record_status_event(&mut transaction, id).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(())
@@ -207,20 +206,20 @@ impl Scheduler {
         self.0.changed.subscribe()
     }
 
-    /// How many states and outcomes of jobs can't be saved at the moment.
+    /// The number of states and outcomes of jobs that can't be saved at the moment.
     #[must_use]
     pub fn unsaved(&self) -> usize {
-        self.0.retrying.load(Relaxed) + self.unsettled().len()
+        self.0.retrying.load(Relaxed) + self.unfinalized().len()
     }
 
     async fn tick(&self) -> Result<Tick, Error> {
-        self.settle_again().await;
+        self.finalize_pending().await;
         if self.running().len() >= self.0.config.max_running_jobs.get() {
             return Ok(Tick::Idle);
         }
         let mut transaction = self.0.storage.write().await?;
         let Some(id) = jobs::claim_next(&mut transaction).await? else { return Ok(Tick::Idle) };
-        self.announce(&mut transaction, id).await?;
+        self.record_status_event(&mut transaction, id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         let (sender, receiver) = mpsc::unbounded_channel();
         self.running().insert(id, sender);
@@ -230,8 +229,8 @@ impl Scheduler {
         Ok(Tick::Started)
     }
 
-    /// Writes the job's status, as it is now, among its events.
-    async fn announce(
+    /// Adds the job's current status to its events.
+    async fn record_status_event(
         &self,
         connection: &mut sqlx::SqliteConnection,
         id: JobId,
@@ -242,8 +241,10 @@ impl Scheduler {
         Ok(())
     }
 
-    fn unsettled(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, (Ending, Asked)>> {
-        self.0.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unfinalized(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<JobId, (TrainerExit, RequestedExit)>> {
+        self.0.unfinalized.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, mpsc::UnboundedSender<Command>>> {

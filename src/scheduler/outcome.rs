@@ -1,4 +1,4 @@
-//! What becomes of a job when its trainer has ended: one pure function.
+//! The outcome of a job when its trainer has ended: one pure function.
 
 use std::{process::ExitStatus, time::Duration};
 
@@ -7,67 +7,75 @@ use crate::{
     training::control::Command,
 };
 
-/// Trainers that are started for a job before it is given up.
+/// Maximum trainers that are started for a job.
 pub(super) const MAX_ATTEMPTS: u32 = 3;
 
 /// How a trainer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// It wrote a model.
+pub(super) enum TrainerExit {
+    /// It created a model.
     Finished,
-    /// It said that it can't go on.
+    /// It reported an error.
     Failed(JobError),
     /// It was cancelled.
     Cancelled,
     /// It saved its state for another trainer.
     Suspended,
-    /// It ended without a word.
+    /// It exited without reporting a result.
     Died(JobError),
 }
 
-/// What becomes of the job.
+/// The outcome of the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is over.
-    Over(JobStatus, Option<JobError>),
-    /// It goes back into the queue with so many attempts behind it.
-    Again(u32),
-    /// Its trainer died, and it goes back into the queue.
-    TryAgain(JobError),
+pub(super) enum Transition {
+    /// It has finished.
+    Finish(JobStatus, Option<JobError>),
+    /// It goes back into the queue with this number of attempts.
+    Requeue(u32),
+    /// Its trainer exited unexpectedly, and it goes back into the queue.
+    Retry(JobError),
 }
 
-/// What becomes of a job after so many `attempts`, whose trainer came to this `ending`, where the
-/// server had `asked` for a certain end.
-pub(super) fn verdict(ending: Ending, attempts: u32, asked: Asked) -> Verdict {
-    match ending {
-        Ending::Finished => Verdict::Over(JobStatus::Succeeded, None),
-        Ending::Failed(error) => Verdict::Over(JobStatus::Failed, Some(error)),
-        Ending::Cancelled => Verdict::Over(JobStatus::Cancelled, None),
-        Ending::Suspended => Verdict::Again(attempts.saturating_sub(1)),
-        // It did not come to an end in time and was killed: by us, so as it was asked.
-        Ending::Died(_) if asked == Asked::Cancel => Verdict::Over(JobStatus::Cancelled, None),
-        Ending::Died(_) if asked == Asked::Suspend => Verdict::Again(attempts.saturating_sub(1)),
-        Ending::Died(error) if attempts < MAX_ATTEMPTS => Verdict::TryAgain(error),
-        Ending::Died(error) => Verdict::Over(JobStatus::Interrupted, Some(error)),
+/// The outcome of a job after this number of `attempts`, whose trainer ended with `ending`, after
+/// the server's request `asked`.
+pub(super) fn transition(
+    exit: TrainerExit,
+    attempts: u32,
+    requested_exit: RequestedExit,
+) -> Transition {
+    match exit {
+        TrainerExit::Finished => Transition::Finish(JobStatus::Succeeded, None),
+        TrainerExit::Failed(error) => Transition::Finish(JobStatus::Failed, Some(error)),
+        TrainerExit::Cancelled => Transition::Finish(JobStatus::Cancelled, None),
+        TrainerExit::Suspended => Transition::Requeue(attempts.saturating_sub(1)),
+        // It did not exit in time and was killed by us, so it ended as requested.
+        TrainerExit::Died(_) if requested_exit == RequestedExit::Cancel => {
+            Transition::Finish(JobStatus::Cancelled, None)
+        }
+        TrainerExit::Died(_) if requested_exit == RequestedExit::Suspend => {
+            Transition::Requeue(attempts.saturating_sub(1))
+        }
+        TrainerExit::Died(error) if attempts < MAX_ATTEMPTS => Transition::Retry(error),
+        TrainerExit::Died(error) => Transition::Finish(JobStatus::Interrupted, Some(error)),
     }
 }
 
-/// The end that a trainer was asked to come to.
+/// The end that the server requested of a trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum RequestedExit {
     /// None.
-    Nothing,
-    /// To end, for good.
+    None,
+    /// To exit, and not to be resumed.
     Cancel,
-    /// To end, and let another go on.
+    /// To exit, and be resumed by another.
     Suspend,
 }
 
-/// Notes what a trainer was told.
-pub(super) fn note(asked: &mut Asked, command: Command) {
+/// Records a command sent to a trainer.
+pub(super) fn record_command(requested_exit: &mut RequestedExit, command: Command) {
     match command {
-        Command::Cancel => *asked = Asked::Cancel,
-        Command::Suspend => *asked = Asked::Suspend,
+        Command::Cancel => *requested_exit = RequestedExit::Cancel,
+        Command::Suspend => *requested_exit = RequestedExit::Suspend,
         Command::Stop => {}
     }
 }
@@ -76,36 +84,33 @@ pub(super) fn note(asked: &mut Asked, command: Command) {
 #[derive(Debug)]
 pub(super) struct Unsaved;
 
-/// Says how a process ended that gave no reason.
-pub(super) fn death(status: ExitStatus) -> JobError {
+/// Describes how a process ended that reported no reason.
+pub(super) fn exit_error(status: ExitStatus) -> JobError {
     let how = match std::os::unix::process::ExitStatusExt::signal(&status) {
-        Some(9) => "was killed (signal 9); most often that is the system, when memory runs out: try a smaller batch_size".to_owned(),
-        Some(signal) => format!("was ended by signal {signal}"),
-        None => format!("ended with {status} and gave no reason"),
+        Some(9) => "was killed (signal 9), usually because memory ran out; try a smaller batch_size and see the job log".to_owned(),
+        Some(signal) => format!("was terminated by signal {signal}; see the job log"),
+        None => format!("exited with {status} and no error message; see the job log"),
     };
-    JobError {
-        code: "trainer_killed".to_owned(),
-        detail: format!("the trainer {how}; the job's log may have more"),
-    }
+    JobError { code: "trainer_killed".to_owned(), detail: format!("the trainer {how}") }
 }
 
-/// Says that a process was killed since it had given no sign of life for so long.
-pub(super) fn silent(silence: Duration) -> JobError {
+/// Describes a process that was killed because it had sent nothing for this long.
+pub(super) fn silence_error(silence: Duration) -> JobError {
     JobError {
         code: "trainer_killed".to_owned(),
         detail: format!(
-            "the trainer gave no sign of life for {} s and was killed: it had been stopped, or the machine had no time for it",
+            "the trainer sent nothing for {} s and was killed; it was stopped, or the machine was overloaded",
             silence.as_secs()
         ),
     }
 }
 
-/// Says that a job's trainers went down with the server once too often.
-pub(super) fn server_died() -> JobError {
+/// Describes a job whose server crashed too often.
+pub(super) fn server_crash_error() -> JobError {
     JobError {
         code: "server_killed".to_owned(),
         detail: format!(
-            "the server ended abruptly {MAX_ATTEMPTS} times while the job ran; where memory ran out, try a smaller batch_size"
+            "the server crashed {MAX_ATTEMPTS} times while this job was running; if memory ran out, try a smaller batch_size"
         ),
     }
 }
@@ -120,29 +125,35 @@ mod tests {
 
     #[test]
     fn a_trainer_that_dies_is_replaced_twice_and_then_the_job_is_interrupted() {
-        let died = |attempts| verdict(Ending::Died(error()), attempts, Asked::Nothing);
-        assert_eq!(died(1), Verdict::TryAgain(error()));
-        assert_eq!(died(2), Verdict::TryAgain(error()));
-        assert_eq!(died(3), Verdict::Over(JobStatus::Interrupted, Some(error())));
+        let died = |attempts| transition(TrainerExit::Died(error()), attempts, RequestedExit::None);
+        assert_eq!(died(1), Transition::Retry(error()));
+        assert_eq!(died(2), Transition::Retry(error()));
+        assert_eq!(died(3), Transition::Finish(JobStatus::Interrupted, Some(error())));
     }
 
     #[test]
     fn a_trainer_that_had_to_be_killed_comes_to_the_end_it_was_asked_for() {
-        let died = |asked| verdict(Ending::Died(error()), 3, asked);
-        assert_eq!(died(Asked::Cancel), Verdict::Over(JobStatus::Cancelled, None));
-        assert_eq!(died(Asked::Suspend), Verdict::Again(2));
+        let died = |requested_exit| transition(TrainerExit::Died(error()), 3, requested_exit);
+        assert_eq!(died(RequestedExit::Cancel), Transition::Finish(JobStatus::Cancelled, None));
+        assert_eq!(died(RequestedExit::Suspend), Transition::Requeue(2));
     }
 
     #[test]
     fn a_suspended_job_has_spent_no_attempt() {
-        assert_eq!(verdict(Ending::Suspended, 1, Asked::Suspend), Verdict::Again(0));
+        assert_eq!(
+            transition(TrainerExit::Suspended, 1, RequestedExit::Suspend),
+            Transition::Requeue(0)
+        );
     }
 
     #[test]
     fn what_the_trainer_says_is_what_becomes_of_the_job() {
-        let says = |ending| verdict(ending, 1, Asked::Nothing);
-        assert_eq!(says(Ending::Finished), Verdict::Over(JobStatus::Succeeded, None));
-        assert_eq!(says(Ending::Cancelled), Verdict::Over(JobStatus::Cancelled, None));
-        assert_eq!(says(Ending::Failed(error())), Verdict::Over(JobStatus::Failed, Some(error())));
+        let says = |exit| transition(exit, 1, RequestedExit::None);
+        assert_eq!(says(TrainerExit::Finished), Transition::Finish(JobStatus::Succeeded, None));
+        assert_eq!(says(TrainerExit::Cancelled), Transition::Finish(JobStatus::Cancelled, None));
+        assert_eq!(
+            says(TrainerExit::Failed(error())),
+            Transition::Finish(JobStatus::Failed, Some(error()))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What trainers report, into rows.
+//! Saves what trainers report.
 
 use std::{
     fs, io,
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{
     Scheduler,
     blocking::blocking,
-    outcome::{Asked, Ending, Unsaved, Verdict, verdict},
+    outcome::{RequestedExit, TrainerExit, Transition, Unsaved, transition},
 };
 use crate::{
     domain::{
@@ -21,13 +21,13 @@ use crate::{
         job::{JobError, JobStatus},
         model::ModelCard,
     },
+    model_file,
     storage::{self, evaluations, job_events, jobs, models},
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
         spec::Spec,
     },
-    weights::model_file,
 };
 
 /// A write that failed, as on a full disk, is retried after 1 s, then 2, 4 and so on, at most every
@@ -38,7 +38,7 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_times(24);
 
 /// How long the queue waits for the outcome of a job that could not be saved before.
-const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+const FINALIZE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Counts a write that is retried, as long as it is.
 struct Retrying<'a>(&'a AtomicUsize);
@@ -57,25 +57,29 @@ impl Drop for Retrying<'_> {
 }
 
 impl Scheduler {
-    /// Saves one event; gives the ending where it was the last.
-    pub(super) async fn take(&self, id: JobId, event: Event) -> Result<Option<Ending>, Unsaved> {
+    /// Saves one event; returns the ending if it was the last.
+    pub(super) async fn handle_event(
+        &self,
+        id: JobId,
+        event: Event,
+    ) -> Result<Option<TrainerExit>, Unsaved> {
         match event {
-            Event::Finished => return Ok(Some(Ending::Finished)),
-            Event::Cancelled => return Ok(Some(Ending::Cancelled)),
-            Event::Suspended => return Ok(Some(Ending::Suspended)),
+            Event::Finished => return Ok(Some(TrainerExit::Finished)),
+            Event::Cancelled => return Ok(Some(TrainerExit::Cancelled)),
+            Event::Suspended => return Ok(Some(TrainerExit::Suspended)),
             Event::Failed { code, detail } => {
-                return Ok(Some(Ending::Failed(JobError { code, detail })));
+                return Ok(Some(TrainerExit::Failed(JobError { code, detail })));
             }
             Event::Alive => return Ok(None),
             // The next one is a second away.
-            Event::Progress(_) => drop(self.write_down(id, &event).await),
-            _ => self.retry_until_saved(id, || self.write_down(id, &event)).await?,
+            Event::Progress(_) => drop(self.persist_event(id, &event).await),
+            _ => self.retry_until_saved(id, || self.persist_event(id, &event)).await?,
         }
         self.0.changed.send_replace(());
         Ok(None)
     }
 
-    async fn write_down(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
+    async fn persist_event(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
         // Read before the write lock is taken.
         let read = match event {
             Event::Evaluation(_) => self.read_evaluation(id).await,
@@ -86,7 +90,7 @@ impl Scheduler {
         match event {
             Event::Started { device, precision, completed_epochs } => {
                 job_events::started(connection, id, device, *precision, *completed_epochs).await?;
-                self.announce(connection, id).await?;
+                self.record_status_event(connection, id).await?;
             }
             Event::Progress(progress) => job_events::progress(connection, id, *progress).await?,
             Event::Epoch { metrics, best } => {
@@ -108,66 +112,76 @@ impl Scheduler {
         Ok(transaction.commit().await?)
     }
 
-    /// The evaluation that a trainer has just told of; it lies in the job's folder.
+    /// The evaluation that a trainer has just reported, from the job's folder.
     async fn read_evaluation(&self, id: JobId) -> Option<Evaluation> {
         let path = self.0.data_dir.job(id).join(EVALUATION);
         let read = blocking(move || Ok(serde_json::from_slice(&fs::read(path)?)?)).await;
         read.inspect_err(|error| {
-            tracing::error!(job.id = %id, %error, "a job's evaluation can't be read");
+            tracing::error!(job.id = %id, %error, "can't read a job's evaluation");
         })
         .ok()
     }
 
-    /// Settles what becomes of a job whose trainer has ended. What can't be saved in time is left to
-    /// [`Scheduler::settle_again`], or after a shutdown to the next server.
-    pub(super) async fn settle(&self, id: JobId, ending: Ending, asked: Asked) {
-        if let Err(Unsaved) = self.try_to_settle(id, ending.clone(), asked).await {
-            tracing::error!(job.id = %id, ?ending, "the outcome of a job could not be saved yet");
-            self.unsettled().insert(id, (ending, asked));
+    /// Saves the outcome of a job whose trainer has ended. An outcome that can't be saved in time
+    /// is left to [`Scheduler::finalize_pending`], or after a shutdown to the next server.
+    pub(super) async fn finalize(
+        &self,
+        id: JobId,
+        exit: TrainerExit,
+        requested_exit: RequestedExit,
+    ) {
+        if let Err(Unsaved) = self.try_finalize(id, exit.clone(), requested_exit).await {
+            tracing::error!(job.id = %id, ?exit, "can't save the outcome of a job yet");
+            self.unfinalized().insert(id, (exit, requested_exit));
         }
     }
 
-    /// Settles the jobs whose outcome could not be saved when their trainers ended, where the
-    /// database takes writes again.
-    pub(super) async fn settle_again(&self) {
-        if self.unsettled().is_empty() || self.0.storage.check().await.is_err() {
+    /// Saves the outcomes that could not be saved when their trainers ended, once the database is
+    /// writable again.
+    pub(super) async fn finalize_pending(&self) {
+        if self.unfinalized().is_empty() || self.0.storage.check().await.is_err() {
             return;
         }
-        let unsettled: Vec<_> = self
-            .unsettled()
+        let unfinalized: Vec<_> = self
+            .unfinalized()
             .iter()
-            .map(|(id, (ending, asked))| (*id, ending.clone(), *asked))
+            .map(|(id, (exit, requested_exit))| (*id, exit.clone(), *requested_exit))
             .collect();
-        for (id, ending, asked) in unsettled {
-            let settle = timeout(SETTLE_WITHIN, self.try_to_settle(id, ending, asked));
-            if !matches!(settle.await, Ok(Ok(()))) {
+        for (id, exit, requested_exit) in unfinalized {
+            let finalize = timeout(FINALIZE_TIMEOUT, self.try_finalize(id, exit, requested_exit));
+            if !matches!(finalize.await, Ok(Ok(()))) {
                 return;
             }
-            self.unsettled().remove(&id);
+            self.unfinalized().remove(&id);
         }
     }
 
-    async fn try_to_settle(&self, id: JobId, ending: Ending, asked: Asked) -> Result<(), Unsaved> {
-        let ending = match ending {
-            Ending::Finished => match self.take_over_model(id).await {
+    async fn try_finalize(
+        &self,
+        id: JobId,
+        exit: TrainerExit,
+        requested_exit: RequestedExit,
+    ) -> Result<(), Unsaved> {
+        let exit = match exit {
+            TrainerExit::Finished => match self.move_model(id).await {
                 Ok((card, bytes)) => {
                     self.register(id, &card, bytes).await?;
-                    Ending::Finished
+                    TrainerExit::Finished
                 }
-                Err(error) => Ending::Failed(error),
+                Err(error) => TrainerExit::Failed(error),
             },
             other => other,
         };
-        self.retry_until_saved(id, || self.close(id, ending.clone(), asked)).await?;
+        self.retry_until_saved(id, || self.finish_job(id, exit.clone(), requested_exit)).await?;
         self.0.changed.send_replace(());
-        if ending == Ending::Finished {
+        if exit == TrainerExit::Finished {
             self.remove_checkpoints(id).await;
         }
         Ok(())
     }
 
-    /// Adds a new model and puts the best one in service: a job that is seen to have succeeded
-    /// answers already, if it is the best.
+    /// Adds a new model and puts the best one in service: if a job's model is the best, it is in
+    /// service before the job is shown as succeeded.
     async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) -> Result<(), Unsaved> {
         self.retry_until_saved(id, || async move {
             let mut transaction = self.0.storage.write().await?;
@@ -177,18 +191,23 @@ impl Scheduler {
         })
         .await?;
         if let Err(error) = self.0.registry.refresh().await {
-            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "the best model can't serve");
+            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "can't load the best model");
         }
         Ok(())
     }
 
-    async fn close(&self, id: JobId, ending: Ending, asked: Asked) -> Result<(), storage::Error> {
+    async fn finish_job(
+        &self,
+        id: JobId,
+        exit: TrainerExit,
+        requested_exit: RequestedExit,
+    ) -> Result<(), storage::Error> {
         let mut transaction = self.0.storage.write().await?;
         let connection = &mut *transaction;
         let attempts = jobs::get(connection, id).await?.map_or(0, |job| job.attempts);
         let running = JobStatus::Running;
-        match verdict(ending, attempts, asked) {
-            Verdict::Over(status, error) => {
+        match transition(exit, attempts, requested_exit) {
+            Transition::Finish(status, error) => {
                 tracing::info!(
                     job.id = %id,
                     job.status = %status,
@@ -197,57 +216,58 @@ impl Scheduler {
                 );
                 jobs::finish(connection, id, running, status, error.as_ref()).await?;
             }
-            Verdict::Again(attempts) => {
+            Transition::Requeue(attempts) => {
                 jobs::requeue(connection, id, running, attempts).await?;
             }
-            Verdict::TryAgain(error) => {
-                tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "a trainer died; starting another");
+            Transition::Retry(error) => {
+                tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "trainer exited unexpectedly; restarting");
                 let interrupted = JobStatus::Interrupted;
                 jobs::finish(connection, id, running, interrupted, Some(&error)).await?;
-                self.announce(connection, id).await?;
+                self.record_status_event(connection, id).await?;
                 jobs::requeue(connection, id, interrupted, attempts).await?;
             }
         }
-        self.announce(connection, id).await?;
+        self.record_status_event(connection, id).await?;
         Ok(transaction.commit().await?)
     }
 
-    /// Moves the model that a trainer has written to its place, unless it is there already, and reads
-    /// its card.
-    async fn take_over_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
+    /// Moves the model that a trainer has written to its place, unless it is already there, and
+    /// reads its card.
+    async fn move_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
         let folder = self.0.data_dir.job(id);
         let data_dir = self.0.data_dir.clone();
-        let taken = blocking(move || {
-            let made = folder.join(MODEL);
-            let place = data_dir.model(Spec::load(&folder)?.model_id);
-            if made.exists() || !place.exists() {
-                model_file::load_card(&made).map_err(io::Error::other)?;
-                fs::rename(&made, &place)?;
+        let moved = blocking(move || {
+            let written = folder.join(MODEL);
+            let destination = data_dir.model(Spec::load(&folder)?.model_id);
+            if written.exists() || !destination.exists() {
+                model_file::load_card(&written).map_err(io::Error::other)?;
+                fs::rename(&written, &destination)?;
                 fs::File::open(data_dir.models())?.sync_all()?;
             }
-            let card = model_file::load_card(&place).map_err(io::Error::other)?;
-            Ok((card, fs::metadata(&place)?.len()))
+            let card = model_file::load_card(&destination).map_err(io::Error::other)?;
+            Ok((card, fs::metadata(&destination)?.len()))
         });
-        taken.await.map_err(|error| {
-            tracing::error!(job.id = %id, %error, "a trainer's model can't be taken over");
+        moved.await.map_err(|error| {
+            tracing::error!(job.id = %id, %error, "can't register the trained model");
             JobError {
                 code: "model_unreadable".to_owned(),
-                detail: "the model that the trainer wrote can't be read; resume the job to write it again".to_owned(),
+                detail: "the trained model can't be read; resume the job to write it again"
+                    .to_owned(),
             }
         })
     }
 
-    /// A job that succeeded never goes on.
+    /// A job that succeeded is never resumed.
     async fn remove_checkpoints(&self, id: JobId) {
         let folder = self.0.data_dir.job(id).join("checkpoints");
         if let Err(error) = blocking(move || fs::remove_dir_all(folder)).await {
-            tracing::warn!(job.id = %id, %error, "a job's checkpoints can't be removed");
+            tracing::warn!(job.id = %id, %error, "can't remove a job's checkpoints");
         }
     }
 
     /// Tries a write until it succeeds, for some ten minutes or until the server shuts down; the
-    /// trainer waits meanwhile, its pipe full. After a shutdown the next server takes the job up from
-    /// its folder.
+    /// trainer waits meanwhile, its pipe full. After a shutdown the next server resumes the job
+    /// from its folder.
     async fn retry_until_saved<F>(&self, id: JobId, write: impl Fn() -> F) -> Result<(), Unsaved>
     where
         F: Future<Output = Result<(), storage::Error>>,
@@ -258,7 +278,7 @@ impl Scheduler {
             tracing::error!(
                 job.id = %id,
                 error = crate::error_chain::chain(error),
-                "the state of a job can't be saved; trying again"
+                "can't save the job state; retrying"
             );
         };
         log(&error);

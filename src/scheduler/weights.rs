@@ -1,5 +1,5 @@
-//! What a job needs of other jobs and of others' weights, laid into its folder before its trainer
-//! starts: a job freezes what it begins with.
+//! What a job needs of other jobs and of pretrained weights, copied to its folder before its
+//! trainer starts: a job takes a snapshot of its initial weights.
 
 use std::{fs, io, path::Path, path::PathBuf};
 
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     Error, Scheduler,
     blocking::blocking,
-    outcome::{Asked, Ending, note},
+    outcome::{RequestedExit, TrainerExit, record_command},
 };
 use crate::{
     domain::{
@@ -27,42 +27,42 @@ use crate::{
     },
 };
 
-/// The job whose head is taken, and what to lay into the folder of the one that takes it.
-pub(super) struct GivenHead {
+/// The job that provides the head, and what to copy to the folder of the job that uses it.
+pub(super) struct InitialHead {
     pub(super) job: JobId,
     pub(super) files: Vec<(PathBuf, &'static str)>,
 }
 
 impl Scheduler {
-    /// Makes sure that a job that begins with VGG16 weights has them, downloading them where the
-    /// server has none.
-    pub(super) async fn provide(
+    /// Ensures that a job that starts from VGG16 weights has them, downloading them if the server
+    /// has none.
+    pub(super) async fn ensure_weights(
         &self,
         id: JobId,
         commands: &mut mpsc::UnboundedReceiver<Command>,
-        asked: &mut Asked,
-    ) -> Result<(), Ending> {
-        let place = self.0.data_dir.job(id).join(BASE);
-        if !self.needs_weights(id).await || place.exists() {
+        requested_exit: &mut RequestedExit,
+    ) -> Result<(), TrainerExit> {
+        let destination = self.0.data_dir.job(id).join(BASE);
+        if !self.needs_weights(id).await || destination.exists() {
             return Ok(());
         }
         if let Some(command) = self.requested(id).await {
-            end(command, asked)?;
+            early_exit(command, requested_exit)?;
         }
         tokio::select! {
-            available = self.available(id) => {
-                available.map_err(|why| Ending::Failed(unavailable(why)))?;
+            available = self.wait_for_weights(id) => {
+                available.map_err(|why| TrainerExit::Failed(weights_unavailable(why)))?;
             }
-            command = next_end(commands, asked) => return Err(command),
+            command = next_early_exit(commands, requested_exit) => return Err(command),
             () = self.0.shutdown.cancelled() => {
-                *asked = Asked::Suspend;
-                return Err(Ending::Suspended);
+                *requested_exit = RequestedExit::Suspend;
+                return Err(TrainerExit::Suspended);
             }
         }
         let weights = self.0.pretrained.file();
-        blocking(move || link(&weights, &place)).await.map_err(|error| {
+        blocking(move || link(&weights, &destination)).await.map_err(|error| {
             let Failure { code, detail } = Failure::io(&self.0.data_dir.job(id), &error);
-            Ending::Failed(JobError { code: code.to_owned(), detail })
+            TrainerExit::Failed(JobError { code: code.to_owned(), detail })
         })
     }
 
@@ -72,8 +72,8 @@ impl Scheduler {
         job.is_ok_and(|job| job.is_some_and(|job| job.recipe.needs_vgg16()))
     }
 
-    /// Waits until the server has the weights, or can't have them; then says why.
-    async fn available(&self, id: JobId) -> Result<(), Option<JobError>> {
+    /// Waits until the server has the weights; otherwise returns why it can't get them.
+    async fn wait_for_weights(&self, id: JobId) -> Result<(), Option<JobError>> {
         let mut changes = self.0.pretrained.request();
         loop {
             let status = changes.borrow_and_update().clone();
@@ -82,7 +82,7 @@ impl Scheduler {
                 State::Absent => return Err(status.error),
                 State::Downloading => {
                     let bytes = status.downloaded_bytes.unwrap_or(0);
-                    self.downloading(id, bytes, status.total_bytes).await;
+                    self.report_download(id, bytes, status.total_bytes).await;
                 }
             }
             if changes.changed().await.is_err() {
@@ -91,7 +91,7 @@ impl Scheduler {
         }
     }
 
-    async fn downloading(&self, id: JobId, bytes: u64, total: Option<u64>) {
+    async fn report_download(&self, id: JobId, bytes: u64, total: Option<u64>) {
         let write = async {
             let mut transaction = self.0.storage.write().await?;
             let Some(job) = jobs::get(&mut transaction, id).await? else { return Ok(()) };
@@ -106,76 +106,79 @@ impl Scheduler {
             job_events::progress(&mut transaction, id, progress).await?;
             Ok::<_, storage::Error>(transaction.commit().await?)
         };
-        // The next one is not far.
+        // The next one follows soon.
         drop(write.await);
         self.0.changed.send_replace(());
     }
 
-    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of
-    /// a dataset may begin with it. The weights below it come from that job as well.
+    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of a
+    /// dataset may start from it. The weights below it come from that job as well.
     ///
     /// # Errors
-    /// No such job; or it is of another recipe or dataset, has not succeeded, or has lost its
-    /// model.
-    pub(super) async fn head_of(
+    /// Unknown job; or it has another recipe or dataset, has not succeeded, or its model is
+    /// missing.
+    pub(super) async fn find_head(
         &self,
         reference: &str,
         version: &Digest,
-    ) -> Result<GivenHead, Error> {
+    ) -> Result<InitialHead, Error> {
         let mut connection = self.0.storage.read().await?;
         let job = jobs::find(&mut connection, reference).await?;
         let job =
             job.ok_or_else(|| Error::Head(format!("there is no job `{}`", Excerpt(reference))))?;
         let refuse = |why: &str| Err(Error::Head(format!("job `{}` {why}", job.name)));
         if job.recipe != Recipe::Vgg16Features {
-            return refuse("is not of the recipe vgg16_features");
+            return refuse("does not use the recipe vgg16_features");
         }
         if job.dataset_version != *version {
             return refuse(
-                "was trained on another version of the dataset: its head may have learned from what is validation here",
+                "was trained on another dataset version; its head may have seen this job's validation images",
             );
         }
-        let Some(model) = job.model_id else { return refuse("has not made a model") };
+        let Some(model) = job.model_id else { return refuse("has no model") };
         let model = self.0.data_dir.model(model);
         let base = self.0.data_dir.job(job.id).join(BASE);
         if !model.exists() || !base.exists() {
-            return refuse("has lost its model");
+            return refuse("is missing its model or base weights");
         }
-        Ok(GivenHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
+        Ok(InitialHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
     }
 }
 
-/// The end that a job comes to before its trainer has started.
-fn end(command: Command, asked: &mut Asked) -> Result<(), Ending> {
-    note(asked, command);
+/// How a job ends before its trainer has started.
+fn early_exit(command: Command, requested_exit: &mut RequestedExit) -> Result<(), TrainerExit> {
+    record_command(requested_exit, command);
     match command {
-        Command::Cancel => Err(Ending::Cancelled),
-        Command::Suspend => Err(Ending::Suspended),
+        Command::Cancel => Err(TrainerExit::Cancelled),
+        Command::Suspend => Err(TrainerExit::Suspended),
         Command::Stop => {
             let Failure { code, detail } = Failure::nothing_to_keep();
-            Err(Ending::Failed(JobError { code: code.to_owned(), detail }))
+            Err(TrainerExit::Failed(JobError { code: code.to_owned(), detail }))
         }
     }
 }
 
-async fn next_end(commands: &mut mpsc::UnboundedReceiver<Command>, asked: &mut Asked) -> Ending {
-    match commands.recv().await.map(|command| end(command, asked)) {
-        Some(Err(ending)) => ending,
+async fn next_early_exit(
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    requested_exit: &mut RequestedExit,
+) -> TrainerExit {
+    match commands.recv().await.map(|command| early_exit(command, requested_exit)) {
+        Some(Err(exit)) => exit,
         _ => std::future::pending().await,
     }
 }
 
-fn unavailable(why: Option<JobError>) -> JobError {
-    let error = why.map_or_else(|| "the download broke off".to_owned(), |why| why.detail);
+fn weights_unavailable(why: Option<JobError>) -> JobError {
+    let error = why.map_or_else(|| "the download was interrupted".to_owned(), |why| why.detail);
     JobError {
         code: "weights_unavailable".to_owned(),
         detail: format!(
-            "the VGG16 weights are not here and could not be downloaded ({error}); supply a file with `pawprint weights import FILE` (PUT /weights/vgg16), or let the server try again with `pawprint weights fetch`, then resume the job"
+            "the VGG16 weights are missing and could not be downloaded ({error}); upload a file with `pawprint weights import FILE` (PUT /weights/vgg16) or retry with `pawprint weights fetch`, then resume the job"
         ),
     }
 }
 
-/// Gives the file `from` another name, `to`, without a copy where the file system can.
+/// Links the file `from` as `to`, without a copy if the file system can.
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -185,7 +188,7 @@ pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     to.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
-/// Copies a file so that `to` is whole or not there.
+/// Copies a file so that `to` is complete or does not exist.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut copy = tempfile::NamedTempFile::new_in(folder)?;

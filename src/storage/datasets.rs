@@ -19,9 +19,9 @@ pub struct Row {
     pub name: Name,
     /// Its classes.
     pub classes: Classes,
-    /// The version of its images; absent where they changed since it was computed.
+    /// The version of its images; `None` if they changed since it was computed.
     pub version: Option<Digest>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
@@ -47,7 +47,7 @@ impl TryFrom<Raw> for Row {
     }
 }
 
-/// Makes a dataset.
+/// Creates a dataset.
 ///
 /// # Errors
 /// [`Error::NameTaken`].
@@ -71,12 +71,12 @@ pub async fn insert(
     Ok(id)
 }
 
-/// The dataset of that id, or else of that name.
+/// The dataset of that id or name.
 ///
 /// # Errors
 /// The database failed.
 pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result<Option<Row>> {
-    // A name can't have the form of an id.
+    // A name can't have the format of an id.
     let id = id_or_name.parse::<DatasetId>().ok();
     let name = id.is_none().then_some(id_or_name);
     sqlx::query_as!(
@@ -118,7 +118,7 @@ pub async fn page(
     Ok(Page::new(rows, limit, |row| row.id.to_string()))
 }
 
-/// Images and bytes of a dataset, by split and class; every split and class is there.
+/// Images and bytes of a dataset, by split and class, zeros included.
 ///
 /// # Errors
 /// The database failed.
@@ -146,7 +146,7 @@ pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Cou
     Ok((counts, images, bytes))
 }
 
-/// A dataset as the API shows it. `version` must be that of its images now.
+/// A dataset of the API. `version` must be the current one of its images.
 ///
 /// # Errors
 /// The database failed.
@@ -170,12 +170,12 @@ pub async fn revision(connection: &mut SqliteConnection, id: DatasetId) -> Resul
         .await?)
 }
 
-/// Keeps the version that was computed of the images as they were at `revision`, unless they have
-/// changed since.
+/// Stores the version that was computed of the images at `revision`, unless they have changed
+/// since.
 ///
 /// # Errors
 /// The database failed.
-pub async fn keep_version(
+pub async fn store_version(
     connection: &mut SqliteConnection,
     id: DatasetId,
     revision: i64,
@@ -192,7 +192,7 @@ pub async fn keep_version(
     Ok(())
 }
 
-/// Forgets the version: an image came, went or changed.
+/// Clears the version: an image was added, removed or changed.
 ///
 /// # Errors
 /// The database failed.
@@ -203,11 +203,14 @@ pub async fn clear_version(connection: &mut SqliteConnection, id: DatasetId) -> 
     Ok(())
 }
 
-/// The name of a job that uses the dataset and isn't finished.
+/// The name of an unfinished job that uses the dataset.
 ///
 /// # Errors
 /// The database failed.
-pub async fn user(connection: &mut SqliteConnection, id: DatasetId) -> Result<Option<String>> {
+pub async fn active_job(
+    connection: &mut SqliteConnection,
+    id: DatasetId,
+) -> Result<Option<String>> {
     Ok(sqlx::query_scalar!(
         "SELECT name FROM jobs WHERE dataset_id = ? AND status IN ('queued', 'running') LIMIT 1",
         id
@@ -216,7 +219,7 @@ pub async fn user(connection: &mut SqliteConnection, id: DatasetId) -> Result<Op
     .await?)
 }
 
-/// Removes a dataset with the rows of its images; whether there was one.
+/// Deletes a dataset with the rows of its images; returns whether there was one.
 ///
 /// # Errors
 /// The database failed.

@@ -1,4 +1,4 @@
-//! Evaluations of jobs, and the names of the photos that they tell of.
+//! Evaluations of jobs, and the file names of the images in them.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{ImageId, JobId, evaluation::Evaluation};
 
-/// Notes how the best epoch of a job does on the test split.
+/// Saves the test evaluation of a job's best epoch.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn put(
     connection: &mut SqliteConnection,
     job: JobId,
@@ -27,10 +27,10 @@ pub async fn put(
     Ok(())
 }
 
-/// The evaluation of a job, if it has come so far.
+/// The evaluation of a job, if it has been evaluated.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn get(connection: &mut SqliteConnection, job: JobId) -> Result<Option<Evaluation>> {
     let row = sqlx::query_scalar!(
         r#"SELECT evaluation AS "evaluation: Json<Evaluation>" FROM evaluations WHERE job_id = ?"#,
@@ -41,10 +41,10 @@ pub async fn get(connection: &mut SqliteConnection, job: JobId) -> Result<Option
     Ok(row.map(|Json(evaluation)| evaluation))
 }
 
-/// The file names of those of `images` that are still there.
+/// The file names of those of `images` that still exist.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn file_names(
     connection: &mut SqliteConnection,
     images: &[ImageId],

@@ -10,44 +10,44 @@ use crate::domain::{
     dataset::{Classes, Digest, Image, Sample, Split},
 };
 
-/// An image that is to enter a dataset.
+/// An image to add to a dataset.
 #[derive(Debug, Clone)]
 pub struct NewImage {
-    /// Hash of its bytes.
+    /// SHA-256 of the file.
     pub sha256: Digest,
-    /// The name it came under.
+    /// File name.
     pub file_name: String,
     /// Index of its class.
     pub label: usize,
     /// Its split.
     pub split: Split,
-    /// Media type of its bytes.
+    /// Media type of the file.
     pub media_type: &'static str,
-    /// Pixels across, upright.
+    /// Width in pixels after EXIF orientation.
     pub width: u32,
-    /// Pixels down, upright.
+    /// Height in pixels after EXIF orientation.
     pub height: u32,
-    /// Number of its bytes.
+    /// File size in bytes.
     pub bytes: u64,
     /// Its difference hash.
     pub fingerprint: u64,
 }
 
-/// What became of an image that was to enter.
+/// The result of adding an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
-    /// It is new.
+    /// It was added.
     New,
-    /// Its bytes are in the dataset already, as that class.
+    /// It is already in the dataset, with that class.
     Known {
         /// Index of the class.
         label: usize,
     },
-    /// The dataset is gone.
+    /// The dataset was deleted.
     NoDataset,
 }
 
-/// Enters an image, unless its bytes are in the dataset.
+/// Adds an image, unless it is already in the dataset.
 ///
 /// # Errors
 /// The database failed.
@@ -134,7 +134,7 @@ impl TryFrom<Raw> for Image {
     }
 }
 
-/// Images of a dataset, oldest first, of one split or one class where they are given.
+/// Images of a dataset, oldest first, optionally of one split or class.
 ///
 /// # Errors
 /// The database failed.
@@ -191,11 +191,11 @@ pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Opti
     .transpose()
 }
 
-/// Gives an image of a dataset another class or split; whether there is one.
+/// Changes the class or split of an image; returns whether there is one.
 ///
 /// # Errors
 /// The database failed.
-pub async fn change(
+pub async fn update(
     connection: &mut SqliteConnection,
     dataset: DatasetId,
     id: ImageId,
@@ -216,7 +216,7 @@ pub async fn change(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes an image out of a dataset; whether there was one.
+/// Removes an image from a dataset; returns whether there was one.
 ///
 /// # Errors
 /// The database failed.
@@ -231,7 +231,7 @@ pub async fn delete(
     Ok(done.rows_affected() == 1)
 }
 
-/// All images of a dataset as a job sees them, in the order of their hashes.
+/// All images of a dataset for a job's snapshot, in the order of their hashes.
 ///
 /// # Errors
 /// The database failed.

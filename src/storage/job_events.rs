@@ -1,4 +1,4 @@
-//! What trainers report: progress, epochs, and the events that a watcher must not miss.
+//! Reports of trainers: progress, epochs, and the events that a watcher must not miss.
 
 use serde::Serialize;
 use sqlx::{SqliteConnection, types::Json};
@@ -6,12 +6,12 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{
     JobId, ModelId,
-    job::{Best, Job, Progress},
-    metrics::{EpochMetrics, Score},
+    job::{BestEpoch, Job, Progress},
+    metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
 };
 
-/// An event of a job, as it was stored.
+/// A stored event of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number: later events have higher ones.
@@ -22,11 +22,11 @@ pub struct StoredEvent {
     pub data: String,
 }
 
-/// Notes that a trainer has started. Epochs after `completed_epochs` are forgotten: the
-/// checkpoint it goes on from is older, and they come again.
+/// Records that a trainer has started. Epochs after `completed_epochs` are deleted: the checkpoint
+/// it resumes from is older, and they will be repeated.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn started(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -59,10 +59,10 @@ pub async fn started(
     Ok(())
 }
 
-/// Notes how far a job has come.
+/// Saves the progress of a job.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn progress(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -75,10 +75,10 @@ pub async fn progress(
     Ok(())
 }
 
-/// Notes a completed epoch, once: the same epoch again takes its place.
+/// Saves a completed epoch, once: the same epoch again replaces it.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn epoch(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -103,7 +103,7 @@ pub async fn epoch(
     .await?;
     if best {
         let EpochMetrics { epoch, val_loss, val_accuracy, .. } = *metrics;
-        set_best(connection, id, Best { epoch, val_loss, val_accuracy }).await?;
+        set_best(connection, id, BestEpoch { epoch, val_loss, val_accuracy }).await?;
     }
     let said = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM job_events WHERE job_id = ? AND epoch = ?) AS "said!: bool""#,
@@ -118,11 +118,11 @@ pub async fn epoch(
     append(connection, id, "epoch", Some(metrics.epoch), metrics).await
 }
 
-/// Notes the best epoch so far.
+/// Saves the best epoch so far.
 ///
 /// # Errors
-/// The database's own.
-pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) -> Result<()> {
+/// The database failed.
+pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: BestEpoch) -> Result<()> {
     sqlx::query!(
         "UPDATE jobs SET best_epoch = ?, best_val_loss = ?, best_val_accuracy = ? WHERE id = ?",
         best.epoch,
@@ -135,26 +135,30 @@ pub async fn set_best(connection: &mut SqliteConnection, id: JobId, best: Best) 
     Ok(())
 }
 
-/// Notes what the test split said.
+/// Saves the metrics of the test split.
 ///
 /// # Errors
-/// The database's own.
-pub async fn evaluation(connection: &mut SqliteConnection, id: JobId, score: &Score) -> Result<()> {
+/// The database failed.
+pub async fn evaluation(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    score: &SplitMetrics,
+) -> Result<()> {
     append(connection, id, "evaluation", None, score).await
 }
 
-/// Notes where a job stands now, as the API shows it.
+/// Saves the current status of a job as an event.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
     append(connection, job.id, "status", None, job).await
 }
 
-/// Notes the model that a job has made.
+/// Saves the model of a job.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn model(connection: &mut SqliteConnection, id: JobId, model: ModelId) -> Result<()> {
     sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id)
         .execute(connection)
@@ -184,10 +188,10 @@ async fn append(
     Ok(())
 }
 
-/// The events of a job after the one of that number, oldest first.
+/// The events of a job after the one with that number, oldest first.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn after(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -203,10 +207,10 @@ pub async fn after(
     .await?)
 }
 
-/// The completed epochs of a job, in their order.
+/// The completed epochs of a job, in order.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn epochs(connection: &mut SqliteConnection, id: JobId) -> Result<Vec<EpochMetrics>> {
     Ok(sqlx::query_as!(
         EpochMetrics,

@@ -1,4 +1,4 @@
-//! Jobs as people see them: rows, and the moves between their states.
+//! Jobs: rows, and the transitions between their states.
 
 use sqlx::{SqliteConnection, types::Json};
 
@@ -6,7 +6,7 @@ use super::{Page, Result, name_taken, types::Time};
 use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
-    job::{Best, Job, JobError, JobStatus, Progress, Request},
+    job::{BestEpoch, ControlRequest, Job, JobError, JobStatus, Progress},
     recipe::{Params, Precision, Recipe},
 };
 
@@ -17,19 +17,19 @@ pub struct NewJob {
     pub id: JobId,
     /// Its unique name.
     pub name: Name,
-    /// How to train.
+    /// Training recipe.
     pub recipe: Recipe,
     /// The dataset to train on.
     pub dataset_id: DatasetId,
     /// That dataset's name.
     pub dataset: Name,
-    /// The version that was frozen.
+    /// The version of the snapshot.
     pub dataset_version: Digest,
-    /// With which parameters.
+    /// Training parameters.
     pub params: Params,
 }
 
-/// Puts a job into the queue.
+/// Queues a job.
 ///
 /// # Errors
 /// Its name is taken.
@@ -54,7 +54,7 @@ pub async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<(
     Ok(())
 }
 
-/// Which jobs a list is to show.
+/// The filter of a list of jobs.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Those of this status.
@@ -65,7 +65,7 @@ pub struct Filter {
     pub dataset: Option<String>,
     /// The one of this name or id.
     pub job: Option<String>,
-    /// Those made before this one.
+    /// Those created before this one.
     pub before: Option<JobId>,
 }
 
@@ -106,7 +106,7 @@ impl From<Row> for Job {
             progress: row.progress.map(|Json(progress)| progress),
             best: match best {
                 (Some(epoch), Some(val_loss), Some(val_accuracy)) => {
-                    Some(Best { epoch, val_loss, val_accuracy })
+                    Some(BestEpoch { epoch, val_loss, val_accuracy })
                 }
                 _ => None,
             },
@@ -127,7 +127,7 @@ impl From<Row> for Job {
 /// The jobs that `filter` lets through, newest first.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn list(
     connection: &mut SqliteConnection,
     filter: &Filter,
@@ -169,7 +169,7 @@ pub async fn list(
 /// The job of that name or id.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn find(connection: &mut SqliteConnection, reference: &str) -> Result<Option<Job>> {
     let filter = Filter { job: Some(reference.to_owned()), ..Filter::default() };
     Ok(list(connection, &filter, 1).await?.items.pop())
@@ -178,7 +178,7 @@ pub async fn find(connection: &mut SqliteConnection, reference: &str) -> Result<
 /// The job of that id.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn get(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
     find(connection, &id.to_string()).await
 }
@@ -186,7 +186,7 @@ pub async fn get(connection: &mut SqliteConnection, id: JobId) -> Result<Option<
 /// Ids of the jobs of that status, oldest first.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn with_status(
     connection: &mut SqliteConnection,
     status: JobStatus,
@@ -202,7 +202,7 @@ pub async fn with_status(
 /// Every job and its status, as of one moment.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn statuses(connection: &mut SqliteConnection) -> Result<Vec<(JobId, JobStatus)>> {
     let rows = sqlx::query!(
         r#"SELECT id AS "id: JobId", status AS "status: JobStatus" FROM jobs ORDER BY id"#
@@ -212,10 +212,10 @@ pub async fn statuses(connection: &mut SqliteConnection) -> Result<Vec<(JobId, J
     Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
 }
 
-/// How many jobs have each status, also those that none has.
+/// The number of jobs by status, zeros included.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(JobStatus, u32)>> {
     let rows = sqlx::query!(
         r#"SELECT status AS "status: JobStatus", COUNT(*) AS "jobs!: u32" FROM jobs GROUP BY status"#
@@ -226,10 +226,10 @@ pub async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(JobStatus,
     Ok(JobStatus::ALL.map(|status| (status, count(status))).to_vec())
 }
 
-/// Takes the oldest job out of the queue: it is running from now on, and has had one more attempt.
+/// Takes the oldest job out of the queue: it is now running, with one more attempt.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn claim_next(connection: &mut SqliteConnection) -> Result<Option<JobId>> {
     let now = Time(Timestamp::now());
     Ok(sqlx::query_scalar!(
@@ -244,10 +244,10 @@ pub async fn claim_next(connection: &mut SqliteConnection) -> Result<Option<JobI
     .await?)
 }
 
-/// Moves a job from `from` to the final status `to`; gives whether it was in `from`.
+/// Moves a job from `from` to the final status `to`; returns whether it was in `from`.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn finish(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -274,11 +274,11 @@ pub async fn finish(
     Ok(done.rows_affected() == 1)
 }
 
-/// Puts a job that is in `from` back into the queue with so many attempts behind it; gives
-/// whether it was in `from`.
+/// Puts a job that is in `from` back into the queue with this number of attempts; returns whether
+/// it was in `from`.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn requeue(
     connection: &mut SqliteConnection,
     id: JobId,
@@ -299,19 +299,19 @@ pub async fn requeue(
     Ok(done.rows_affected() == 1)
 }
 
-/// Notes what a person asked of a running job, for a trainer that starts after this one too; a
-/// cancel is not taken back by a stop. Gives whether the job was running.
+/// Saves a user's request for a running job, also for a trainer that starts after this one; a stop
+/// does not replace a cancel. Returns whether the job was running.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn request(
     connection: &mut SqliteConnection,
     id: JobId,
-    request: Request,
+    request: ControlRequest,
 ) -> Result<bool> {
     let word = match request {
-        Request::Cancel => "cancel",
-        Request::Stop => "stop",
+        ControlRequest::Cancel => "cancel",
+        ControlRequest::Stop => "stop",
     };
     let done = sqlx::query!(
         "UPDATE jobs SET requested = CASE requested WHEN 'cancel' THEN 'cancel' ELSE ? END
@@ -324,27 +324,30 @@ pub async fn request(
     Ok(done.rows_affected() == 1)
 }
 
-/// What a person asked of a job.
+/// A user's request for a job.
 ///
 /// # Errors
-/// The database's own.
-pub async fn requested(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Request>> {
+/// The database failed.
+pub async fn requested(
+    connection: &mut SqliteConnection,
+    id: JobId,
+) -> Result<Option<ControlRequest>> {
     let word = sqlx::query_scalar!("SELECT requested FROM jobs WHERE id = ?", id)
         .fetch_optional(connection)
         .await?
         .flatten();
     Ok(match word.as_deref() {
-        Some("cancel") => Some(Request::Cancel),
-        Some("stop") => Some(Request::Stop),
+        Some("cancel") => Some(ControlRequest::Cancel),
+        Some("stop") => Some(ControlRequest::Stop),
         _ => None,
     })
 }
 
-/// Forgets a job that is neither queued nor running, with its epochs and events; gives whether
+/// Deletes a job that is neither queued nor running, with its epochs and events; returns whether
 /// there was one.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn delete(connection: &mut SqliteConnection, id: JobId) -> Result<bool> {
     let done =
         sqlx::query!("DELETE FROM jobs WHERE id = ? AND status NOT IN ('queued', 'running')", id)

@@ -1,8 +1,8 @@
 //! The only SQL: one SQLite database in the data directory, a file per table family.
 //!
-//! The server is its only writer. Each query is checked against the migrations when the program
-//! is compiled (`make sqlx` refreshes what that needs). Writers take a connection, so that the
-//! caller owns the transaction; a transaction never spans more than one step of a job.
+//! The server is its only writer. Each query is checked against the migrations when the program is
+//! compiled (`make sqlx` updates the files for that). Writers take a connection, so that the caller
+//! owns the transaction; a transaction never spans more than one step of a job.
 
 pub mod datasets;
 pub mod evaluations;
@@ -32,19 +32,19 @@ use tokio::sync::Mutex;
 pub enum Error {
     /// A newer program has migrated this database.
     #[error(
-        "{path} was made by a newer version of pawprint (schema {version}); run that version, or choose another data directory"
+        "{path} was created by a newer version of Pawprint (schema {version}); use that version or another data directory"
     )]
     Newer {
         /// The database's file.
         path: String,
-        /// The newest migration that was applied to it.
+        /// Its newest migration.
         version: i64,
     },
     /// A name that must be unique is taken.
     #[error("the name `{0}` is taken")]
     NameTaken(String),
     /// A stored value that this program can't have written.
-    #[error("the database holds {0}")]
+    #[error("invalid value in the database: {0}")]
     Damaged(String),
     /// The database file can't be read.
     #[error(
@@ -58,9 +58,9 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The migrations failed.
-    #[error("the database can't be brought up to date")]
+    #[error("can't migrate the database")]
     Migrate(#[source] MigrateError),
-    /// The database answered with an error.
+    /// The database returned an error.
     #[error(transparent)]
     Sqlite(#[from] sqlx::Error),
 }
@@ -69,7 +69,8 @@ impl Error {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        // SQLITE_FULL is 13; SQLITE_IOERR_WRITE is 778, what a full disk gives under WAL at times.
+        // SQLITE_FULL is 13; SQLITE_IOERR_WRITE is 778, which a full disk sometimes gives under
+        // WAL.
         matches!(self.code(), Some(13 | 778))
     }
 
@@ -108,20 +109,20 @@ impl Error {
     }
 }
 
-/// What a query of this room gives.
+/// The result of a query of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
-    /// The rows.
+    /// Items of this page.
     pub items: Vec<T>,
-    /// Where the next page begins; absent on the last.
+    /// Cursor of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A page of at most `limit` rows out of `items`, which were asked for with one to spare.
+    /// A page of at most `limit` items out of `items`, which were queried with one extra.
     pub fn new(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
@@ -134,18 +135,18 @@ impl<T> Page<T> {
 #[derive(Debug, Clone)]
 pub struct Storage {
     pool: SqlitePool,
-    /// When it was last seen whether the database takes writes, and whether it did.
+    /// When it was last checked whether the database is writable, and the result.
     checked: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
-/// How long it is believed that the database takes writes, or that it does not.
+/// How long the result of a writability check is reused.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 impl Storage {
-    /// Opens the database at `path`, making it where it is missing and bringing it up to date.
+    /// Opens the database at `path`, creates it if it is missing, and migrates it.
     ///
     /// # Errors
-    /// A database of a newer version, a damaged one, or one that can't be opened.
+    /// The database has a newer version, is damaged, or can't be opened.
     pub async fn open(path: &Path) -> Result<Self> {
         Self::try_open(path).await.map_err(|error| match error.is_damage() {
             true => Error::Unsound { path: path.display().to_string(), source: Box::new(error) },
@@ -158,7 +159,7 @@ impl Storage {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // An upload that was answered must outlive a power cut.
+            // An acknowledged upload must survive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
@@ -181,13 +182,13 @@ impl Storage {
     /// A connection to read with.
     ///
     /// # Errors
-    /// None came free in time.
+    /// None became free in time.
     pub async fn read(&self) -> Result<PoolConnection<Sqlite>> {
         Ok(self.pool.acquire().await?)
     }
 
-    /// A transaction to write in. It takes the write lock at once: a transaction that began by
-    /// reading could not wait for it.
+    /// A write transaction. It takes the write lock at once: a transaction that began by reading
+    /// could not wait for it.
     ///
     /// # Errors
     /// Another writer held the lock for ten seconds.
@@ -195,8 +196,8 @@ impl Storage {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Whether the database takes writes, as of at most five seconds ago: cheap, however often it
-    /// is asked.
+    /// Whether the database is writable, as of at most five seconds ago: cheap, however often it is
+    /// called.
     pub async fn is_writable(&self) -> bool {
         let mut checked = self.checked.lock().await;
         if let Some((at, is_writable)) = *checked
@@ -208,7 +209,7 @@ impl Storage {
         if let Err(error) = &check {
             tracing::warn!(
                 error = crate::error_chain::chain(error),
-                "the database takes no writes"
+                "the database is not writable"
             );
         }
         *checked = Some((Instant::now(), check.is_ok()));
@@ -218,7 +219,7 @@ impl Storage {
     /// Makes a write that changes nothing.
     ///
     /// # Errors
-    /// It does not.
+    /// The database is not writable.
     pub async fn check(&self) -> Result<()> {
         let mut transaction = self.write().await?;
         sqlx::query!("UPDATE serving SET id = 1").execute(&mut *transaction).await?;
@@ -236,13 +237,13 @@ impl Storage {
         if found == "ok" { Ok(()) } else { Err(Error::Damaged(format!("damage: {found}"))) }
     }
 
-    /// Ends all connections, and with the last one the write-ahead log.
+    /// Closes all connections, and with the last one the write-ahead log.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 }
 
-/// The error of an insert that may have met a taken name.
+/// The error of an insert whose name may be taken.
 fn name_taken(error: sqlx::Error, name: &str) -> Error {
     match &error {
         sqlx::Error::Database(database) if database.is_unique_violation() => {

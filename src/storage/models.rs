@@ -10,7 +10,7 @@ use crate::domain::{
     recipe::Recipe,
 };
 
-/// Notes a model whose file lies in its place; the same model written again takes its place.
+/// Saves a model whose file is in its place; the same model again replaces it.
 ///
 /// # Errors
 /// Its name is taken.
@@ -85,10 +85,10 @@ impl Row {
     }
 }
 
-/// The models made before `before`, newest first; or the one of the name or id `reference`.
+/// The models created before `before`, newest first; or the one with the name or id `reference`.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn list(
     connection: &mut SqliteConnection,
     reference: Option<&str>,
@@ -120,7 +120,7 @@ pub async fn list(
 /// The model of that name or id.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn find(
     connection: &mut SqliteConnection,
     reference: &str,
@@ -132,12 +132,12 @@ pub async fn find(
 /// The models from best to worst: the highest validation accuracy, then the lower validation
 /// loss, then the newer.
 ///
-/// Accuracies can be compared only between models of the same dataset and the same classes. So those
-/// of the dataset and the classes that the newest model was trained on come first, then the others,
-/// and last the one named `last`, which was not trained here.
+/// Accuracies can be compared only between models of the same dataset and the same classes. So
+/// those of the dataset and classes of the newest model come first, then the others, and last the
+/// one named `last`, which was not trained on this server.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn best_first(connection: &mut SqliteConnection, last: &str) -> Result<Vec<ModelId>> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: ModelId" FROM models
@@ -151,29 +151,29 @@ pub async fn best_first(connection: &mut SqliteConnection, last: &str) -> Result
     .await?)
 }
 
-/// The model that a person pinned, if one is.
+/// The pinned model, if any.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn pinned(connection: &mut SqliteConnection) -> Result<Option<ModelId>> {
     Ok(sqlx::query_scalar!(r#"SELECT pinned_model_id AS "id: ModelId" FROM serving"#)
         .fetch_one(connection)
         .await?)
 }
 
-/// Pins a model, or none to follow the best.
+/// Pins a model, or none for automatic selection.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn pin(connection: &mut SqliteConnection, id: Option<ModelId>) -> Result<()> {
     sqlx::query!("UPDATE serving SET pinned_model_id = ?", id).execute(connection).await?;
     Ok(())
 }
 
-/// Forgets a model; gives whether there was one.
+/// Deletes a model; returns whether there was one.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn delete(connection: &mut SqliteConnection, id: ModelId) -> Result<bool> {
     let done = sqlx::query!("DELETE FROM models WHERE id = ?", id).execute(connection).await?;
     Ok(done.rows_affected() == 1)
@@ -182,7 +182,7 @@ pub async fn delete(connection: &mut SqliteConnection, id: ModelId) -> Result<bo
 /// Whether a job or a model has that name.
 ///
 /// # Errors
-/// The database's own.
+/// The database failed.
 pub async fn name_is_taken(connection: &mut SqliteConnection, name: &Name) -> Result<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 UNION ALL SELECT 1 FROM models WHERE name = ?1)

@@ -1,4 +1,4 @@
-//! What is asked about all images of a dataset at once.
+//! Queries over all images of a dataset.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{DatasetId, ImageId, dataset::Split};
 
-/// A side of images in pixels, and how many have it.
+/// A width or height in pixels, and the number of images with it.
 pub type Sizes = Vec<(u32, u64)>;
 
-/// How many images of a dataset have which width and which height, in rising order.
+/// Image counts of a dataset by width and by height, in ascending order.
 ///
 /// # Errors
 /// The database failed.
@@ -38,7 +38,7 @@ pub async fn sizes(
     ))
 }
 
-/// How many images of a dataset have which media type.
+/// Image counts of a dataset by media type.
 ///
 /// # Errors
 /// The database failed.
@@ -76,12 +76,12 @@ pub async fn shared_fingerprints(
 
 /// An image that shares its fingerprint with another.
 #[derive(Debug, Clone)]
-pub struct Twin {
+pub struct NearDuplicate {
     /// The fingerprint.
     pub fingerprint: u64,
     /// The image.
     pub id: ImageId,
-    /// Its file's name.
+    /// Original file name.
     pub file_name: String,
     /// Index of its class.
     pub label: usize,
@@ -93,11 +93,11 @@ pub struct Twin {
 ///
 /// # Errors
 /// The database failed.
-pub async fn twins(
+pub async fn near_duplicates(
     connection: &mut SqliteConnection,
     dataset: DatasetId,
     fingerprints: &[u64],
-) -> Result<Vec<Twin>> {
+) -> Result<Vec<NearDuplicate>> {
     let wanted = Json(fingerprints.iter().map(|bits| bits.cast_signed()).collect::<Vec<i64>>());
     let rows = sqlx::query!(
         r#"SELECT id AS "id: ImageId", fingerprint AS "fingerprint: i64", file_name,
@@ -111,7 +111,7 @@ pub async fn twins(
     )
     .fetch_all(connection)
     .await?;
-    let twin = rows.into_iter().map(|row| Twin {
+    let twin = rows.into_iter().map(|row| NearDuplicate {
         fingerprint: row.fingerprint.cast_unsigned(),
         id: row.id,
         file_name: row.file_name,

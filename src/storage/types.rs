@@ -1,4 +1,4 @@
-//! How the types of the domain stand in SQLite: as text, parsed when they are read.
+//! The types of the domain in SQLite: as text, parsed when they are read.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ use crate::domain::{
     recipe::Recipe,
 };
 
-/// A moment, as its column has it.
+/// A timestamp in the format of its column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Time(pub(super) Timestamp);
 

@@ -1,5 +1,5 @@
-//! The augmentation of the recipes: each photo flipped, turned and zoomed at random, in one
-//! resampling. Used by the trainer, and by the server to show people what it does.
+//! The augmentation of the recipes: each image randomly flipped, rotated and zoomed, in one
+//! resampling. Used by the trainer, and by the server for previews.
 
 use std::f64::consts::TAU;
 
@@ -8,26 +8,27 @@ use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-/// Turns are up to this share of a full one, either way (Keras' `RandomRotation(0.1)`).
+/// Maximum rotation as a fraction of a full turn, in either direction (Keras'
+/// `RandomRotation(0.1)`).
 const ROTATION: f64 = 0.1;
-/// Zooms are up to this share, in or out (Keras' `RandomZoom(0.2)`).
+/// Maximum zoom as a fraction, in or out (Keras' `RandomZoom(0.2)`).
 const ZOOM: f64 = 0.2;
-/// Pixels between the photos of a contact sheet.
+/// Pixels between the images of a contact sheet.
 const GAP: u32 = 4;
 
-/// What becomes of one photo.
+/// The transform of one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Transform {
-    /// Whether left and right change places.
+    /// Whether it is flipped horizontally.
     pub flip: bool,
-    /// Turn about the middle, in radians.
+    /// Rotation about the centre, in radians.
     pub angle: f64,
-    /// Side of the window that is seen, relative to the photo's: above 1 it shrinks.
+    /// Side of the visible window, relative to the image's: above 1 the image shrinks.
     pub zoom: f64,
 }
 
 impl Transform {
-    /// Leaves a photo as it is.
+    /// The identity.
     pub const IDENTITY: Self = Self { flip: false, angle: 0.0, zoom: 1.0 };
 
     /// Draws a transform, each of its parts uniformly.
@@ -39,9 +40,9 @@ impl Transform {
         }
     }
 
-    /// The matrix `[a, b, c, d]` that takes a place in the result to the place it is sampled at,
-    /// `(a·x + b·y, c·x + d·y)`, both from the middle and in halves of the photo's sides;
-    /// `aspect` is its height over its width.
+    /// The matrix `[a, b, c, d]` that maps a position in the result to the position where it is
+    /// sampled, `(a·x + b·y, c·x + d·y)`, both relative to the centre and in halves of the image's
+    /// sides; `aspect` is its height divided by its width.
     #[must_use]
     pub fn matrix(&self, aspect: f64) -> [f32; 4] {
         let (sin, cos) = self.angle.sin_cos();
@@ -56,9 +57,9 @@ impl Transform {
     }
 }
 
-/// Transforms photos `[n, height, width, 3]`, bytes or numbers, one by each of `transforms`:
-/// bilinear, what lies outside being the photo's reflection about its edge. Gives fp32 in the
-/// range of what came, `[n, height, width, 3]` in shape and channels first in memory.
+/// Transforms images `[n, height, width, 3]`, bytes or floats, one by each of `transforms`:
+/// bilinear, with the image reflected about its edges. Returns fp32 in the range of the input, `[n,
+/// height, width, 3]` in shape and channels first in memory.
 pub fn augment(photos: &Tensor, transforms: &[Transform]) -> Tensor {
     let (_, height, width, _) = match photos.size()[..] {
         [n, height, width, channels] => (n, height, width, channels),
@@ -88,11 +89,11 @@ fn grid(transforms: &[Transform], height: i64, width: i64, device: Device) -> Te
     Tensor::stack(&[row(0), row(2)], -1)
 }
 
-/// A PNG of `count` versions of one photo, RGB bytes of `(height, width)`, in rows and columns as
-/// near to a square as may be. Where libtorch fails, it panics.
+/// A PNG of `count` versions of one image, RGB bytes of `(height, width)`, in rows and columns as
+/// close to a square as possible. Panics if libtorch fails.
 ///
 /// # Errors
-/// The picture can't be encoded.
+/// The PNG can't be encoded.
 pub fn contact_sheet(
     photo: &[u8],
     (height, width): (u32, u32),

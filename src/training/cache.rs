@@ -1,9 +1,9 @@
 //! What is computed once for each image, for every epoch of every job: records of one size each,
 //! found by the image's hash.
 //!
-//! All records of a kind lie in one file under the data directory and are read through a memory
-//! map: what doesn't fit into memory is the system's to page. Only trainers use it, several at a
-//! time; one fills it while the others wait.
+//! All records of a kind are in one file under the data directory and are read through a memory
+//! map: the system pages what doesn't fit into memory. Only trainers use it, several at a time; one
+//! fills it while the others wait.
 //!
 //! ```text
 //! cache/180x180-v2.records   slot i is bytes i·97,200 to (i+1)·97,200
@@ -25,23 +25,23 @@ use std::{
 use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
-use super::failure::{End, Failure};
+use super::failure::{Failure, StopReason};
 use crate::domain::dataset::{Digest, Sample};
 
-/// Records written between two syncs: what a crash costs.
+/// Records written between two syncs: the most that a crash loses.
 const SYNC_EVERY: usize = 256;
 const DIGEST: usize = size_of::<Digest>();
-/// A cache that no trainer has opened for so long is removed.
-const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A cache that no trainer has opened for this long is removed.
+const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What a record is.
+/// The layout of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Name of the cache's files: says everything that the records depend on but the image.
+    /// Name of the cache's files: everything that the records depend on except the image.
     pub name: String,
     /// Dimensions of a record.
     pub shape: Vec<i64>,
-    /// Its kind of number.
+    /// Its number type.
     pub kind: Kind,
 }
 
@@ -55,17 +55,17 @@ impl Layout {
 
 /// The records of a job's images.
 #[derive(Debug)]
-pub struct Records {
+pub struct CachedRecords {
     /// All slots of the file, `[slots, …shape]`; points into `_map`.
     records: Tensor,
     slots: HashMap<Digest, i64>,
     _map: Mmap,
 }
 
-impl Records {
+impl CachedRecords {
     /// Whether all of `samples` have a record.
     #[must_use]
-    pub fn holds(&self, samples: &[Sample]) -> bool {
+    pub fn contains_all(&self, samples: &[Sample]) -> bool {
         samples.iter().all(|sample| self.slots.contains_key(&sample.sha256))
     }
 
@@ -79,13 +79,13 @@ impl Records {
     }
 }
 
-/// Removes each cache in `folder` that has outgrown the `images` there are, more than half of it
-/// being of photos that are gone, and each that no trainer has opened for a month. Trainers that
-/// read it go on reading; the next ones fill it anew.
+/// Removes each cache in `folder` of which more than half belongs to deleted images, given the
+/// number of existing `images`, and each that no trainer has opened for a month. Trainers that read
+/// it continue; the next ones fill it again.
 ///
 /// # Errors
-/// The file system refused.
-pub fn discard_useless(folder: &Path, images: usize) -> io::Result<()> {
+/// The file system failed.
+pub fn evict_stale(folder: &Path, images: usize) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let index = entry?.path();
         if index.extension().is_none_or(|extension| extension != "index") {
@@ -94,7 +94,7 @@ pub fn discard_useless(folder: &Path, images: usize) -> io::Result<()> {
         let lock_path = index.with_extension("lock");
         let opened = fs::metadata(&lock_path).and_then(|metadata| metadata.modified());
         let unused = opened.is_ok_and(|opened| {
-            SystemTime::now().duration_since(opened).is_ok_and(|since| since > UNUSED)
+            SystemTime::now().duration_since(opened).is_ok_and(|since| since > MAX_UNUSED)
         });
         let outgrown = fs::metadata(&index)?.len() as usize / DIGEST > 2 * images + SYNC_EVERY;
         let lock = OpenOptions::new().append(true).create(true).open(&lock_path)?;
@@ -110,30 +110,30 @@ pub fn discard_useless(folder: &Path, images: usize) -> io::Result<()> {
 
 /// A cache while this process holds its lock.
 #[derive(Debug)]
-pub struct Filling {
+pub struct CacheWriter {
     layout: Layout,
     path: PathBuf,
     records: File,
     index: File,
     _lock: File,
     slots: HashMap<Digest, i64>,
-    /// Slots that the index names; a hash may stand there twice.
+    /// Slots in the index; a hash may occur twice.
     count: i64,
     /// Written to `records` since the last sync, in the order of their slots.
     unsynced: Vec<Digest>,
 }
 
-impl Filling {
-    /// Opens the cache in `folder`, waiting for its lock; `waiting` may end the wait. Cuts off
-    /// what a crash left half-written.
+impl CacheWriter {
+    /// Opens the cache in `folder`, waiting for its lock; `waiting` may end the wait. Truncates
+    /// records that a crash left incomplete.
     ///
     /// # Errors
-    /// `disk_full`, `io_error`, or what `waiting` says.
+    /// `disk_full`, `io_error`, or that of `waiting`.
     pub fn open(
         folder: &Path,
         layout: Layout,
-        waiting: impl FnMut() -> Result<(), End>,
-    ) -> Result<Self, End> {
+        waiting: impl FnMut() -> Result<(), StopReason>,
+    ) -> Result<Self, StopReason> {
         let path = |extension| folder.join(format!("{}.{extension}", layout.name));
         let (lock_path, path, index_path) = (path("lock"), path("records"), path("index"));
         let lock = lock(&lock_path, waiting)?;
@@ -164,16 +164,16 @@ impl Filling {
     /// Adds the record of an image.
     ///
     /// # Errors
-    /// `disk_full` or `io_error`. Records that are not synced when the work breaks off are cut
-    /// away by the next trainer.
-    pub fn push(&mut self, digest: Digest, record: &[u8]) -> Result<(), End> {
+    /// `disk_full` or `io_error`. Records that are not synced when the work is interrupted are
+    /// truncated by the next trainer.
+    pub fn push(&mut self, digest: Digest, record: &[u8]) -> Result<(), StopReason> {
         debug_assert_eq!(record.len(), self.layout.bytes());
         self.records.write_all(record).map_err(|error| Failure::io(&self.path, &error))?;
         self.unsynced.push(digest);
         if self.unsynced.len() == SYNC_EVERY { self.sync() } else { Ok(()) }
     }
 
-    fn sync(&mut self) -> Result<(), End> {
+    fn sync(&mut self) -> Result<(), StopReason> {
         self.write_index().map_err(|error| Failure::io(&self.path, &error).into())
     }
 
@@ -191,11 +191,11 @@ impl Filling {
         Ok(())
     }
 
-    /// Syncs what was added, lets the lock go, and maps the records.
+    /// Syncs added records, releases the lock, and maps the records.
     ///
     /// # Errors
     /// `disk_full` or `io_error`.
-    pub fn finish(mut self) -> Result<Records, End> {
+    pub fn finish(mut self) -> Result<CachedRecords, StopReason> {
         self.sync()?;
         // SAFETY: slots that the index names are never written again; other trainers only append,
         // and cut off nothing but what no index names.
@@ -211,12 +211,15 @@ impl Filling {
         let records = unsafe {
             Tensor::from_blob(map.as_ptr(), &shape, &strides, self.layout.kind, Device::Cpu)
         };
-        Ok(Records { records, slots: self.slots, _map: map })
+        Ok(CachedRecords { records, slots: self.slots, _map: map })
     }
 }
 
 /// Waits for the lock; `waiting` may end the wait.
-fn lock(path: &Path, mut waiting: impl FnMut() -> Result<(), End>) -> Result<File, End> {
+fn lock(
+    path: &Path,
+    mut waiting: impl FnMut() -> Result<(), StopReason>,
+) -> Result<File, StopReason> {
     let io_error = |error: &io::Error| Failure::io(path, error);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| io_error(&error))?;

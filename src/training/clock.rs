@@ -1,8 +1,8 @@
-//! The time that an epoch takes, across an interruption.
+//! The time of an epoch, across interruptions.
 
 use std::time::Instant;
 
-/// A clock that runs.
+/// A running clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     before: f64,
@@ -10,13 +10,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Goes on from so many seconds, which an earlier trainer has spent.
+    /// Continues from this number of seconds, which an earlier trainer has spent.
     #[must_use]
-    pub fn go_on(seconds: f64) -> Self {
+    pub fn resume_at(seconds: f64) -> Self {
         Self { before: seconds, started: Instant::now() }
     }
 
-    /// Seconds in all.
+    /// Total seconds.
     #[must_use]
     pub fn seconds(self) -> f64 {
         self.before + self.started.elapsed().as_secs_f64()

@@ -1,8 +1,7 @@
-//! What the server tells a running trainer, over its standard input.
+//! Commands of the server to a running trainer, over its standard input.
 //!
-//! One thread reads words, a line each; the learner looks at the last one once per batch. When
-//! the input ends, the server is gone: nobody would hear of this trainer again, so it ends at
-//! once. Its last checkpoint is whole.
+//! One thread reads commands, one per line; the learner checks for them once per batch. When the
+//! input ends, the server is gone: the trainer exits at once, and its last checkpoint is complete.
 
 use std::{
     io::{self, BufRead as _},
@@ -14,22 +13,22 @@ use std::{
     thread,
 };
 
-use super::failure::End;
+use super::failure::StopReason;
 
-/// A word of the server's.
+/// A command of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
     /// End training and keep the best epoch.
     Stop = 1,
-    /// Save the state and end; the job will go on later.
+    /// Save a checkpoint and exit; the job will be resumed later.
     Suspend = 2,
     /// End.
     Cancel = 3,
 }
 
 impl Command {
-    /// The word, as it is written.
+    /// The command as it is sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +50,7 @@ impl FromStr for Command {
     }
 }
 
-/// The strongest command that has come.
+/// The strongest command received.
 #[derive(Debug, Clone, Default)]
 pub struct Control(Arc<AtomicU8>);
 
@@ -64,37 +63,37 @@ impl Control {
         let started = thread::Builder::new().name("control".to_owned()).spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 match line.parse() {
-                    Ok(command) => listener.tell(command),
-                    Err(()) => tracing::warn!(line, "not a command"),
+                    Ok(command) => listener.send(command),
+                    Err(()) => tracing::warn!(line, "unknown command"),
                 }
             }
-            tracing::error!("the server is gone; ending at once");
-            // No destructors: libtorch's may wait for work that nobody wants any more.
+            tracing::error!("lost the server; exiting");
+            // No destructors: libtorch's may wait for work that is no longer needed.
             let _ = rustix::process::kill_process(
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
             );
         });
         if let Err(error) = started {
-            tracing::error!(%error, "can't listen to the server");
+            tracing::error!(%error, "can't read commands from the server");
         }
         control
     }
 
-    /// Gives a command; a stronger one that came before stands.
-    pub fn tell(&self, command: Command) {
+    /// Sends a command; a stronger earlier one is kept.
+    pub fn send(&self, command: Command) {
         self.0.fetch_max(command as u8, Ordering::Relaxed);
     }
 
-    /// Ends the caller where it is told to end.
+    /// Returns an error if the caller must stop.
     ///
     /// # Errors
-    /// [`End::Stopped`], [`End::Suspended`] or [`End::Cancelled`], the strongest that was told.
-    pub fn check(&self) -> Result<(), End> {
+    /// [`StopReason::Stopped`], [`StopReason::Suspended`] or [`StopReason::Cancelled`], the strongest that was received.
+    pub fn check(&self) -> Result<(), StopReason> {
         match self.0.load(Ordering::Relaxed) {
-            word if word == Command::Cancel as u8 => Err(End::Cancelled),
-            word if word == Command::Suspend as u8 => Err(End::Suspended),
-            word if word == Command::Stop as u8 => Err(End::Stopped),
+            word if word == Command::Cancel as u8 => Err(StopReason::Cancelled),
+            word if word == Command::Suspend as u8 => Err(StopReason::Suspended),
+            word if word == Command::Stop as u8 => Err(StopReason::Stopped),
             _ => Ok(()),
         }
     }
@@ -102,10 +101,10 @@ impl Control {
     /// As [`Control::check`], for work that a stopped job still needs.
     ///
     /// # Errors
-    /// [`End::Suspended`] or [`End::Cancelled`].
-    pub fn check_unless_stopped(&self) -> Result<(), End> {
+    /// [`StopReason::Suspended`] or [`StopReason::Cancelled`].
+    pub fn check_unless_stopped(&self) -> Result<(), StopReason> {
         match self.check() {
-            Err(End::Stopped) => Ok(()),
+            Err(StopReason::Stopped) => Ok(()),
             other => other,
         }
     }
@@ -119,11 +118,11 @@ mod tests {
     fn a_cancel_outweighs_what_came_before_and_after_it() {
         let control = Control::default();
         assert!(control.check().is_ok());
-        control.tell(Command::Stop);
-        assert!(matches!(control.check(), Err(End::Stopped)));
+        control.send(Command::Stop);
+        assert!(matches!(control.check(), Err(StopReason::Stopped)));
         assert!(control.check_unless_stopped().is_ok());
-        control.tell(Command::Cancel);
-        control.tell(Command::Suspend);
-        assert!(matches!(control.check(), Err(End::Cancelled)));
+        control.send(Command::Cancel);
+        control.send(Command::Suspend);
+        assert!(matches!(control.check(), Err(StopReason::Cancelled)));
     }
 }

@@ -1,28 +1,28 @@
-//! Judging what is trained, predictions and labels together in one pass.
+//! Evaluation of a network in training, predictions and labels in one pass.
 
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{
-    failure::{End, Failure},
-    learnable::Learnable,
+    failure::{Failure, StopReason},
+    trainable::Trainable,
 };
 use crate::{
-    device::Compute,
-    domain::{dataset::Sample, evaluation::Judged, metrics::Score},
+    device::ComputeConfig,
+    domain::{dataset::Sample, evaluation::ScoredSample, metrics::SplitMetrics},
 };
 
-/// What sums up over the images of an epoch.
+/// Running sums over the images of an epoch.
 #[derive(Debug)]
-pub struct Tally {
+pub struct RunningMetrics {
     loss: Tensor,
     correct: Tensor,
     count: u64,
 }
 
-impl Tally {
-    /// Nothing seen yet.
+impl RunningMetrics {
+    /// No images yet.
     #[must_use]
-    pub fn new(compute: Compute) -> Self {
+    pub fn new(compute: ComputeConfig) -> Self {
         let zero = || Tensor::zeros([], (Kind::Double, compute.device));
         Self { loss: zero(), correct: zero(), count: 0 }
     }
@@ -39,12 +39,12 @@ impl Tally {
 
     /// The sums so far: loss, correctly classified images, images. Waits for the device.
     #[must_use]
-    pub fn sums(&self) -> (f64, f64, u64) {
+    pub fn totals(&self) -> (f64, f64, u64) {
         (self.loss.double_value(&[]), self.correct.double_value(&[]), self.count)
     }
 
-    /// Takes up sums that were saved.
-    pub fn add_sums(&mut self, loss: f64, correct: f64, count: u64) {
+    /// Restores saved sums.
+    pub fn restore(&mut self, loss: f64, correct: f64, count: u64) {
         self.loss = &self.loss + loss;
         self.correct = &self.correct + correct;
         self.count += count;
@@ -52,10 +52,10 @@ impl Tally {
 
     /// The means. Waits for the device.
     #[must_use]
-    pub fn score(&self) -> Score {
-        let (loss, correct, count) = self.sums();
+    pub fn means(&self) -> SplitMetrics {
+        let (loss, correct, count) = self.totals();
         let images = count.max(1) as f64;
-        Score { count, loss: loss / images, accuracy: correct / images }
+        SplitMetrics { count, loss: loss / images, accuracy: correct / images }
     }
 }
 
@@ -65,51 +65,55 @@ pub fn losses(logits: &Tensor, labels: &Tensor) -> Tensor {
 }
 
 /// The labels of `samples` as a network's targets: 0 or 1, `[n]`.
-pub fn targets(samples: &[Sample], compute: Compute) -> Tensor {
+pub fn targets(samples: &[Sample], compute: ComputeConfig) -> Tensor {
     let labels: Vec<f32> = samples.iter().map(|sample| sample.label as f32).collect();
     // A few hundred bytes, not waited for.
     Tensor::from_slice(&labels).to_device_(compute.device, Kind::Float, true, false)
 }
 
-/// Images of one pass: a few stay in the processor's cache. A GPU wants many, but no more than the
-/// job trains on at a time, so that a smaller `batch_size` is of use where it has little memory.
-fn pass_size(compute: Compute, batch_size: u32) -> usize {
+/// Images of one pass: a few stay in the CPU's cache. A GPU needs many, but no more than the job's
+/// batch size, so that a smaller `batch_size` helps if it has little memory.
+fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
     match compute.device {
         Device::Cpu => 8,
         _ => (batch_size as usize).clamp(8, 128),
     }
 }
 
-/// Logits of `samples`, in their order, of a job that trains on `batch_size` images at a time;
-/// `progress` is called with the passes done and all of them, and may end it.
+/// Logits of `samples`, in order, of a job with batches of `batch_size` images; `progress` is
+/// called with the number of passes done and their total, and may end it.
 ///
 /// # Errors
-/// What `progress` says.
+/// That of `progress`.
 pub fn logits(
-    learnable: &dyn Learnable,
+    trainable: &dyn Trainable,
     samples: &[Sample],
-    compute: Compute,
+    compute: ComputeConfig,
     batch_size: u32,
-    mut progress: impl FnMut(u64, u64) -> Result<(), End>,
-) -> Result<Vec<f64>, End> {
+    mut progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
+) -> Result<Vec<f64>, StopReason> {
     let _no_grad = tch::no_grad_guard();
-    let batches = samples.chunks(pass_size(compute, batch_size));
+    let batches = samples.chunks(inference_batch_size(compute, batch_size));
     let all = batches.len() as u64;
     let mut logits = Vec::with_capacity(batches.len());
     for (done, batch) in (0..).zip(batches) {
         progress(done, all)?;
-        logits.push(learnable.judge(batch));
+        logits.push(trainable.predict_logits(batch));
     }
     let logits = Tensor::cat(&logits, 0).to_kind(Kind::Double).to_device(Device::Cpu);
     Vec::try_from(logits)
         .map_err(|error: tch::TchError| Failure::new("internal", error.to_string()).into())
 }
 
-/// What was said of each of `samples`.
+/// The outputs for each of `samples` with their logits.
 #[must_use]
-pub fn judged(samples: &[Sample], logits: &[f64]) -> Vec<Judged> {
+pub fn scored_samples(samples: &[Sample], logits: &[f64]) -> Vec<ScoredSample> {
     let pairs = samples.iter().zip(logits);
     pairs
-        .map(|(sample, &logit)| Judged { image_id: sample.image_id, label: sample.label, logit })
+        .map(|(sample, &logit)| ScoredSample {
+            image_id: sample.image_id,
+            label: sample.label,
+            logit,
+        })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! What a trainer tells the server: JSON lines on standard output.
+//! Events of a trainer for the server: JSON lines on standard output.
 
 use std::{
     io::{self, Write as _},
@@ -9,12 +9,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    job::{Best, Progress},
-    metrics::{EpochMetrics, Score},
+    job::{BestEpoch, Progress},
+    metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
 };
 
-/// A process that is stopped, or whose machine has no time for it, is silent for longer.
+/// A process that is stopped, or starved by the machine, is silent for longer.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// One line.
@@ -27,36 +27,36 @@ pub enum Event {
         device: String,
         /// The precision it trains in.
         precision: Precision,
-        /// Epochs that the checkpoint had completed; later ones come again.
+        /// Epochs that the checkpoint had completed; later ones are repeated.
         completed_epochs: u32,
     },
-    /// How far it has come: at each change of phase, and at most once a second between.
+    /// Progress: at each change of phase, and at most once a second in between.
     Progress(Progress),
     /// The process is alive, whatever it computes; sent every [`ALIVE_EVERY`].
     Alive,
-    /// What there is to beat: judged before the first epoch, or kept in a checkpoint.
-    Best(Best),
+    /// The best so far: evaluated before the first epoch, or from a checkpoint.
+    Best(BestEpoch),
     /// An epoch is complete and its checkpoint written.
     Epoch {
-        /// What was measured.
+        /// Its metrics.
         #[serde(flatten)]
         metrics: EpochMetrics,
         /// Whether it is the best so far.
         best: bool,
     },
-    /// The best epoch was judged on the test split.
-    Evaluation(Score),
+    /// The best epoch was evaluated on the test split.
+    Evaluation(SplitMetrics),
     /// The model is written; the job succeeded.
     Finished,
-    /// A person cancelled it.
+    /// A user cancelled it.
     Cancelled,
-    /// The state is saved for another trainer to go on from.
+    /// A checkpoint is saved for another trainer to resume.
     Suspended,
-    /// It can't go on.
+    /// It failed.
     Failed {
-        /// Stable and snake_case.
+        /// Stable error code.
         code: String,
-        /// A sentence.
+        /// Readable message.
         detail: String,
     },
 }
@@ -75,7 +75,7 @@ impl Events {
     /// Sends [`Event::Alive`] now and then from a thread of its own, as long as the process lives.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// A thread can't be started.
     pub fn keep_alive(self) -> io::Result<()> {
         let beat = move || loop {
             thread::sleep(ALIVE_EVERY);
@@ -84,14 +84,14 @@ impl Events {
         thread::Builder::new().name("alive".to_owned()).spawn(beat).map(drop)
     }
 
-    /// Sends one event. Where nobody listens any more, `control` ends the process.
+    /// Sends one event. If the server is gone, `control` ends the process.
     pub fn send(&self, event: &Event) {
         match serde_json::to_string(event) {
             Ok(line) => {
                 let mut stdout = io::stdout().lock();
                 let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
             }
-            Err(error) => tracing::error!(%error, "an event can't be written"),
+            Err(error) => tracing::error!(%error, "can't write an event"),
         }
     }
 }

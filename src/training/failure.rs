@@ -1,4 +1,4 @@
-//! How a trainer ends other than well, in codes for programs and sentences for people.
+//! How a trainer ends without success: error codes and readable messages.
 
 use std::{any::Any, io, path::Path};
 
@@ -10,84 +10,79 @@ use crate::{
 
 /// Why training stopped before it was done.
 #[derive(Debug)]
-pub enum End {
-    /// A person cancelled it.
+pub enum StopReason {
+    /// A user cancelled it.
     Cancelled,
-    /// A person wants the best epoch so far.
+    /// A user stopped it early, to keep the best epoch so far.
     Stopped,
-    /// The server shuts down; another trainer will go on from the state.
+    /// The server shuts down; another trainer will resume from the checkpoint.
     Suspended,
-    /// It can't go on.
+    /// It failed.
     Failed(Failure),
 }
 
-/// A failure that a person can understand.
+/// A failure with a readable message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Stable and snake_case.
+    /// Stable error code.
     pub code: &'static str,
-    /// A sentence.
+    /// Readable message.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure of that code.
+    /// A failure with that code.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
 
-    /// The file system refused what was asked of `path`.
+    /// The file system failed on `path`.
     #[must_use]
     pub fn io(path: &Path, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::StorageFull {
             return Self::disk_full();
         }
-        Self::new("io_error", format!("{}: {error}", path.display()))
+        Self::new("io_error", format!("can't read or write {}: {error}", path.display()))
     }
 
-    /// A person stopped the job too early.
+    /// The job was stopped too early.
     #[must_use]
     pub fn nothing_to_keep() -> Self {
         Self::new(
             "nothing_to_keep",
-            "the job was stopped before its first epoch was complete: there is no model to keep",
+            "the job was stopped before its first epoch completed, so it has no model",
         )
     }
 
     fn disk_full() -> Self {
         Self::new(
             "disk_full",
-            "the disk that holds the data directory is full; make room, then resume the job",
+            "the disk of the data directory is full; free up space, then resume the job",
         )
     }
 
-    /// There is not enough memory, on the device or in the machine; what libtorch says of it.
+    /// Out of memory, on the device or in the machine, with libtorch's message.
     #[must_use]
     pub fn out_of_memory(words: &str) -> Self {
         Self::new(
             "out_of_memory",
-            format!(
-                "there is not enough memory: try a smaller batch_size, or end what else uses it ({words})"
-            ),
+            format!("out of memory: use a smaller batch_size or free memory ({words})"),
         )
     }
 
-    /// What a panic, most often one of libtorch's, says.
+    /// The failure of a panic, most often one of libtorch's.
     #[must_use]
     pub fn from_panic(panic: &(dyn Any + Send)) -> Self {
         let message = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without words");
+            .unwrap_or("a panic without a message");
         let words = first_line(message);
         if is_out_of_memory(message) {
             return Self::out_of_memory(&words);
         }
-        Self::new(
-            "internal",
-            format!("the trainer met an error of its own; its log has more ({words})"),
-        )
+        Self::new("internal", format!("internal error in the trainer; see the job log ({words})"))
     }
 }
 
@@ -97,19 +92,19 @@ impl From<GpuError> for Failure {
             GpuError::OutOfMemory(words) => Self::out_of_memory(&words),
             GpuError::Unusable(reason) => Self::new(
                 "device_unavailable",
-                format!("the job asks for CUDA, and {reason}; use device `auto` or `cpu`"),
+                format!("CUDA was requested but {reason}; use device `auto` or `cpu`"),
             ),
         }
     }
 }
 
-impl From<Failure> for End {
+impl From<Failure> for StopReason {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<weights::Error> for End {
+impl From<weights::Error> for StopReason {
     fn from(error: weights::Error) -> Self {
         if error.is_disk_full() {
             return Failure::disk_full().into();

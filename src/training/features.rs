@@ -1,15 +1,15 @@
-//! What a frozen part of a network makes of each image, computed once and cached on disk.
+//! Features of each image from the frozen layers of a network, computed once and cached on disk.
 
 use std::{path::Path, time::Instant};
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    cache::{Filling, Layout, Records},
-    failure::End,
+    cache::{CacheWriter, CachedRecords, Layout},
+    failure::StopReason,
 };
 use crate::{
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::{Digest, Sample},
         model::Preprocessing,
@@ -19,8 +19,8 @@ use crate::{
 /// Images of one pass.
 const BATCH: usize = 32;
 
-/// How features lie in the cache: vectors in the kind of number that the job computes in, named
-/// after all that they depend on: the weights, the layer, the size, the precision, and the device,
+/// The layout of features in the cache: vectors in the number type of the job, named after
+/// everything they depend on: the weights, the layer, the size, the precision, and the device,
 /// which rounds in its own way.
 #[must_use]
 pub fn layout(
@@ -28,7 +28,7 @@ pub fn layout(
     layer: &str,
     shape: &[i64],
     preprocessing: &Preprocessing,
-    compute: Compute,
+    compute: ComputeConfig,
 ) -> Layout {
     let Preprocessing { version, width, height, .. } = preprocessing;
     let weights = &weights.to_string()[..16];
@@ -40,23 +40,23 @@ pub fn layout(
     }
 }
 
-/// Makes sure that all of `samples` have their features in the cache in `folder`, computing
-/// those that have not with `forward`, `[n, …shape]` for `n` samples.
+/// Makes sure that all of `samples` have their features in the cache in `folder`, computing missing
+/// ones with `forward`, `[n, …shape]` for `n` samples.
 ///
 /// `progress` is called with the number of images that are ready; it may end the work.
 ///
 /// # Errors
-/// `disk_full`, or what `progress` says.
+/// `disk_full`, or that of `progress`.
 pub fn prepare(
     folder: &Path,
     layout: Layout,
     samples: &[Sample],
     forward: impl Fn(&[Sample]) -> Tensor,
-    mut progress: impl FnMut(usize) -> Result<(), End>,
-) -> Result<Records, End> {
+    mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+) -> Result<CachedRecords, StopReason> {
     let (kind, bytes) = (layout.kind, layout.bytes());
-    let mut filling = Filling::open(folder, layout, || progress(0))?;
-    let missing = filling.missing(samples);
+    let mut writer = CacheWriter::open(folder, layout, || progress(0))?;
+    let missing = writer.missing(samples);
     let mut ready = samples.len() - missing.len();
     progress(ready)?;
     let started = Instant::now();
@@ -64,7 +64,7 @@ pub fn prepare(
     for batch in missing.chunks(BATCH) {
         let records = to_bytes(&forward(batch), kind);
         for (sample, record) in batch.iter().zip(records.chunks_exact(bytes)) {
-            filling.push(sample.sha256, record)?;
+            writer.push(sample.sha256, record)?;
         }
         ready += batch.len();
         progress(ready)?;
@@ -72,9 +72,9 @@ pub fn prepare(
     tracing::info!(
         computed = missing.len(),
         seconds = started.elapsed().as_secs_f64(),
-        "the features are ready"
+        "features ready"
     );
-    filling.finish()
+    writer.finish()
 }
 
 fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {

@@ -1,30 +1,27 @@
-//! What follows training: judging the best epoch on the test split, and writing the model.
+//! The end of training: evaluates the best epoch on the test split, and writes the model.
 
 use std::{fs, path::Path, time::Instant};
 
 use super::{
     evaluate,
     events::Event,
-    failure::{End, Failure},
-    learnable::Learnable,
-    learner::{REPORT_EVERY, Task, Trained},
+    failure::{Failure, StopReason},
+    learner::{REPORT_EVERY, TrainingContext, TrainingResult},
     spec::Job,
+    trainable::Trainable,
 };
 use crate::{
-    architectures::{Cnn, Network, parameters},
+    architectures::{Cnn, Network, count_parameters},
     domain::{
         Timestamp,
         dataset::{Sample, Split},
         evaluation::{self, Evaluation},
         job::{Phase, Progress},
-        metrics::Score,
+        metrics::SplitMetrics,
         model::{Architecture, ModelCard, Preprocessing, Pretrained},
     },
-    inference::canary,
-    weights::{
-        model_file,
-        tensors::{self, Tensors},
-    },
+    model_file::{self, canary},
+    weights::tensors::{self, Tensors},
 };
 
 /// File of the model in the job's folder.
@@ -32,21 +29,21 @@ pub const MODEL: &str = "model.safetensors";
 /// File of the evaluation in the job's folder.
 pub const EVALUATION: &str = "evaluation.json";
 
-/// The network that a recipe made.
+/// The network that a recipe trained.
 #[derive(Debug)]
-pub struct Made {
+pub struct TrainedNetwork {
     /// Its layers.
     pub architecture: Architecture,
     /// All its weights, by name.
     pub tensors: Tensors,
-    /// How it is asked.
+    /// Preprocessing of its input.
     pub preprocessing: Preprocessing,
-    /// The weights it began with, where they were not drawn.
+    /// The pretrained weights it started from, if any.
     pub pretrained: Option<Pretrained>,
 }
 
-impl Made {
-    /// A small network from random weights.
+impl TrainedNetwork {
+    /// A small network trained from scratch.
     #[must_use]
     pub fn cnn(network: &Cnn, preprocessing: Preprocessing) -> Self {
         Self {
@@ -58,31 +55,31 @@ impl Made {
     }
 }
 
-/// Judges `learnable`, which holds its best epoch, on `test`, and writes the evaluation and the
+/// Evaluates `trainable`, which holds its best epoch, on `test`, and writes the evaluation and the
 /// model into the job's folder.
 ///
 /// # Errors
 /// Cancelled, suspended, or failed with `disk_full`.
 pub fn finish(
     job: &Job,
-    task: Task<'_>,
-    learnable: &dyn Learnable,
-    trained: Trained,
+    context: TrainingContext<'_>,
+    trainable: &dyn Trainable,
+    result: TrainingResult,
     test: &[Sample],
-    made: Made,
-) -> Result<(), End> {
-    let Trained { best, epochs } = trained;
+    network: TrainedNetwork,
+) -> Result<(), StopReason> {
+    let TrainingResult { best, epochs } = result;
     let test = if test.is_empty() {
         None
     } else {
-        let evaluation = judge(job, &task, learnable, trained, test)?;
-        let score = evaluation.score();
+        let evaluation = evaluate_on_test(job, &context, trainable, result, test)?;
+        let score = evaluation.metrics();
         save(&job.folder.join(EVALUATION), &evaluation)?;
-        task.events.send(&Event::Evaluation(score));
+        context.events.send(&Event::Evaluation(score));
         Some(score)
     };
-    report(&task, Phase::Saving, epochs, 0, 1);
-    let Made { architecture, tensors, preprocessing, pretrained } = made;
+    report(&context, Phase::Saving, epochs, 0, 1);
+    let TrainedNetwork { architecture, tensors, preprocessing, pretrained } = network;
     let internal = |reason| Failure::new("internal", reason);
     let network = Network::from_tensors(architecture, tensors::share(&tensors), tch::Device::Cpu)
         .map_err(internal)?;
@@ -103,63 +100,63 @@ pub fn finish(
         dataset_version: spec.dataset_version,
         job_id: spec.job_id,
         epoch: best.epoch,
-        validation: Score {
-            count: task.validation.len() as u64,
+        validation: SplitMetrics {
+            count: context.validation.len() as u64,
             loss: best.val_loss,
             accuracy: best.val_accuracy,
         },
         test,
-        parameters: parameters(&tensors),
+        parameters: count_parameters(&tensors),
         created_at: Timestamp::now(),
         canaries,
     };
-    task.control.check_unless_stopped()?;
+    context.control.check_unless_stopped()?;
     model_file::save(&job.folder.join(MODEL), &card, &tensors)?;
     Ok(())
 }
 
-/// Judges on the test split; the threshold that it also tells of is chosen on the validation split.
-fn judge(
+/// Evaluates on the test split; the best threshold is chosen on the validation split.
+fn evaluate_on_test(
     job: &Job,
-    task: &Task<'_>,
-    learnable: &dyn Learnable,
-    trained: Trained,
+    context: &TrainingContext<'_>,
+    trainable: &dyn Trainable,
+    result: TrainingResult,
     test: &[Sample],
-) -> Result<Evaluation, End> {
-    let judged = |samples: &[Sample]| {
+) -> Result<Evaluation, StopReason> {
+    let score = |samples: &[Sample]| {
         let mut reported: Option<Instant> = None;
         let progress = |done, passes| {
             if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 reported = Some(Instant::now());
-                report(task, Phase::Evaluating, trained.epochs, done, passes);
+                report(context, Phase::Evaluating, result.epochs, done, passes);
             }
-            task.control.check_unless_stopped()
+            context.control.check_unless_stopped()
         };
-        let batch_size = task.params.batch_size;
-        let logits = evaluate::logits(learnable, samples, task.compute, batch_size, progress)?;
-        Ok::<_, End>(evaluate::judged(samples, &logits))
+        let batch_size = context.params.batch_size;
+        let logits = evaluate::logits(trainable, samples, context.compute, batch_size, progress)?;
+        Ok::<_, StopReason>(evaluate::scored_samples(samples, &logits))
     };
-    let (validation, test) = (judged(task.validation)?, judged(test)?);
+    let (validation, test) = (score(context.validation)?, score(test)?);
     let evaluation = evaluation::evaluate(Split::Test, &job.spec.classes, &test, &validation);
     tracing::info!(
-        epoch = trained.best.epoch,
+        epoch = result.best.epoch,
         loss = evaluation.loss,
         accuracy = evaluation.accuracy,
-        "judged on the test split"
+        "evaluated on the test split"
     );
     Ok(evaluation)
 }
 
-fn save(path: &Path, evaluation: &Evaluation) -> Result<(), End> {
+fn save(path: &Path, evaluation: &Evaluation) -> Result<(), StopReason> {
     let json = serde_json::to_vec(evaluation)
         .map_err(|error| Failure::new("internal", error.to_string()))?;
-    // Not renamed into place: it is read after the event that tells of it, and not otherwise.
+    // Not renamed into place: it is read only after the event that reports it.
     Ok(fs::write(path, json).map_err(|error| Failure::io(path, &error))?)
 }
 
-fn report(task: &Task<'_>, phase: Phase, epoch: u32, step: u64, steps: u64) {
-    let epochs = task.params.epochs;
-    task.events.send(&Event::Progress(Progress {
+fn report(context: &TrainingContext<'_>, phase: Phase, epoch: u32, step: u64, steps: u64) {
+    let epochs = context.params.epochs;
+    context.events.send(&Event::Progress(Progress {
         phase,
         epoch,
         epochs,

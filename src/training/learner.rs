@@ -1,4 +1,4 @@
-//! The epoch loop: trains, judges, keeps the best, saves its state, and reports. Never prints.
+//! The epoch loop: trains, evaluates, keeps the best, saves checkpoints, and reports. Never prints.
 
 use std::{
     cell::Cell,
@@ -8,30 +8,30 @@ use std::{
 use super::{
     clock::Clock,
     control::Control,
-    draws,
-    evaluate::{self, Tally},
+    evaluate::{self, RunningMetrics},
     events::{Event, Events},
-    failure::{End, Failure},
-    learnable::Learnable,
+    failure::{Failure, StopReason},
     optimizer::RmsProp,
-    policy::{self, Pace},
+    policy::{self, EpochProgress},
+    rng,
+    trainable::Trainable,
 };
 use crate::{
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::Sample,
         evaluation,
-        job::{Best, Phase, Progress},
-        metrics::{EpochMetrics, Score},
+        job::{BestEpoch, Phase, Progress},
+        metrics::{EpochMetrics, SplitMetrics},
         recipe::Params,
     },
     weights::{
-        checkpoint::{Checkpoint, Checkpoints, Partial, Position},
+        checkpoint::{Checkpoint, Checkpoints, PartialEpoch, TrainingState},
         tensors::{self, Tensors},
     },
 };
 
-/// Progress is told, and a loss that is no number noticed, so often.
+/// Interval of progress events and of checks for a NaN loss.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which part of a job it is.
@@ -39,28 +39,28 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum Stage {
     /// Training the head alone, before fine-tuning. Its epochs go to the log, not to the metrics.
     Head,
-    /// The training that the job is about.
+    /// The main training of the job.
     Main,
-    /// The same, over weights that are trained already: they stay where no epoch beats them.
+    /// The same, from weights that are already trained: they are kept if no epoch beats them.
     FineTuning,
 }
 
 /// What a recipe gives the learner.
 #[derive(Debug, Clone, Copy)]
-pub struct Task<'a> {
+pub struct TrainingContext<'a> {
     /// Which part of the job it is.
     pub stage: Stage,
     /// The parameters of this part.
     pub params: &'a Params,
     /// Where and how precisely to compute.
-    pub compute: Compute,
+    pub compute: ComputeConfig,
     /// The training split.
     pub train: &'a [Sample],
     /// The validation split.
     pub validation: &'a [Sample],
-    /// Where the state is saved.
+    /// Where checkpoints are saved.
     pub checkpoints: &'a Checkpoints,
-    /// What the server wants.
+    /// The server's commands.
     pub control: &'a Control,
     /// Where to report.
     pub events: &'a Events,
@@ -68,124 +68,125 @@ pub struct Task<'a> {
 
 /// Something in training.
 pub struct Learner<'a> {
-    task: Task<'a>,
-    learnable: &'a dyn Learnable,
+    context: TrainingContext<'a>,
+    trainable: &'a dyn Trainable,
     optimizer: RmsProp,
-    position: Position,
+    state: TrainingState,
     best_weights: Tensors,
     reported: Cell<Instant>,
 }
 
-/// What training came to; the weights of the best epoch are in what was trained.
+/// The result of training; the trained network has the weights of the best epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Trained {
+pub struct TrainingResult {
     /// The best epoch.
-    pub best: Best,
+    pub best: BestEpoch,
     /// Epochs completed.
     pub epochs: u32,
 }
 
 impl<'a> Learner<'a> {
-    /// A learner that trains `learnable`, going on from `checkpoint` if there is one.
+    /// A learner that trains `learnable`, resuming from `checkpoint` if there is one.
     ///
     /// # Errors
-    /// `bad_job`: the checkpoint is of another network.
+    /// `bad_job`: the checkpoint does not match the network.
     pub fn new(
-        task: Task<'a>,
-        learnable: &'a dyn Learnable,
+        context: TrainingContext<'a>,
+        trainable: &'a dyn Trainable,
         checkpoint: Option<Checkpoint>,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, StopReason> {
         let mut learner = Self {
-            optimizer: RmsProp::new(learnable.weights()),
-            task,
-            learnable,
-            position: Position::default(),
+            optimizer: RmsProp::new(trainable.weights()),
+            context,
+            trainable,
+            state: TrainingState::default(),
             best_weights: Tensors::new(),
             reported: Cell::new(Instant::now()),
         };
         if let Some(checkpoint) = checkpoint {
-            learner.restore(checkpoint).map_err(misfit)?;
-            learner.say_best();
-            learner.position.epochs.iter().for_each(|metrics| learner.say_epoch(metrics));
+            learner.restore(checkpoint).map_err(checkpoint_mismatch)?;
+            learner.emit_best();
+            learner.state.epochs.iter().for_each(|metrics| learner.emit_epoch(metrics));
         }
         Ok(learner)
     }
 
     fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), String> {
-        tensors::copy_into(&self.learnable.weights(), checkpoint.weights)?;
+        tensors::copy_into(&self.trainable.weights(), checkpoint.weights)?;
         self.optimizer.restore(checkpoint.optimizer)?;
-        self.position = checkpoint.position;
+        self.state = checkpoint.state;
         self.best_weights = checkpoint.best_weights;
         Ok(())
     }
 
-    /// Trains until the last epoch, until patience runs out, or until a person stops it; leaves
-    /// the weights of the best epoch in what it trained.
+    /// Trains until the last epoch, until patience runs out, or until a user stops it; the network
+    /// then has the weights of the best epoch.
     ///
     /// # Errors
     /// Cancelled, suspended, or failed with `nan_loss`, `disk_full` or `nothing_to_keep`.
-    pub fn fit(mut self) -> Result<Trained, End> {
-        match self.epochs() {
-            // The epoch under way does not count.
-            Ok(()) | Err(End::Stopped) => {}
-            Err(End::Suspended) => {
+    pub fn fit(mut self) -> Result<TrainingResult, StopReason> {
+        match self.run_epochs() {
+            // The current epoch does not count.
+            Ok(()) | Err(StopReason::Stopped) => {}
+            Err(StopReason::Suspended) => {
                 self.save()?;
-                let Position { epoch, step, .. } = self.position;
-                tracing::info!(epoch, step, "suspended, its state saved");
-                return Err(End::Suspended);
+                let TrainingState { epoch, step, .. } = self.state;
+                tracing::info!(epoch, step, "suspended; checkpoint saved");
+                return Err(StopReason::Suspended);
             }
             Err(end) => return Err(end),
         }
-        let best = self.position.best.ok_or_else(Failure::nothing_to_keep)?;
-        tensors::copy_into(&self.learnable.weights(), self.best_weights).map_err(misfit)?;
-        Ok(Trained { best, epochs: self.position.epoch })
+        let best = self.state.best.ok_or_else(Failure::nothing_to_keep)?;
+        tensors::copy_into(&self.trainable.weights(), self.best_weights)
+            .map_err(checkpoint_mismatch)?;
+        Ok(TrainingResult { best, epochs: self.state.epoch })
     }
 
-    fn epochs(&mut self) -> Result<(), End> {
-        if self.task.stage == Stage::FineTuning && self.position.best.is_none() {
-            self.judge_baseline()?;
+    fn run_epochs(&mut self) -> Result<(), StopReason> {
+        if self.context.stage == Stage::FineTuning && self.state.best.is_none() {
+            self.evaluate_baseline()?;
         }
-        while !self.is_over() {
-            self.epoch()?;
+        while !self.is_finished() {
+            self.run_epoch()?;
         }
         Ok(())
     }
 
-    /// Judges the weights that training begins with: the first to beat.
-    fn judge_baseline(&mut self) -> Result<(), End> {
-        let clock = Clock::go_on(0.0);
-        // A job that is stopped now keeps what it begins with.
+    /// Evaluates the initial weights: the first to beat.
+    fn evaluate_baseline(&mut self) -> Result<(), StopReason> {
+        let clock = Clock::resume_at(0.0);
+        // A job that is stopped now keeps its initial weights.
         let score = self.validate(clock, Control::check_unless_stopped)?;
-        self.best_weights = copy(&self.learnable.weights());
-        self.position.best =
-            Some(Best { epoch: 0, val_loss: score.loss, val_accuracy: score.accuracy });
+        self.best_weights = copy(&self.trainable.weights());
+        self.state.best =
+            Some(BestEpoch { epoch: 0, val_loss: score.loss, val_accuracy: score.accuracy });
         tracing::info!(
             val_loss = score.loss,
             val_accuracy = score.accuracy,
-            "judged as it is before the first epoch"
+            "evaluated before the first epoch"
         );
-        self.say_best();
+        self.emit_best();
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
-        let Params { epochs, early_stopping_patience, .. } = *self.task.params;
-        policy::is_over(
-            self.position.epoch,
+    fn is_finished(&self) -> bool {
+        let Params { epochs, early_stopping_patience, .. } = *self.context.params;
+        policy::is_finished(
+            self.state.epoch,
             epochs,
-            self.position.best.as_ref(),
+            self.state.best.as_ref(),
             early_stopping_patience,
         )
     }
 
-    /// One epoch, or what was left of it.
-    fn epoch(&mut self) -> Result<(), End> {
-        let clock = Clock::go_on(self.position.partial.seconds);
-        let train = self.train(clock)?;
+    /// One epoch, or the rest of it.
+    fn run_epoch(&mut self) -> Result<(), StopReason> {
+        let clock = Clock::resume_at(self.state.partial.seconds);
+        let train = self.train_epoch(clock)?;
         let validation = self.validate(clock, Control::check)?;
         let seconds = clock.seconds();
-        self.complete(EpochMetrics {
-            epoch: self.position.epoch + 1,
+        self.complete_epoch(EpochMetrics {
+            epoch: self.state.epoch + 1,
             train_loss: train.loss,
             train_accuracy: train.accuracy,
             val_loss: validation.loss,
@@ -196,77 +197,77 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// The optimizer's steps of one epoch. Whatever ends them, the position says where.
-    fn train(&mut self, clock: Clock) -> Result<Score, End> {
-        let Partial { loss, correct, seen, .. } = self.position.partial;
-        let mut tally = Tally::new(self.task.compute);
-        tally.add_sums(loss, correct, seen);
-        let end = self.steps(&mut tally, clock);
-        let (loss, correct, seen) = tally.sums();
-        self.position.partial = Partial { loss, correct, seen, seconds: clock.seconds() };
+    /// The optimizer's steps of one epoch. Whatever ends them, the position records where.
+    fn train_epoch(&mut self, clock: Clock) -> Result<SplitMetrics, StopReason> {
+        let PartialEpoch { loss, correct, seen, .. } = self.state.partial;
+        let mut metrics = RunningMetrics::new(self.context.compute);
+        metrics.restore(loss, correct, seen);
+        let end = self.run_steps(&mut metrics, clock);
+        let (loss, correct, seen) = metrics.totals();
+        self.state.partial = PartialEpoch { loss, correct, seen, seconds: clock.seconds() };
         end?;
         self.check_loss(loss)?;
-        Ok(tally.score())
+        Ok(metrics.means())
     }
 
-    fn steps(&mut self, tally: &mut Tally, clock: Clock) -> Result<(), End> {
-        let Task { params, compute, .. } = self.task;
-        let epoch = self.position.epoch + 1;
-        let order = draws::shuffled(self.task.train, params.seed, epoch);
+    fn run_steps(&mut self, metrics: &mut RunningMetrics, clock: Clock) -> Result<(), StopReason> {
+        let TrainingContext { params, compute, .. } = self.context;
+        let epoch = self.state.epoch + 1;
+        let order = rng::shuffled(self.context.train, params.seed, epoch);
         let learning_rate = self.learning_rate();
         let steps = self.train_steps();
-        self.report(Phase::Training, self.position.step, steps, clock);
-        for batch in order.chunks(params.batch_size as usize).skip(self.position.step as usize) {
-            self.task.control.check()?;
-            let mut generator = draws::of_step(params.seed, epoch, self.position.step);
+        self.report(Phase::Training, self.state.step, steps, clock);
+        for batch in order.chunks(params.batch_size as usize).skip(self.state.step as usize) {
+            self.context.control.check()?;
+            let mut generator = rng::step_rng(params.seed, epoch, self.state.step);
             let labels = evaluate::targets(batch, compute);
-            let logits = self.learnable.train(batch, &mut generator);
+            let logits = self.trainable.training_logits(batch, &mut generator);
             let losses = evaluate::losses(&logits, &labels);
             self.optimizer.step(&losses.mean(None), learning_rate);
-            tally.add(&losses, &logits, &labels);
-            self.position.step += 1;
+            metrics.add(&losses, &logits, &labels);
+            self.state.step += 1;
             if self.report_is_due() {
-                self.report(Phase::Training, self.position.step, steps, clock);
-                self.check_loss(tally.sums().0)?;
+                self.report(Phase::Training, self.state.step, steps, clock);
+                self.check_loss(metrics.totals().0)?;
             }
         }
         Ok(())
     }
 
-    /// Judges the weights as they are on the validation split.
+    /// Evaluates the current weights on the validation split.
     fn validate(
         &self,
         clock: Clock,
-        check: impl Fn(&Control) -> Result<(), End>,
-    ) -> Result<Score, End> {
-        let Task { validation, compute, params, .. } = self.task;
+        check: impl Fn(&Control) -> Result<(), StopReason>,
+    ) -> Result<SplitMetrics, StopReason> {
+        let TrainingContext { validation, compute, params, .. } = self.context;
         let progress = |done, passes| {
             if done == 0 || self.report_is_due() {
                 self.report(Phase::Validating, done, passes, clock);
             }
-            check(self.task.control)
+            check(self.context.control)
         };
         let batch_size = params.batch_size;
-        let logits = evaluate::logits(self.learnable, validation, compute, batch_size, progress)?;
-        let score = evaluation::score(&evaluate::judged(validation, &logits));
+        let logits = evaluate::logits(self.trainable, validation, compute, batch_size, progress)?;
+        let score = evaluation::split_metrics(&evaluate::scored_samples(validation, &logits));
         self.check_loss(score.loss)?;
         Ok(score)
     }
 
-    /// Takes the epoch into the position, saves, and only then says so.
-    fn complete(&mut self, metrics: EpochMetrics) -> Result<(), End> {
+    /// Adds the epoch to the position, saves a checkpoint, and only then reports it.
+    fn complete_epoch(&mut self, metrics: EpochMetrics) -> Result<(), StopReason> {
         let EpochMetrics { epoch, val_loss, val_accuracy, seconds, .. } = metrics;
-        let best = policy::is_better(&metrics, self.position.best.as_ref());
+        let best = policy::is_better(&metrics, self.state.best.as_ref());
         if best {
-            self.best_weights = copy(&self.learnable.weights());
-            self.position.best = Some(Best { epoch, val_loss, val_accuracy });
+            self.best_weights = copy(&self.trainable.weights());
+            self.state.best = Some(BestEpoch { epoch, val_loss, val_accuracy });
         }
-        let mean = self.position.seconds_per_epoch.unwrap_or(seconds);
-        self.position.epoch = epoch;
-        self.position.step = 0;
-        self.position.partial = Partial::default();
-        self.position.epochs.push(metrics);
-        self.position.seconds_per_epoch = Some(mean + (seconds - mean) / f64::from(epoch));
+        let mean = self.state.seconds_per_epoch.unwrap_or(seconds);
+        self.state.epoch = epoch;
+        self.state.step = 0;
+        self.state.partial = PartialEpoch::default();
+        self.state.epochs.push(metrics);
+        self.state.seconds_per_epoch = Some(mean + (seconds - mean) / f64::from(epoch));
         self.save()?;
         tracing::info!(
             epoch,
@@ -278,40 +279,40 @@ impl<'a> Learner<'a> {
             best,
             "epoch complete"
         );
-        self.say_epoch(&metrics);
+        self.emit_epoch(&metrics);
         Ok(())
     }
 
-    /// Says what there is to beat: it may be of an epoch that the trainer before this one told of,
-    /// or of none.
-    fn say_best(&self) {
-        if self.task.stage == Stage::Head {
+    /// Reports the best so far: it may be of an epoch that the previous trainer reported, or of
+    /// none.
+    fn emit_best(&self) {
+        if self.context.stage == Stage::Head {
             return;
         }
-        if let Some(best) = self.position.best {
-            self.task.events.send(&Event::Best(best));
+        if let Some(best) = self.state.best {
+            self.context.events.send(&Event::Best(best));
         }
     }
 
-    fn say_epoch(&self, metrics: &EpochMetrics) {
-        if self.task.stage == Stage::Head {
+    fn emit_epoch(&self, metrics: &EpochMetrics) {
+        if self.context.stage == Stage::Head {
             return;
         }
-        let best = self.position.best.is_some_and(|best| best.epoch == metrics.epoch);
-        self.task.events.send(&Event::Epoch { metrics: *metrics, best });
+        let best = self.state.best.is_some_and(|best| best.epoch == metrics.epoch);
+        self.context.events.send(&Event::Epoch { metrics: *metrics, best });
     }
 
-    fn save(&self) -> Result<(), End> {
-        Ok(self.task.checkpoints.save(&Checkpoint {
-            position: self.position.clone(),
-            weights: self.learnable.weights(),
+    fn save(&self) -> Result<(), StopReason> {
+        Ok(self.context.checkpoints.save(&Checkpoint {
+            state: self.state.clone(),
+            weights: self.trainable.weights(),
             optimizer: self.optimizer.state(),
             best_weights: tensors::share(&self.best_weights),
         })?)
     }
 
-    /// A loss that is no finite number never becomes one again.
-    fn check_loss(&self, loss: f64) -> Result<(), End> {
+    /// A loss that is NaN or infinite never becomes finite again.
+    fn check_loss(&self, loss: f64) -> Result<(), StopReason> {
         if loss.is_finite() {
             return Ok(());
         }
@@ -319,21 +320,21 @@ impl<'a> Learner<'a> {
         Err(Failure::new(
             "nan_loss",
             format!(
-                "the loss stopped being a number in epoch {}; the learning rate of {learning_rate} is most likely too high: try a lower one in a new job",
-                self.position.epoch + 1
+                "the loss became NaN or infinite in epoch {}; the learning rate {learning_rate} is probably too high: start a new job with a lower one",
+                self.state.epoch + 1
             ),
         )
         .into())
     }
 
-    /// That of the epoch under way.
+    /// That of the current epoch.
     fn learning_rate(&self) -> f64 {
-        let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.task.params;
-        learning_rate_schedule.rate(learning_rate, self.position.epoch + 1, epochs)
+        let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.context.params;
+        learning_rate_schedule.rate(learning_rate, self.state.epoch + 1, epochs)
     }
 
     fn train_steps(&self) -> u64 {
-        self.task.train.len().div_ceil(self.task.params.batch_size as usize) as u64
+        self.context.train.len().div_ceil(self.context.params.batch_size as usize) as u64
     }
 
     fn report_is_due(&self) -> bool {
@@ -341,18 +342,18 @@ impl<'a> Learner<'a> {
     }
 
     fn report(&self, phase: Phase, step: u64, steps: u64, clock: Clock) {
-        let phase = if self.task.stage == Stage::Head { Phase::TrainingHead } else { phase };
+        let phase = if self.context.stage == Stage::Head { Phase::TrainingHead } else { phase };
         self.reported.set(Instant::now());
-        let epochs = self.task.params.epochs;
-        let epoch = self.position.epoch + 1;
-        let pace = Pace {
-            seconds_per_epoch: self.position.seconds_per_epoch,
+        let epochs = self.context.params.epochs;
+        let epoch = self.state.epoch + 1;
+        let progress = EpochProgress {
+            seconds_per_epoch: self.state.seconds_per_epoch,
             elapsed: clock.seconds(),
-            share: self.position.step as f64 / self.train_steps() as f64,
+            fraction_done: self.state.step as f64 / self.train_steps() as f64,
             epochs_left: epochs.saturating_sub(epoch),
         };
-        let eta_seconds = policy::eta_seconds(pace);
-        self.task.events.send(&Event::Progress(Progress {
+        let eta_seconds = policy::eta_seconds(progress);
+        self.context.events.send(&Event::Progress(Progress {
             phase,
             epoch,
             epochs,
@@ -363,11 +364,11 @@ impl<'a> Learner<'a> {
     }
 }
 
-fn misfit(reason: String) -> Failure {
-    Failure::new("bad_job", format!("the job's checkpoint does not fit its network: {reason}"))
+fn checkpoint_mismatch(reason: String) -> Failure {
+    Failure::new("bad_job", format!("the checkpoint does not match the network: {reason}"))
 }
 
-/// Tensors with memory of their own: the optimizer goes on changing the network's.
+/// Tensors with their own memory: the optimizer keeps changing the network's.
 fn copy(tensors: &Tensors) -> Tensors {
     tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect()
 }

@@ -1,6 +1,6 @@
 //! The trainer: a function of its job folder, run as `pawprint trainer <folder>`.
 //!
-//! Started by `scheduler::executor`, in a process of its own that knows no database and no HTTP.
+//! Started by `scheduler::executor`, in a process of its own without database and HTTP.
 //!
 //! ```text
 //! spec.json           what to train, and where the images lie       in, see `spec`
@@ -19,21 +19,21 @@ pub mod augment;
 pub mod cache;
 pub mod clock;
 pub mod control;
-pub mod draws;
 pub mod evaluate;
 pub mod events;
 pub mod failure;
 pub mod features;
 pub mod finish;
-pub mod learnable;
+pub mod image_cache;
+pub mod input_pipeline;
 pub mod learner;
 pub mod optimizer;
-pub mod photos;
-pub mod pixels;
 pub mod policy;
 pub mod recipes;
+pub mod record_store;
+pub mod rng;
 pub mod spec;
-pub mod store;
+pub mod trainable;
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -44,28 +44,28 @@ use std::{
 use self::{
     control::Control,
     events::{Event, Events},
-    failure::{End, Failure},
+    failure::{Failure, StopReason},
     spec::Job,
 };
 use crate::telemetry::LogFormat;
 
-/// Trains the job in `folder` to one of its ends, and says on standard output which it was.
+/// Trains the job in `folder`, and reports on standard output how it ended.
 #[must_use]
 pub fn run(folder: &Path) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
     let control = Control::listen();
     let events = Events::to_stdout();
-    yield_to_others();
+    lower_priority();
     if let Err(error) = events.keep_alive() {
         return report(&events, Failure::new("internal", format!("no thread: {error}")).into());
     }
-    // libtorch's errors come as panics; each must end as an event that people understand.
+    // libtorch's errors are panics; each must become an event with a readable message.
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let job = Job::load(folder)?;
         tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
         recipes::train(&job, &control, &events)
     }));
-    note_memory();
+    log_memory();
     match result.unwrap_or_else(|panic| Err(Failure::from_panic(&*panic).into())) {
         Ok(()) => {
             events.send(&Event::Finished);
@@ -76,12 +76,12 @@ pub fn run(folder: &Path) -> ExitCode {
 }
 
 /// Sends how training ended before it was done.
-fn report(events: &Events, end: End) -> ExitCode {
+fn report(events: &Events, end: StopReason) -> ExitCode {
     events.send(&match end {
-        End::Cancelled => Event::Cancelled,
-        End::Suspended => Event::Suspended,
-        End::Stopped => failed(Failure::nothing_to_keep()),
-        End::Failed(failure) => failed(failure),
+        StopReason::Cancelled => Event::Cancelled,
+        StopReason::Suspended => Event::Suspended,
+        StopReason::Stopped => failed(Failure::nothing_to_keep()),
+        StopReason::Failed(failure) => failed(failure),
     });
     ExitCode::SUCCESS
 }
@@ -91,8 +91,8 @@ fn failed(Failure { code, detail }: Failure) -> Event {
     Event::Failed { code: code.to_owned(), detail }
 }
 
-/// Says in the log how much memory the trainer has taken at most, where the system tells.
-fn note_memory() {
+/// Logs the trainer's memory usage, if the system reports it.
+fn log_memory() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let megabytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
@@ -102,14 +102,14 @@ fn note_memory() {
         tracing::info!(
             peak_mb,
             anonymous_mb,
-            "memory: at most, photos that are mapped included; and of its own, now"
+            "memory usage: peak resident (mapped images included) and current anonymous"
         );
     }
 }
 
-/// Predictions come first: lowers this process's priority, and makes it what the system ends
-/// first when memory runs out. Where the system won't, training goes on all the same.
-fn yield_to_others() {
+/// Predictions come first: lowers this process's priority, and makes it the first that the system
+/// kills when memory runs out. Training continues even if this fails.
+fn lower_priority() {
     let _ = rustix::process::nice(10);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }

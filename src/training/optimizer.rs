@@ -1,4 +1,4 @@
-//! RMSprop as Keras has it.
+//! RMSprop as in Keras.
 
 use tch::Tensor;
 
@@ -48,10 +48,10 @@ impl RmsProp {
         tensors::share(&self.velocities)
     }
 
-    /// Takes up the state of another optimizer of the same weights.
+    /// Restores the state of another optimizer of the same weights.
     ///
     /// # Errors
-    /// A sentence that names the tensor that is missing, superfluous or of another shape.
+    /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn restore(&mut self, state: Tensors) -> Result<(), String> {
         tensors::copy_into(&self.velocities, state)
     }

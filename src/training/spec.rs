@@ -1,4 +1,4 @@
-//! The job folder as it stands before training: spec and manifest.
+//! The job folder before training: spec and manifest.
 
 use std::{
     fs::{self, File},
@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::{End, Failure};
+use super::failure::{Failure, StopReason};
 use crate::domain::{
     JobId, ModelId, Name,
     dataset::{Classes, Digest, Sample, Split, version_of},
@@ -24,19 +24,19 @@ pub struct Spec {
     pub model_id: ModelId,
     /// The name that its model will have.
     pub name: Name,
-    /// How to train.
+    /// Training recipe.
     pub recipe: Recipe,
-    /// With which parameters.
+    /// Training parameters.
     pub params: Params,
     /// Name of the dataset.
     pub dataset: Name,
-    /// Version of the dataset: the manifest must have it.
+    /// Version of the dataset; the manifest must match it.
     pub dataset_version: Digest,
     /// The dataset's classes.
     pub classes: Classes,
     /// Threads to compute with. Fixed with the job: another number sums in another order.
     pub threads: usize,
-    /// Largest image that may be decoded, in pixels.
+    /// Maximum image size, in pixels.
     pub max_image_pixels: u64,
     /// Folder of the encoded images.
     pub blobs: PathBuf,
@@ -51,13 +51,13 @@ pub struct Job {
     pub folder: PathBuf,
     /// What to train.
     pub spec: Spec,
-    /// The frozen images, in the order of their hashes.
+    /// The images of the snapshot, in the order of their hashes.
     pub samples: Vec<Sample>,
 }
 
-/// File of the VGG16 weights that the job begins with, in its folder.
+/// File of the job's initial VGG16 weights, in its folder.
 pub const BASE: &str = "vgg16.safetensors";
-/// File of the model whose head the job begins with, in its folder.
+/// File of the model with the job's initial head, in its folder.
 pub const HEAD: &str = "head.safetensors";
 
 const SPEC: &str = "spec.json";
@@ -77,7 +77,7 @@ impl Job {
     /// Writes the folder of a new job.
     ///
     /// # Errors
-    /// The file system refused.
+    /// The file system failed.
     pub fn create(folder: &Path, spec: &Spec, samples: &[Sample]) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let mut manifest = BufWriter::new(File::create(folder.join(MANIFEST))?);
@@ -96,17 +96,17 @@ impl Job {
     /// Reads the folder of a job and checks that its manifest is the version the spec names.
     ///
     /// # Errors
-    /// `bad_job` where the folder can't be read, `bad_dataset` where the manifest was changed.
-    pub fn load(folder: &Path) -> Result<Self, End> {
+    /// `bad_job` if the folder can't be read, `bad_dataset` if the manifest was changed.
+    pub fn load(folder: &Path) -> Result<Self, StopReason> {
         let bad = |what: &str, error: &dyn std::fmt::Display| {
-            Failure::new("bad_job", format!("the job's {what} can't be read: {error}"))
+            Failure::new("bad_job", format!("can't read the job's {what}: {error}"))
         };
         let spec = Spec::load(folder).map_err(|error| bad(SPEC, &error))?;
         let samples = read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
         if version_of(&samples) != spec.dataset_version {
             return Err(Failure::new(
                 "bad_dataset",
-                "the job's manifest is not the dataset version that the job was made with; start a new job",
+                "the job's manifest does not match its dataset version; start a new job",
             )
             .into());
         }
@@ -120,7 +120,7 @@ impl Job {
     }
 }
 
-/// The samples that the job in `folder` froze.
+/// The samples in the snapshot of the job in `folder`.
 ///
 /// # Errors
 /// The manifest is missing or damaged.

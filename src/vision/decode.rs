@@ -1,14 +1,14 @@
-//! Decoding: whatever the file, upright 8-bit RGB comes out, or a reason why not.
+//! Decoding: every file gives upright 8-bit RGB, or an error.
 //!
-//! | in the file | what becomes of it |
+//! | in the file | result |
 //! |---|---|
-//! | orientation, in EXIF or XMP | applied: a model should not learn how people hold cameras |
+//! | orientation, in EXIF or XMP | applied |
 //! | CMYK, YCCK | to RGB by the usual Adobe convention (inverted inks, no profile) |
 //! | 16 bits a channel | rounded to 8 |
 //! | grey, palette | spread over three channels |
-//! | transparency | laid over white: the colour under a transparent pixel is arbitrary, often black, and white is what a person saw behind it when the picture was cut out |
+//! | transparency | blended over white: the colour under a transparent pixel is arbitrary, often black, and a person would usually see it on white |
 //! | animation | its first frame |
-//! | colour profile | ignored, as the libraries do that the reference recipes were written with |
+//! | colour profile | ignored, as in the libraries of the reference recipes |
 
 use std::{
     error::Error,
@@ -25,97 +25,106 @@ use super::{
     error::{DecodeError, Limits},
     format::Format,
     gif, jpeg, orientation,
-    photo::{Photo, turned},
+    photo::{Photo, apply_orientation},
     png, webp,
 };
 
-/// Decodes an image to upright 8-bit RGB, `[height, width, 3]`. What it says of its size is held
-/// against `limits` before any memory is taken for its pixels.
+/// Decodes an image to upright 8-bit RGB, `[height, width, 3]`. The declared size is checked
+/// against `limits` before any memory is allocated for its pixels.
 ///
 /// # Errors
-/// No image, one above the limits, or one that can't be decoded to its last pixel.
+/// It is not a supported image, is above the limits, or can't be decoded to its last pixel.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
-    decode_photo(bytes, limits, None).map(|photo| turned(photo.image, photo.orientation))
+    decode_photo(bytes, limits, None).map(|photo| apply_orientation(photo.image, photo.orientation))
 }
 
-/// As [`decode`], but not turned, and perhaps of fewer pixels, where it is said of how many there
-/// must be at `least`, across and down when it is upright.
+/// As [`decode`], but not rotated, and possibly with fewer pixels: at `least` this width and height
+/// in upright orientation.
 pub(super) fn decode_photo(
     bytes: &[u8],
     limits: &Limits,
     least: Option<(u32, u32)>,
 ) -> Result<Photo, DecodeError> {
     let format = Format::sniff(bytes)?;
-    guarded(|| match format {
+    catch_panic(|| match format {
         Format::Jpeg => jpeg::decode(bytes, limits, least),
         Format::Png => {
             if let Some((width, height)) = png::size(bytes) {
                 limits.check(width, height)?;
             }
             let (exif, xmp) = png::metadata(bytes);
-            let image = other(bytes, ImageFormat::Png, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::Png, limits)?;
             if !png::is_whole(bytes) {
-                return Err(DecodeError::corrupt("the file ends before the image does"));
+                return Err(DecodeError::corrupt("the file is truncated"));
             }
             Ok(Photo::whole(flatten(image), orientation::of(exif.as_deref(), xmp.as_deref())))
         }
         Format::WebP => {
             let (exif, xmp) = webp::metadata(bytes);
-            let image = other(bytes, ImageFormat::WebP, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::WebP, limits)?;
             Ok(Photo::whole(flatten(image), orientation::of(exif, xmp)))
         }
         Format::Gif => {
             let image = gif::decode(bytes, limits)?;
-            Ok(Photo::whole(over_white(&image), Orientation::NoTransforms))
+            Ok(Photo::whole(flatten_onto_white(&image), Orientation::NoTransforms))
         }
         Format::Bmp => {
-            let image = other(bytes, ImageFormat::Bmp, limits)?;
+            let image = decode_with_image_crate(bytes, ImageFormat::Bmp, limits)?;
             Ok(Photo::whole(flatten_bmp(image), Orientation::NoTransforms))
         }
     })
 }
 
-/// A decoder that panics on hostile bytes costs this image, not the thread it came in on.
-fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+/// A decoder that panics on hostile bytes fails this image, not the thread.
+fn catch_panic<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(DecodeError::corrupt("the decoder gave up on it")))
+        .unwrap_or_else(|_| Err(DecodeError::corrupt("the decoder failed")))
 }
 
 /// Decodes by the `image` crate.
-fn other(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicImage, DecodeError> {
+fn decode_with_image_crate(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<DynamicImage, DecodeError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = image::Limits::no_limits();
     // 16-bit RGBA, and room for small images' tables.
     memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(16 << 20));
     reader.limits(memory);
-    let decoder = reader.into_decoder().map_err(refused)?;
+    let decoder = reader.into_decoder().map_err(corrupt_image)?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height)?;
-    DynamicImage::from_decoder(decoder).map_err(refused)
+    DynamicImage::from_decoder(decoder).map_err(corrupt_image)
 }
 
-/// In words for people: those of the decoders are about their own insides.
-pub(super) fn refused(error: ImageError) -> DecodeError {
+/// A readable message: those of the decoders describe their internals.
+pub(super) fn corrupt_image(error: ImageError) -> DecodeError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();
         if io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
-            return DecodeError::corrupt("the file ends before the image does");
+            return DecodeError::corrupt("the file is truncated");
         }
         cause = error.source();
     }
     DecodeError::corrupt(match error {
-        ImageError::Unsupported(_) => "it uses a feature of its format that is not supported",
-        ImageError::Limits(_) => "it needs more memory than an image may",
-        _ => "its data is not valid",
+        ImageError::Unsupported(_) => "it uses an unsupported feature of its format",
+        ImageError::Limits(_) => "decoding needs too much memory",
+        _ => "invalid image data",
     })
 }
 
 fn flatten(image: DynamicImage) -> RgbImage {
-    if image.color().has_alpha() { over_white(&image.into_rgba8()) } else { image.into_rgb8() }
+    if image.color().has_alpha() {
+        flatten_onto_white(&image.into_rgba8())
+    } else {
+        image.into_rgb8()
+    }
 }
 
-/// A bitmap that is transparent everywhere was written by a program that knows of no transparency.
+/// A bitmap that is transparent everywhere was written by a program without support for
+/// transparency.
 fn flatten_bmp(image: DynamicImage) -> RgbImage {
     match image {
         DynamicImage::ImageRgba8(image) if image.pixels().all(|pixel| pixel.0[3] == 0) => {
@@ -125,7 +134,7 @@ fn flatten_bmp(image: DynamicImage) -> RgbImage {
     }
 }
 
-fn over_white(image: &RgbaImage) -> RgbImage {
+fn flatten_onto_white(image: &RgbaImage) -> RgbImage {
     let (width, height) = image.dimensions();
     let mut flat = RgbImage::new(width, height);
     for (to, from) in flat.pixels_mut().zip(image.pixels()) {

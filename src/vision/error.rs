@@ -1,14 +1,14 @@
-//! What an image may cost, and why one can't be decoded.
+//! Limits of images, and why one can't be decoded.
 
 /// What an image may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Width times height at most.
+    /// Maximum width times height.
     pub max_pixels: u64,
 }
 
 impl Default for Limits {
-    /// 64 million pixels: a photo of any phone. What that takes in memory, see [`super::memory`].
+    /// 64 million pixels: any phone's photos. For the memory that takes, see [`super::memory`].
     fn default() -> Self {
         Self { max_pixels: 64_000_000 }
     }
@@ -27,32 +27,32 @@ impl Limits {
     }
 }
 
-/// Why bytes are no image that can be used.
+/// Why a file can't be used as an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// There are none.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// A format that is not read, by the name people know it by.
-    #[error("this is {0}, which is not supported; send JPEG, PNG, WebP, GIF or BMP")]
+    /// An unsupported format, by its common name.
+    #[error("unsupported format ({0}); use JPEG, PNG, WebP, GIF or BMP")]
     UnsupportedFormat(&'static str),
     /// Larger than the limit.
-    #[error("the image has {width} × {height} pixels; the limit is {max} in all")]
+    #[error("the image is {width}×{height} pixels; the limit is {max} pixels in total")]
     TooManyPixels {
-        /// Pixels across, as stored.
+        /// Width in pixels, as stored.
         width: u32,
-        /// Pixels down, as stored.
+        /// Height in pixels, as stored.
         height: u32,
-        /// Pixels an image may have.
+        /// Maximum number of pixels.
         max: u64,
     },
-    /// It begins like an image and does not go on like one.
+    /// It begins like an image but is damaged.
     #[error("the image is damaged: {0}")]
     Corrupt(String),
 }
 
 impl DecodeError {
-    /// The stable word of the API.
+    /// The stable error code of the API.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {

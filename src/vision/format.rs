@@ -1,9 +1,9 @@
-//! Tells image formats apart by their first bytes; names and media types that senders claim are
-//! never believed.
+//! Detects image formats by their first bytes; file names and declared media types are never
+//! trusted.
 
 use super::error::DecodeError;
 
-/// An image format that is read.
+/// A supported image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// JPEG: baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK.
@@ -31,15 +31,15 @@ impl Format {
         }
     }
 
-    /// The format that `bytes` begin like.
+    /// The format of `bytes`, by their beginning.
     ///
     /// # Errors
-    /// No bytes, or another format, which is named where it is known.
+    /// No bytes, or another format, which is named if it is known.
     pub fn sniff(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
         }
-        // Stray bytes may stand before the next marker.
+        // Stray bytes may precede the next marker.
         if bytes.starts_with(b"\xFF\xD8") {
             Ok(Self::Jpeg)
         } else if bytes.starts_with(b"\x89PNG\r\n\x1A\n") {
@@ -49,7 +49,7 @@ impl Format {
         } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
             Ok(Self::Gif)
         } else if is_os2_bmp(bytes) {
-            Err(DecodeError::UnsupportedFormat("an OS/2 2.x bitmap"))
+            Err(DecodeError::UnsupportedFormat("OS/2 2.x bitmap"))
         } else if is_bmp(bytes) {
             Ok(Self::Bmp)
         } else {
@@ -68,26 +68,26 @@ fn is_os2_bmp(bytes: &[u8]) -> bool {
     bytes.starts_with(b"BM") && matches!(bytes.get(14..18), Some([16 | 64, 0, 0, 0]))
 }
 
-/// What a person would call a file that isn't read.
+/// The common name of an unsupported format.
 fn name_of_other(bytes: &[u8]) -> &'static str {
     const MAGIC: [(&[u8], &str); 17] = [
         (b"II*\0", "TIFF"),
         (b"MM\0*", "TIFF"),
-        (b"8BPS", "a Photoshop document"),
+        (b"8BPS", "Photoshop document"),
         (b"\xFF\x0A", "JPEG XL"),
         (b"\0\0\0\x0CJXL ", "JPEG XL"),
         (b"\0\0\0\x0CjP  ", "JPEG 2000"),
         (b"\xFF\x4F\xFF\x51", "JPEG 2000"),
-        (b"\0\0\x01\0", "a Windows icon"),
+        (b"\0\0\x01\0", "Windows icon"),
         (b"v/1\x01", "OpenEXR"),
         (b"qoif", "QOI"),
         (b"%PDF-", "PDF"),
-        (b"PK\x03\x04", "a zip archive"),
+        (b"PK\x03\x04", "zip archive"),
         (b"\x1F\x8B", "gzip"),
-        (b"Rar!", "a RAR archive"),
-        (b"7z\xBC\xAF", "a 7z archive"),
-        (b"\x1A\x45\xDF\xA3", "a Matroska or WebM video"),
-        (b"RIFF", "a RIFF file that is not WebP"),
+        (b"Rar!", "RAR archive"),
+        (b"7z\xBC\xAF", "7z archive"),
+        (b"\x1A\x45\xDF\xA3", "Matroska or WebM video"),
+        (b"RIFF", "RIFF file that is not WebP"),
     ];
     if bytes.get(4..8) == Some(b"ftyp") {
         return match bytes.get(8..12) {
@@ -96,7 +96,7 @@ fn name_of_other(bytes: &[u8]) -> &'static str {
                 "HEIC"
             }
             Some(b"crx ") => "Canon raw",
-            _ => "a video",
+            _ => "video",
         };
     }
     if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
@@ -112,11 +112,11 @@ fn name_of_text(head: &[u8]) -> &'static str {
     if text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg")) {
         "SVG"
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        "an HTML page"
+        "HTML page"
     } else if head.iter().all(|&byte| byte >= 0x20 || matches!(byte, b'\n' | b'\r' | b'\t')) {
         "text"
     } else {
-        "an unknown format"
+        "unknown"
     }
 }
 
@@ -149,11 +149,11 @@ mod tests {
             (b"II*\0\x08\0\0\0", "TIFF"),
             (b"\xEF\xBB\xBF  <svg xmlns=''>", "SVG"),
             (b"<?xml version='1.0'?><!-- x --><svg>", "SVG"),
-            (b"<!DOCTYPE html><p>404", "an HTML page"),
-            (b"PK\x03\x04....", "a zip archive"),
+            (b"<!DOCTYPE html><p>404", "HTML page"),
+            (b"PK\x03\x04....", "zip archive"),
             (b"BMW is a car, not a bitmap", "text"),
             (b"just words", "text"),
-            (b"\x01\x02\x03\x04", "an unknown format"),
+            (b"\x01\x02\x03\x04", "unknown"),
         ];
         for (bytes, name) in others {
             assert_eq!(Format::sniff(bytes), Err(DecodeError::UnsupportedFormat(name)));

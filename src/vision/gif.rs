@@ -10,11 +10,11 @@ use super::error::{DecodeError, Limits};
 /// Bytes of a pixel.
 const RGBA: u64 = 4;
 
-/// Decodes the first frame. The screen around it stays transparent; where the frame does not fit
-/// on the screen, which may even have no size, the picture is the frame.
+/// Decodes the first frame. The screen around it stays transparent; if the frame does not fit on
+/// the screen, which may even have no size, the image is the frame.
 ///
 /// # Errors
-/// A screen or a frame above `limits`, or one that is damaged or cut short.
+/// A screen or a frame above `limits`, or one that is damaged or truncated.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbaImage, DecodeError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::RGBA);
@@ -42,11 +42,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbaImage, DecodeE
     Ok(screen)
 }
 
-/// The sizes of the screen and of the first frame, across and down.
+/// Pixels across and down.
+type Size = (u32, u32);
+
+/// The sizes of the screen and of the first frame.
 ///
 /// # Errors
 /// There is no such frame.
-pub(super) fn sizes(bytes: &[u8]) -> Result<((u32, u32), (u32, u32)), DecodeError> {
+pub(super) fn sizes(bytes: &[u8]) -> Result<(Size, Size), DecodeError> {
     let mut decoder = DecodeOptions::new().read_info(bytes).map_err(error)?;
     let screen = (decoder.width().into(), decoder.height().into());
     let frame = decoder.next_frame_info().map_err(error)?;
@@ -57,8 +60,8 @@ pub(super) fn sizes(bytes: &[u8]) -> Result<((u32, u32), (u32, u32)), DecodeErro
 fn error(error: DecodingError) -> DecodeError {
     DecodeError::corrupt(match error {
         DecodingError::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            "the file ends before the image does"
+            "the file is truncated"
         }
-        _ => "its data is not valid",
+        _ => "invalid image data",
     })
 }

@@ -1,11 +1,11 @@
 //! JPEG, decoded to the pixels of libjpeg-turbo, or not at all.
 //!
 //! `libjpeg-turbo-rs` gives those pixels to the bit, whatever the process (baseline, extended,
-//! progressive; Huffman or arithmetic coding), the restart intervals and the size. It is used in its
-//! strict mode, in which a scan that is damaged or ends early is an error: libjpeg itself paints
-//! what is missing in grey and goes on, and a half grey cat would be learned from. [`structure`]
-//! adds what the decoder does not say, and [`planes`] the sampling factors and scans that it
-//! leaves out.
+//! progressive; Huffman or arithmetic coding), the restart intervals and the size. It is used in
+//! its strict mode, in which a damaged or truncated scan is an error: libjpeg itself fills missing
+//! data with grey and continues, and a model would learn from half grey images. [`structure`] adds
+//! what the decoder does not report, and [`planes`] the sampling factors and scans that it does not
+//! support.
 
 mod planes;
 mod quantization;
@@ -18,7 +18,7 @@ use self::structure::Structure;
 use super::{
     error::{DecodeError, Limits},
     orientation,
-    photo::{Photo, stored},
+    photo::{Photo, stored_size},
 };
 
 /// Far more scans than any encoder makes, and few enough that a small file of many scans of a large
@@ -27,11 +27,11 @@ const MAX_SCANS: usize = 500;
 /// Scales are eighths: a block of 8 × 8 pixels becomes one of so many.
 const WHOLE: u32 = 8;
 
-/// Decodes to pixels as they are stored, not yet turned. There may be fewer than the file has,
-/// where it is said how many there must be at `least`, across and down, when it is upright.
+/// Decodes to pixels as they are stored, not yet rotated. There may be fewer than in the file: at
+/// `least` this width and height in upright orientation.
 ///
 /// # Errors
-/// A kind of JPEG that is not read, one above `limits`, or one that is damaged or cut short.
+/// An unsupported kind of JPEG, one above `limits`, or one that is damaged or truncated.
 pub(super) fn decode(
     bytes: &[u8],
     limits: &Limits,
@@ -109,9 +109,9 @@ fn rows(components: u64, width: u32) -> u64 {
     64 * components * u64::from(width)
 }
 
-/// The least number of eighths of a photo's sides that are no fewer pixels than `least`.
+/// The smallest number of eighths of an image's sides with at least `least` pixels.
 fn eighths(size: (u32, u32), least: (u32, u32), orientation: Orientation) -> u32 {
-    let least = stored(least.0, least.1, orientation);
+    let least = stored_size(least.0, least.1, orientation);
     let needed = |side: u32, least: u32| (least * WHOLE).div_ceil(side.max(1));
     needed(size.0, least.0).max(needed(size.1, least.1)).clamp(1, WHOLE)
 }
@@ -133,10 +133,10 @@ fn cmyk_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
 fn error(error: JpegError) -> DecodeError {
     match error {
         JpegError::Unsupported(_) => {
-            DecodeError::UnsupportedFormat("a JPEG of unusual sampling factors or components")
+            DecodeError::UnsupportedFormat("JPEG with unusual sampling factors or components")
         }
-        JpegError::UnexpectedEof => DecodeError::corrupt("its data ends before the image does"),
+        JpegError::UnexpectedEof => DecodeError::corrupt("the file is truncated"),
         JpegError::LimitExceeded { .. } => DecodeError::corrupt("it has too many scans"),
-        _ => DecodeError::corrupt("its data is not valid"),
+        _ => DecodeError::corrupt("invalid image data"),
     }
 }

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use image::{ImageDecoder as _, ImageFormat, ImageReader};
 
 use super::{
-    decode::refused,
+    decode::corrupt_image,
     error::{DecodeError, Limits},
     format::Format,
     gif, jpeg, png,
@@ -53,5 +53,5 @@ pub fn decoding_memory(
 
 fn size(bytes: &[u8], format: ImageFormat) -> Result<(u32, u32), DecodeError> {
     let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder();
-    Ok(decoder.map_err(refused)?.dimensions())
+    Ok(decoder.map_err(corrupt_image)?.dimensions())
 }

@@ -1,5 +1,5 @@
 //! From encoded bytes to pixels: the one path that uploads, training, evaluation and prediction
-//! share, so that a model never sees a photo in another form than the one it learned from.
+//! share, so that a model always gets images in the form it was trained on.
 //!
 //! Pure functions of their input, called from any thread that may block; none of them panics,
 //! whatever the bytes.

@@ -1,6 +1,6 @@
-//! How a picture is to be turned to be upright, by its metadata: EXIF first, else XMP.
+//! The orientation of an image by its metadata: EXIF first, otherwise XMP.
 //!
-//! Metadata that can't be read says nothing, and the picture stays as it is stored.
+//! Unreadable metadata is ignored, and the image stays as it is stored.
 
 use image::metadata::Orientation;
 
@@ -10,7 +10,7 @@ const MAX_XMP: usize = 64 << 10;
 /// The namespace of `tiff:Orientation` in XMP.
 const TIFF: &str = "http://ns.adobe.com/tiff/1.0/";
 
-/// The orientation that an EXIF block or else an XMP packet names.
+/// The orientation in an EXIF block, otherwise in an XMP packet.
 pub(super) fn of(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     exif.and_then(of_exif).or_else(|| xmp.and_then(of_xmp)).unwrap_or(Orientation::NoTransforms)
 }
@@ -19,7 +19,7 @@ pub(super) fn of(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
 fn of_exif(block: &[u8]) -> Option<Orientation> {
     let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let mut reader = exif::Reader::new();
-    // Makers' notes and thumbnails behind the orientation are often damaged.
+    // Makers' notes and thumbnails after the orientation are often damaged.
     reader.continue_on_error(true);
     let exif = match reader.read_raw(tiff.to_vec()) {
         Ok(exif) => exif,

@@ -5,10 +5,10 @@ use image::{DynamicImage, RgbImage, metadata::Orientation};
 /// Pixels as a decoder gives them.
 pub(super) struct Photo {
     pub(super) image: RgbImage,
-    /// Its pixels across and down; where that is not whole, the rest of the last column or row of
-    /// `image` is not of the photo.
+    /// Its width and height in pixels; if these are not whole, the rest of the last column or row
+    /// of `image` is not part of the photo.
     pub(super) size: (f64, f64),
-    /// How it is to be turned.
+    /// Its orientation.
     pub(super) orientation: Orientation,
 }
 
@@ -20,8 +20,8 @@ impl Photo {
     }
 }
 
-/// Makes a picture upright.
-pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
+/// Makes an image upright.
+pub(super) fn apply_orientation(image: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return image;
     }
@@ -30,7 +30,7 @@ pub(super) fn turned(image: RgbImage, orientation: Orientation) -> RgbImage {
     image.into_rgb8()
 }
 
-const fn turns(orientation: Orientation) -> bool {
+const fn swaps_sides(orientation: Orientation) -> bool {
     matches!(
         orientation,
         Orientation::Rotate90
@@ -41,6 +41,6 @@ const fn turns(orientation: Orientation) -> bool {
 }
 
 /// Width and height in pixels as stored, before the EXIF orientation is applied, from the upright ones.
-pub(super) const fn stored(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
-    if turns(orientation) { (height, width) } else { (width, height) }
+pub(super) const fn stored_size(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
+    if swaps_sides(orientation) { (height, width) } else { (width, height) }
 }

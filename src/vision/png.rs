@@ -1,4 +1,4 @@
-//! What the `image` crate leaves open of a PNG: whether it is all there, and the metadata in its
+//! What the `image` crate does not check of a PNG: whether it is complete, and the metadata in its
 //! text chunks.
 
 use std::{borrow::Cow, io::Read as _};
@@ -7,7 +7,7 @@ use flate2::read::ZlibDecoder;
 
 /// What an XMP packet in a JPEG begins with.
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
-/// More than any metadata that says how a picture is to be turned.
+/// More than any metadata with an orientation.
 const MAX_TEXT: u64 = 1 << 20;
 /// The keywords of texts that are read.
 const KEYWORDS: [&[u8]; 4] = [
@@ -16,7 +16,7 @@ const KEYWORDS: [&[u8]; 4] = [
     b"Raw profile type exif",
     b"Raw profile type APP1",
 ];
-/// Texts that are read of a file; what follows is passed over.
+/// Maximum texts that are read of a file; further ones are skipped.
 const MAX_TEXTS: usize = 8;
 
 /// Name and data of each chunk, up to the first that is cut short.
@@ -26,13 +26,13 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
         let length = u32::from_be_bytes(*rest.first_chunk()?) as usize;
         let name = rest.get(4..)?.first_chunk()?;
         let data = rest.get(8..)?.get(..length)?;
-        // A checksum stands behind the data.
+        // A checksum follows the data.
         rest = rest.get(length.checked_add(12)?..)?;
         Some((name, data))
     })
 }
 
-/// Width and height as the first chunk says them.
+/// Width and height from the first chunk.
 pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     let (name, data) = chunks(bytes).next()?;
     let (&width, rest) = data.split_first_chunk()?;
@@ -52,7 +52,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     chunks(bytes).any(|(name, _)| name == b"IEND")
 }
 
-/// Metadata, as it stands in the file or taken out of a text.
+/// Metadata, borrowed from the file or extracted from a text chunk.
 type Block<'a> = Option<Cow<'a, [u8]>>;
 
 /// EXIF and XMP: of the chunk `eXIf`, of the texts in which ImageMagick and exiftool put them, and

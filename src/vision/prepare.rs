@@ -1,23 +1,23 @@
-//! From encoded bytes to what a network is asked with: decoded, and resized as its card says.
+//! From encoded bytes to the input of a network: decoded, and resized as its card says.
 
 use image::RgbImage;
 
 use super::{
     DecodeError, Limits, ResizeError, decode,
     decode::decode_photo,
-    photo::{Photo, stored, turned},
+    photo::{Photo, apply_orientation, stored_size},
     resize,
     resize::resize_part_into,
     resize_into,
 };
 use crate::domain::model::{Preprocessing, Resize};
 
-/// Pixels that a photo has at least in each direction before it is resized, for each that it has
-/// after. Where a decoder leaves pixels out, those that it keeps are a little different; with 4
-/// of them to be averaged each way, probabilities move by less than 0.01.
+/// Minimum pixels of an image in each direction before it is resized, per pixel after. If a decoder
+/// skips pixels, those that it keeps are slightly different; with 4 of them averaged in each
+/// direction, probabilities change by less than 0.01.
 const AT_LEAST: u32 = 4;
 
-/// Why a photo can't be made ready.
+/// Why an image can't be preprocessed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// It can't be decoded.
@@ -29,7 +29,7 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// Stable and snake_case.
+    /// Stable error code.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl PrepareError {
     }
 }
 
-/// The RGB bytes of the photo, `[height, width, 3]` of `preprocessing`.
+/// The RGB bytes of the image, `[height, width, 3]` of `preprocessing`.
 ///
 /// # Errors
 /// It can't be decoded within `limits`.
@@ -71,8 +71,8 @@ pub(super) const fn least(preprocessing: &Preprocessing) -> (u32, u32) {
     (AT_LEAST * preprocessing.width, AT_LEAST * preprocessing.height)
 }
 
-/// As [`prepare`], and beside it the photo as people look at it, upright and in its own aspect,
-/// no side longer than `longest`.
+/// As [`prepare`], and also the image for display, upright and with its own aspect ratio, no side
+/// longer than `longest`.
 ///
 /// # Errors
 /// It can't be decoded within `limits`.
@@ -82,7 +82,7 @@ pub fn prepare_with_picture(
     preprocessing: &Preprocessing,
     longest: u32,
 ) -> Result<(Vec<u8>, RgbImage), PrepareError> {
-    // Twice decoded: the picture may need more pixels than what the network sees is made of.
+    // Decoded twice: the display may need more pixels than the network's input.
     let pixels = prepare(bytes, limits, preprocessing)?;
     let photo = decode(bytes, limits)?;
     let (width, height) = photo.dimensions();
@@ -92,16 +92,16 @@ pub fn prepare_with_picture(
     Ok((pixels, picture))
 }
 
-/// A photo is turned before it is resized, but for one whose last column or row is in part not of
+/// An image is rotated before it is resized, except one whose last column or row is only partly in
 /// it, which must still be at its right or lower edge then.
 fn fill(photo: Photo, preprocessing: &Preprocessing, pixels: &mut [u8]) -> Result<(), ResizeError> {
     let Preprocessing { width, height, resize: Resize::BilinearAntialiased, .. } = *preprocessing;
     let Photo { image, size, orientation } = photo;
     if size == (f64::from(image.width()), f64::from(image.height())) {
-        return resize_into(&turned(image, orientation), width, height, pixels);
+        return resize_into(&apply_orientation(image, orientation), width, height, pixels);
     }
-    let (stored_width, stored_height) = stored(width, height, orientation);
+    let (stored_width, stored_height) = stored_size(width, height, orientation);
     let mut resized = RgbImage::new(stored_width, stored_height);
     resize_part_into(&image, size, stored_width, stored_height, &mut resized)?;
-    resize_into(&turned(resized, orientation), width, height, pixels)
+    resize_into(&apply_orientation(resized, orientation), width, height, pixels)
 }

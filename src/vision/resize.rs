@@ -1,4 +1,4 @@
-//! Resizing: squashed to the size asked for, bilinear, antialiased.
+//! Resizing to a given size without keeping the aspect ratio, bilinear, antialiased.
 //!
 //! The numbers are those of Pillow's `BILINEAR` to within 1 of 255: a triangle filter as wide as
 //! the reduction, so that each pixel of the original counts. (A filter of fixed width, as GPUs
@@ -11,30 +11,30 @@ use fast_image_resize::{
 };
 use image::RgbImage;
 
-/// Why an image can't be resized; the caller asked for something that makes no sense.
+/// Why an image can't be resized: invalid arguments.
 #[derive(Debug, thiserror::Error)]
 pub enum ResizeError {
-    /// The buffer does not hold the pixels asked for.
-    #[error("{width} × {height} RGB pixels take {expected} bytes, not {found}")]
+    /// The buffer does not match the size.
+    #[error("{width}×{height} RGB needs {expected} bytes, got {found}")]
     Buffer {
-        /// Pixels across.
+        /// Width in pixels.
         width: u32,
-        /// Pixels down.
+        /// Height in pixels.
         height: u32,
-        /// Bytes that many pixels take.
+        /// Expected bytes.
         expected: usize,
         /// Bytes of the buffer.
         found: usize,
     },
     /// An image without pixels.
-    #[error("an image of no pixels can't be resized")]
+    #[error("can't resize an empty image")]
     NoPixels,
-    /// The resizer refused.
+    /// The resizer failed.
     #[error("can't resize: {0}")]
     Refused(String),
 }
 
-/// Resizes to `width` × `height` without keeping the aspect.
+/// Resizes to `width` × `height` without keeping the aspect ratio.
 ///
 /// # Errors
 /// An image or a size without pixels.
@@ -44,7 +44,7 @@ pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Res
     Ok(resized)
 }
 
-/// As [`resize`], into `out`: `[height, width, 3]`, one byte a channel.
+/// As [`resize`], into `out`: `[height, width, 3]`, one byte per channel.
 ///
 /// # Errors
 /// A buffer of another size, or no pixels.
@@ -58,8 +58,8 @@ pub fn resize_into(
     resize_part_into(image, whole, width, height, out)
 }
 
-/// As [`resize_into`], of the part of the image that is so wide and high, from its upper left
-/// corner on; it may end within a pixel.
+/// As [`resize_into`], of the part of the image of this width and height from its upper left
+/// corner; it may end within a pixel.
 ///
 /// # Errors
 /// As [`resize_into`], or a part that the image does not have.

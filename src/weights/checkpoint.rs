@@ -1,7 +1,7 @@
-//! Checkpoints: everything a trainer needs to go on as if nothing had happened.
+//! Checkpoints: everything a trainer needs to resume exactly.
 //!
-//! One file holds the weights, the optimizer's state and the best epoch's weights, so that they
-//! can't disagree. Two generations are kept: where the newer is damaged, it is set aside and the
+//! One file holds the weights, the optimizer's state and the best epoch's weights, so that they are
+//! always consistent. Two generations are kept: if the newer is damaged, it is renamed and the
 //! older is used.
 
 use std::{
@@ -16,21 +16,21 @@ use super::{
     Error,
     tensors::{self, Tensors},
 };
-use crate::domain::{job::Best, metrics::EpochMetrics};
+use crate::domain::{job::BestEpoch, metrics::EpochMetrics};
 
-/// Where training stands.
+/// The state of training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
+pub struct TrainingState {
     /// Epochs completed.
     pub epoch: u32,
     /// Steps done of the next epoch.
     pub step: u64,
-    /// What those steps have summed up.
-    pub partial: Partial,
+    /// The sums of those steps.
+    pub partial: PartialEpoch,
     /// The best epoch so far.
-    pub best: Option<Best>,
-    /// What was measured of each completed epoch, in order: a trainer that goes on from here reports
-    /// them again, since what the one before it reported may not have been read.
+    pub best: Option<BestEpoch>,
+    /// The metrics of each completed epoch, in order: a trainer that resumes from here reports them
+    /// again, since the reports of the previous one may not have been read.
     #[serde(default)]
     pub epochs: Vec<EpochMetrics>,
     /// The last of them, which is all that checkpoints of version 0.1 have.
@@ -40,9 +40,9 @@ pub struct Position {
     pub seconds_per_epoch: Option<f64>,
 }
 
-/// Sums over the steps of an epoch under way.
+/// Sums over the steps of the current epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
+pub struct PartialEpoch {
     /// Sum of the losses of the images seen.
     pub loss: f64,
     /// Number of correctly classified images.
@@ -56,8 +56,8 @@ pub struct Partial {
 /// A trainer's whole state between two steps.
 #[derive(Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where training stands.
-    pub position: Position,
+    /// The state of training.
+    pub state: TrainingState,
     /// The network's weights.
     pub weights: Tensors,
     /// The optimizer's state, by the names of the weights.
@@ -73,29 +73,29 @@ pub struct Checkpoints {
 }
 
 /// Generations that are kept.
-const KEPT: usize = 2;
+const GENERATIONS: usize = 2;
 /// What is appended to the name of a damaged checkpoint.
 const DAMAGED: &str = "damaged";
 const METADATA_KEY: &str = "position";
 const PARTS: [&str; 3] = ["weights.", "optimizer.", "best."];
 
 impl Checkpoints {
-    /// The checkpoints in `folder`, made if it is missing.
+    /// The checkpoints in `folder`, created if it is missing.
     ///
     /// # Errors
-    /// The folder can't be made.
+    /// The folder can't be created.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         folder.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Writes a checkpoint, then removes those that two newer ones make useless.
+    /// Writes a checkpoint, then removes those with two newer ones.
     ///
     /// # Errors
-    /// It could not be written; the older ones are all still there.
+    /// It could not be written; all older ones still exist.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let position = &checkpoint.position;
+        let position = &checkpoint.state;
         let path =
             self.folder.join(format!("{:05}-{:09}.safetensors", position.epoch, position.step));
         let text = serde_json::to_string(position)
@@ -107,18 +107,18 @@ impl Checkpoints {
                 .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
         });
         tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
-        for old in self.newest_first().into_iter().flatten().skip(KEPT) {
+        for old in self.newest_first().into_iter().flatten().skip(GENERATIONS) {
             // One too many does no harm.
             let _ = fs::remove_file(old);
         }
         Ok(())
     }
 
-    /// The newest whole checkpoint, if any. Each newer one whose content is damaged is given to
-    /// `damaged` and set aside under the name of its file with `.damaged` appended.
+    /// The newest valid checkpoint, if any. Each newer one whose content is damaged is passed to
+    /// `damaged` and renamed with `.damaged` appended.
     ///
     /// # Errors
-    /// [`Error::Io`] where a checkpoint can't be read: that says nothing of what is in it.
+    /// [`Error::Io`] if a checkpoint can't be read: its content may be intact.
     pub fn load(
         &self,
         mut damaged: impl FnMut(&Path, &Error),
@@ -156,7 +156,7 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
     let text = metadata
         .get(METADATA_KEY)
         .ok_or_else(|| content(format!("its header has no `{METADATA_KEY}`")))?;
-    let mut position: Position =
+    let mut position: TrainingState =
         serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     let last = position.last.take();
     if position.epochs.is_empty() {
@@ -169,11 +169,11 @@ fn load(path: &Path) -> Result<Checkpoint, Error> {
         });
         match part {
             Some((part, name)) => part.insert(name, tensor),
-            None => return Err(content(format!("tensor `{name}` is of no part"))),
+            None => return Err(content(format!("unexpected tensor `{name}`"))),
         };
     }
     let [weights, optimizer, best_weights] = parts;
-    Ok(Checkpoint { position, weights, optimizer, best_weights })
+    Ok(Checkpoint { state: position, weights, optimizer, best_weights })
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
     fn checkpoint(epoch: u32, step: u64) -> Checkpoint {
         let tensors = |value: f32| Tensors::from([("w".to_owned(), Tensor::from_slice(&[value]))]);
         Checkpoint {
-            position: Position { epoch, step, ..Position::default() },
+            state: TrainingState { epoch, step, ..TrainingState::default() },
             weights: tensors(1.0),
             optimizer: tensors(2.0),
             best_weights: tensors(3.0),
@@ -201,7 +201,7 @@ mod tests {
         }
         let loaded = checkpoints.load(|_, _| panic!("none is damaged")).unwrap();
         assert_eq!(loaded, Some(checkpoint(10, 0)));
-        assert_eq!(checkpoints.newest_first().unwrap().len(), KEPT);
+        assert_eq!(checkpoints.newest_first().unwrap().len(), GENERATIONS);
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         tensors::save(&folder.path().join("00002-000000000.safetensors"), metadata, &weights)
             .unwrap();
         let loaded = checkpoints.load(|_, error| panic!("{error}")).unwrap().unwrap();
-        let epochs: Vec<u32> = loaded.position.epochs.iter().map(|epoch| epoch.epoch).collect();
+        let epochs: Vec<u32> = loaded.state.epochs.iter().map(|epoch| epoch.epoch).collect();
         assert_eq!(epochs, [2]);
         checkpoints.save(&loaded).unwrap();
         assert_eq!(checkpoints.load(|_, error| panic!("{error}")).unwrap(), Some(loaded));
@@ -249,7 +249,7 @@ mod tests {
         // Reading a folder fails as a broken disk does, also for root.
         let newest = folder.path().join("00002-000000000.safetensors");
         fs::create_dir(&newest).unwrap();
-        let loaded = checkpoints.load(|_, _| panic!("nothing says that it is damaged"));
+        let loaded = checkpoints.load(|_, _| panic!("it is not known to be damaged"));
         assert!(matches!(loaded, Err(Error::Io { path, .. }) if path == newest));
         assert_eq!(checkpoints.newest_first().unwrap().len(), 2);
     }

@@ -1,4 +1,4 @@
-//! Files as a whole: written so that nobody sees a half of one, and hashed.
+//! Whole files: written atomically, and hashed.
 
 use std::{
     fs::{self, File},
@@ -11,17 +11,17 @@ use sha2::{
     digest::{Output, OutputSizeUser},
 };
 
-/// Writes `bytes` to `path` so that whoever opens it sees the old file or the new one.
+/// Writes `bytes` to `path` atomically: readers see the old file or the new one.
 ///
 /// # Errors
-/// The file system refused; what was at `path` is untouched.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The file system failed; an existing file at `path` is unchanged.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_added_extension("partial");
     let written = write_synced(&partial, bytes)
         .and_then(|()| fs::rename(&partial, path))
         .and_then(|()| sync_folder_of(path));
     if written.is_err() {
-        // Leaves room on a full disk.
+        // Frees space on a full disk.
         let _ = fs::remove_file(&partial);
     }
     written
@@ -33,7 +33,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// Makes a rename in the folder of `path` outlive a power cut.
+/// Makes a rename in the folder of `path` survive a power cut.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
@@ -42,7 +42,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The file can't be read.
-pub(super) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
+pub(crate) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
     let mut file = File::open(path)?;
     let mut hasher = H::new();
     let mut buffer = vec![0; 1 << 16];

@@ -1,13 +1,11 @@
-//! Weights on disk: models and checkpoints, each one safetensors file, and the files that others
-//! publish.
+//! Weights on disk: tensors and checkpoints, each one safetensors file, and published pretrained
+//! weights.
 //!
-//! Written by the trainer, read by the trainer, the server and `predict --model`. A file appears
-//! under its name whole or not at all: it is written beside it, synced and renamed.
+//! Written by the trainer, read by the trainer, the server and `predict --model`. Files are written
+//! atomically: to a temporary name, then synced and renamed.
 
 pub mod checkpoint;
-pub mod download;
-mod files;
-pub mod model_file;
+pub(crate) mod files;
 pub mod tensors;
 pub mod vgg16;
 
@@ -18,26 +16,26 @@ pub use checkpoint::Checkpoint;
 /// Why a file of weights can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file system refused.
-    #[error("{path}")]
+    /// The file system failed.
+    #[error("can't access {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Not a safetensors file, or one cut short.
-    #[error("{path} is not a complete safetensors file")]
+    /// Not a safetensors file, or a truncated one.
+    #[error("{path} is not a valid safetensors file")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
+        /// The reader's error.
         #[source]
         source: safetensors::SafeTensorError,
     },
-    /// The header lacks what this kind of file must say.
-    #[error("{path} is not what it should be: {reason}")]
+    /// The header lacks required content.
+    #[error("{path} is invalid: {reason}")]
     Content {
         /// The file.
         path: PathBuf,

@@ -15,13 +15,13 @@ use super::{Error, files};
 /// Tensors by name, in the order of their names.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Writes `tensors` and `metadata` to `path`, whole or not at all.
+/// Writes `tensors` and `metadata` to `path` atomically.
 ///
 /// Tensors are stored contiguous in their logical order of dimensions, whatever their layout in
 /// memory. Takes the memory of two copies as bytes.
 ///
 /// # Errors
-/// The file system refused; nothing is left behind then but what was at `path` before.
+/// The file system failed; an existing file at `path` is unchanged.
 pub fn save(
     path: &Path,
     metadata: HashMap<String, String>,
@@ -37,7 +37,7 @@ pub fn save(
 /// Reads the metadata and the tensors of the file at `path`, onto the CPU.
 ///
 /// # Errors
-/// The file is missing, cut short, or holds a kind of number that we don't read.
+/// The file is missing, truncated, or has an unsupported number type.
 pub fn load(path: &Path) -> Result<(HashMap<String, String>, Tensors), Error> {
     let format_error = |source| Error::Format { path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
@@ -46,8 +46,9 @@ pub fn load(path: &Path) -> Result<(HashMap<String, String>, Tensors), Error> {
     let file = SafeTensors::deserialize(&bytes).map_err(format_error)?;
     let tensors = file.iter().map(|(name, view)| {
         let content_error = |reason| Error::Content { path: path.to_owned(), reason };
-        let kind = kind_of(view.dtype())
-            .ok_or_else(|| content_error(format!("tensor `{name}` is {:?}", view.dtype())))?;
+        let kind = kind_of(view.dtype()).ok_or_else(|| {
+            content_error(format!("tensor `{name}` has the unsupported type {:?}", view.dtype()))
+        })?;
         let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
             .map_err(|error| content_error(format!("tensor `{name}`: {error}")))?;
@@ -59,7 +60,7 @@ pub fn load(path: &Path) -> Result<(HashMap<String, String>, Tensors), Error> {
 /// Reads the metadata of the file at `path` without its tensors.
 ///
 /// # Errors
-/// The file is missing, or its header is cut short.
+/// The file is missing, or its header is truncated.
 pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
     let io_error = |source| Error::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
@@ -69,7 +70,7 @@ pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
 }
 
 /// Reads the metadata of the file whose bytes these are; errors name it as `path`.
-pub(super) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
+pub(crate) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
     let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())
@@ -78,26 +79,26 @@ pub(super) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, S
 /// Takes the tensor of that name and shape out of `tensors`.
 ///
 /// # Errors
-/// A sentence that names the tensor: it is missing, or has another shape.
+/// A message that names the tensor: it is missing, or has another shape.
 pub fn take(tensors: &mut Tensors, name: &str, shape: &[i64]) -> Result<Tensor, String> {
     let tensor = tensors.remove(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
     if tensor.size() != shape {
-        return Err(format!("tensor `{name}` has shape {:?}, not {shape:?}", tensor.size()));
+        return Err(format!("tensor `{name}` has shape {:?}, expected {shape:?}", tensor.size()));
     }
     Ok(tensor)
 }
 
-/// Copies the numbers of `source` into the memory of `target`, which must have the same names.
+/// Copies the values of `source` into the memory of `target`, which must have the same names.
 ///
 /// # Errors
-/// A sentence that names the tensor that is missing, superfluous or of another shape.
+/// A message that names the tensor that is missing, unexpected or of another shape.
 pub fn copy_into(target: &Tensors, mut source: Tensors) -> Result<(), String> {
     for (name, tensor) in target {
         let numbers = take(&mut source, name, &tensor.size())?;
         tch::no_grad(|| tensor.shallow_clone().copy_(&numbers));
     }
     match source.into_keys().next() {
-        Some(name) => Err(format!("tensor `{name}` is not of this network")),
+        Some(name) => Err(format!("unexpected tensor `{name}`")),
         None => Ok(()),
     }
 }

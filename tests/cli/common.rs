@@ -107,9 +107,9 @@ async fn without_a_server_the_exit_code_is_3_and_the_message_says_what_to_do() {
     let url = deserted().await;
     let ran = run(pawprint(&url, &["jobs"])).await;
     assert_eq!(ran.code, Some(3));
-    let expected =
-        format!("error: no Pawprint server answers at {url}; start one with `pawprint serve`");
+    let expected = format!("error: can't connect to a Pawprint server at {url}: ");
     assert!(ran.stderr.starts_with(&expected), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with(" (start one with `pawprint serve`)\n"), "{}", ran.stderr);
     assert_eq!(ran.stdout, "");
 
     let ran = run(pawprint(&url, &["jobs", "--json"])).await;
@@ -118,14 +118,11 @@ async fn without_a_server_the_exit_code_is_3_and_the_message_says_what_to_do() {
 
 #[tokio::test]
 async fn a_refusal_is_shown_in_the_servers_words() {
-    let refuse = || async { problem(401, "unauthorized", "this server asks for a token") };
+    let refuse = || async { problem(401, "unauthorized", "API token required") };
     let url = serve(Router::new().route("/jobs", get(refuse))).await;
     let ran = run(pawprint(&url, &["jobs"])).await;
     assert_eq!(ran.code, Some(1));
-    assert_eq!(
-        ran.stderr,
-        "error: this server asks for a token (give it with PAWPRINT_API_TOKEN or --api-token)\n"
-    );
+    assert_eq!(ran.stderr, "error: API token required (set PAWPRINT_API_TOKEN or --api-token)\n");
     let ran = run(pawprint(&url, &["jobs", "--json"])).await;
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.problems()[0]["status"], 401);

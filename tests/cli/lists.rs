@@ -102,24 +102,24 @@ async fn a_model_is_put_in_service() {
     };
     let url = serve(Router::new().route("/models/current", put(choose))).await;
     let ran = run(pawprint(&url, &["models", "use", "best"])).await;
-    assert_eq!((ran.code, &*ran.stdout), (Some(0), "model run-2 answers predictions now\n"));
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), "model run-2 is now in service\n"));
 }
 
 #[tokio::test]
 async fn what_is_no_longer_wanted_is_deleted() {
     let gone = |Path((_, name)): Path<(String, String)>| async move {
         match &*name {
-            "in-use" => problem(409, "dataset_in_use", "a job that is not finished uses it"),
+            "in-use" => problem(409, "dataset_in_use", "job `run-1` uses the dataset"),
             _ => StatusCode::NO_CONTENT.into_response(),
         }
     };
     let url = serve(Router::new().route("/{collection}/{name}", delete(gone))).await;
     for collection in ["datasets", "jobs", "models"] {
         let ran = run(pawprint(&url, &[collection, "delete", "old"])).await;
-        assert_eq!((ran.code, &*ran.stdout), (Some(0), "old is deleted\n"), "{collection}");
+        assert_eq!((ran.code, &*ran.stdout), (Some(0), "deleted old\n"), "{collection}");
     }
     let ran = run(pawprint(&url, &["datasets", "delete", "in-use"])).await;
-    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: a job that is not finished uses it\n"));
+    assert_eq!((ran.code, &*ran.stderr), (Some(1), "error: job `run-1` uses the dataset\n"));
     let ran = run(pawprint(&url, &["models", "--json", "delete", "old"])).await;
     assert_eq!(ran.code, Some(2), "an option that would be passed over is refused");
 }
@@ -132,10 +132,10 @@ async fn a_job_is_asked_to_end_or_to_go_on() {
     };
     let url = serve(Router::new().route("/jobs/{job}/{action}", post(act))).await;
     for (action, expected) in [
-        ("cancel", "job run-1 is running; it ends within one batch\n"),
+        ("cancel", "job run-1 is stopping after the current batch\n"),
         (
             "stop",
-            "job run-1 is running; it keeps its best epoch, if one is complete, evaluates it and ends\n",
+            "job run-1 is running; it will evaluate and keep its best completed epoch, then finish\n",
         ),
         ("resume", "job run-1 is queued\n"),
     ] {

@@ -143,7 +143,8 @@ async fn a_full_server_is_asked_again() {
     let counter = Arc::clone(&attempts);
     let full_at_first = async move |query, form| match counter.fetch_add(1, Ordering::SeqCst) {
         0 => {
-            let mut full = problem(429, "queue_full", "too many predictions wait");
+            let mut full =
+                problem(429, "queue_full", "too many prediction requests are in progress");
             full.headers_mut().insert("retry-after", "0".parse().unwrap());
             full
         }

@@ -124,7 +124,7 @@ async fn a_broken_connection_goes_on_after_the_last_event() {
             "run-1 succeeded in 2m 0s",
             "best epoch 2: val loss 0.5000, val accuracy 0.7500",
             "test accuracy 0.7380 over 500 images",
-            "model run-1 (m1) answers predictions now",
+            "model run-1 (m1) is now in service",
         ]
     );
 }
@@ -252,6 +252,6 @@ async fn ctrl_c_leaves_the_job_alone_and_exits_with_130() {
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "the job goes on; `pawprint cancel run-1` ends it\n"
+        "the job keeps running; cancel it with `pawprint cancel run-1`\n"
     );
 }

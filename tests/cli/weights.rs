@@ -79,10 +79,10 @@ async fn a_download_is_followed_to_its_end() {
 
 #[tokio::test]
 async fn a_refused_file_is_told_with_the_servers_words() {
-    let refuse = async || problem(422, "weights_unusable", "tensor `x` holds a NaN");
+    let refuse = async || problem(422, "weights_unusable", "tensor `x` contains NaN");
     let url = serve(Router::new().route("/weights/vgg16", get(async || "").put(refuse))).await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let ran = run(pawprint(&url, &["weights", "import", file.path().to_str().unwrap()])).await;
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("tensor `x` holds a NaN"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("tensor `x` contains NaN"), "{}", ran.stderr);
 }

@@ -1,5 +1,5 @@
-//! Unpacks gzip as people have it: members one after the other (`cat a.gz b.gz`, `pigz`), and zeros
-//! behind them, as `bsdtar` and tapes write to fill a block.
+//! Unpacks gzip as common tools write it: consecutive members (`cat a.gz b.gz`, `pigz`), and zeros
+//! after them, as `bsdtar` and tapes write to fill a block.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,15 +13,15 @@ pub(super) struct Gunzip<R: BufRead> {
 
 #[derive(Debug)]
 enum State<R: BufRead> {
-    Within(Box<GzDecoder<R>>),
+    Member(Box<GzDecoder<R>>),
     Between(R),
-    /// An error was told, or the end reached.
-    Over,
+    /// An error was returned, or the end reached.
+    Done,
 }
 
 impl<R: BufRead> Gunzip<R> {
     pub(super) fn new(stream: R) -> Self {
-        Self { state: State::Within(Box::new(GzDecoder::new(stream))) }
+        Self { state: State::Member(Box::new(GzDecoder::new(stream))) }
     }
 }
 
@@ -31,12 +31,12 @@ impl<R: BufRead> Read for Gunzip<R> {
             return Ok(0);
         }
         loop {
-            match std::mem::replace(&mut self.state, State::Over) {
-                State::Over => return Ok(0),
-                State::Within(mut decoder) => match decoder.read(buffer)? {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Done => return Ok(0),
+                State::Member(mut decoder) => match decoder.read(buffer)? {
                     0 => self.state = State::Between(decoder.into_inner()),
                     read => {
-                        self.state = State::Within(decoder);
+                        self.state = State::Member(decoder);
                         return Ok(read);
                     }
                 },
@@ -45,17 +45,17 @@ impl<R: BufRead> Read for Gunzip<R> {
                     if next != 0x1F {
                         return Err(io::Error::new(
                             io::ErrorKind::InvalidData,
-                            "the gzip stream is followed by bytes that belong to no archive",
+                            "unexpected data after the gzip stream",
                         ));
                     }
-                    self.state = State::Within(Box::new(GzDecoder::new(stream)));
+                    self.state = State::Member(Box::new(GzDecoder::new(stream)));
                 }
             }
         }
     }
 }
 
-/// Passes over zeros; the byte that follows them, which is left in the stream.
+/// Skips zeros; returns the byte that follows them, which is left in the stream.
 fn next_member(stream: &mut impl BufRead) -> io::Result<Option<u8>> {
     loop {
         let bytes = stream.fill_buf()?;
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn what_is_no_gzip_is_an_error_after_what_is() {
         for (stream, expected) in [
-            ([gzip(b"one"), b"garbage".to_vec()].concat(), "followed by"),
-            ([gzip(b"one"), vec![0, 0, 9]].concat(), "followed by"),
+            ([gzip(b"one"), b"garbage".to_vec()].concat(), "unexpected data"),
+            ([gzip(b"one"), vec![0, 0, 9]].concat(), "unexpected data"),
             ([gzip(b"one"), gzip(b"two")[..12].to_vec()].concat(), ""),
             (gzip(b"one")[..gzip(b"one").len() - 3].to_vec(), ""),
         ] {

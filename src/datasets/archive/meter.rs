@@ -1,4 +1,4 @@
-//! Counts bytes as they come out of an archive, and ends the reading at a limit.
+//! Counts unpacked bytes of an archive, and stops reading at a limit.
 
 use std::{
     cell::Cell,
@@ -18,23 +18,23 @@ impl Meter {
         Self { left: Rc::new(Cell::new(limit)), exhausted: Rc::default() }
     }
 
-    /// Whether more was asked for than may be read.
+    /// Whether the limit was exceeded.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted.get()
     }
 
-    /// Counts bytes that came out without being read: the holes of a sparse file.
+    /// Counts bytes that were unpacked without being read: the holes of a sparse file.
     pub(super) fn count(&self, bytes: u64) -> io::Result<()> {
         let Some(left) = self.left.get().checked_sub(bytes) else {
             self.exhausted.set(true);
-            return Err(io::Error::other("the archive unpacks to too much"));
+            return Err(io::Error::other("the archive exceeds the unpacked size limit"));
         };
         self.left.set(left);
         Ok(())
     }
 
     /// `inner`, counted.
-    pub(super) fn around<R>(&self, inner: R) -> Metered<R> {
+    pub(super) fn wrap<R>(&self, inner: R) -> Metered<R> {
         Metered { inner, meter: self.clone() }
     }
 }
@@ -69,9 +69,9 @@ mod tests {
     fn reading_ends_at_the_limit_over_all_readers() {
         let meter = Meter::new(10);
         let mut bytes = Vec::new();
-        meter.around(&[1; 6][..]).read_to_end(&mut bytes).unwrap();
+        meter.wrap(&[1; 6][..]).read_to_end(&mut bytes).unwrap();
         assert!(!meter.is_exhausted());
-        assert!(meter.around(&[1; 6][..]).read_to_end(&mut bytes).is_err());
+        assert!(meter.wrap(&[1; 6][..]).read_to_end(&mut bytes).is_err());
         assert!(meter.is_exhausted());
     }
 }

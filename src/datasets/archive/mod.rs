@@ -1,13 +1,12 @@
-//! Archives of photos: zip, tar and tar.gz, told apart by content.
+//! Archives of images: zip, tar and tar.gz, detected by content.
 //!
-//! What one path means depends on the others (see [`super::layout`]), so the names are gone
-//! through first.
+//! What one path means depends on the others (see [`super::layout`]), so the names are read first.
 //!
-//! The body was spooled to a temporary file before this room is called. One blocking thread then
-//! reads it entry by entry and hands the images over a bounded channel to the checks, so that an
-//! archive of any size costs a few tens of megabytes of memory: an entry is read only when there
-//! is room for it, and never beyond what an image may have. Sizes that headers claim serve to
-//! reject entries, never to trust them: bytes are counted as they come out.
+//! The body is spooled to a temporary file before this module is called. One blocking thread then
+//! reads it entry by entry and passes the images over a bounded channel to the checks, so that an
+//! archive of any size needs a few tens of megabytes of memory: an entry is read only when there is
+//! room for it, and never beyond the size limit of an image. Sizes in headers are used to reject
+//! entries, but never trusted: bytes are counted as they are unpacked.
 
 mod format;
 mod gzip;
@@ -24,61 +23,61 @@ use tokio::sync::mpsc;
 pub use self::format::{Format, HEAD, recognise};
 use self::{
     meter::Meter,
-    sink::{Met, Sink},
-    tar::{Plain, Zipped},
+    sink::{EntryOutcome, Sink},
+    tar::{Gzipped, Plain},
 };
 use super::{
     Datasets, Error,
     ingest::Ingest,
-    layout::{Layout, Placing},
+    layout::{AssignmentRule, Layout},
     report::Report,
 };
 use crate::domain::dataset::Split;
 
-/// Why an archive was not read to its end.
+/// Why an archive could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
-    /// It is none.
-    #[error("this is {0}; send a zip, tar or tar.gz archive")]
+    /// It is not a supported archive.
+    #[error("not a supported archive ({0}); upload a zip, tar or tar.gz file")]
     NotAnArchive(&'static str),
-    /// It has more entries than an archive may have.
+    /// It has too many entries.
     #[error("the archive has more than {max} entries")]
     TooManyEntries {
         /// The limit.
         max: u64,
     },
-    /// It unpacks to more than an archive may unpack to.
-    #[error("the archive unpacks to more than {max} bytes")]
+    /// Its unpacked size exceeds the limit.
+    #[error("the archive exceeds the limit of {max} unpacked bytes")]
     Unpacked {
         /// The limit.
         max: u64,
     },
-    /// It is cut off or damaged.
-    #[error("the archive is cut off or damaged: {0}")]
+    /// It is truncated or damaged.
+    #[error("the archive is truncated or damaged: {0}")]
     Damaged(String),
 }
 
 /// Why the reading of an archive stops early.
-enum Stop {
+enum ReadError {
     Archive(ArchiveError),
-    /// Nobody waits for its entries any more.
+    /// Its entries are no longer needed.
     Abandoned,
     Disk(io::Error),
 }
 
-impl From<ArchiveError> for Stop {
+impl From<ArchiveError> for ReadError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
     }
 }
 
 impl Datasets {
-    /// Enters the images of the archive in `file` into a dataset. Without a `split`, the path of
-    /// an entry decides, or else its content.
+    /// Adds the images of the archive in `file` to a dataset. Without a `split`, the path of an
+    /// entry decides, otherwise its content.
     ///
     /// # Errors
-    /// [`Error::Archive`] where the archive could not be read to its end, with what became of
-    /// the entries before it; those stay, and sending them again is harmless.
+    /// [`Error::Archive`] if the archive could not be read to its end, with the report of the
+    /// entries before that; those are kept, and uploading them again is harmless.
     pub async fn import(
         &self,
         dataset: &str,
@@ -91,40 +90,44 @@ impl Datasets {
         let (entries, mut received) = mpsc::channel(self.limits().workers);
         let datasets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let placing = Placing { split, label: None };
+            let rule = AssignmentRule { split, label: None };
             read(&file, layout, &datasets, |layout| {
-                Sink::new(datasets.clone(), layout, placing, entries)
+                Sink::new(datasets.clone(), layout, rule, entries)
             })
         });
-        while let Some((name, met)) = received.recv().await {
-            match met {
-                Met::Take(place, content) => ingest.add(name, Some(place), content).await?,
-                Met::Reject(rejection) => ingest.reject(name, rejection).await?,
-                Met::Ignore => ingest.ignore(name).await?,
+        while let Some((name, outcome)) = received.recv().await {
+            match outcome {
+                EntryOutcome::Accept(assignment, content) => {
+                    ingest.add(name, Some(assignment), content).await?
+                }
+                EntryOutcome::Reject(rejection) => ingest.reject(name, rejection).await?,
+                EntryOutcome::Ignore => ingest.ignore(name).await?,
             }
         }
-        let stop = reading.await.map_err(|_| Error::WorkerDied)?;
+        let stop = reading.await.map_err(|_| Error::WorkerPanicked)?;
         let report = ingest.finish().await?;
         match stop {
             Ok(()) => Ok(report),
-            Err(Stop::Archive(error)) => Err(Error::Archive { error, report: Box::new(report) }),
-            Err(Stop::Disk(source)) => Err(Error::disk(self.blobs().tmp(), source)),
-            Err(Stop::Abandoned) => Err(Error::ShuttingDown),
+            Err(ReadError::Archive(error)) => {
+                Err(Error::Archive { error, report: Box::new(report) })
+            }
+            Err(ReadError::Disk(source)) => Err(Error::disk(self.blobs().tmp(), source)),
+            Err(ReadError::Abandoned) => Err(Error::ShuttingDown),
         }
     }
 }
 
-/// Reads the archive twice: for the names of its files, which say together what each one means,
-/// and for the files.
+/// Reads the archive twice: for the names of its files, which together determine what each one
+/// means, and for the files.
 fn read(
     path: &TempPath,
     mut layout: Layout,
     datasets: &Datasets,
     sink: impl FnOnce(Layout) -> Sink,
-) -> Result<(), Stop> {
-    let open = || File::open(path).map_err(Stop::Disk);
+) -> Result<(), ReadError> {
+    let open = || File::open(path).map_err(ReadError::Disk);
     let mut head = Vec::new();
-    open()?.take(HEAD as u64).read_to_end(&mut head).map_err(Stop::Disk)?;
+    open()?.take(HEAD as u64).read_to_end(&mut head).map_err(ReadError::Disk)?;
     let format = recognise(&head)?;
     let max = datasets.limits().max_archive_entries;
     let meter = Meter::new(datasets.limits().max_unpacked_bytes);
@@ -134,18 +137,18 @@ fn read(
             zip::read(open()?, open()?, &mut sink(layout))
         }
         Format::Tar => {
-            let plain = || Plain::new(open()?).map_err(Stop::Disk);
+            let plain = || Plain::new(open()?).map_err(ReadError::Disk);
             let survey = tar::survey(plain()?, meter, max, &mut layout);
             let mut sink = sink(layout);
-            let plain = sink.meter().around(plain()?);
+            let plain = sink.meter().wrap(plain()?);
             tar::read(plain, survey, &mut sink)
         }
         Format::TarGz => {
-            let zipped = Zipped::new(open()?, &meter);
-            let survey = tar::survey(zipped, meter, max, &mut layout);
+            let gzipped = Gzipped::new(open()?, &meter);
+            let survey = tar::survey(gzipped, meter, max, &mut layout);
             let mut sink = sink(layout);
-            let zipped = Zipped::new(open()?, sink.meter());
-            tar::read(zipped, survey, &mut sink)
+            let gzipped = Gzipped::new(open()?, sink.meter());
+            tar::read(gzipped, survey, &mut sink)
         }
     }
 }

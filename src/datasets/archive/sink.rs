@@ -1,4 +1,4 @@
-//! Takes the entries of an archive, as its format's reader finds them.
+//! Receives the entries of an archive from the reader of its format.
 
 use std::{
     io::{self, Read},
@@ -7,12 +7,12 @@ use std::{
 
 use tokio::{runtime::Handle, sync::mpsc};
 
-use super::{ArchiveError, Stop, meter::Meter};
+use super::{ArchiveError, ReadError, meter::Meter};
 use crate::datasets::{
     Datasets, Limits,
     ingest::Content,
-    layout::{Assignment, Layout, Place, Placing},
-    naming,
+    layout::{Assignment, AssignmentRule, Layout, PathDecision},
+    paths,
     report::Rejection,
 };
 
@@ -21,7 +21,7 @@ use crate::datasets::{
 pub(super) enum Kind {
     File,
     Folder,
-    /// Something that is not read: a link, a device, an encrypted file.
+    /// An entry that is not read: a link, a device, an encrypted file.
     Unread(Rejection),
 }
 
@@ -31,9 +31,9 @@ impl From<Rejection> for Kind {
     }
 }
 
-/// What becomes of an entry.
-pub(super) enum Met {
-    Take(Place, Content),
+/// The decision on an entry.
+pub(super) enum EntryOutcome {
+    Accept(Assignment, Content),
     Reject(Rejection),
     Ignore,
 }
@@ -42,10 +42,10 @@ pub(super) enum Met {
 pub(super) struct Sink {
     datasets: Datasets,
     layout: Layout,
-    placing: Placing,
-    /// Counts what is unpacked.
+    rule: AssignmentRule,
+    /// Counts unpacked bytes.
     meter: Meter,
-    entries: mpsc::Sender<(String, Met)>,
+    entries: mpsc::Sender<(String, EntryOutcome)>,
     seen: u64,
 }
 
@@ -53,18 +53,18 @@ impl Sink {
     pub(super) fn new(
         datasets: Datasets,
         layout: Layout,
-        placing: Placing,
-        entries: mpsc::Sender<(String, Met)>,
+        rule: AssignmentRule,
+        entries: mpsc::Sender<(String, EntryOutcome)>,
     ) -> Self {
         let meter = Meter::new(datasets.limits().max_unpacked_bytes);
-        Self { datasets, layout, placing, meter, entries, seen: 0 }
+        Self { datasets, layout, rule, meter, entries, seen: 0 }
     }
 
     pub(super) fn limits(&self) -> &Limits {
         self.datasets.limits()
     }
 
-    /// Where temporary files lie.
+    /// The folder of temporary files.
     pub(super) fn tmp(&self) -> &Path {
         self.datasets.blobs().tmp()
     }
@@ -73,14 +73,13 @@ impl Sink {
         &self.meter
     }
 
-    /// Counts an entry, and says under what name and to what place it goes. `None` where nothing
-    /// of it needs to be read.
-    pub(super) fn meet(
+    /// Counts an entry, and returns its name and place. `None` if it need not be read.
+    pub(super) fn admit(
         &mut self,
         path: &str,
         kind: Kind,
         size: u64,
-    ) -> Result<Option<(String, Place)>, Stop> {
+    ) -> Result<Option<(String, Assignment)>, ReadError> {
         self.seen += 1;
         let max = self.limits().max_archive_entries;
         if self.seen > max {
@@ -90,32 +89,36 @@ impl Sink {
             return Ok(None);
         }
         let max = self.limits().max_image_bytes;
-        let met = match (kind, self.layout.assign(path, self.placing)) {
-            (_, Assignment::Ignore) => Met::Ignore,
-            (_, Assignment::Reject(Rejection::UnsafePath)) => Met::Reject(Rejection::UnsafePath),
-            (Kind::Unread(rejection), _) | (_, Assignment::Reject(rejection)) => {
-                Met::Reject(rejection)
+        let outcome = match (kind, self.layout.assign(path, self.rule)) {
+            (_, PathDecision::Ignore) => EntryOutcome::Ignore,
+            (_, PathDecision::Reject(Rejection::UnsafePath)) => {
+                EntryOutcome::Reject(Rejection::UnsafePath)
             }
-            _ if size > max => Met::Reject(Rejection::TooLarge { max }),
-            (_, Assignment::Place(place)) => return Ok(Some((naming::shown(path), place))),
+            (Kind::Unread(rejection), _) | (_, PathDecision::Reject(rejection)) => {
+                EntryOutcome::Reject(rejection)
+            }
+            _ if size > max => EntryOutcome::Reject(Rejection::TooLarge { max }),
+            (_, PathDecision::Accept(assignment)) => {
+                return Ok(Some((paths::display_path(path), assignment)));
+            }
         };
-        self.send(naming::shown(path), met)?;
+        self.send(paths::display_path(path), outcome)?;
         Ok(None)
     }
 
     /// Reads a file of at most `size` bytes and sends it on. The error is that of its bytes.
-    pub(super) fn take(
+    pub(super) fn read_file(
         &mut self,
         name: String,
-        place: Place,
+        assignment: Assignment,
         size: u64,
         body: impl Read,
-    ) -> Result<io::Result<()>, Stop> {
+    ) -> Result<io::Result<()>, ReadError> {
         let memory = Handle::current()
             .block_on(self.datasets.throttle().memory(size))
-            .map_err(|_| Stop::Abandoned)?;
+            .map_err(|_| ReadError::Abandoned)?;
         let mut bytes = Vec::new();
-        // One byte more than there should be shows that a header lied.
+        // One byte more than declared shows that the header is wrong.
         let read = body.take(size + 1).read_to_end(&mut bytes);
         if self.meter.is_exhausted() {
             return Err(ArchiveError::Unpacked { max: self.limits().max_unpacked_bytes }.into());
@@ -124,17 +127,17 @@ impl Sink {
             return Ok(Err(error));
         }
         if bytes.len() as u64 > size {
-            return Ok(Err(io::Error::other("it is longer than it claims to be")));
+            return Ok(Err(io::Error::other("longer than its header says")));
         }
-        self.send(name, Met::Take(place, Content::Memory(bytes, memory)))?;
+        self.send(name, EntryOutcome::Accept(assignment, Content::Memory(bytes, memory)))?;
         Ok(Ok(()))
     }
 
-    pub(super) fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), Stop> {
-        self.send(name, Met::Reject(rejection))
+    pub(super) fn reject(&mut self, name: String, rejection: Rejection) -> Result<(), ReadError> {
+        self.send(name, EntryOutcome::Reject(rejection))
     }
 
-    fn send(&mut self, name: String, met: Met) -> Result<(), Stop> {
-        self.entries.blocking_send((name, met)).map_err(|_| Stop::Abandoned)
+    fn send(&mut self, name: String, outcome: EntryOutcome) -> Result<(), ReadError> {
+        self.entries.blocking_send((name, outcome)).map_err(|_| ReadError::Abandoned)
     }
 }

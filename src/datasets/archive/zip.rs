@@ -19,59 +19,59 @@ use ::zip::{
 use memchr::memmem;
 
 use super::{
-    ArchiveError, Stop,
+    ArchiveError, ReadError,
     sink::{Kind, Sink},
 };
 use crate::datasets::{layout::Layout, report::Rejection};
 
-/// What a zip is that was cut into volumes.
-pub(super) const ONE_OF_MANY: &str = "one volume of a zip that was split into several";
+/// Name of one volume of a split zip.
+pub(super) const ONE_OF_MANY: &str = "one volume of a split zip";
 
-/// The record at the end of a zip that says where its directory is, without the comment.
+/// The record at the end of a zip with the position of its directory, without the comment.
 const END: usize = 22;
 /// Most bytes of a zip's comment, which follows that record.
 const MAX_COMMENT: u64 = 65_535;
 
 type Directory = ZipIterable<BufReader<File>>;
 
-fn open(mut file: File) -> Result<Directory, Stop> {
+fn open(mut file: File) -> Result<Directory, ReadError> {
     check_end(&mut file)?;
     ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(damaged)
 }
 
-/// Looks at the end of the file, to say better than the crate what is wrong with it.
-fn check_end(file: &mut File) -> Result<(), Stop> {
+/// Checks the end of the file, for better messages than those of the crate.
+fn check_end(file: &mut File) -> Result<(), ReadError> {
     let mut begin = [0; 2];
-    let read = file.read(&mut begin).map_err(Stop::Disk)?;
-    let size = file.seek(SeekFrom::End(0)).map_err(Stop::Disk)?;
+    let read = file.read(&mut begin).map_err(ReadError::Disk)?;
+    let size = file.seek(SeekFrom::End(0)).map_err(ReadError::Disk)?;
     let tail = size.min(MAX_COMMENT + END as u64);
-    file.seek(SeekFrom::Start(size - tail)).map_err(Stop::Disk)?;
+    file.seek(SeekFrom::Start(size - tail)).map_err(ReadError::Disk)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Stop::Disk)?;
+    file.read_to_end(&mut bytes).map_err(ReadError::Disk)?;
     let end = memmem::rfind(&bytes, b"PK\x05\x06").and_then(|at| bytes[at..].first_chunk::<END>());
     match end {
-        // The number of this volume; all ones where zip64 says it.
+        // The number of this volume; all ones if zip64 has it.
         Some(&[_, _, _, _, low, high, ..]) if !matches!((low, high), (0, 0) | (0xFF, 0xFF)) => {
             Err(ArchiveError::NotAnArchive(ONE_OF_MANY).into())
         }
-        // What stands before the zip that its end describes: another one, say.
-        Some(end) if begin == *b"PK" && is_behind_something(end, size, &bytes) => {
-            let why = "it is several archives one after the other; send them one by one";
+        // Data before the zip that its end describes, such as another zip.
+        Some(end) if begin == *b"PK" && has_prefix(end, size, &bytes) => {
+            let why = "several archives in one file; upload them one by one";
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
         Some(_) => Ok(()),
         None if read == 2 && begin == *b"MZ" => {
-            Err(ArchiveError::NotAnArchive("a program without a zip in it").into())
+            Err(ArchiveError::NotAnArchive("program without a zip inside").into())
         }
         None => {
-            let why = "the directory at its end is missing; send it again, and all volumes of a split zip as one";
+            let why = "the directory at its end is missing; upload it again, with all volumes of a split zip joined";
             Err(ArchiveError::Damaged(why.to_owned()).into())
         }
     }
 }
 
-/// Whether the archive does not begin where its `end`, the last bytes of which are `tail`, says.
-fn is_behind_something(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
+/// Whether the archive does not begin where its `end`, in the last bytes `tail`, says.
+fn has_prefix(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
     let number = |at: usize| end[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     let (length, offset) = (number(12), number(16));
     let behind = memmem::rfind(tail, b"PK\x05\x06").map_or(0, |at| tail.len() - at);
@@ -82,8 +82,8 @@ fn is_behind_something(end: &[u8; END], size: u64, tail: &[u8]) -> bool {
     !is_zip64 && u64::from(length) + u64::from(offset) < end_at
 }
 
-/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
-/// second pass to say.
+/// Records the names of the archive in `layout`, up to `max` entries. The second pass reports
+/// damage.
 pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
     let Ok(mut archive) = open(file) else { return };
     let Ok(files) = archive.files() else { return };
@@ -95,8 +95,8 @@ pub(super) fn survey(file: File, max: u64, layout: &mut Layout) {
     }
 }
 
-/// Hands the files of the archive that both `directory` and `body` are open on to `sink`.
-pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), Stop> {
+/// Passes the files of the archive, which both `directory` and `body` have open, to `sink`.
+pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), ReadError> {
     let mut archive = open(directory)?;
     let max = sink.limits().max_archive_entries;
     if archive.len() as u64 > max {
@@ -118,24 +118,24 @@ pub(super) fn read(directory: File, body: File, sink: &mut Sink) -> Result<(), S
             Kind::File
         };
         let size = entry.size();
-        let Some((name, place)) = sink.meet(&path, kind, size)? else { continue };
+        let Some((name, assignment)) = sink.admit(&path, kind, size)? else { continue };
         let contents = match entry.with_reader(&mut body, ZipReadOptions::new()) {
-            Ok(contents) => sink.meter().clone().around(contents),
+            Ok(contents) => sink.meter().clone().wrap(contents),
             Err(error) => {
                 sink.reject(name, Rejection::Unpack(error.to_string()))?;
                 continue;
             }
         };
         let shown = name.clone();
-        if let Err(error) = sink.take(name, place, size, contents)? {
+        if let Err(error) = sink.read_file(name, assignment, size, contents)? {
             sink.reject(shown, Rejection::Unpack(error.to_string()))?;
         }
     }
     Ok(())
 }
 
-/// An entry's path. Without the flag that says UTF-8 it should be code page 437, but many programs
-/// write UTF-8 all the same, and hardly any text of that code page is valid UTF-8 by chance.
+/// An entry's path. Without the UTF-8 flag it should be code page 437, but many programs write
+/// UTF-8 anyway, and hardly any text of that code page is valid UTF-8 by chance.
 fn path(entry: &ZipFileEntry) -> String {
     match str::from_utf8(entry.name_raw()) {
         Ok(name) => name.to_owned(),
@@ -144,20 +144,21 @@ fn path(entry: &ZipFileEntry) -> String {
                 Ok(name) => name.into_owned(),
                 Err(_) => String::from_utf8_lossy(entry.name_raw()).into_owned(),
             };
-            // In Shift-JIS and the like, the byte of a backslash is often half of a character.
+            // In Shift-JIS and similar encodings, the byte of a backslash is often half of a
+            // character.
             if name.contains('/') { name.replace('\\', "_") } else { name }
         }
     }
 }
 
-/// A link, a device, a pipe: anything with a Unix type that is not a file's.
+/// A link, a device, a pipe: anything whose Unix type is not a regular file.
 fn is_special(mode: Option<u32>) -> bool {
     const TYPE: u32 = 0o170_000;
     const FILE: u32 = 0o100_000;
     mode.is_some_and(|mode| !matches!(mode & TYPE, 0 | FILE))
 }
 
-/// The name of a method that is not read here.
+/// The name of an unsupported method.
 fn unsupported(method: CompressionMethod) -> Option<String> {
     #[expect(deprecated, reason = "there is no other way to learn the number")]
     let CompressionMethod::Unsupported(number) = method else { return None };
@@ -174,9 +175,11 @@ fn unsupported(method: CompressionMethod) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn damaged(error: ZipError) -> Stop {
+fn damaged(error: ZipError) -> ReadError {
     match error {
-        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Stop::Disk(error),
+        ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            ReadError::Disk(error)
+        }
         error => ArchiveError::Damaged(error.to_string()).into(),
     }
 }

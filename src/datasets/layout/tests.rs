@@ -1,4 +1,4 @@
-//! Layouts as people have them, one upload each.
+//! Layouts of real uploads, one upload each.
 
 use proptest::prelude::*;
 
@@ -10,19 +10,19 @@ const TEST: Option<Split> = Some(Split::Test);
 const CAT: usize = 0;
 const DOG: usize = 1;
 
-/// What becomes of the files of one upload.
+/// The decisions on the files of one upload.
 fn assigned(paths: &[&str]) -> Vec<Result<(usize, Option<Split>), &'static str>> {
-    assigned_to(&["cat", "dog"], Placing::default(), paths)
+    assigned_to(&["cat", "dog"], AssignmentRule::default(), paths)
 }
 
-fn assigned_to(classes: &[&str], placing: Placing, paths: &[&str]) -> Vec<Expected> {
+fn assigned_to(classes: &[&str], rule: AssignmentRule, paths: &[&str]) -> Vec<Expected> {
     let names = classes.iter().map(|name| name.parse().unwrap()).collect();
     let mut layout = Layout::new(&Classes::new(names).unwrap());
     paths.iter().for_each(|path| layout.observe(path));
-    let assign = |path: &&str| match layout.assign(path, placing) {
-        Assignment::Place(place) => Ok((place.label, place.split)),
-        Assignment::Reject(rejection) => Err(rejection.code()),
-        Assignment::Ignore => Err("ignored"),
+    let assign = |path: &&str| match layout.assign(path, rule) {
+        PathDecision::Accept(place) => Ok((place.label, place.split)),
+        PathDecision::Reject(rejection) => Err(rejection.code()),
+        PathDecision::Ignore => Err("ignored"),
     };
     paths.iter().map(assign).collect()
 }
@@ -100,7 +100,7 @@ fn a_file_name_counts_only_where_no_folder_names_a_class() {
         ("dogs-vs-cats/train/dog.0.jpg", Ok((DOG, TRAIN))),
         ("dogs-vs-cats/train/not_sure/cat.1.jpg", Ok((CAT, TRAIN))),
     ]);
-    // What is left out has no say.
+    // Ignored files don't count.
     check(&[
         ("cat.0.jpg", Ok((CAT, None))),
         ("__MACOSX/dog/._1.jpg", Err("ignored")),
@@ -127,8 +127,8 @@ fn what_is_in_no_split_beside_splits_is_rejected() {
     ]);
     check(&[("cat/train/1.jpg", Ok((CAT, TRAIN))), ("cat/extra/2.jpg", Err("unknown_split"))]);
     let all = ["train/cat/1.jpg", "extra/cat/2.jpg"];
-    let placing = Placing { split: TEST, label: None };
-    assert_eq!(assigned_to(&["cat", "dog"], placing, &all), [Ok((CAT, TEST)), Ok((CAT, TEST))]);
+    let rule = AssignmentRule { split: TEST, label: None };
+    assert_eq!(assigned_to(&["cat", "dog"], rule, &all), [Ok((CAT, TEST)), Ok((CAT, TEST))]);
     // Without splits, the content chooses.
     check(&[("extra/cat/1.jpg", Ok((CAT, None))), ("dog/2.jpg", Ok((DOG, None)))]);
 }
@@ -139,8 +139,8 @@ fn the_folder_that_is_no_split_is_named() {
     let all =
         ["a/train/cat/1.jpg", "a/val/cat/1.jpg", "a/extra/cat/1.jpg", "a/cat.jpg", "b/cat/1.jpg"];
     all.iter().for_each(|path| layout.observe(path));
-    let said = |path| match layout.assign(path, Placing::default()) {
-        Assignment::Reject(rejection) => rejection.to_string(),
+    let said = |path| match layout.assign(path, AssignmentRule::default()) {
+        PathDecision::Reject(rejection) => rejection.to_string(),
         other => format!("{other:?}"),
     };
     for (path, name) in [(all[2], "`extra`"), (all[4], "`b`")] {
@@ -168,7 +168,8 @@ fn folders_that_name_splits_among_other_things_are_splits_where_they_stand_toget
         ("val2017/cat/2.jpg", Ok((CAT, VALIDATION))),
     ]);
     check(&[("a/my_train/cat/1.jpg", Ok((CAT, None))), ("b/my_test/cat/2.jpg", Ok((CAT, None)))]);
-    let found = assigned_to(&["A", "B"], Placing::default(), &["trainA/1.jpg", "testB/2.jpg"]);
+    let found =
+        assigned_to(&["A", "B"], AssignmentRule::default(), &["trainA/1.jpg", "testB/2.jpg"]);
     assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TEST))]);
 }
 
@@ -190,7 +191,7 @@ fn what_lies_beside_splits_within_a_split_is_rejected() {
 #[test]
 fn a_class_of_two_words_may_begin_like_a_split() {
     let paths = ["train/test tube/1.jpg", "train/tube/2.jpg", "val/test_tube/3.jpg"];
-    let found = assigned_to(&["test-tube", "tube"], Placing::default(), &paths);
+    let found = assigned_to(&["test-tube", "tube"], AssignmentRule::default(), &paths);
     assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TRAIN)), Ok((0, VALIDATION))]);
 }
 
@@ -198,7 +199,7 @@ fn a_class_of_two_words_may_begin_like_a_split() {
 fn a_class_may_be_named_like_a_split() {
     let found = assigned_to(
         &["dev", "prod"],
-        Placing::default(),
+        AssignmentRule::default(),
         &["train/dev/1.jpg", "test/prod/2.jpg", "dev/3.jpg"],
     );
     assert_eq!(found, [Ok((0, TRAIN)), Ok((1, TEST)), Err("unknown_split")]);
@@ -206,12 +207,12 @@ fn a_class_may_be_named_like_a_split() {
 
 #[test]
 fn a_label_of_all_needs_no_folder() {
-    let placing = Placing { split: None, label: Some(DOG) };
+    let rule = AssignmentRule { split: None, label: Some(DOG) };
     let all = ["x.jpg", "val/y.jpg", "cat/z.jpg", "Thumbs.db"];
     let expected =
         [Err("unknown_split"), Ok((DOG, VALIDATION)), Err("unknown_split"), Err("ignored")];
-    assert_eq!(assigned_to(&["cat", "dog"], placing, &all), expected);
-    assert_eq!(assigned_to(&["cat", "dog"], placing, &all[..1]), [Ok((DOG, None))]);
+    assert_eq!(assigned_to(&["cat", "dog"], rule, &all), expected);
+    assert_eq!(assigned_to(&["cat", "dog"], rule, &all[..1]), [Ok((DOG, None))]);
 }
 
 #[test]
@@ -249,10 +250,10 @@ proptest! {
         let mut back = Layout::new(&Classes::default());
         paths.iter().for_each(|path| there.observe(path));
         paths.iter().rev().for_each(|path| back.observe(path));
-        let code = |layout: &Layout, path: &str| match layout.assign(path, Placing::default()) {
-            Assignment::Place(place) => Ok(place),
-            Assignment::Reject(rejection) => Err(rejection.code()),
-            Assignment::Ignore => Err("ignored"),
+        let code = |layout: &Layout, path: &str| match layout.assign(path, AssignmentRule::default()) {
+            PathDecision::Accept(place) => Ok(place),
+            PathDecision::Reject(rejection) => Err(rejection.code()),
+            PathDecision::Ignore => Err("ignored"),
         };
         let found: Vec<_> = paths.iter().map(|path| code(&there, path)).collect();
         prop_assert_eq!(&found, &paths.iter().map(|path| code(&back, path)).collect::<Vec<_>>());

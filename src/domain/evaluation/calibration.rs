@@ -1,23 +1,23 @@
-//! How sure one may be: of the accuracy, and of the probabilities.
+//! Confidence interval of the accuracy, and calibration of the probabilities.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Judged;
+use super::ScoredSample;
 
 /// The 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 /// Bins of the reliability curve.
 const BINS: usize = 10;
 
-/// Where a share lies, with 95 % confidence.
+/// 95% confidence interval of a proportion.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Interval {
-    /// 0.95.
+    /// Confidence level: 0.95.
     pub confidence: f64,
-    /// Its lower end.
+    /// Lower bound.
     pub low: f64,
-    /// Its upper end.
+    /// Upper bound.
     pub high: f64,
 }
 
@@ -32,52 +32,51 @@ impl Interval {
         let middle = share + z2 / (2.0 * n);
         let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
         let end = |value: f64| (value / (1.0 + z2 / n)).clamp(0.0, 1.0);
-        // Of none or of all hits one end is the share itself, but for rounding.
+        // With no hits or only hits, one bound is the proportion itself, except for rounding.
         let (low, high) = (end(middle - half).min(share), end(middle + half).max(share));
         Self { confidence: 0.95, low, high }
     }
 }
 
-/// How well the predicted probabilities of the second class agree with its observed frequency.
+/// Calibration of the predicted probabilities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
-    /// Mean distance between predicted probability and fraction of positives, weighted by the
-    /// images of each bin (Naeini et al., 2015).
+    /// Expected calibration error: mean absolute gap between predicted and observed frequency,
+    /// weighted by bin size (Naeini et al., 2015).
     pub expected_calibration_error: f64,
-    /// Ten bins of equal width; as scikit-learn's `calibration_curve`, a probability on an edge
-    /// is of the lower one.
+    /// Ten bins of equal width; as in scikit-learn's `calibration_curve`, a probability on an edge
+    /// belongs to the lower bin.
     pub bins: Vec<Bin>,
 }
 
-/// The images whose probabilities lie in one range. (Evaluations are kept: the first ones had
-/// shorter names.)
+/// One bin of the reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bin {
-    /// Where it begins.
+    /// Lower edge.
     pub low: f64,
-    /// Where it ends.
+    /// Upper edge.
     pub high: f64,
-    /// Images in it.
+    /// Number of images.
     pub count: u64,
-    /// Their mean probability of the second class; absent in an empty bin.
+    /// Mean predicted probability of the positive class; null for an empty bin.
     #[serde(alias = "probability")]
     pub mean_predicted_probability: Option<f64>,
-    /// The share of them that is of the second class; absent in an empty bin.
+    /// Fraction of positives; null for an empty bin.
     #[serde(alias = "share")]
     pub fraction_of_positives: Option<f64>,
 }
 
 impl Calibration {
-    pub(super) fn new(judged: &[Judged]) -> Self {
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
         let edge = |index: usize| index as f64 / BINS as f64;
         let mut sums = [(0_u64, 0.0, 0.0); BINS];
-        for judged in judged {
-            let probability = judged.probability();
+        for sample in samples {
+            let probability = sample.probability();
             let bin = (1..BINS).filter(|&index| edge(index) < probability).count();
             let (count, probabilities, positives) = &mut sums[bin];
             *count += 1;
             *probabilities += probability;
-            *positives += judged.label as f64;
+            *positives += sample.label as f64;
         }
         let distance: f64 =
             sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
@@ -93,7 +92,7 @@ impl Calibration {
         });
         Self {
             bins: bins.collect(),
-            expected_calibration_error: distance / judged.len().max(1) as f64,
+            expected_calibration_error: distance / samples.len().max(1) as f64,
         }
     }
 }

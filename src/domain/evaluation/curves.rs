@@ -1,13 +1,13 @@
-//! Curves over all thresholds, the second class being the positive one. As scikit-learn's
-//! `precision_recall_curve` and `roc_curve`, both with `drop_intermediate=True`: points that lie
-//! on the line between their neighbours are left out, which changes no area.
+//! Curves over all thresholds; the second class is the positive one. As in scikit-learn's
+//! `precision_recall_curve` and `roc_curve`, both with `drop_intermediate=True`, points on the line
+//! between their neighbours are omitted, which changes no area.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Judged;
+use super::ScoredSample;
 
-/// True and false positives at each probability that was given, the highest first.
+/// True and false positives at each distinct probability, the highest first.
 struct Counts {
     thresholds: Vec<f64>,
     true_positives: Vec<f64>,
@@ -15,9 +15,9 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(judged: &[Judged]) -> Self {
+    fn new(samples: &[ScoredSample]) -> Self {
         let mut sorted: Vec<(f64, usize)> =
-            judged.iter().map(|judged| (judged.probability(), judged.label)).collect();
+            samples.iter().map(|sample| (sample.probability(), sample.label)).collect();
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut counts =
             Self { thresholds: vec![], true_positives: vec![], false_positives: vec![] };
@@ -33,7 +33,7 @@ impl Counts {
         counts
     }
 
-    /// The points for which `keep` holds, and the first and the last. It is given the points
+    /// The points for which `keep` holds, and the first and the last. `keep` gets the points
     /// before, at and after one as (true, false positives).
     fn thinned(self, keep: impl Fn([(f64, f64); 3]) -> bool) -> Self {
         let point = |index: usize| (self.true_positives[index], self.false_positives[index]);
@@ -54,30 +54,29 @@ impl Counts {
     }
 }
 
-/// Precision against recall.
+/// Precision–recall curve of the positive class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrCurve {
-    /// Share of the predicted positives that are positive, at each threshold; then 1.
+    /// Precision at each threshold, then 1.
     pub precision: Vec<f64>,
-    /// Share of the positives that are predicted positive, at each threshold; then 0.
+    /// Recall at each threshold, then 0.
     pub recall: Vec<f64>,
-    /// Probabilities from which an image is predicted positive, rising.
+    /// Decision thresholds, ascending.
     pub thresholds: Vec<f64>,
     /// Area under the curve, by the trapezoidal rule.
     pub auc: f64,
-    /// Mean precision, weighted by the rise in recall; no straight line is drawn between points
-    /// that no threshold reaches.
+    /// Average precision (no interpolation).
     pub average_precision: f64,
 }
 
 impl PrCurve {
-    pub(super) fn new(judged: &[Judged]) -> Self {
-        let counts = Counts::new(judged).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
+        let counts = Counts::new(samples).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
         let positives = counts.true_positives.last().copied().unwrap_or(0.0);
         let predicted = counts.true_positives.iter().zip(&counts.false_positives);
         let (mut precision, mut recall): (Vec<f64>, Vec<f64>) = predicted
             .map(|(right, wrong)| {
-                // Without a positive image, nothing positive is missed.
+                // Without a positive image, recall is 1.
                 let recall = if positives > 0.0 { right / positives } else { 1.0 };
                 (right / (right + wrong), recall)
             })
@@ -93,7 +92,7 @@ impl PrCurve {
         Self { precision, recall, thresholds, auc, average_precision }
     }
 
-    /// The threshold of the highest F1, and that F1; of equals, the one closest to a half.
+    /// The threshold with the highest F1, and that F1; of equal ones, the closest to 0.5.
     pub(super) fn best_f1(&self) -> Option<(f64, f64)> {
         let f1 = |precision: f64, recall: f64| {
             if precision + recall > 0.0 {
@@ -112,22 +111,20 @@ impl PrCurve {
     }
 }
 
-/// True against false positives.
+/// ROC curve of the positive class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RocCurve {
-    /// Share of the negative that are predicted positive, from 0 to 1; empty where there is no
-    /// negative or no positive image.
+    /// False positive rates, ascending; empty if one class has no images.
     pub fpr: Vec<f64>,
-    /// Share of the positives that are predicted positive, from 0 to 1.
+    /// True positive rates, ascending.
     pub tpr: Vec<f64>,
-    /// Area under the curve: the chance that a positive image has a higher probability than a
-    /// negative one. Absent where one of them is missing.
+    /// Area under the ROC curve; null if one class has no images.
     pub auc: Option<f64>,
 }
 
 impl RocCurve {
-    pub(super) fn new(judged: &[Judged]) -> Self {
-        let counts = Counts::new(judged)
+    pub(super) fn new(samples: &[ScoredSample]) -> Self {
+        let counts = Counts::new(samples)
             .thinned(|[a, b, c]| c.0 - b.0 != b.0 - a.0 || c.1 - b.1 != b.1 - a.1);
         let last = |values: &[f64]| values.last().copied().filter(|&last| last > 0.0);
         let (Some(positives), Some(negatives)) =
@@ -145,7 +142,7 @@ impl RocCurve {
     }
 }
 
-/// Area under the line through the points, whose `x` only rise or only fall.
+/// Area under the line through the points, whose `x` are monotonic.
 fn trapezoid(x: &[f64], y: &[f64]) -> f64 {
     let area = x.windows(2).zip(y.windows(2)).map(|(x, y)| (x[1] - x[0]) * (y[0] + y[1]) / 2.0);
     area.sum::<f64>().abs()

@@ -1,8 +1,8 @@
-//! How well a model does on a split: everything follows from one list of what it said of each
-//! image, so that no number can contradict another.
+//! Evaluation of a model on a split: every number is computed from one list of the outputs for each
+//! image, so that no two can contradict each other.
 //!
-//! The trainer makes an [`Evaluation`] when training ends; the server keeps and shows it. Numbers
-//! agree with scikit-learn's, see `tests/evaluation.rs`.
+//! The trainer computes an [`Evaluation`] when training ends; the server stores and shows it.
+//! Numbers agree with scikit-learn's, see `tests/evaluation.rs`.
 
 mod calibration;
 mod curves;
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     ImageId,
     dataset::{Classes, Split},
-    metrics::Score,
+    metrics::SplitMetrics,
 };
 
 pub use self::{
@@ -23,13 +23,13 @@ pub use self::{
     report::{ClassScore, ConfusionMatrix, Report},
 };
 
-/// An image whose probability of the second class is above this is predicted to be of it.
+/// Decision threshold: an image whose probability is above it is predicted as the second class.
 pub const THRESHOLD: f64 = 0.5;
 
-/// What a model said of one image.
+/// A model's output for one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Judged {
-    /// The image.
+pub struct ScoredSample {
+    /// Id of the image.
     pub image_id: ImageId,
     /// Its true class: 0 or 1.
     pub label: usize,
@@ -37,16 +37,16 @@ pub struct Judged {
     pub logit: f64,
 }
 
-impl Judged {
+impl ScoredSample {
     /// Probability of the second class, 0 to 1.
     #[must_use]
     pub fn probability(&self) -> f64 {
-        // The form whose exponential can't overflow.
+        // The variant whose exponential can't overflow.
         let small = (-self.logit.abs()).exp();
         if self.logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
     }
 
-    /// Binary cross-entropy, from the logit: exact where the probability has rounded to 0 or 1.
+    /// Binary cross-entropy, from the logit: exact even if the probability has rounded to 0 or 1.
     #[must_use]
     pub fn loss(&self) -> f64 {
         let towards_the_other = if self.label == 1 { -self.logit } else { self.logit };
@@ -57,65 +57,65 @@ impl Judged {
         usize::from(self.probability() >= threshold)
     }
 
-    fn is_right(&self, threshold: f64) -> bool {
+    fn is_correct(&self, threshold: f64) -> bool {
         self.predicted(threshold) == self.label
     }
 }
 
 /// Mean loss, and accuracy at [`THRESHOLD`].
 #[must_use]
-pub fn score(judged: &[Judged]) -> Score {
-    let images = judged.len().max(1) as f64;
-    Score {
-        count: judged.len() as u64,
-        loss: judged.iter().map(Judged::loss).sum::<f64>() / images,
-        accuracy: accuracy(judged, THRESHOLD),
+pub fn split_metrics(samples: &[ScoredSample]) -> SplitMetrics {
+    let images = samples.len().max(1) as f64;
+    SplitMetrics {
+        count: samples.len() as u64,
+        loss: samples.iter().map(ScoredSample::loss).sum::<f64>() / images,
+        accuracy: accuracy(samples, THRESHOLD),
     }
 }
 
-fn accuracy(judged: &[Judged], threshold: f64) -> f64 {
-    let right = judged.iter().filter(|judged| judged.is_right(threshold)).count();
-    right as f64 / judged.len().max(1) as f64
+fn accuracy(samples: &[ScoredSample], threshold: f64) -> f64 {
+    let right = samples.iter().filter(|sample| sample.is_correct(threshold)).count();
+    right as f64 / samples.len().max(1) as f64
 }
 
-/// How well a model does on a split.
+/// Evaluation of a model on one split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evaluation {
-    /// The split.
+    /// Split.
     pub split: Split,
-    /// Its images.
+    /// Number of images.
     pub count: u64,
     /// Mean binary cross-entropy.
     pub loss: f64,
     /// Accuracy at `threshold`.
     pub accuracy: f64,
-    /// Where the accuracy of all such images would lie, with 95 % confidence.
+    /// 95% confidence interval of the accuracy (Wilson).
     pub accuracy_interval: Interval,
-    /// [`THRESHOLD`].
+    /// Decision threshold (0.5).
     pub threshold: f64,
-    /// Counts of predicted classes by true class.
+    /// Confusion matrix.
     pub confusion_matrix: ConfusionMatrix,
-    /// Precision, recall and F1 of each class, and their means.
+    /// Classification report: precision, recall and F1 per class, with averages.
     pub report: Report,
-    /// Precision against recall of the second class, over all thresholds.
+    /// Precision–recall curve of the positive (second) class.
     pub pr_curve: PrCurve,
-    /// True against false positives of the second class, over all thresholds.
+    /// ROC curve of the positive (second) class.
     pub roc_curve: RocCurve,
-    /// How far probabilities can be taken at their word.
+    /// Calibration of the predicted probabilities.
     pub calibration: Calibration,
-    /// What another threshold, chosen on the validation split, would give.
+    /// Result at the threshold with the best validation F1.
     pub best_threshold: Option<BestThreshold>,
     /// Misclassified images, most confident first.
     pub misclassified: Vec<Misclassified>,
 }
 
-/// The threshold of the highest F1 of the second class on the validation split, and what it gives
-/// on the split that is evaluated. The loss knows no threshold: it is the evaluation's.
+/// The threshold with the best F1 of the positive class on the validation split, and its result on
+/// the evaluated split. The loss does not depend on the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BestThreshold {
-    /// The threshold: a probability that the model gave on the validation split.
+    /// Decision threshold: a predicted probability of the validation split.
     pub threshold: f64,
-    /// F1 there, on the validation split.
+    /// F1 at the threshold on the validation split.
     pub validation_f1: f64,
     /// Mean binary cross-entropy on the evaluated split.
     pub loss: f64,
@@ -126,14 +126,14 @@ pub struct BestThreshold {
 /// A misclassified image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Misclassified {
-    /// The image.
+    /// Id of the image.
     pub image_id: ImageId,
-    /// Its name, while it is still in the dataset; the server adds it.
+    /// File name; null if the image was removed.
     #[serde(default)]
     pub file_name: Option<String>,
-    /// Its class.
+    /// True class.
     pub label: String,
-    /// The predicted class.
+    /// Predicted class.
     pub predicted: String,
     /// Probability of the predicted class.
     pub probability: f64,
@@ -142,29 +142,29 @@ pub struct Misclassified {
 impl Evaluation {
     /// Count, loss and accuracy.
     #[must_use]
-    pub const fn score(&self) -> Score {
-        Score { count: self.count, loss: self.loss, accuracy: self.accuracy }
+    pub const fn metrics(&self) -> SplitMetrics {
+        SplitMetrics { count: self.count, loss: self.loss, accuracy: self.accuracy }
     }
 
-    /// The classification report as people know it from scikit-learn.
+    /// The classification report in the format of scikit-learn.
     #[must_use]
     pub fn as_text(&self) -> String {
         self.report.as_text(&self.confusion_matrix.labels, self.accuracy)
     }
 }
 
-/// Evaluates what a model said of the images of `split`, of two classes; the threshold it may
-/// serve better at is chosen on what it said of the validation split.
+/// Evaluates a model's outputs for the images of `split`, of two classes; the best threshold is
+/// chosen on its outputs for the validation split.
 #[must_use]
 pub fn evaluate(
     split: Split,
     classes: &Classes,
-    judged: &[Judged],
-    validation: &[Judged],
+    samples: &[ScoredSample],
+    validation: &[ScoredSample],
 ) -> Evaluation {
-    let Score { count, loss, accuracy } = score(judged);
+    let SplitMetrics { count, loss, accuracy } = split_metrics(samples);
     let labels: Vec<String> = classes.names().iter().map(ToString::to_string).collect();
-    let confusion_matrix = ConfusionMatrix::new(labels, judged);
+    let confusion_matrix = ConfusionMatrix::new(labels, samples);
     Evaluation {
         split,
         count,
@@ -173,35 +173,35 @@ pub fn evaluate(
         accuracy_interval: Interval::wilson(confusion_matrix.correct(), count),
         threshold: THRESHOLD,
         report: Report::new(&confusion_matrix),
-        pr_curve: PrCurve::new(judged),
-        roc_curve: RocCurve::new(judged),
-        calibration: Calibration::new(judged),
-        best_threshold: best_threshold(validation, judged),
-        misclassified: misclassified(&confusion_matrix.labels, judged),
+        pr_curve: PrCurve::new(samples),
+        roc_curve: RocCurve::new(samples),
+        calibration: Calibration::new(samples),
+        best_threshold: best_threshold(validation, samples),
+        misclassified: misclassified(&confusion_matrix.labels, samples),
         confusion_matrix,
     }
 }
 
-fn best_threshold(validation: &[Judged], judged: &[Judged]) -> Option<BestThreshold> {
+fn best_threshold(validation: &[ScoredSample], samples: &[ScoredSample]) -> Option<BestThreshold> {
     let (threshold, validation_f1) = PrCurve::new(validation).best_f1()?;
     Some(BestThreshold {
         threshold,
         validation_f1,
-        loss: score(judged).loss,
-        accuracy: accuracy(judged, threshold),
+        loss: split_metrics(samples).loss,
+        accuracy: accuracy(samples, threshold),
     })
 }
 
-fn misclassified(labels: &[String], judged: &[Judged]) -> Vec<Misclassified> {
+fn misclassified(labels: &[String], samples: &[ScoredSample]) -> Vec<Misclassified> {
     let name = |class: usize| labels.get(class).cloned().unwrap_or_default();
-    let wrong = judged.iter().filter(|judged| !judged.is_right(THRESHOLD));
+    let wrong = samples.iter().filter(|sample| !sample.is_correct(THRESHOLD));
     let mut wrong: Vec<Misclassified> = wrong
-        .map(|judged| Misclassified {
-            image_id: judged.image_id,
+        .map(|sample| Misclassified {
+            image_id: sample.image_id,
             file_name: None,
-            label: name(judged.label),
-            predicted: name(judged.predicted(THRESHOLD)),
-            probability: judged.probability().max(1.0 - judged.probability()),
+            label: name(sample.label),
+            predicted: name(sample.predicted(THRESHOLD)),
+            probability: sample.probability().max(1.0 - sample.probability()),
         })
         .collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));

@@ -1,5 +1,5 @@
-//! The confusion matrix, and what scikit-learn's `classification_report` makes of it. A share of
-//! nothing is 0 (`zero_division=0`).
+//! The confusion matrix, and scikit-learn's `classification_report` of it. A fraction of zero
+//! images is 0 (`zero_division=0`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,23 +7,23 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Judged, THRESHOLD};
+use super::{ScoredSample, THRESHOLD};
 
-/// Counts of predicted classes by true class.
+/// Confusion matrix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfusionMatrix {
-    /// The classes, in the order of their indices.
+    /// Class names, in the order of their indices.
     pub labels: Vec<String>,
-    /// `matrix[i][j]` images of class `i` were predicted to be of class `j`.
+    /// `matrix[i][j]`: images of true class `i` predicted as class `j`.
     pub matrix: Vec<Vec<u64>>,
 }
 
 impl ConfusionMatrix {
-    pub(super) fn new(labels: Vec<String>, judged: &[Judged]) -> Self {
+    pub(super) fn new(labels: Vec<String>, samples: &[ScoredSample]) -> Self {
         let mut matrix = vec![vec![0; labels.len()]; labels.len()];
-        for judged in judged {
-            let row = matrix.get_mut(judged.label);
-            if let Some(count) = row.and_then(|row| row.get_mut(judged.predicted(THRESHOLD))) {
+        for sample in samples {
+            let row = matrix.get_mut(sample.label);
+            if let Some(count) = row.and_then(|row| row.get_mut(sample.predicted(THRESHOLD))) {
                 *count += 1;
             }
         }
@@ -36,40 +36,40 @@ impl ConfusionMatrix {
         self.matrix.iter().enumerate().map(|(class, row)| row[class]).sum()
     }
 
-    /// Images of class `class`.
+    /// Images of true class `class`.
     fn support(&self, class: usize) -> u64 {
         self.matrix[class].iter().sum()
     }
 
-    /// Images predicted to be of class `class`.
-    fn predicted(&self, class: usize) -> u64 {
+    /// Images predicted as class `class`.
+    fn predicted_count(&self, class: usize) -> u64 {
         self.matrix.iter().map(|row| row[class]).sum()
     }
 }
 
-/// Precision, recall and F1 of each class, and their means.
+/// Classification report: precision, recall and F1 per class, with averages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ClassificationReport)]
 pub struct Report {
-    /// Each class by its name; one that is named like a mean is `<name> (class)`.
+    /// Scores by class name; a class named like an average is listed as `<name> (class)`.
     #[serde(flatten)]
     pub classes: BTreeMap<String, ClassScore>,
-    /// The mean over classes.
+    /// Macro average.
     pub macro_avg: ClassScore,
-    /// The mean over classes, weighted by their images.
+    /// Average weighted by support.
     pub weighted_avg: ClassScore,
 }
 
-/// How well a class is recognised.
+/// Scores of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClassScore {
-    /// Share of the images predicted to be of the class that are.
+    /// Precision.
     pub precision: f64,
-    /// Share of the class that is predicted to be of it.
+    /// Recall.
     pub recall: f64,
-    /// Harmonic mean of precision and recall.
+    /// F1: harmonic mean of precision and recall.
     pub f1: f64,
-    /// Images of the class.
+    /// Number of images of this class (support).
     pub support: u64,
 }
 
@@ -77,7 +77,7 @@ impl ClassScore {
     fn of(matrix: &ConfusionMatrix, class: usize) -> Self {
         let share =
             |of: u64| if of == 0 { 0.0 } else { matrix.matrix[class][class] as f64 / of as f64 };
-        let (predicted, support) = (matrix.predicted(class), matrix.support(class));
+        let (predicted, support) = (matrix.predicted_count(class), matrix.support(class));
         let (precision, recall) = (share(predicted), share(support));
         // 2pr / (p + r), from whole numbers.
         let f1 = 2.0 * share(predicted + support);

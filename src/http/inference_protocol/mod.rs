@@ -1,9 +1,7 @@
-//! `/v2`: the Open Inference Protocol (that of KServe and Triton) over HTTP, so that their clients
-//! can ask this server.
+//! `/v2`: the Open Inference Protocol (that of KServe and Triton) over HTTP, for their clients.
 //!
 //! Every model has one version, [`VERSION`], one input, `image`, and two outputs, `label` and
-//! `probabilities`. [`request`] and [`tensor`] read what a client asks, [`response`] writes
-//! the answer.
+//! `probabilities`. [`request`] and [`tensor`] read a request, [`response`] writes the response.
 
 pub mod request;
 pub mod response;
@@ -23,15 +21,15 @@ use serde_json::{Value, json};
 
 use self::{
     request::{HEADER_LENGTH, Inference},
-    response::Answer,
+    response::InferResponse,
 };
 use super::{
     binary::Binary,
     body,
     extract::{Json, Path},
-    photos::{Decoding, Photos},
     problem::Problem,
-    sent,
+    request_body,
+    request_images::{ImageDecoder, RequestImages},
     state::{App, AppState},
     system,
 };
@@ -66,8 +64,8 @@ impl Target {
     }
 }
 
-/// Names the server.
-#[utoipa::path(get, path = "", responses((status = 200, description = "Its name, version and the extensions it knows.", body = Value)))]
+/// Get server metadata
+#[utoipa::path(get, path = "", responses((status = 200, description = "Name, version and supported extensions.", body = Value)))]
 pub async fn server() -> Json<Value> {
     Json(json!({
         "name": env!("CARGO_PKG_NAME"),
@@ -76,16 +74,16 @@ pub async fn server() -> Json<Value> {
     }))
 }
 
-/// Tells that the process lives.
-#[utoipa::path(get, path = "", responses((status = 200, description = "It does.", body = Value)))]
+/// Check server liveness
+#[utoipa::path(get, path = "", responses((status = 200, description = "The process is alive.", body = Value)))]
 pub async fn live() -> Json<Value> {
     Json(json!({ "live": true }))
 }
 
-/// Tells what `GET /readyz` tells.
+/// Check server readiness (same as `GET /readyz`)
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "It is ready.", body = Value),
-    (status = 503, description = "`not_ready`: no model answers, or the database takes no writes."),
+    (status = 200, description = "The server is ready.", body = Value),
+    (status = 503, description = "`not_ready`: no model in service, or the database is not writable."),
 ))]
 pub async fn ready(state: State<AppState>) -> Response {
     let answer = system::ready(state).await;
@@ -95,10 +93,10 @@ pub async fn ready(state: State<AppState>) -> Response {
     answer
 }
 
-/// Describes the inputs and outputs of a model.
+/// Get model metadata
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "Its tensors, and its classes in the order of the probabilities.", body = Value),
-    (status = 503, description = "`no_model`: none is in service."),
+    (status = 200, description = "Input and output tensors, and the classes in the order of `probabilities`.", body = Value),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn model(
     State(state): State<AppState>,
@@ -115,15 +113,17 @@ pub async fn model(
             { "name": "label", "datatype": "BYTES", "shape": [-1] },
             { "name": "probabilities", "datatype": "FP32", "shape": [-1, classes.len()] },
         ],
-        // Not of the protocol: which column of `probabilities` is which.
+        // An extension of the protocol: the class of each column of `probabilities`.
         "classes": classes,
     })))
 }
 
-/// Tells that a model can be asked: one that is not in service is loaded then.
+/// Check model readiness
+///
+/// A model that is not in service is loaded by this request.
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "It can.", body = Value),
-    (status = 503, description = "`no_model`: none is in service."),
+    (status = 200, description = "The model is ready.", body = Value),
+    (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn model_ready(
     State(state): State<AppState>,
@@ -133,7 +133,7 @@ pub async fn model_ready(
     Ok(Json(json!({ "name": model.name, "ready": true })))
 }
 
-/// Labels the images of an `image` tensor, `BYTES [n]`.
+/// Run inference on the tensor `image`, `BYTES [n]`
 #[utoipa::path(post, path = "", 
     request_body(content((Value = "application/json"), (Binary = "application/octet-stream"))),
     responses(
@@ -142,10 +142,10 @@ pub async fn model_ready(
         )),
         (status = 413, description = "`too_large`, `too_many_images`, `too_many_pixels`"),
         (status = 415, description = "`unsupported_type`, `unsupported_encoding`"),
-        (status = 422, description = "`invalid_value`: another tensor than is taken; or why an image can't be decoded."),
+        (status = 422, description = "`invalid_value`: unsupported tensor; or an image decoding error."),
         (status = 429, description = "`queue_full`, `memory_full`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
-        (status = 503, description = "`no_model`: none is in service."),
-        (status = 504, description = "`deadline_exceeded`: the model did not answer in time."),
+        (status = 503, description = "`no_model`: no model is in service."),
+        (status = 504, description = "`deadline_exceeded`: the prediction timed out."),
     ))]
 pub async fn infer(
     State(state): State<AppState>,
@@ -154,26 +154,26 @@ pub async fn infer(
 ) -> Result<Response, Problem> {
     let name = target.name()?;
     let header_length = request.headers().get(HEADER_LENGTH).cloned();
-    let body = body::read(request, sent::max_json(&state), &state).await?;
+    let body = body::read(request, request_body::max_json(&state), &state).await?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
     let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
-    let logits = engine.judge(photos.pixels).await?.output;
-    Answer { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
+    let logits = engine.predict(photos.pixels).await?.output;
+    InferResponse { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
         .write(&asked.outputs)
 }
 
-/// What a request asks, and its photos. The body is dropped as soon as they are decoded.
+/// Parses a request and decodes its images. The body is dropped as soon as they are decoded.
 async fn read(
     state: &App,
     preprocessing: Preprocessing,
     body: Bytes,
     header_length: Option<HeaderValue>,
-) -> Result<(Inference, Photos), Problem> {
-    let most = state.config.max_predict_images.get();
-    let (inference, images) = request::parse(&body, header_length.as_ref(), most)?;
-    let mut decoding = Decoding::new(state, preprocessing);
+) -> Result<(Inference, RequestImages), Problem> {
+    let max_images = state.config.max_predict_images.get();
+    let (inference, images) = request::parse(&body, header_length.as_ref(), max_images)?;
+    let mut decoding = ImageDecoder::new(state, preprocessing);
     decoding.reserve_copies(&body)?;
     for (index, image) in images.into_iter().enumerate() {
         decoding.push_copy(image.bytes(index)?).await?;
@@ -181,9 +181,9 @@ async fn read(
     Ok((inference, decoding.finish().await?))
 }
 
-/// Adds the member `error` to the problems under `/v2`: there the protocol's clients look for the
-/// message. It stands around every route, as the refusal of a token and unknown paths count too.
-pub async fn name_the_error(request: Request, next: Next) -> Response {
+/// Adds the member `error` to the problems under `/v2`, where the protocol's clients expect the
+/// message. It wraps every route, since invalid tokens and unknown paths count too.
+pub async fn add_error_member(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let ours = path == "/v2" || path.starts_with("/v2/");
     let response = next.run(request).await;
@@ -204,7 +204,7 @@ pub async fn name_the_error(request: Request, next: Next) -> Response {
 }
 
 fn shared_memory() -> Problem {
-    invalid("shared memory is not supported: send and ask for the tensors in the body")
+    invalid("shared memory is not supported; exchange tensors in the request and response bodies")
 }
 
 fn malformed(detail: impl Into<String>) -> Problem {

@@ -1,4 +1,4 @@
-//! The request of an inference: where its JSON ends, its id, and the outputs it wants.
+//! An inference request: where its JSON ends, its id, and the requested outputs.
 
 use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -13,31 +13,31 @@ use crate::{
     http::{body, problem::Problem},
 };
 
-/// The header that says how many bytes of a body are JSON; the rest is binary.
+/// The header with the number of JSON bytes of a body; the rest is binary.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-/// What a request asks, but for its images.
+/// An inference request without its images.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Inference {
-    /// Its id, to be repeated in the answer.
+    /// Its id, repeated in the response.
     pub id: Option<String>,
-    /// The outputs it wants.
+    /// The requested outputs.
     pub outputs: Vec<Requested>,
 }
 
-/// An output that is wanted.
+/// A requested output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requested {
     /// Which.
     pub output: Output,
-    /// Whether as bytes behind the JSON.
+    /// Whether as binary data after the JSON.
     pub binary: bool,
 }
 
-/// What a model can tell.
+/// The outputs of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// The likelier class of each image.
+    /// The predicted class of each image.
     Label,
     /// The probability of every class for each image.
     Probabilities,
@@ -83,26 +83,26 @@ struct OutputParameters {
     shared_memory_region: Option<String>,
 }
 
-/// Reads a body whose JSON ends where the header says, or with the body; takes `most` images.
+/// Reads a body whose JSON ends where the header says, or with the body; accepts `most` images.
 ///
 /// # Errors
-/// 400 where the body is not in the protocol's form, 413 for more images, 422 for a request that
-/// the models here can't answer.
+/// 400 if the body does not follow the protocol, 413 for more images, 422 for a request that the
+/// models of this server don't support.
 pub fn parse<'a>(
     body: &'a Bytes,
     header_length: Option<&HeaderValue>,
-    most: usize,
+    max_images: usize,
 ) -> Result<(Inference, Vec<Image<'a>>), Problem> {
     let json_length = header_length.map_or(Ok(body.len()), |it| length_of_json(it, body.len()))?;
     let wire: Wire<'a> = body::json(&body[..json_length])?;
     let outputs = requested(&wire)?;
     let [input] = wire.inputs.as_slice() else {
         return Err(invalid(format!(
-            "the models here take one input, `image`; {} came",
+            "expected exactly one input, `image`; got {}",
             wire.inputs.len()
         )));
     };
-    let images = tensor::images(input, body.slice(json_length..), most)?;
+    let images = tensor::images(input, body.slice(json_length..), max_images)?;
     Ok((Inference { id: wire.id, outputs }, images))
 }
 
@@ -110,13 +110,13 @@ fn length_of_json(header: &HeaderValue, body: usize) -> Result<usize, Problem> {
     let length = header.to_str().ok().and_then(|text| text.parse::<usize>().ok());
     length.filter(|&length| length <= body).ok_or_else(|| {
         malformed(format!(
-            "Inference-Header-Content-Length must be the length of the JSON that the body begins with, of its {body} bytes at most, not `{}`",
+            "Inference-Header-Content-Length must be the length of the leading JSON, at most {body} bytes; got `{}`",
             Excerpt(&String::from_utf8_lossy(header.as_bytes()))
         ))
     })
 }
 
-/// All outputs where none is named.
+/// All outputs if none is named.
 fn requested(wire: &Wire<'_>) -> Result<Vec<Requested>, Problem> {
     let parameters = wire.parameters.as_ref();
     let binary = parameters.and_then(|it| it.binary_data_output).unwrap_or(false);
@@ -131,15 +131,17 @@ fn requested(wire: &Wire<'_>) -> Result<Vec<Requested>, Problem> {
             return Err(shared_memory());
         }
         if parameters.is_some_and(|it| it.classification.is_some_and(|count| count > 0)) {
-            return Err(invalid("the classification extension is not supported: ask for `label`"));
+            return Err(invalid(
+                "the classification extension is not supported; request the output `label`",
+            ));
         }
         let output = Output::ALL.into_iter().find(|output| output.as_str() == name);
         let output = output.ok_or_else(|| {
             let name = Excerpt(name);
-            invalid(format!("there is no output `{name}`: `label` and `probabilities` are given"))
+            invalid(format!("unknown output `{name}`; available: `label`, `probabilities`"))
         })?;
         if outputs.iter().any(|earlier| earlier.output == output) {
-            return Err(invalid(format!("the output `{name}` is asked for twice")));
+            return Err(invalid(format!("output `{name}` is requested twice")));
         }
         let binary = parameters.and_then(|it| it.binary_data).unwrap_or(binary);
         outputs.push(Requested { output, binary });

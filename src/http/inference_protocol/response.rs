@@ -1,4 +1,5 @@
-//! The answer of an inference: its JSON, and behind it the tensors that were asked in binary.
+//! The response of an inference: its JSON, followed by the tensors that were requested as binary
+//! data.
 
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
@@ -12,9 +13,9 @@ use crate::{
     http::{extract::Json, problem::Problem},
 };
 
-/// What a model said of the images of a request.
+/// A model's output for the images of a request.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub struct InferResponse<'a> {
     /// The model's name.
     pub model: &'a Name,
     /// The request's id, if it has one.
@@ -25,11 +26,11 @@ pub struct Answer<'a> {
     pub logits: &'a [f64],
 }
 
-impl Answer<'_> {
-    /// The response with those outputs, in their order.
+impl InferResponse<'_> {
+    /// The response with those outputs, in order.
     ///
     /// # Errors
-    /// The model has other than two classes.
+    /// The model does not have exactly two classes.
     pub fn write(self, outputs: &[Requested]) -> Result<Response, Problem> {
         let predictions = self.predictions()?;
         let mut binary = Vec::new();
@@ -49,18 +50,18 @@ impl Answer<'_> {
         let mut body = answer.to_string().into_bytes();
         let length = body.len();
         body.extend(binary);
-        // A body of bytes is `application/octet-stream`, as the extension wants it.
+        // A binary body is `application/octet-stream`, as the extension requires.
         Ok(([(HEADER_LENGTH, length.to_string())], body).into_response())
     }
 
     fn predictions(&self) -> Result<Vec<Prediction>, Problem> {
         let of = |logit: &f64| Prediction::from_logit(None, self.classes, *logit);
         self.logits.iter().map(of).collect::<Option<_>>().ok_or_else(|| {
-            Problem::internal(&std::io::Error::other("a model of other than two classes"))
+            Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
         })
     }
 
-    /// The description of an output, with its data inside or behind `binary`.
+    /// The description of an output, with its data inside it or appended to `binary`.
     fn tensor(&self, of: &[Prediction], output: Requested, binary: &mut Vec<u8>) -> Value {
         let before = binary.len();
         let (mut tensor, data) = match output.output {
@@ -98,7 +99,7 @@ impl Answer<'_> {
     }
 }
 
-/// An element of a `BYTES` tensor: its length in four bytes, and itself.
+/// An element of a `BYTES` tensor: its length in four bytes, then its bytes.
 fn push_element(binary: &mut Vec<u8>, element: &str) {
     // A class name has 100 bytes at most.
     let length = u32::try_from(element.len()).unwrap_or(u32::MAX);

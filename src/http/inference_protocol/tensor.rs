@@ -1,7 +1,7 @@
-//! The one input of a request: its images, in base64 within the JSON or in binary behind it.
+//! The one input of a request: its images, in base64 within the JSON or as binary data after it.
 //!
-//! Nothing is believed: what shapes and lengths say is held against what came, and against the
-//! limits, before anything is set aside for it.
+//! Nothing is trusted: declared shapes and lengths are checked against the data and the limits
+//! before any memory is allocated.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,13 +15,13 @@ use serde_json::value::RawValue;
 use super::{invalid, malformed, shared_memory};
 use crate::{
     domain::excerpt::{Excerpt, shorten_quote},
-    http::{b64, problem::Problem, sent},
+    http::{b64, problem::Problem, request_body},
 };
 
-/// Characters that a shape may take: one that is longer is none of ours.
+/// Maximum characters of a shape; a longer one is invalid.
 const MAX_SHAPE: usize = 100;
 
-/// An input as the JSON of a request describes it.
+/// An input in the JSON of a request.
 #[derive(Debug, Deserialize)]
 pub struct Input<'a> {
     name: String,
@@ -39,7 +39,7 @@ struct InputParameters {
     shared_memory_region: Option<String>,
 }
 
-/// An encoded image as it came.
+/// An encoded image as received.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Image<'a> {
     /// In base64.
@@ -52,43 +52,38 @@ impl Image<'_> {
     /// Its bytes.
     ///
     /// # Errors
-    /// It is not base64.
+    /// It is not valid base64.
     pub fn bytes(self, index: usize) -> Result<Bytes, Problem> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Text(text) => b64::decode(&text).map(Bytes::from).map_err(|error| {
-                let problem = invalid(format!(
-                    "element {index} of `image`: {error}; in JSON, images are sent in base64"
-                ));
+                let problem = invalid(format!("element {index} of `image`: {error}"));
                 problem.with("index", index)
             }),
         }
     }
 }
 
-/// The images of the input, `most` at most; `binary` is what follows the JSON.
+/// The images of the input, at most `most`; `binary` is the data after the JSON.
 ///
 /// # Errors
-/// 400 where lengths lie, 413 for more images, 422 for any other tensor than `image`.
+/// 400 for wrong lengths, 413 for more images, 422 for any other tensor than `image`.
 pub fn images<'a>(
     input: &Input<'a>,
     binary: Bytes,
-    most: usize,
+    max_images: usize,
 ) -> Result<Vec<Image<'a>>, Problem> {
     let Input { name, datatype, shape, data, parameters } = input;
     if name != "image" {
-        return Err(invalid(format!(
-            "there is no input `{}`: the models here take `image`",
-            Excerpt(name)
-        )));
+        return Err(invalid(format!("unknown input `{}`; expected `image`", Excerpt(name))));
     }
     if datatype != "BYTES" {
         return Err(invalid(format!(
-            "`image` is of datatype BYTES, not {}: each element is an encoded image, a JPEG for one",
+            "`image` must have datatype BYTES, not {}; each element is an encoded image (e.g. JPEG)",
             Excerpt(datatype)
         )));
     }
-    let count = count(shape, most)?;
+    let count = count(shape, max_images)?;
     let parameters = parameters.as_ref();
     if parameters.is_some_and(|it| it.shared_memory_region.is_some()) {
         return Err(shared_memory());
@@ -96,7 +91,7 @@ pub fn images<'a>(
     let size = parameters.and_then(|it| it.binary_data_size);
     if size.unwrap_or(0) != binary.len() as u64 {
         return Err(malformed(format!(
-            "binary_data_size of `image` is {}, but {} bytes follow the JSON (Inference-Header-Content-Length says where it ends)",
+            "binary_data_size of `image` is {}, but {} bytes follow the JSON (it ends at Inference-Header-Content-Length)",
             size.unwrap_or(0),
             binary.len()
         )));
@@ -113,42 +108,42 @@ pub fn images<'a>(
     };
     if images.len() < count {
         return Err(invalid(format!(
-            "`image` has {} elements, but its shape says {count}",
+            "`image` has {} elements, but its shape declares {count}",
             images.len()
         )));
     }
     Ok(images)
 }
 
-/// How many elements a tensor of that shape has.
-fn count(shape: &RawValue, most: usize) -> Result<usize, Problem> {
+/// The number of elements of a tensor of that shape.
+fn count(shape: &RawValue, max_images: usize) -> Result<usize, Problem> {
     let text = shape.get();
     let dimensions: Option<Vec<u64>> =
         Some(text).filter(|it| it.len() <= MAX_SHAPE).and_then(|it| serde_json::from_str(it).ok());
     let Some([count] | [count, 1]) = dimensions.as_deref() else {
         let text: String = text.chars().take(MAX_SHAPE).collect();
-        return Err(invalid(format!("`image` is of shape [n] or [n, 1], not {text}")));
+        return Err(invalid(format!("`image` must have shape [n] or [n, 1], not {text}")));
     };
-    if *count > most as u64 {
-        return Err(sent::too_many(most));
+    if *count > max_images as u64 {
+        return Err(request_body::too_many_images(max_images));
     }
     Ok(*count as usize)
 }
 
-/// The elements of a binary tensor: each its length in four bytes, and itself.
+/// The elements of a binary tensor: each its length in four bytes, then its bytes.
 fn elements(mut tensor: Bytes, count: usize) -> Result<Vec<Bytes>, Problem> {
     let mut elements = Vec::with_capacity(count);
     while !tensor.is_empty() {
         if elements.len() == count {
             return Err(invalid(format!(
-                "`image` has more elements than the {count} of its shape: {} bytes are left",
+                "`image` has more than the {count} elements in its shape; {} bytes remain",
                 tensor.len()
             )));
         }
         let length = tensor.try_get_u32_le().map_or(u64::MAX, u64::from);
         if length > tensor.len() as u64 {
             return Err(malformed(format!(
-                "element {} of `image` is cut off: a BYTES element is its length in four bytes, little-endian, and as many bytes",
+                "element {} of `image` is truncated; each element is a 4-byte little-endian length followed by that many bytes",
                 elements.len()
             )));
         }
@@ -160,7 +155,7 @@ fn elements(mut tensor: Bytes, count: usize) -> Result<Vec<Bytes>, Problem> {
 /// The elements of a tensor in JSON, flat or nested.
 fn texts<'a>(data: &'a RawValue, count: usize) -> Result<Vec<Cow<'a, str>>, Problem> {
     if !data.get().starts_with('[') {
-        return Err(invalid("data of `image` is a list of base64 strings"));
+        return Err(invalid("data of `image` must be a list of base64 strings"));
     }
     let mut texts = Vec::with_capacity(count);
     Texts { texts: &mut texts, count }
@@ -171,7 +166,7 @@ fn texts<'a>(data: &'a RawValue, count: usize) -> Result<Vec<Cow<'a, str>>, Prob
     Ok(texts)
 }
 
-/// Gathers strings, and no more of them than `count`, however many came.
+/// Collects at most `count` strings, however many there are.
 struct Texts<'t, 'de> {
     texts: &'t mut Vec<Cow<'de, str>>,
     count: usize,
@@ -181,7 +176,7 @@ impl<'de> Texts<'_, 'de> {
     fn push<E: de::Error>(self, text: Cow<'de, str>) -> Result<(), E> {
         if self.texts.len() == self.count {
             return Err(E::custom(format_args!(
-                "more elements than the {} of its shape",
+                "more than the {} elements in its shape",
                 self.count
             )));
         }

@@ -7,15 +7,15 @@ mod vgg16;
 mod vgg16_features;
 mod vgg16_finetune;
 
-use self::prepared::Prepared;
-use super::{control::Control, events::Events, failure::End, spec::Job};
+use self::prepared::PreparedJob;
+use super::{control::Control, events::Events, failure::StopReason, spec::Job};
 use crate::domain::recipe::Recipe;
 
 /// Trains `job` by its recipe, to a model in its folder.
 ///
 /// # Errors
 /// Whatever ended it before that.
-pub fn train(job: &Job, control: &Control, events: &Events) -> Result<(), End> {
+pub fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
     match job.spec.recipe {
         Recipe::ScratchCnn => scratch_cnn::train(job, control, events),
         Recipe::AugmentedCnn => augmented_cnn::train(job, control, events),

@@ -1,70 +1,69 @@
-//! What every recipe begins with (the device, the job's splits decoded, its state where it left
-//! off) and ends with.
+//! The common start (the device, the decoded splits, the checkpoint) and end of every recipe.
 
 use std::{cell::Cell, time::Instant};
 
 use crate::{
-    datasets::blobs,
-    device::Compute,
+    blobs,
+    device::ComputeConfig,
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
-        model::{Normalise, Preprocessing},
+        model::{Normalization, Preprocessing},
         recipe::Params,
     },
     training::{
-        cache::{Layout, Records},
+        cache::{CachedRecords, Layout},
         control::Control,
         events::{Event, Events},
-        failure::{End, Failure},
+        failure::{Failure, StopReason},
         features,
-        finish::{Made, finish},
-        learnable::Learnable,
-        learner::{Learner, Stage, Task, Trained},
-        photos::Photos,
-        pixels,
+        finish::{TrainedNetwork, finish},
+        image_cache,
+        input_pipeline::InputPipeline,
+        learner::{Learner, Stage, TrainingContext, TrainingResult},
+        record_store::RecordStore,
         spec::Job,
-        store::Store,
+        trainable::Trainable,
     },
     vision,
     weights::checkpoint::{Checkpoint, Checkpoints},
 };
 
-/// Where the state of a head lies that is trained before fine-tuning.
+/// The checkpoints of a head that is trained before fine-tuning.
 const HEAD_CHECKPOINTS: &str = "checkpoints/head";
 
 /// A job ready to train.
-pub(super) struct Prepared<'a> {
+pub(super) struct PreparedJob<'a> {
     pub(super) job: &'a Job,
-    pub(super) compute: Compute,
+    pub(super) compute: ComputeConfig,
     pub(super) preprocessing: Preprocessing,
-    pub(super) photos: Photos,
+    pub(super) inputs: InputPipeline,
     pub(super) train: Vec<Sample>,
     pub(super) validation: Vec<Sample>,
-    /// Whether an earlier trainer has begun with what the job is about.
+    /// Whether an earlier trainer has begun the main training.
     pub(super) resumes: bool,
-    /// Where training left off, if it had begun; taken up by [`Prepared::fit`].
+    /// The checkpoint of earlier training, if any; taken by [`PreparedJob::fit`].
     checkpoint: Cell<Option<Checkpoint>>,
-    /// Whether there is something to keep of a job that is stopped now: an earlier trainer has
-    /// begun to train, or what training begins with is a result in itself.
+    /// Whether a job that is stopped now has a result: an earlier trainer has begun to train, or
+    /// the initial weights are a result.
     has_result: Cell<bool>,
     test: Vec<Sample>,
     checkpoints: Checkpoints,
-    reports: Reports<'a>,
+    reporter: PhaseReporter<'a>,
 }
 
-impl<'a> Prepared<'a> {
-    /// Chooses the device, reads the checkpoint, and decodes what the cache lacks.
+impl<'a> PreparedJob<'a> {
+    /// Chooses the device, reads the checkpoint, and decodes images that the cache lacks.
     pub(super) fn new(
         job: &'a Job,
-        normalise: Normalise,
+        normalise: Normalization,
         control: &'a Control,
         events: &'a Events,
-    ) -> Result<Self, End> {
-        let compute = Compute::choose(&job.spec.params).map_err(Failure::from)?;
+    ) -> Result<Self, StopReason> {
+        let compute = ComputeConfig::choose(&job.spec.params).map_err(Failure::from)?;
         let preprocessing = Preprocessing::at_180(normalise);
         let (checkpoints, checkpoint) = open_checkpoints(job, "checkpoints")?;
-        let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position.epoch);
+        let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.epoch);
         events.send(&Event::Started {
             device: compute.device_name().to_owned(),
             precision: compute.precision,
@@ -72,10 +71,10 @@ impl<'a> Prepared<'a> {
         });
         let resumes = checkpoint.is_some();
         let has_result = resumes || has_head(job)?;
-        let reports = Reports { job, epoch, control, events };
+        let reports = PhaseReporter { job, epoch, control, events };
         let [train, validation, test] = Split::ALL.map(|split| job.split(split));
         let pixels = decode(job, &preprocessing, reports, has_result)?;
-        let pixels = Store::new(pixels, &job.samples, compute);
+        let pixels = RecordStore::new(pixels, &job.samples, compute);
         tracing::info!(
             recipe = %job.spec.recipe,
             device = compute.device_name(),
@@ -85,13 +84,13 @@ impl<'a> Prepared<'a> {
             validation = validation.len(),
             test = test.len(),
             completed_epochs = epoch,
-            "the photos are ready"
+            "images ready"
         );
         Ok(Self {
             job,
             compute,
             preprocessing,
-            photos: Photos { pixels, normalise, compute },
+            inputs: InputPipeline { pixels, normalise, compute },
             train,
             validation,
             resumes,
@@ -99,7 +98,7 @@ impl<'a> Prepared<'a> {
             checkpoint: Cell::new(checkpoint),
             test,
             checkpoints,
-            reports,
+            reporter: reports,
         })
     }
 
@@ -109,80 +108,89 @@ impl<'a> Prepared<'a> {
         layout: Layout,
         samples: &[Sample],
         forward: impl Fn(&[Sample]) -> tch::Tensor,
-    ) -> Result<Store, End> {
-        let report = self.reports.of(Phase::Extracting, samples.len(), self.has_result.get());
+    ) -> Result<RecordStore, StopReason> {
+        let report =
+            self.reporter.for_phase(Phase::Extracting, samples.len(), self.has_result.get());
         let cache = &self.job.spec.cache;
         let records = features::prepare(cache, layout, samples, forward, report)?;
-        Ok(Store::new(records, samples, self.compute))
+        Ok(RecordStore::new(records, samples, self.compute))
     }
 
-    /// Trains `learnable` as the job's parameters say, from its checkpoint.
-    pub(super) fn fit(&self, stage: Stage, learnable: &dyn Learnable) -> Result<Trained, End> {
-        let task = self.task(stage, &self.job.spec.params, &self.checkpoints);
-        Learner::new(task, learnable, self.checkpoint.take())?.fit()
+    /// Trains `learnable` with the job's parameters, from its checkpoint.
+    pub(super) fn fit(
+        &self,
+        stage: Stage,
+        trainable: &dyn Trainable,
+    ) -> Result<TrainingResult, StopReason> {
+        let context = self.context(stage, &self.job.spec.params, &self.checkpoints);
+        Learner::new(context, trainable, self.checkpoint.take())?.fit()
     }
 
-    /// From now on there is something to keep.
+    /// From now on there is a result.
     pub(super) fn set_has_result(&self) {
         self.has_result.set(true);
     }
 
-    /// Trains a head alone, before fine-tuning; its state lies in a folder of its own.
-    pub(super) fn fit_head(&self, params: &Params, head: &dyn Learnable) -> Result<Trained, End> {
+    /// Trains a head alone, before fine-tuning; its checkpoints are in a folder of their own.
+    pub(super) fn fit_head(
+        &self,
+        params: &Params,
+        head: &dyn Trainable,
+    ) -> Result<TrainingResult, StopReason> {
         let (checkpoints, checkpoint) = open_checkpoints(self.job, HEAD_CHECKPOINTS)?;
-        let task = self.task(Stage::Head, params, &checkpoints);
-        Learner::new(task, head, checkpoint)?.fit()
+        let context = self.context(Stage::Head, params, &checkpoints);
+        Learner::new(context, head, checkpoint)?.fit()
     }
 
-    /// Judges what was trained on the test split and writes the model.
+    /// Evaluates the trained network on the test split and writes the model.
     pub(super) fn finish(
         &self,
-        learnable: &dyn Learnable,
-        trained: Trained,
-        made: Made,
-    ) -> Result<(), End> {
-        let task = self.task(Stage::Main, &self.job.spec.params, &self.checkpoints);
-        finish(self.job, task, learnable, trained, &self.test, made)
+        trainable: &dyn Trainable,
+        result: TrainingResult,
+        network: TrainedNetwork,
+    ) -> Result<(), StopReason> {
+        let context = self.context(Stage::Main, &self.job.spec.params, &self.checkpoints);
+        finish(self.job, context, trainable, result, &self.test, network)
     }
 
-    fn task<'t>(
+    fn context<'t>(
         &'t self,
         stage: Stage,
         params: &'t Params,
         checkpoints: &'t Checkpoints,
-    ) -> Task<'t> {
-        Task {
+    ) -> TrainingContext<'t> {
+        TrainingContext {
             stage,
             params,
             compute: self.compute,
             train: &self.train,
             validation: &self.validation,
             checkpoints,
-            control: self.reports.control,
-            events: self.reports.events,
+            control: self.reporter.control,
+            events: self.reporter.events,
         }
     }
 }
 
-/// What work before the first epoch reports, and where it looks whether it is to end.
+/// Progress reports of the work before the first epoch, and its check for commands.
 #[derive(Clone, Copy)]
-struct Reports<'a> {
+struct PhaseReporter<'a> {
     job: &'a Job,
     epoch: u32,
     control: &'a Control,
     events: &'a Events,
 }
 
-impl<'a> Reports<'a> {
-    /// To be called with the number of `images` that are ready: tells of it once a second, and
-    /// ends the work where the server wants it to. A job that is stopped and `has_result` needs
-    /// the work to keep it.
-    fn of(
+impl<'a> PhaseReporter<'a> {
+    /// Called with the number of `images` that are ready: reports it once a second, and ends the
+    /// work if the server requests it. A stopped job that `has_result` needs the work to keep the
+    /// result.
+    fn for_phase(
         self,
         phase: Phase,
         images: usize,
         has_result: bool,
-    ) -> impl FnMut(usize) -> Result<(), End> + use<'a> {
+    ) -> impl FnMut(usize) -> Result<(), StopReason> + use<'a> {
         let mut begun: Option<(Instant, usize)> = None;
         let mut reported: Option<(Instant, usize)> = None;
         move |ready| {
@@ -205,7 +213,7 @@ impl<'a> Reports<'a> {
                     epochs: self.job.spec.params.epochs,
                     step: ready as u64,
                     steps: images as u64,
-                    // Of this phase: what the epochs will take is not known yet.
+                    // Of this phase: the duration of the epochs is not known yet.
                     eta_seconds: (done > 0.0)
                         .then(|| started.elapsed().as_secs_f64() / done * left),
                 }));
@@ -218,12 +226,12 @@ impl<'a> Reports<'a> {
 fn decode(
     job: &Job,
     preprocessing: &Preprocessing,
-    reports: Reports<'_>,
+    reports: PhaseReporter<'_>,
     has_result: bool,
-) -> Result<Records, End> {
+) -> Result<CachedRecords, StopReason> {
     let spec = &job.spec;
     let limits = vision::Limits { max_pixels: spec.max_image_pixels };
-    pixels::prepare(
+    image_cache::prepare(
         &spec.cache,
         preprocessing,
         &job.samples,
@@ -234,28 +242,31 @@ fn decode(
             vision::prepare_into(&bytes, &limits, preprocessing, image)
                 .map_err(|error| error.to_string())
         },
-        reports.of(Phase::Preparing, job.samples.len(), has_result),
+        reports.for_phase(Phase::Preparing, job.samples.len(), has_result),
     )
 }
 
-/// Whether an earlier trainer has completed an epoch of a head: fine-tuning that is stopped keeps it.
-fn has_head(job: &Job) -> Result<bool, End> {
+/// Whether an earlier trainer has completed an epoch of a head: stopped fine-tuning keeps it.
+fn has_head(job: &Job) -> Result<bool, StopReason> {
     if !job.folder.join(HEAD_CHECKPOINTS).exists() {
         return Ok(false);
     }
     let (_, checkpoint) = open_checkpoints(job, HEAD_CHECKPOINTS)?;
-    Ok(checkpoint.is_some_and(|checkpoint| checkpoint.position.best.is_some()))
+    Ok(checkpoint.is_some_and(|checkpoint| checkpoint.state.best.is_some()))
 }
 
 /// The checkpoints in a folder of the job's, and the newest that can be read.
-fn open_checkpoints(job: &Job, folder: &str) -> Result<(Checkpoints, Option<Checkpoint>), End> {
+fn open_checkpoints(
+    job: &Job,
+    folder: &str,
+) -> Result<(Checkpoints, Option<Checkpoint>), StopReason> {
     let folder = job.folder.join(folder);
     let checkpoints = Checkpoints::open(&folder).map_err(|error| Failure::io(&folder, &error))?;
     let checkpoint = checkpoints.load(|path, error| {
         tracing::warn!(
             path = %path.display(),
             error = crate::error_chain::chain(error),
-            "a checkpoint is damaged and set aside; using the one before it"
+            "renamed a damaged checkpoint; using the previous one"
         );
     })?;
     Ok((checkpoints, checkpoint))

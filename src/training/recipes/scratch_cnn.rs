@@ -1,42 +1,42 @@
-//! `scratch_cnn`: the small network, from random weights, on the photos alone.
+//! `scratch_cnn`: the small network, trained from scratch.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Prepared;
+use super::PreparedJob;
 use crate::{
     architectures::Cnn,
-    domain::{dataset::Sample, model::Normalise},
+    domain::{dataset::Sample, model::Normalization},
     training::{
-        control::Control, events::Events, failure::End, finish::Made, learnable::Learnable,
-        learner::Stage, photos::Photos, spec::Job,
+        control::Control, events::Events, failure::StopReason, finish::TrainedNetwork,
+        input_pipeline::InputPipeline, learner::Stage, spec::Job, trainable::Trainable,
     },
     weights::tensors::Tensors,
 };
 
 struct ScratchCnn<'a> {
     network: &'a Cnn,
-    photos: &'a Photos,
+    inputs: &'a InputPipeline,
 }
 
-impl Learnable for ScratchCnn<'_> {
+impl Trainable for ScratchCnn<'_> {
     fn weights(&self) -> Tensors {
         self.network.tensors()
     }
 
-    fn train(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
-        self.judge(batch)
+    fn training_logits(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
+        self.predict_logits(batch)
     }
 
-    fn judge(&self, batch: &[Sample]) -> Tensor {
-        self.network.forward(&self.photos.plain(batch))
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor {
+        self.network.forward(&self.inputs.plain(batch))
     }
 }
 
-pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), End> {
-    let prepared = Prepared::new(job, Normalise::UnitRange, control, events)?;
+pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
+    let prepared = PreparedJob::new(job, Normalization::UnitRange, control, events)?;
     let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
-    let recipe = ScratchCnn { network: &network, photos: &prepared.photos };
-    let trained = prepared.fit(Stage::Main, &recipe)?;
-    prepared.finish(&recipe, trained, Made::cnn(&network, prepared.preprocessing))
+    let recipe = ScratchCnn { network: &network, inputs: &prepared.inputs };
+    let result = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(&recipe, result, TrainedNetwork::cnn(&network, prepared.preprocessing))
 }

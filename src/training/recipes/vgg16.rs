@@ -1,24 +1,23 @@
-//! What the two VGG16 recipes share: the base that others trained, its features, and a head
-//! over them.
+//! Shared code of the two VGG16 recipes: the pretrained base, its features, and a head on them.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Prepared;
+use super::PreparedJob;
 use crate::{
     architectures::vgg16::{Base, FEATURES, Head},
-    device::Compute,
+    device::ComputeConfig,
     domain::{
         dataset::Sample,
-        model::{Architecture, Normalise, Preprocessing, Pretrained},
+        model::{Architecture, Normalization, Preprocessing, Pretrained},
     },
     training::{
-        failure::{End, Failure},
+        failure::{Failure, StopReason},
         features,
-        finish::Made,
-        learnable::Learnable,
+        finish::TrainedNetwork,
+        record_store::RecordStore,
         spec::{BASE, Job},
-        store::Store,
+        trainable::Trainable,
     },
     weights::{
         tensors::{self, Tensors},
@@ -26,22 +25,22 @@ use crate::{
     },
 };
 
-/// Share of the hidden values that training drops.
+/// Dropout rate of the hidden layer.
 pub(super) const DROPOUT: f64 = 0.5;
 
-/// The weights that a job begins with, as they lie in its folder.
-pub(super) struct Given {
-    /// Their numbers as they came: what stays frozen goes into the model unchanged.
+/// The initial weights of a job, from its folder.
+pub(super) struct BaseWeights {
+    /// Their original values: frozen layers go into the model unchanged.
     tensors: Tensors,
     pretrained: Pretrained,
-    pub(super) normalise: Normalise,
+    pub(super) normalise: Normalization,
 }
 
-impl Given {
-    pub(super) fn load(job: &Job) -> Result<Self, End> {
+impl BaseWeights {
+    pub(super) fn load(job: &Job) -> Result<Self, StopReason> {
         let path = job.folder.join(BASE);
         let bad = |reason: String| {
-            Failure::new("bad_job", format!("the job's VGG16 weights can't be read: {reason}"))
+            Failure::new("bad_job", format!("can't read the job's VGG16 weights: {reason}"))
         };
         let info = vgg16::info(&path).map_err(|error| bad(error.to_string()))?;
         let (_, tensors) = tensors::load(&path).map_err(|error| bad(error.to_string()))?;
@@ -52,28 +51,28 @@ impl Given {
         })
     }
 
-    pub(super) fn base(&self, compute: Compute) -> Result<Base, End> {
+    pub(super) fn base(&self, compute: ComputeConfig) -> Result<Base, StopReason> {
         let mut tensors = tensors::share(&self.tensors);
         Base::take_from(&mut tensors, compute.device).map_err(|reason| {
-            Failure::new("bad_job", format!("the job's VGG16 weights: {reason}")).into()
+            Failure::new("bad_job", format!("invalid VGG16 weights of the job: {reason}")).into()
         })
     }
 
     /// The features of `samples` under `base`, computed once.
     pub(super) fn features(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         base: &Base,
         samples: &[Sample],
-    ) -> Result<Store, End> {
+    ) -> Result<RecordStore, StopReason> {
         let layout = self.layout(prepared, "block5", &[FEATURES]);
-        prepared.extract(layout, samples, |batch| base.features(&prepared.photos.plain(batch)))
+        prepared.extract(layout, samples, |batch| base.features(&prepared.inputs.plain(batch)))
     }
 
-    /// How what a layer makes of the photos is kept.
+    /// The layout of a layer's features in the cache.
     pub(super) fn layout(
         &self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedJob<'_>,
         layer: &str,
         shape: &[i64],
     ) -> crate::training::cache::Layout {
@@ -82,10 +81,14 @@ impl Given {
     }
 
     /// The whole network: these weights but for those that were trained.
-    pub(super) fn made(self, trained: Tensors, preprocessing: Preprocessing) -> Made {
+    pub(super) fn into_network(
+        self,
+        trained: Tensors,
+        preprocessing: Preprocessing,
+    ) -> TrainedNetwork {
         let mut tensors = self.tensors;
         tensors.extend(trained);
-        Made {
+        TrainedNetwork {
             architecture: Architecture::Vgg16,
             tensors,
             preprocessing,
@@ -94,27 +97,27 @@ impl Given {
     }
 }
 
-/// A head in training over features that don't change.
-pub(super) struct OverFeatures<'a> {
+/// A head in training on fixed features.
+pub(super) struct FeatureHead<'a> {
     pub(super) head: &'a Head,
-    pub(super) features: &'a Store,
+    pub(super) features: &'a RecordStore,
 }
 
-impl Learnable for OverFeatures<'_> {
+impl Trainable for FeatureHead<'_> {
     fn weights(&self) -> Tensors {
         self.head.tensors()
     }
 
-    fn train(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
+    fn training_logits(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
         self.head.forward(&self.gather(batch), DROPOUT)
     }
 
-    fn judge(&self, batch: &[Sample]) -> Tensor {
+    fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.forward(&self.gather(batch), 0.0)
     }
 }
 
-impl OverFeatures<'_> {
+impl FeatureHead<'_> {
     fn gather(&self, batch: &[Sample]) -> Tensor {
         self.features.gather(batch).to_kind(tch::Kind::Float)
     }

@@ -1,21 +1,25 @@
-//! `vgg16_features`: a new head over what a frozen VGG16 makes of each photo, computed once.
+//! `vgg16_features`: a new head on features of a frozen VGG16, computed once per image.
 
 use super::{
-    Prepared,
-    vgg16::{Given, OverFeatures},
+    PreparedJob,
+    vgg16::{BaseWeights, FeatureHead},
 };
 use crate::{
     architectures::vgg16::Head,
-    training::{control::Control, events::Events, failure::End, learner::Stage, spec::Job},
+    training::{control::Control, events::Events, failure::StopReason, learner::Stage, spec::Job},
 };
 
-pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), End> {
-    let given = Given::load(job)?;
-    let prepared = Prepared::new(job, given.normalise, control, events)?;
-    let base = given.base(prepared.compute)?.fixed(prepared.compute.kind());
-    let features = given.features(&prepared, &base, &job.samples)?;
+pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
+    let base_weights = BaseWeights::load(job)?;
+    let prepared = PreparedJob::new(job, base_weights.normalise, control, events)?;
+    let base = base_weights.base(prepared.compute)?.frozen(prepared.compute.kind());
+    let features = base_weights.features(&prepared, &base, &job.samples)?;
     let head = Head::random(job.spec.params.seed, prepared.compute.device);
-    let recipe = OverFeatures { head: &head, features: &features };
-    let trained = prepared.fit(Stage::Main, &recipe)?;
-    prepared.finish(&recipe, trained, given.made(head.tensors(), prepared.preprocessing))
+    let recipe = FeatureHead { head: &head, features: &features };
+    let result = prepared.fit(Stage::Main, &recipe)?;
+    prepared.finish(
+        &recipe,
+        result,
+        base_weights.into_network(head.tensors(), prepared.preprocessing),
+    )
 }

@@ -1,10 +1,10 @@
 //! The JPEGs that the decoder does not turn into the right pixels, but whose component planes it reads
 //! (libjpeg-turbo-rs 0.9):
 //!
-//! | | the decoder by itself |
+//! | | the decoder alone |
 //! |---|---|
-//! | a component has a higher resolution than the first | refuses it |
-//! | a sequential file with a scan of some of its components, such as Y, then Cb and Cr | refuses it |
+//! | a component has a higher resolution than the first | rejects it |
+//! | a sequential file with a scan of some of its components, such as Y, then Cb and Cr | rejects it |
 //! | four components (CMYK, YCCK) of different resolutions | gives other pixels, or panics |
 //!
 //! The planes are brought to the size of the image and converted to RGB as libjpeg-turbo does it
@@ -71,7 +71,7 @@ fn planes(file: &Structure, bytes: &[u8]) -> Result<Vec<Result<Plane, JpegError>
         }
         return Ok(planes);
     }
-    // Each component stands in one scan of a sequential file.
+    // Each component is in one scan of a sequential file.
     if file.scans.len() > file.frame.components.len() {
         return Err(JpegError::CorruptData("it has more scans than components".to_owned()));
     }
@@ -151,7 +151,7 @@ fn upsample(
         return Err(JpegError::CorruptData("a component has too few samples".to_owned()));
     }
     let row = |at: usize| &plane.samples[at * plane.stride..][..across];
-    // Of rows above the first and below the last, those stand in.
+    // The first and last rows are repeated beyond the edges.
     let neighbour = |at: usize, is_upper: bool| {
         row(if is_upper { at.saturating_sub(1) } else { (at + 1).min(down - 1) })
     };

@@ -10,14 +10,14 @@ use super::structure::{FRAME_HEAD, Structure};
 const DQT: u8 = 0xDB;
 const SLOTS: usize = 4;
 
-/// A table as it stands in a segment: 64 numbers of 8 or, where `is_wide`, 16 bits.
+/// A table in a segment: 64 numbers of 8 or, if `is_wide`, 16 bits.
 #[derive(Clone, Copy)]
 struct Table<'a> {
     is_wide: bool,
     numbers: &'a [u8],
 }
 
-/// The file with every table before its first scan, where a table is defined behind that.
+/// The file with every table before its first scan, if a table is defined after that.
 pub(super) fn latched(file: &Structure) -> Option<Vec<u8>> {
     let is_table = |at: usize| file.slice(&(at..at + 2)).get(1) == Some(&DQT);
     let segments: Vec<_> = file.tables.iter().filter(|it| is_table(it.start)).collect();

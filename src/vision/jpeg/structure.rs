@@ -1,8 +1,7 @@
 //! The structure of a JPEG: its segments and scans, read without decoding a pixel.
 //!
-//! The decoder needs no help with well-formed files. This is for what it leaves open: which EXIF
-//! block comes first, what kind of JPEG it does not read, and whether a file without an end marker
-//! has all of its data.
+//! The decoder handles well-formed files. This adds what it does not report: the first EXIF block,
+//! unsupported kinds of JPEG, and whether a file without an end marker has all of its data.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -81,7 +80,7 @@ impl Frame {
         factors.fold((1, 1), |most, it| (most.0.max(it.0), most.1.max(it.1)))
     }
 
-    /// What the decoder does not read, by the name of the standards.
+    /// The kind of JPEG that the decoder does not support, by its name in the standards.
     fn unsupported(&self) -> Option<&'static str> {
         match (self.marker, self.precision) {
             (0xC3 | 0xCB, _) => Some("lossless JPEG"),
@@ -89,7 +88,7 @@ impl Frame {
             (marker::JPEG_LS, _) => Some("JPEG-LS"),
             (_, 8) => None,
             (_, 12) => Some("12-bit JPEG"),
-            _ => Some("a JPEG of other than 8 bits per sample"),
+            _ => Some("JPEG with other than 8 bits per sample"),
         }
     }
 }
@@ -139,7 +138,7 @@ pub(super) struct Structure<'a> {
     ended: bool,
 }
 
-const TRUNCATED: &str = "the file ends before the image does";
+const TRUNCATED: &str = "the file is truncated";
 
 impl<'a> Structure<'a> {
     /// Follows the markers of a file that begins with SOI.
@@ -189,7 +188,7 @@ impl<'a> Structure<'a> {
             let (before, it) = frame.components.split_at(index);
             before.iter().any(|other| other.id == it[0].id)
         }) {
-            return Err(DecodeError::corrupt("two of its components have the same id"));
+            return Err(DecodeError::corrupt("two components have the same id"));
         }
         Ok(Self { bytes, frame, frame_start, scans, tables, exif, xmp, ended })
     }
@@ -204,10 +203,10 @@ impl<'a> Structure<'a> {
             return if self.covers(|low_bits| low_bits[0].is_some()) {
                 Ok(Cow::Borrowed(self.bytes))
             } else {
-                Err(DecodeError::corrupt("it lacks the data of a colour component"))
+                Err(DecodeError::corrupt("the data of a colour component is missing"))
             };
         }
-        // How much of an arithmetic-coded scan there should be, nothing in it says.
+        // Nothing in an arithmetic-coded scan gives its expected length.
         let is_whole = !self.frame.is_arithmetic()
             && self.covers(|low_bits| low_bits.iter().all(|bit| *bit == Some(0)));
         if !is_whole {
@@ -267,7 +266,7 @@ impl<'a> Walk<'a> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let Some(stray) = memchr(0xFF, rest) else { return Ok(None) };
-            // Any number of fill bytes may stand before the marker's own.
+            // Any number of fill bytes may precede the marker's own.
             let fill = rest[stray..].iter().take_while(|&&byte| byte == 0xFF).count();
             let Some(&marker) = rest.get(stray + fill) else { return Ok(None) };
             let start = self.at + stray + fill - 1;

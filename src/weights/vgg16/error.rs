@@ -1,4 +1,4 @@
-//! Why weights can't be taken.
+//! Why weights can't be imported.
 
 use std::{
     io,
@@ -10,46 +10,42 @@ use super::MAX_SOURCE_BYTES;
 /// Why a file of VGG16 weights can't be converted or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
-    /// The file system refused.
+    /// The file system failed.
     #[error("can't read or write {path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
-    /// Nothing was supplied.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// More than any file of VGG16 weights has.
-    #[error("the file has {bytes} bytes; weights of VGG16 have at most {MAX_SOURCE_BYTES}")]
+    /// The file exceeds the size limit of VGG16 weights.
+    #[error("the file has {bytes} bytes; the limit for VGG16 weights is {MAX_SOURCE_BYTES}")]
     TooLarge {
         /// Its size.
         bytes: u64,
     },
-    /// Its first bytes are of no kind that we read.
-    #[error(
-        "the file is of no kind that VGG16 weights come in: use Keras' `.h5`, torchvision's `.pth`, or safetensors"
-    )]
+    /// Its first bytes are of an unknown format.
+    #[error("unknown weights format; use a Keras `.h5`, torchvision `.pth` or safetensors file")]
     UnknownKind,
-    /// It begins as a kind that we read, and can't be read on.
-    #[error(
-        "the {kind} file is damaged, cut short, or holds something else than weights: {reason}"
-    )]
+    /// It begins like a known format, but can't be read.
+    #[error("the {kind} file is damaged, truncated or contains no weights: {reason}")]
     Damaged {
-        /// What it begins as.
+        /// The format of its beginning.
         kind: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         reason: String,
     },
-    /// A tensor of the base is not there.
-    #[error("tensor `{tensor}` is missing: these are not the weights of a VGG16")]
+    /// A tensor of the base is missing.
+    #[error("tensor `{tensor}` is missing; the file does not contain VGG16 weights")]
     Missing {
         /// The tensor, as this kind of file calls it.
         tensor: String,
     },
     /// A tensor of the base has another shape.
-    #[error("tensor `{tensor}` has shape {found:?}, and VGG16's has {expected:?}")]
+    #[error("tensor `{tensor}` has shape {found:?}, expected {expected:?}")]
     Shape {
         /// The tensor, as the file calls it.
         tensor: String,
@@ -58,35 +54,35 @@ pub enum ConvertError {
         /// VGG16's, in the order of this kind of file.
         expected: Vec<usize>,
     },
-    /// A tensor of the base holds another kind of number.
-    #[error("tensor `{tensor}` holds {found}; weights must be f32, f16 or bf16")]
+    /// A tensor of the base has an unsupported number type.
+    #[error("tensor `{tensor}` contains {found}; weights must be f32, f16 or bf16")]
     Dtype {
         /// The tensor, as the file calls it.
         tensor: String,
-        /// What it holds.
+        /// What it contains.
         found: String,
     },
-    /// A tensor of the base holds a NaN or an infinity.
-    #[error("tensor `{tensor}` holds a NaN or an infinity")]
+    /// A tensor of the base contains NaN or infinite values.
+    #[error("tensor `{tensor}` contains NaN or infinite values")]
     NotFinite {
         /// The tensor, as the file calls it.
         tensor: String,
     },
-    /// Nothing tells how images must be prepared.
+    /// The required preprocessing is missing.
     #[error(
-        "the file does not say how to prepare images for these weights: add `preprocessing` to the metadata in its header, a text that begins with `caffe` (BGR minus the means, as Keras does) or `torch` (RGB/255, normalised, as torchvision does)"
+        "the file does not specify its preprocessing: add `preprocessing` to the header metadata, starting with `caffe` (BGR minus the means, as in Keras) or `torch` (RGB/255, normalised, as in torchvision)"
     )]
     NoPreprocessing,
-    /// A way to prepare images that we don't know.
+    /// An unknown preprocessing.
     #[error(
-        "`preprocessing` in the file's metadata is `{found}`: it must begin with `caffe` or `torch`"
+        "unknown `preprocessing` in the file's metadata: `{found}`; it must start with `caffe` or `torch`"
     )]
     UnknownPreprocessing {
         /// How the text begins.
         found: String,
     },
-    /// A safetensors file, but not of our making, or of a later form.
-    #[error("{path} is not a file of converted VGG16 weights that this pawprint reads: {reason}")]
+    /// A safetensors file that Pawprint did not write, or with a newer format.
+    #[error("{path} is not a supported converted VGG16 file: {reason}")]
     NotConverted {
         /// The file.
         path: PathBuf,
@@ -102,13 +98,13 @@ impl ConvertError {
         matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::StorageFull)
     }
 
-    /// For `map_err`: what the system said of `path`.
+    /// For `map_err`: the system's error for `path`.
     pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> Self {
         move |reason| Self::Io { path: path.to_owned(), reason }
     }
 
-    /// For `map_err`: what a reader said of a file that begins as `kind`. Readers quote what they
-    /// choked on, which may be long.
+    /// For `map_err`: the reader's error for a file that begins as `kind`. Readers quote invalid
+    /// input, which may be long.
     pub(super) fn damaged<E: ToString>(kind: &'static str) -> impl Fn(E) -> Self {
         move |error| Self::Damaged { kind, reason: shortened(&error.to_string(), 300) }
     }

@@ -1,4 +1,4 @@
-//! Our own file: the base's tensors under a header that says where they come from.
+//! Our own file format: the base's tensors under a header with their origin.
 
 use std::{
     collections::HashMap,
@@ -12,12 +12,12 @@ use safetensors::tensor::Metadata;
 use super::{ConvertError, FORMAT, Info, Tensor};
 use crate::weights::files;
 
-/// Where [`Info`] stands in the header's metadata.
+/// The key of [`Info`] in the header's metadata.
 const METADATA_KEY: &str = "vgg16";
-/// Longest header of a safetensors file that is read. That of a VGG16 has some 4 KB.
+/// Maximum header size of a safetensors file. That of a VGG16 has some 4 KB.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
-/// Writes `tensors` under a header that says `info`, whole or not at all.
+/// Writes `tensors` under a header with `info` atomically.
 pub(super) fn write(
     path: &Path,
     info: &Info,
@@ -32,7 +32,7 @@ pub(super) fn write(
     write().map_err(ConvertError::io(path))
 }
 
-/// Reads what the file at `path` says of itself.
+/// Reads the header of the file at `path`.
 pub(super) fn read_info(path: &Path) -> Result<Info, ConvertError> {
     let not_converted = |reason| ConvertError::NotConverted { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(ConvertError::io(path))?;
@@ -42,14 +42,14 @@ pub(super) fn read_info(path: &Path) -> Result<Info, ConvertError> {
         .map_err(not_converted)
 }
 
-/// What a file says of itself, if it is one of ours.
+/// The header of a file, if it is one of ours.
 pub(super) fn info_in(header: &Header) -> Option<Result<Info, String>> {
     let text = header.text(METADATA_KEY)?;
     let read = || {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        // Looked at first: a newer form need not read as ours.
+        // Checked first: a newer format may not parse as ours.
         if let Some(format) = value["format"].as_u64().filter(|&n| n > u64::from(FORMAT)) {
-            return Err(format!("its header has form {format}, and this pawprint reads {FORMAT}"));
+            return Err(format!("header format {format} is newer than the supported {FORMAT}"));
         }
         serde_json::from_value(value).map_err(|error| error.to_string())
     };
@@ -64,18 +64,18 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header, and leaves the file behind it. The tensors that it tells of lie within the
-    /// file.
+    /// Reads the header, and leaves the file position after it. Checks that its tensors are within
+    /// the file.
     ///
     /// # Errors
-    /// It is no header, or of another file than this.
+    /// It is not a header, or does not match the file.
     pub(super) fn read(file: &mut File) -> io::Result<Self> {
         let mut length = [0; 8];
         file.read_exact(&mut length)?;
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER_BYTES {
             let reason =
-                format!("its header claims {length} bytes, and has at most {MAX_HEADER_BYTES}");
+                format!("header of {length} bytes exceeds the limit of {MAX_HEADER_BYTES}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         let mut header = vec![0; length as usize];
@@ -83,7 +83,7 @@ impl Header {
         let metadata: Metadata = serde_json::from_slice(&header)?;
         let data = length + 8;
         if file.metadata()?.len() != data + metadata.data_len() as u64 {
-            let reason = "its size is not what its header says";
+            let reason = "size does not match its header";
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         Ok(Self { metadata, data })

@@ -6,7 +6,7 @@ use hdf5_reader::{ByteOrder, Dataset, Datatype, Hdf5File, OpenOptions, error::Er
 use safetensors::Dtype;
 
 use super::{
-    Base, ConvertError, Preprocessing, Tensor,
+    Base, ConvertError, Normalization, Tensor,
     layers::{LAYERS, Layer, Part, collect},
     tensor::check,
 };
@@ -71,9 +71,9 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
         ..OpenOptions::default()
     };
     let file = Hdf5File::open_with_options(path, options).map_err(ConvertError::damaged(KIND))?;
-    // As libhdf5 does, also where the cut is behind the last tensor.
+    // As libhdf5 does, even if the missing part is after the last tensor.
     if file.storage().len() < file.superblock().eof_address {
-        return Err(ConvertError::damaged(KIND)("it is shorter than it says"));
+        return Err(ConvertError::damaged(KIND)("shorter than its header says"));
     }
     let layout = layout_of(&file)?;
     let tensors = collect(|index, layer, part| {
@@ -82,7 +82,7 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
         let dataset = dataset(&file, &name)?.ok_or_else(missing)?;
         tensor(&dataset, &name, layer, part)
     })?;
-    Ok(Base { tensors, origin: "keras".to_owned(), preprocessing: Preprocessing::Caffe })
+    Ok(Base { tensors, origin: "keras".to_owned(), preprocessing: Normalization::Caffe })
 }
 
 /// The layout under which the first convolution is found.
@@ -121,10 +121,10 @@ fn tensor(dataset: &Dataset, name: &str, layer: Layer, part: Part) -> Result<Ten
     Ok(Tensor::new(name, dtype, shape, bytes)?.outputs_first())
 }
 
-/// The kind of number that a datatype message describes, if it is one of weights.
+/// The number type that a datatype message describes, if weights can have it.
 ///
-/// After class, flags and size, 8 bytes, it says how the bits are laid out: offset and precision of
-/// the number (2 bytes each), place and size of exponent and mantissa (1 byte each), and the
+/// After class, flags and size, 8 bytes, it describes the layout of the bits: offset and precision
+/// of the number (2 bytes each), place and size of exponent and mantissa (1 byte each), and the
 /// exponent's bias (4 bytes). The size alone would take a bf16 for an f16.
 fn dtype(message: &[u8]) -> Option<Dtype> {
     const FLOATING_POINT: u8 = 1;
@@ -145,11 +145,11 @@ fn dtype(message: &[u8]) -> Option<Dtype> {
 fn in_words(datatype: &Datatype) -> String {
     match datatype {
         Datatype::FloatingPoint { size, byte_order: ByteOrder::BigEndian } => {
-            format!("big-endian floats of {size} bytes")
+            format!("big-endian {size}-byte floats")
         }
-        Datatype::FloatingPoint { size, .. } => format!("floats of {size} bytes"),
-        Datatype::FixedPoint { size, .. } => format!("integers of {size} bytes"),
-        _ => "something else than numbers".to_owned(),
+        Datatype::FloatingPoint { size, .. } => format!("{size}-byte floats"),
+        Datatype::FixedPoint { size, .. } => format!("{size}-byte integers"),
+        _ => "non-numeric data".to_owned(),
     }
 }
 

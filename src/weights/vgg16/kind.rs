@@ -1,10 +1,10 @@
-//! Kinds of files, told by how they begin: names lie, and an upload has none.
+//! Formats of files, detected by their beginning: names can be wrong, and an upload has none.
 
 use std::{fs::File, io::Read as _, path::Path};
 
 use super::{ConvertError, MAX_SOURCE_BYTES, torch};
 
-/// What a file of weights may be.
+/// The format of a file of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Safetensors,
@@ -16,10 +16,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind of the file at `path`.
+    /// The format of the file at `path`.
     ///
     /// # Errors
-    /// It can't be read, is empty, too large, or of another kind.
+    /// It can't be read, is empty, too large, or in another format.
     pub(super) fn of(path: &Path) -> Result<Self, ConvertError> {
         let file = File::open(path).map_err(ConvertError::io(path))?;
         let bytes = file.metadata().map_err(ConvertError::io(path))?.len();

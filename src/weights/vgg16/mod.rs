@@ -1,10 +1,11 @@
-//! VGG16's convolutional base as others publish it, turned into one safetensors file of ours.
+//! Converts published weights of VGG16's convolutional base into our own safetensors file.
 //!
-//! The server calls [`convert`] on what was uploaded or downloaded, off its async threads; the
-//! trainer and the API ask [`info`] what lies there. A source is told by its content: safetensors,
-//! a `.pth` of PyTorch or an `.h5` of Keras. Each reader looks at the shape and the kind of numbers
-//! of a tensor before it reads it, and skips what is not of the base: a classifier of 480 MB costs
-//! nothing, and a hostile file can't ask for more memory than it has bytes itself.
+//! The server calls [`convert`] on an uploaded or downloaded file, off its async threads; the
+//! trainer and the API read the header with [`info`]. The format of a source is detected by its
+//! content: safetensors, a `.pth` of PyTorch or an `.h5` of Keras. Each reader checks the shape and
+//! the number type of a tensor before it reads it, and skips tensors that are not part of the base:
+//! a classifier of 480 MB costs nothing, and a hostile file can't use more memory than its own
+//! size.
 //!
 //! The target holds 26 tensors, 14,714,688 parameters: `block1_conv1.weight` `[64, 3, 3, 3]`
 //! (out, in, height, width), `block1_conv1.bias` `[64]`, … `block5_conv3.bias` `[512]`. Numbers
@@ -29,19 +30,19 @@ use utoipa::ToSchema;
 pub use self::error::ConvertError;
 use self::{kind::Kind, tensor::Tensor};
 use super::files;
-use crate::domain::{dataset::Digest, model::Normalise};
+use crate::domain::{dataset::Digest, model};
 
 /// Largest source: twice the largest that is published.
 pub const MAX_SOURCE_BYTES: u64 = 1 << 30;
 
-/// The form of header that this program writes and reads.
+/// The format of header that this program writes and reads.
 const FORMAT: u32 = 1;
 
-/// How images must be prepared for weights: it follows from how they were trained.
+/// Image preprocessing that the weights require.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WeightsPreprocessing)]
 #[serde(rename_all = "snake_case")]
-pub enum Preprocessing {
+pub enum Normalization {
     /// BGR in 0 to 255, minus 103.939, 116.779 and 123.68: Keras' weights.
     Caffe,
     /// RGB divided by 255, minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225:
@@ -49,26 +50,26 @@ pub enum Preprocessing {
     Torch,
 }
 
-impl From<Preprocessing> for Normalise {
-    fn from(preprocessing: Preprocessing) -> Self {
+impl From<Normalization> for model::Normalization {
+    fn from(preprocessing: Normalization) -> Self {
         match preprocessing {
-            Preprocessing::Caffe => Self::Caffe,
-            Preprocessing::Torch => Self::Torch,
+            Normalization::Caffe => Self::Caffe,
+            Normalization::Torch => Self::Torch,
         }
     }
 }
 
-/// What a converted file says of itself.
+/// The header of a converted file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
-    /// Version of this form of header.
+    /// Version of the header format.
     pub format: u32,
-    /// Whose weights they are: `keras`, `torchvision`, or what a safetensors file says itself, on
+    /// Publisher of the weights: `keras`, `torchvision`, or the origin in a safetensors file, on
     /// one line of at most 200 characters.
     pub origin: String,
-    /// How images must be prepared for them.
-    pub preprocessing: Preprocessing,
-    /// SHA-256 of the file as it was supplied.
+    /// Image preprocessing that they require.
+    pub preprocessing: Normalization,
+    /// SHA-256 of the source file.
     pub source_sha256: Digest,
 }
 
@@ -76,18 +77,18 @@ pub struct Info {
 struct Base {
     tensors: Vec<(String, Tensor)>,
     origin: String,
-    preprocessing: Preprocessing,
+    preprocessing: Normalization,
 }
 
-/// Turns the file of weights at `source`, of any supported kind, into one of ours at `target`,
-/// which appears whole or not at all. Only one call at a time may write the same target.
+/// Converts the file of weights at `source`, in any supported format, into one of ours at `target`,
+/// which is written atomically. Only one call at a time may write the same target.
 ///
 /// Blocks for the time it takes to read the source twice, seconds at most, and needs the memory of
 /// two copies of the base: 130 MB in f32.
 ///
 /// # Errors
-/// The source is of no kind we read, is damaged, is not VGG16, holds numbers that are none, or does
-/// not say how to prepare images for it; or the file system refused.
+/// The source has an unknown format, is damaged, is not VGG16, contains NaN or infinite values, or
+/// does not specify its preprocessing; or the file system failed.
 pub fn convert(source: &Path, target: &Path) -> Result<Info, ConvertError> {
     let base = match Kind::of(source)? {
         Kind::Safetensors => safetensors::read(source),
@@ -106,10 +107,10 @@ pub fn convert(source: &Path, target: &Path) -> Result<Info, ConvertError> {
     Ok(info)
 }
 
-/// What the converted file at `path` says of itself; its tensors are not looked at.
+/// Reads the header of the converted file at `path`, without its tensors.
 ///
 /// # Errors
-/// It is missing, cut short, not written by [`convert`], or of a newer form than we read.
+/// It is missing, truncated, not written by [`convert`], or has a newer format.
 pub fn info(path: &Path) -> Result<Info, ConvertError> {
     file::read_info(path)
 }

@@ -9,7 +9,7 @@ use std::{
 use safetensors::Dtype;
 
 use super::{
-    Base, ConvertError, Preprocessing, Tensor,
+    Base, ConvertError, Normalization, Tensor,
     error::shortened,
     file::{self, Header},
     layers::{Layer, Part, collect},
@@ -35,24 +35,24 @@ pub(super) fn read(path: &Path) -> Result<Base, ConvertError> {
     Ok(Base { tensors, origin, preprocessing })
 }
 
-/// Whose the weights are and what they expect: as a file of ours says, or its plain metadata, or
-/// the names of its tensors.
+/// Origin and preprocessing of the weights: from the header of a file of ours, from plain metadata,
+/// or from the names of the tensors.
 fn provenance(
     header: &Header,
     named_by_torchvision: bool,
-) -> Result<(String, Preprocessing), ConvertError> {
+) -> Result<(String, Normalization), ConvertError> {
     if let Some(info) = file::info_in(header) {
         let info = info.map_err(ConvertError::damaged(KIND))?;
         return Ok((shortened(&info.origin, MAX_ORIGIN), info.preprocessing));
     }
     let origin = header.text("origin").unwrap_or("a safetensors file of unknown origin");
     let preprocessing = match header.text("preprocessing") {
-        Some(text) if text.starts_with("caffe") => Preprocessing::Caffe,
-        Some(text) if text.starts_with("torch") => Preprocessing::Torch,
+        Some(text) if text.starts_with("caffe") => Normalization::Caffe,
+        Some(text) if text.starts_with("torch") => Normalization::Torch,
         Some(text) => {
             return Err(ConvertError::UnknownPreprocessing { found: shortened(text, 50) });
         }
-        None if named_by_torchvision => Preprocessing::Torch,
+        None if named_by_torchvision => Normalization::Torch,
         None => return Err(ConvertError::NoPreprocessing),
     };
     Ok((shortened(origin, MAX_ORIGIN), preprocessing))

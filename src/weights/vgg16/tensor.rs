@@ -1,4 +1,4 @@
-//! The numbers of one tensor, and what is asked of them.
+//! The values of one tensor, and their checks.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ pub(super) struct Tensor {
     bytes: Vec<u8>,
 }
 
-/// Refuses a tensor of another shape or kind of number than VGG16's, before its numbers are read.
-/// `name` is the file's; `dtype` is `None` for what can't be weights, and `found` says what it is.
+/// Rejects a tensor with another shape or number type than VGG16's, before its values are read.
+/// `name` is the file's; `dtype` is `None` for unsupported types, and `found` describes the type.
 pub(super) fn check(
     name: &str,
     (shape, expected): (&[usize], &[usize]),
@@ -25,7 +25,7 @@ pub(super) fn check(
     if shape != expected {
         return Err(ConvertError::Shape {
             tensor: name.to_owned(),
-            // A file may claim any number of them.
+            // A file may declare any number of them.
             found: shape.iter().take(8).copied().collect(),
             expected: expected.to_vec(),
         });
@@ -37,7 +37,7 @@ impl Tensor {
     /// The tensor of these bytes, which [`check`] found fit.
     ///
     /// # Errors
-    /// A number is none.
+    /// A value is NaN or infinite.
     pub(super) fn new(
         name: &str,
         dtype: Dtype,
@@ -50,7 +50,7 @@ impl Tensor {
         Ok(Self { dtype, shape, bytes })
     }
 
-    /// A kernel `[out, in, height, width]` that came as `[height, width, in, out]`.
+    /// A kernel `[out, in, height, width]` from `[height, width, in, out]`.
     pub(super) fn outputs_first(self) -> Self {
         let [height, width, inputs, outputs] = self.shape[..] else { return self };
         let size = self.dtype.bitsize() / 8;
@@ -67,7 +67,7 @@ impl Tensor {
     }
 }
 
-/// Whether no number is a NaN or an infinity: those have all bits of the exponent set.
+/// Whether no value is NaN or infinite: those have all bits of the exponent set.
 fn all_finite(dtype: Dtype, bytes: &[u8]) -> bool {
     let halves = |exponent: u16| {
         let (numbers, _) = bytes.as_chunks();

@@ -1,6 +1,6 @@
-//! Hard links: an entry without data that names an earlier one. The files that links name are
-//! found out in the first pass over the archive and kept aside in the second, whether they enter
-//! the dataset themselves or not.
+//! Hard links: an entry without data that names an earlier one. The targets of links are found in
+//! the first pass over the archive and kept aside in the second, whether they are added to the
+//! dataset themselves or not.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,9 +11,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::datasets::naming::components;
+use crate::datasets::paths::components;
 
-/// Stands for a path, however it is written: 16 bytes of a hash over its components.
+/// The key of a path, however it is written: 16 bytes of a hash over its components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 16]);
 
@@ -39,85 +39,85 @@ impl Key {
 pub(super) struct Links {
     folder: PathBuf,
     wanted: HashSet<Key>,
-    kept: HashMap<Key, Kept>,
-    /// Where their bytes lie, one after the other.
+    stored: HashMap<Key, StoredFile>,
+    /// Their bytes, one after the other.
     file: Option<File>,
     end: u64,
 }
 
 /// A file that was kept for links to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kept {
+pub(super) struct StoredFile {
     start: u64,
     pub(super) size: u64,
 }
 
 impl Links {
-    /// None yet; `wanted` are to be kept in a file without a name in `folder`.
+    /// None yet; the files of `wanted` will be kept in a file without a name in `folder`.
     pub(super) fn new(folder: &Path, wanted: HashSet<Key>) -> Self {
-        Self { folder: folder.to_owned(), wanted, kept: HashMap::new(), file: None, end: 0 }
+        Self { folder: folder.to_owned(), wanted, stored: HashMap::new(), file: None, end: 0 }
     }
 
     pub(super) fn is_wanted(&self, key: Key) -> bool {
         self.wanted.contains(&key)
     }
 
-    /// The file of that path, if it came earlier.
-    pub(super) fn get(&self, key: Key) -> Option<Kept> {
-        self.kept.get(&key).copied()
+    /// The file of that path, if it was an earlier entry.
+    pub(super) fn get(&self, key: Key) -> Option<StoredFile> {
+        self.stored.get(&key).copied()
     }
 
-    /// Another path for a file that is kept.
-    pub(super) fn alias(&mut self, key: Key, kept: Kept) {
+    /// Adds another path of a kept file.
+    pub(super) fn alias(&mut self, key: Key, stored: StoredFile) {
         if self.is_wanted(key) {
-            self.kept.insert(key, kept);
+            self.stored.insert(key, stored);
         }
     }
 
-    /// Notes a file that is too large for an image: of a link to it, only that is said.
-    pub(super) fn note(&mut self, key: Key, size: u64) {
-        self.kept.insert(key, Kept { start: self.end, size });
+    /// Records a file that is too large for an image: links to it are rejected as too large.
+    pub(super) fn record_oversized(&mut self, key: Key, size: u64) {
+        self.stored.insert(key, StoredFile { start: self.end, size });
     }
 
-    /// Reads `body` and keeps what comes out of it, for the file of that path.
-    pub(super) fn keep<'a, R: Read>(&'a mut self, body: R) -> io::Result<Keeping<'a, R>> {
+    /// Reads `body` and keeps its bytes, for the file of that path.
+    pub(super) fn tee<'a, R: Read>(&'a mut self, body: R) -> io::Result<TeeReader<'a, R>> {
         if self.file.is_none() {
             self.file = Some(tempfile::tempfile_in(&self.folder)?);
         }
-        Ok(Keeping { start: self.end, links: self, body, failed: None })
+        Ok(TeeReader { start: self.end, links: self, body, failed: None })
     }
 
     /// The bytes of a file that is kept.
-    pub(super) fn read(&mut self, kept: Kept) -> io::Result<impl Read> {
+    pub(super) fn read(&mut self, stored: StoredFile) -> io::Result<impl Read> {
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        file.seek(SeekFrom::Start(kept.start))?;
-        Ok(file.take(kept.size))
+        file.seek(SeekFrom::Start(stored.start))?;
+        Ok(file.take(stored.size))
     }
 }
 
 /// A file that is read and kept.
 #[derive(Debug)]
-pub(super) struct Keeping<'a, R> {
+pub(super) struct TeeReader<'a, R> {
     links: &'a mut Links,
     body: R,
     start: u64,
-    /// That the disk failed, not the archive.
+    /// An error of the disk, not of the archive.
     failed: Option<io::Error>,
 }
 
-impl<R> Keeping<'_, R> {
-    /// The whole of it was read: links to `key` find it.
+impl<R> TeeReader<'_, R> {
+    /// Marks it as complete: links to `key` find it.
     ///
     /// # Errors
     /// The disk failed.
-    pub(super) fn done(self, key: Key) -> io::Result<()> {
-        let kept = Kept { start: self.start, size: self.links.end - self.start };
-        self.links.kept.insert(key, kept);
+    pub(super) fn finish(self, key: Key) -> io::Result<()> {
+        let stored = StoredFile { start: self.start, size: self.links.end - self.start };
+        self.links.stored.insert(key, stored);
         self.failed.map_or(Ok(()), Err)
     }
 }
 
-impl<R: Read> Read for Keeping<'_, R> {
+impl<R: Read> Read for TeeReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.body.read(buffer)?;
         let Some(file) = self.links.file.as_mut().filter(|_| self.failed.is_none()) else {
@@ -150,15 +150,15 @@ mod tests {
         let [a, b, c] = [b"a", b"b", b"c"].map(|path| Key::of(path));
         let mut links = Links::new(&std::env::temp_dir(), HashSet::from([a, b, c]));
         for (key, text) in [(a, "first"), (b, "second")] {
-            let mut keeping = links.keep(text.as_bytes()).unwrap();
-            io::copy(&mut keeping, &mut io::sink()).unwrap();
-            keeping.done(key).unwrap();
+            let mut tee = links.tee(text.as_bytes()).unwrap();
+            io::copy(&mut tee, &mut io::sink()).unwrap();
+            tee.finish(key).unwrap();
         }
-        let kept = links.get(b).unwrap();
-        links.alias(c, kept);
+        let stored = links.get(b).unwrap();
+        links.alias(c, stored);
         for (key, expected) in [(c, "second"), (a, "first"), (b, "second")] {
-            let kept = links.get(key).unwrap();
-            assert_eq!(io::read_to_string(links.read(kept).unwrap()).unwrap(), expected);
+            let stored = links.get(key).unwrap();
+            assert_eq!(io::read_to_string(links.read(stored).unwrap()).unwrap(), expected);
         }
     }
 }

@@ -17,7 +17,7 @@ use self::{
     reader::{Body, Entry, Kind, Reader, Source},
 };
 use super::{
-    ArchiveError, Stop,
+    ArchiveError, ReadError,
     gzip::Gunzip,
     meter::{Meter, Metered},
     sink::{self, Sink},
@@ -32,7 +32,7 @@ pub(super) fn is_header(head: &[u8]) -> bool {
     block.iter().all(|&byte| byte == 0) || reader::is_header(block)
 }
 
-/// A tar as it is: what isn't needed is not read.
+/// An uncompressed tar: data that isn't needed is not read.
 #[derive(Debug)]
 pub(super) struct Plain {
     file: BufReader<File>,
@@ -56,8 +56,10 @@ impl Read for Plain {
 
 impl Source for Plain {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        self.left =
-            self.left.checked_sub(bytes).ok_or_else(|| parse::damaged("it ends within a file"))?;
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or_else(|| parse::damaged("ends in the middle of a file"))?;
         self.file.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
     }
 }
@@ -68,33 +70,33 @@ impl<S: Source> Source for Metered<S> {
     }
 }
 
-/// A gzip stream; all that comes out of it is counted.
+/// A gzip stream; all of its unpacked bytes are counted.
 #[derive(Debug)]
-pub(super) struct Zipped(Metered<Gunzip<BufReader<File>>>);
+pub(super) struct Gzipped(Metered<Gunzip<BufReader<File>>>);
 
-impl Zipped {
+impl Gzipped {
     pub(super) fn new(file: File, meter: &Meter) -> Self {
-        Self(meter.around(Gunzip::new(BufReader::with_capacity(BUFFER, file))))
+        Self(meter.wrap(Gunzip::new(BufReader::with_capacity(BUFFER, file))))
     }
 }
 
-impl Read for Zipped {
+impl Read for Gzipped {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
-impl Source for Zipped {}
+impl Source for Gzipped {}
 
-/// What the first pass over a tar found.
+/// The result of the first pass over a tar.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// The files that hard links name.
     wanted: HashSet<Key>,
 }
 
-/// Notes the names of the archive in `layout`, up to `max` entries. That it is damaged is for the
-/// second pass to say.
+/// Records the names of the archive in `layout`, up to `max` entries. The second pass reports
+/// damage.
 pub(super) fn survey(source: impl Source, meter: Meter, max: u64, layout: &mut Layout) -> Survey {
     let mut reader = Reader::new(source, meter);
     let mut files = HashSet::new();
@@ -114,8 +116,8 @@ pub(super) fn survey(source: impl Source, meter: Meter, max: u64, layout: &mut L
     Survey { wanted }
 }
 
-/// Hands the files of the archive to `sink`.
-pub(super) fn read(source: impl Source, survey: Survey, sink: &mut Sink) -> Result<(), Stop> {
+/// Passes the files of the archive to `sink`.
+pub(super) fn read(source: impl Source, survey: Survey, sink: &mut Sink) -> Result<(), ReadError> {
     let mut reader = Reader::new(source, sink.meter().clone());
     let mut links = Links::new(sink.tmp(), survey.wanted);
     while let Some(entry) = reader.next().map_err(|error| damaged(sink, &error))? {
@@ -123,8 +125,8 @@ pub(super) fn read(source: impl Source, survey: Survey, sink: &mut Sink) -> Resu
         match &entry.kind {
             Kind::File => file(&path, &entry, reader.body(&entry), &mut links, sink)?,
             Kind::HardLink(target) => link(&path, &entry, target, &mut links, sink)?,
-            Kind::Folder => drop(sink.meet(&path, sink::Kind::Folder, 0)?),
-            Kind::Other => drop(sink.meet(&path, Rejection::Link.into(), 0)?),
+            Kind::Folder => drop(sink.admit(&path, sink::Kind::Folder, 0)?),
+            Kind::Other => drop(sink.admit(&path, Rejection::Link.into(), 0)?),
         }
     }
     Ok(())
@@ -136,24 +138,26 @@ fn file(
     mut body: Body<impl Source>,
     links: &mut Links,
     sink: &mut Sink,
-) -> Result<(), Stop> {
-    let met = sink.meet(path, sink::Kind::File, entry.size)?;
+) -> Result<(), ReadError> {
+    let outcome = sink.admit(path, sink::Kind::File, entry.size)?;
     let key = Key::of(&entry.path);
     if !links.is_wanted(key) {
-        let Some((name, place)) = met else { return Ok(()) };
-        return sink.take(name, place, entry.size, body)?.map_err(|error| damaged(sink, &error));
+        let Some((name, assignment)) = outcome else { return Ok(()) };
+        return sink
+            .read_file(name, assignment, entry.size, body)?
+            .map_err(|error| damaged(sink, &error));
     }
     if entry.size > sink.limits().max_image_bytes {
-        links.note(key, entry.size);
+        links.record_oversized(key, entry.size);
         return Ok(());
     }
-    let mut keeping = links.keep(&mut body).map_err(Stop::Disk)?;
-    let read = match met {
-        Some((name, place)) => sink.take(name, place, entry.size, &mut keeping)?,
-        None => io::copy(&mut keeping, &mut io::sink()).map(drop),
+    let mut tee = links.tee(&mut body).map_err(ReadError::Disk)?;
+    let read = match outcome {
+        Some((name, assignment)) => sink.read_file(name, assignment, entry.size, &mut tee)?,
+        None => io::copy(&mut tee, &mut io::sink()).map(drop),
     };
     read.map_err(|error| damaged(sink, &error))?;
-    keeping.done(key).map_err(Stop::Disk)
+    tee.finish(key).map_err(ReadError::Disk)
 }
 
 fn link(
@@ -162,20 +166,22 @@ fn link(
     target: &[u8],
     links: &mut Links,
     sink: &mut Sink,
-) -> Result<(), Stop> {
-    let Some(kept) = links.get(Key::of(target)) else {
+) -> Result<(), ReadError> {
+    let Some(stored) = links.get(Key::of(target)) else {
         let target = String::from_utf8_lossy(target).chars().take(255).collect();
-        sink.meet(path, Rejection::DeadLink { target }.into(), 0)?;
+        sink.admit(path, Rejection::DeadLink { target }.into(), 0)?;
         return Ok(());
     };
-    links.alias(Key::of(&entry.path), kept);
-    let Some((name, place)) = sink.meet(path, sink::Kind::File, kept.size)? else { return Ok(()) };
+    links.alias(Key::of(&entry.path), stored);
+    let Some((name, assignment)) = sink.admit(path, sink::Kind::File, stored.size)? else {
+        return Ok(());
+    };
     let meter = sink.meter().clone();
-    let body = links.read(kept).map_err(Stop::Disk)?;
-    sink.take(name, place, kept.size, meter.around(body))?.map_err(Stop::Disk)
+    let body = links.read(stored).map_err(ReadError::Disk)?;
+    sink.read_file(name, assignment, stored.size, meter.wrap(body))?.map_err(ReadError::Disk)
 }
 
-fn damaged(sink: &Sink, error: &io::Error) -> Stop {
+fn damaged(sink: &Sink, error: &io::Error) -> ReadError {
     if sink.meter().is_exhausted() {
         return ArchiveError::Unpacked { max: sink.limits().max_unpacked_bytes }.into();
     }

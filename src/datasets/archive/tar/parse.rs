@@ -1,4 +1,4 @@
-//! What the readers of headers share.
+//! Shared code of the readers of headers.
 
 use std::io;
 

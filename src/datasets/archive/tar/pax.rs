@@ -1,8 +1,9 @@
-//! Pax records: `LENGTH KEY=VALUE\n`, one after the other. A value may hold any byte, newlines too.
+//! Pax records: `LENGTH KEY=VALUE\n`, one after the other. A value may contain any byte, even
+//! newlines.
 
 use super::{parse::number, sparse::Chunk};
 
-/// What the records before an entry say of it.
+/// The records before an entry.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
@@ -17,13 +18,13 @@ pub(super) struct Pax {
 pub(super) struct Sparse {
     /// Bytes of the file with its holes.
     pub(super) real_size: Option<u64>,
-    /// Where its data lie; in version 1.0, the data begin with it.
+    /// The map of its data; in version 1.0, the data begin with it.
     pub(super) map: Vec<Chunk>,
     pub(super) map_in_data: bool,
 }
 
 impl Pax {
-    /// Reads records; `None` where they are damaged.
+    /// Reads records; `None` if they are damaged.
     pub(super) fn parse(mut records: &[u8]) -> Option<Self> {
         let mut pax = Self::default();
         let mut sparse = Sparse::default();
@@ -31,7 +32,7 @@ impl Pax {
         let mut offset = None;
         let mut sparse_path = None;
         while !records.is_empty() {
-            // Some writers fill up with zeros.
+            // Some writers pad with zeros.
             if records.iter().all(|&byte| byte == 0) {
                 break;
             }
@@ -43,7 +44,7 @@ impl Pax {
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             is_sparse |= key.starts_with(b"GNU.sparse.");
             match key {
-                // An empty value takes back what was said before.
+                // An empty value removes an earlier one.
                 b"path" => pax.path = Some(value.to_vec()).filter(|path| !path.is_empty()),
                 b"linkpath" => pax.link = Some(value.to_vec()).filter(|path| !path.is_empty()),
                 b"size" if value.is_empty() => pax.size = None,

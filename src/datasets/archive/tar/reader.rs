@@ -1,7 +1,7 @@
 //! Entries of a tar, one after the other: old, ustar, GNU and pax headers, several tars in a row.
 //!
-//! The blocks are read here rather than by the tar crate, which would take a name of any size into
-//! memory, ends at the first end mark, and knows no pax sizes of sparse files.
+//! The blocks are not read by the tar crate, which would read a name of any size into memory, stops
+//! at the first end mark, and does not support pax sizes of sparse files.
 
 use std::io::{self, Read};
 
@@ -18,12 +18,12 @@ const BLOCK: u64 = 512;
 /// More than any header that carries a name and attributes of a file.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// Bytes of a tar, some of which can be passed over.
+/// Bytes of a tar, some of which can be skipped.
 pub(in crate::datasets::archive) trait Source: Read {
-    /// Passes over that many bytes.
+    /// Skips that many bytes.
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let passed = io::copy(&mut self.take(bytes), &mut io::sink())?;
-        if passed < bytes { Err(damaged("it ends within a file")) } else { Ok(()) }
+        if passed < bytes { Err(damaged("ends in the middle of a file")) } else { Ok(()) }
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
     /// Bytes of the file.
     pub(super) size: u64,
-    /// Where those that stand in the archive lie in the file.
+    /// Positions in the file of the data in the archive.
     map: Vec<Chunk>,
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Entry {
 pub(super) struct Reader<S> {
     source: S,
     meter: Meter,
-    /// Bytes of the entry's data that are still to come, and of what fills them up to a block.
+    /// Remaining bytes of the entry's data, and of its padding to a block.
     left: u64,
     padding: u64,
     /// Whether an end mark was the last thing read.
     ended: bool,
 }
 
-/// What the headers before an entry say of it.
+/// The headers before an entry.
 #[derive(Debug, Default)]
 struct Extensions {
     path: Option<Vec<u8>>,
@@ -84,12 +84,12 @@ impl<S: Source> Reader<S> {
         Self { source, meter, left: 0, padding: 0, ended: false }
     }
 
-    /// The next entry; what is left of the one before is passed over.
+    /// The next entry; the rest of the previous one is skipped.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
             let rest = self.left.checked_add(self.padding);
-            self.source.skip(rest.ok_or_else(|| damaged("it ends within a file"))?)?;
+            self.source.skip(rest.ok_or_else(|| damaged("ends in the middle of a file"))?)?;
             (self.left, self.padding) = (0, 0);
             let Some(block) = self.block()? else { return Ok(None) };
             let header = Header::from_byte_slice(&block);
@@ -98,13 +98,12 @@ impl<S: Source> Reader<S> {
                 b'x' | b'X' => {
                     let records = self.extension(size?)?;
                     extensions.pax =
-                        Pax::parse(&records).ok_or_else(|| damaged("a pax header is damaged"))?;
+                        Pax::parse(&records).ok_or_else(|| damaged("damaged pax header"))?;
                 }
                 b'L' => extensions.path = Some(text(self.extension(size?)?)),
                 b'K' => extensions.link = Some(text(self.extension(size?)?)),
-                // For all entries that follow, the name of the volume, names of old GNU tars,
-                // rights: nothing of them says what a photo is.
-                // Of a volume, the size is often left blank.
+                // Records for all entries that follow, the name of the volume, names of old GNU
+                // tars, rights: not needed for images. The size of a volume is often blank.
                 b'g' | b'V' | b'N' | b'A' => self.begin(size.unwrap_or(0)),
                 kind => return self.entry(header, kind, extensions).map(Some),
             }
@@ -125,8 +124,8 @@ impl<S: Source> Reader<S> {
             if read < block.len() {
                 return match (self.ended && is_zero, read) {
                     (true, _) => Ok(None),
-                    (false, 0) => Err(damaged("its end mark is missing")),
-                    (false, _) => Err(damaged("it ends within a header")),
+                    (false, 0) => Err(damaged("no end-of-archive marker")),
+                    (false, _) => Err(damaged("ends in the middle of a header")),
                 };
             }
             if is_zero {
@@ -135,9 +134,9 @@ impl<S: Source> Reader<S> {
             }
             if !is_header(&block) {
                 return Err(damaged(if self.ended {
-                    "its end is followed by bytes that belong to no archive"
+                    "unexpected data after the end of the archive"
                 } else {
-                    "a header is damaged"
+                    "damaged header"
                 }));
             }
             self.ended = false;
@@ -145,7 +144,7 @@ impl<S: Source> Reader<S> {
         }
     }
 
-    /// Notes that data of `size` bytes follow.
+    /// Records that data of `size` bytes follow.
     fn begin(&mut self, size: u64) {
         self.left = size;
         self.padding = size.wrapping_neg() % BLOCK;
@@ -161,12 +160,12 @@ impl<S: Source> Reader<S> {
                 Kind::HardLink(link.unwrap_or_default())
             }
             b'5' | b'D' => Kind::Folder,
-            // Before ustar, a folder was a file whose name ends so.
+            // Before ustar, a folder was a file whose name ends in a slash.
             b'0' | b'\0' | b'7' if path.ends_with(b"/") => Kind::Folder,
             b'0' | b'\0' | b'7' | b'S' => Kind::File,
             _ => Kind::Other,
         };
-        // Links, devices and folders have no data, whatever size they claim.
+        // Links, devices and folders have no data, whatever size they declare.
         if matches!(header.as_bytes()[156], b'1'..=b'6') {
             return Ok(Entry { path, kind, size: 0, map: Vec::new() });
         }
@@ -191,14 +190,14 @@ impl<S: Source> Reader<S> {
 
     fn sparse(&mut self, path: Vec<u8>, size: u64, map: Vec<Chunk>) -> io::Result<Entry> {
         if !sparse::is_sound(&map, size, self.left) {
-            return Err(damaged("the map of a sparse file is damaged"));
+            return Err(damaged("damaged map of a sparse file"));
         }
         Ok(Entry { path, kind: Kind::File, size, map })
     }
 
-    /// Size and map of a sparse file in GNU's own format: in the header, and in blocks behind it.
+    /// Size and map of a sparse file in GNU's own format: in the header, and in blocks after it.
     fn gnu_map(&mut self, header: &Header) -> io::Result<(u64, Vec<Chunk>)> {
-        let gnu = header.as_gnu().ok_or_else(|| damaged("a sparse file has another header"))?;
+        let gnu = header.as_gnu().ok_or_else(|| damaged("unexpected header of a sparse file"))?;
         let mut map = Vec::new();
         let mut add = |chunks: &[::tar::GnuSparseHeader]| -> io::Result<()> {
             for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
@@ -212,7 +211,7 @@ impl<S: Source> Reader<S> {
         while more {
             blocks += 1;
             if blocks > MAX_EXTENSION / BLOCK {
-                return Err(damaged("a sparse file has too many pieces"));
+                return Err(damaged("too many pieces in a sparse file"));
             }
             let mut block = GnuExtSparseHeader::new();
             self.source.read_exact(block.as_mut_bytes())?;
@@ -225,14 +224,14 @@ impl<S: Source> Reader<S> {
     /// The data of a header that describes the next entry.
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
         if size > MAX_EXTENSION {
-            return Err(damaged("a header is larger than any should be"));
+            return Err(damaged("header too large"));
         }
         self.begin(size);
         let mut bytes = Vec::new();
         let read = (&mut self.source).take(size).read_to_end(&mut bytes)?;
         self.left -= read as u64;
         if self.left > 0 {
-            return Err(damaged("it ends within a header"));
+            return Err(damaged("ends in the middle of a header"));
         }
         Ok(bytes)
     }
@@ -244,7 +243,7 @@ fn text(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Reads until `buffer` is full or the end is reached; how many bytes there were.
+/// Reads until `buffer` is full or the end is reached; returns the number of bytes.
 fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -290,7 +289,7 @@ impl<S: Source> Read for Body<'_, S> {
         let wanted = usize::try_from(wanted).unwrap_or(buffer.len());
         let read = self.reader.source.read(&mut buffer[..wanted])?;
         if read == 0 && wanted > 0 {
-            return Err(damaged("it ends within a file"));
+            return Err(damaged("ends in the middle of a file"));
         }
         self.reader.left -= read as u64;
         self.position += read as u64;

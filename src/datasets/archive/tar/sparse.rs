@@ -1,13 +1,13 @@
-//! Sparse files: only their data stand in the archive, with a map of where they lie.
+//! Sparse files: the archive contains only their data, with a map of their positions.
 
 use std::io::{self, Read};
 
 use super::parse::{damaged, number};
 
-/// More pieces than a photo's file has.
+/// More pieces than an image file has.
 const MAX_CHUNKS: usize = 1 << 16;
 
-/// A piece of a file that stands in the archive; what lies between pieces is zeros.
+/// A piece of a file in the archive; between pieces there are zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) offset: u64,
@@ -28,13 +28,13 @@ pub(super) fn is_sound(map: &[Chunk], size: u64, stored: u64) -> bool {
         && sum == stored
 }
 
-/// The map that the data of an entry of `stored` bytes begin with (version 1.0), and how many
-/// bytes it takes there: numbers on lines of their own, filled up to a block.
+/// The map that the data of an entry of `stored` bytes begin with (version 1.0), and how many bytes
+/// it takes there: numbers on lines of their own, padded to a block.
 pub(super) fn map_in_data(data: &mut impl Read, stored: u64) -> io::Result<(Vec<Chunk>, u64)> {
     let mut lines = Lines { data, block: [0; 512], at: 512, read: 0, stored };
     let count = lines.next()?;
     if count > MAX_CHUNKS as u64 {
-        return Err(damaged("a sparse file has too many pieces"));
+        return Err(damaged("too many pieces in a sparse file"));
     }
     let mut map = Vec::new();
     for _ in 0..count {
@@ -53,7 +53,7 @@ struct Lines<'a, R> {
 
 impl<R: Read> Lines<'_, R> {
     fn next(&mut self) -> io::Result<u64> {
-        let wrong = || damaged("the map of a sparse file is damaged");
+        let wrong = || damaged("damaged map of a sparse file");
         let mut digits = Vec::new();
         loop {
             if self.at == self.block.len() {

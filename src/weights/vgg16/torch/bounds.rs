@@ -18,22 +18,19 @@ pub(in super::super) const LEGACY_MAGIC: &[u8] =
 /// The number above, the protocol's version, the system, the state dict, the keys of its storages.
 const LEGACY_PICKLES: usize = 5;
 
-/// Refuses an archive whose pickle or directory is long, or that has packed entries: `torch.save`
+/// Rejects an archive with a long pickle or directory, or with compressed entries: `torch.save`
 /// writes none, and they may unpack to any size.
 pub(super) fn check_zip(file: File) -> Result<(), String> {
     let zip_error = |error: ZipError| error.to_string();
     let mut archive =
         ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(zip_error)?;
     if archive.len() > MAX_ENTRIES {
-        return Err(format!(
-            "it has {} entries, and at most {MAX_ENTRIES} are read",
-            archive.len()
-        ));
+        return Err(format!("it has {} entries (limit {MAX_ENTRIES})", archive.len()));
     }
     for entry in archive.files().map_err(zip_error)? {
         let entry = entry.map_err(zip_error)?;
         if entry.compression() != CompressionMethod::Stored {
-            return Err("it has packed entries, which torch.save does not write".to_owned());
+            return Err("it has compressed entries, which torch.save never writes".to_owned());
         }
         if entry.name_raw().ends_with(b"data.pkl") && entry.size() > MAX_PICKLE_BYTES {
             return Err(too_long());
@@ -42,16 +39,16 @@ pub(super) fn check_zip(file: File) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a tar archive says that it is one.
+/// Position and content of a tar archive's magic.
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
 
-/// Refuses a legacy file whose pickles don't end soon, and one that the reader would take for the
-/// tar archive of PyTorch's first versions, whose pickles may be anywhere in it.
+/// Rejects a legacy file with long pickles, and one that the reader would take for the tar archive
+/// of PyTorch's first versions, whose pickles may be anywhere in it.
 pub(super) fn check_legacy(file: File) -> io::Result<()> {
     let mut head = Vec::new();
     file.take(MAX_PICKLE_BYTES).read_to_end(&mut head)?;
     if head.get(TAR_MAGIC.0..).is_some_and(|rest| rest.starts_with(TAR_MAGIC.1)) {
-        let reason = "it is a tar archive as well, which torch.save has not written since 2017";
+        let reason = "tar-based `.pth` files are not supported";
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     let mut rest = head.as_slice();
@@ -66,8 +63,8 @@ fn too_long() -> String {
     format!("its pickle does not end within {MAX_PICKLE_BYTES} bytes")
 }
 
-/// What follows the pickle that `bytes` begin with; `None` where it does not end, or where an
-/// instruction is none that the reader knows.
+/// The bytes after the pickle at the beginning of `bytes`; `None` if it does not end, or has an
+/// instruction that the reader does not know.
 fn after_pickle(mut bytes: &[u8]) -> Option<&[u8]> {
     loop {
         let (&instruction, rest) = bytes.split_first()?;
@@ -113,7 +110,7 @@ fn after_line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(end + 1..)
 }
 
-/// What follows a text that has its length before it, in `N` bytes.
+/// The bytes after a string whose length precedes it, in `N` bytes.
 fn after_counted<const N: usize>(bytes: &[u8]) -> Option<&[u8]> {
     let (count, rest) = bytes.split_first_chunk::<N>()?;
     let mut length = [0; 8];
@@ -150,7 +147,7 @@ mod tests {
         file.extend(b"xxxx.N.N.N.N.");
         assert!(check(&file).is_ok());
         file[257..262].copy_from_slice(b"ustar");
-        assert!(check(&file).unwrap_err().to_string().contains("tar archive"));
+        assert!(check(&file).unwrap_err().to_string().contains("tar-based"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! PyTorch's `.pth` files with a state dict, in both of their containers.
 //!
 //! A `.pth` is a pickle, a program that builds objects, with the tensors' bytes beside it. The
-//! reader follows it without calling anything that it names. [`bounds`] first makes sure that the
-//! pickle is short: objects take a hundred times the room of the bytes that ask for them.
+//! reader follows it without calling anything that it names. [`bounds`] first ensures that the
+//! pickle is short: objects take a hundred times the memory of the bytes that create them.
 
 mod bounds;
 
@@ -13,7 +13,7 @@ use safetensors::Dtype;
 
 pub(super) use self::bounds::LEGACY_MAGIC;
 use super::{
-    Base, ConvertError, Preprocessing, Tensor,
+    Base, ConvertError, Normalization, Tensor,
     layers::{Layer, Part, collect},
     tensor::check,
 };
@@ -37,7 +37,7 @@ pub(super) fn read_legacy(path: &Path) -> Result<Base, ConvertError> {
 fn read(path: &Path) -> Result<Base, ConvertError> {
     let file = PytorchReader::new(path).map_err(ConvertError::damaged(KIND))?;
     let tensors = collect(|_, layer, part| tensor(&file, layer, part))?;
-    Ok(Base { tensors, origin: "torchvision".to_owned(), preprocessing: Preprocessing::Torch })
+    Ok(Base { tensors, origin: "torchvision".to_owned(), preprocessing: Normalization::Torch })
 }
 
 fn tensor(file: &PytorchReader, layer: Layer, part: Part) -> Result<Tensor, ConvertError> {

@@ -1,4 +1,4 @@
-//! Decoded images: each photo is decoded and resized once, by as many threads as the job has.
+//! Decoded images: each image is decoded and resized once, by as many threads as the job has.
 
 use std::{
     path::Path,
@@ -12,8 +12,8 @@ use std::{
 use tch::Kind;
 
 use super::{
-    cache::{Filling, Layout, Records},
-    failure::{End, Failure},
+    cache::{CacheWriter, CachedRecords, Layout},
+    failure::{Failure, StopReason},
 };
 use crate::domain::{
     dataset::{Digest, Sample},
@@ -23,8 +23,8 @@ use crate::domain::{
 /// Damaged images named in the error.
 const NAMED: usize = 5;
 
-/// How decoded images lie in the cache: RGB bytes `[height, width, 3]`, named after
-/// [`Preprocessing::VERSION`] too: pixels of a program that decoded otherwise are never mixed in.
+/// The layout of decoded images in the cache: RGB bytes `[height, width, 3]`, also named after
+/// [`Preprocessing::VERSION`]: pixels that were decoded differently are never mixed in.
 fn layout(preprocessing: &Preprocessing) -> Layout {
     let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
@@ -40,25 +40,25 @@ fn layout(preprocessing: &Preprocessing) -> Layout {
 /// `progress` is called with the number of images that are ready; it may end the work.
 ///
 /// # Errors
-/// `bad_dataset` naming the images that can't be decoded, `disk_full`, or what `progress` says.
+/// `bad_dataset` naming the images that can't be decoded, `disk_full`, or that of `progress`.
 pub fn prepare(
     folder: &Path,
     preprocessing: &Preprocessing,
     samples: &[Sample],
     threads: usize,
     decode: impl Fn(&Sample, &mut [u8]) -> Result<(), String> + Sync,
-    mut progress: impl FnMut(usize) -> Result<(), End>,
-) -> Result<Records, End> {
-    let mut filling = Filling::open(folder, layout(preprocessing), || progress(0))?;
-    let missing = filling.missing(samples);
+    mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+) -> Result<CachedRecords, StopReason> {
+    let mut writer = CacheWriter::open(folder, layout(preprocessing), || progress(0))?;
+    let missing = writer.missing(samples);
     let ready = samples.len() - missing.len();
     progress(ready)?;
     let bytes = preprocessing.bytes();
     let damaged = decode_all(&missing, bytes, threads, &decode, |done, digest, image| {
-        filling.push(digest, image)?;
+        writer.push(digest, image)?;
         progress(ready + done)
     })?;
-    let records = filling.finish()?;
+    let records = writer.finish()?;
     if damaged.is_empty() { Ok(records) } else { Err(bad_images(&damaged).into()) }
 }
 
@@ -80,15 +80,15 @@ fn bad_images(damaged: &[(Sample, String)]) -> Failure {
     )
 }
 
-/// Decodes `samples` on `threads` threads and gives each image to `ready`, with the number of
-/// images done so far, in the order in which they are done; gives back those that can't be.
+/// Decodes `samples` on `threads` threads and passes each image to `ready`, with the number of
+/// images done so far, in the order of completion; returns those that can't be decoded.
 fn decode_all(
     samples: &[Sample],
     bytes: usize,
     threads: usize,
     decode: &(impl Fn(&Sample, &mut [u8]) -> Result<(), String> + Sync),
-    mut ready: impl FnMut(usize, Digest, &[u8]) -> Result<(), End>,
-) -> Result<Vec<(Sample, String)>, End> {
+    mut ready: impl FnMut(usize, Digest, &[u8]) -> Result<(), StopReason>,
+) -> Result<Vec<(Sample, String)>, StopReason> {
     let next = AtomicUsize::new(0);
     // Bounded: decoders wait for the disk rather than fill the memory.
     let (sender, receiver) = mpsc::sync_channel(threads * 2);

@@ -1,8 +1,11 @@
 //! Content-addressed store of encoded images: `blobs/ab/ab12…`, by SHA-256.
 //!
-//! A blob is written under a temporary name, synced, then renamed: under its own name it is
-//! always whole, and one that is whole is never replaced. Called on threads that may block. Rows point here, so blobs are made durable
-//! before their rows are committed; a blob without a row is litter that [`super::sweep`] removes.
+//! Used by the server's datasets, and by trainers, which only read it. Called on threads that may
+//! block.
+//!
+//! A blob is written under a temporary name, synced, then renamed: under its own name it is always
+//! complete, and a complete one is never replaced. Rows point here, so blobs are durable before their
+//! rows are committed; a sweep removes blobs without rows.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -15,18 +18,40 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::Error;
 use crate::domain::dataset::Digest;
+
+/// Why a blob can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is missing, or its bytes are other than they were.
+    #[error("the stored bytes of image {0} are damaged or missing")]
+    Damaged(Digest),
+    /// The file system refused.
+    #[error("can't read or write {path}")]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    fn disk(path: &Path, source: io::Error) -> Self {
+        Self::Disk { path: path.to_owned(), source }
+    }
+}
 
 fn path(root: &Path, digest: &Digest) -> PathBuf {
     let name = digest.to_string();
     root.join(&name[..2]).join(name)
 }
 
-/// The bytes of that hash in the store at `root`: also for trainers, which know nothing else of it.
+/// The bytes of that hash in the store at `root`: also for trainers, which use nothing else of it.
 ///
 /// # Errors
-/// [`Error::Damaged`] where they are missing or other than they were.
+/// [`Error::Damaged`] if they are missing or have changed.
 pub fn read(root: &Path, digest: &Digest) -> Result<Vec<u8>, Error> {
     let path = path(root, digest);
     match fs::read(&path) {
@@ -51,12 +76,13 @@ impl Blobs {
         Self { root, tmp }
     }
 
-    /// Where files begin.
-    pub(super) fn tmp(&self) -> &Path {
+    /// The folder of temporary files.
+    #[must_use]
+    pub fn tmp(&self) -> &Path {
         &self.tmp
     }
 
-    /// Where the bytes of that hash lie, or would.
+    /// The path of the bytes of that hash, whether they exist or not.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
         path(&self.root, digest)
@@ -65,7 +91,7 @@ impl Blobs {
     /// The bytes of that hash; see [`read`].
     ///
     /// # Errors
-    /// [`Error::Damaged`] where they are missing or other than they were.
+    /// [`Error::Damaged`] if they are missing or have changed.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         read(&self.root, digest)
     }
@@ -89,25 +115,33 @@ impl Blobs {
         if is_whole { Ok(Bytes::from_owner(map)) } else { Err(Error::Damaged(*digest)) }
     }
 
-    /// An empty temporary file beside the store; it goes with its handle.
-    pub(super) fn temporary(&self) -> Result<NamedTempFile, Error> {
+    /// An empty temporary file beside the store, deleted with its handle.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn temporary(&self) -> Result<NamedTempFile, Error> {
         NamedTempFile::new_in(&self.tmp).map_err(|source| Error::disk(&self.tmp, source))
     }
 
     /// A temporary file of these bytes.
-    pub(super) fn write_temporary(&self, bytes: &[u8]) -> Result<TempPath, Error> {
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn write_temporary(&self, bytes: &[u8]) -> Result<TempPath, Error> {
         let mut file = self.temporary()?;
         file.write_all(bytes).map_err(|source| Error::disk(&self.tmp, source))?;
         Ok(file.into_temp_path())
     }
 
-    /// Puts files under the names of their hashes and makes them durable, all at once: when this
-    /// returns, they outlive a power cut.
+    /// Moves files to the names of their hashes and makes them durable, all at once: when this
+    /// returns, they survive a power cut.
     ///
-    /// A blob that is there already stays, but where its bytes are damaged: sending a photo again
-    /// repairs it.
-    pub(super) fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
-        // Also of those that are there already: another upload may not have synced their names yet.
+    /// An existing blob is kept unless its bytes are damaged: uploading an image again repairs it.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn put(&self, files: Vec<(Digest, TempPath)>) -> Result<(), Error> {
+        // Also of existing ones: another upload may not have synced their names yet.
         let mut folders: BTreeSet<PathBuf> = files
             .iter()
             .filter_map(|(digest, _)| self.path(digest).parent().map(Path::to_owned))
@@ -118,8 +152,8 @@ impl Blobs {
             .into_iter()
             .filter(|(digest, _)| seen.insert(*digest) && self.read(digest).is_err())
             .collect();
-        // The bytes first: a rename that outlives a power cut without them would leave a blob that
-        // is empty.
+        // The bytes first: a rename that survives a power cut without them would leave an empty
+        // blob.
         self.sync_files(&files)?;
         for (digest, file) in files {
             let path = self.path(&digest);
@@ -146,13 +180,16 @@ impl Blobs {
         files.iter().try_for_each(|(_, file)| sync(file))
     }
 
-    /// Every blob of the store with its size, in no order. Other files are passed over.
-    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+    /// Every blob of the store with its size, in no order. Other files are skipped.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
         let mut blobs = Vec::new();
         for entry in walkdir::WalkDir::new(&self.root).min_depth(2).max_depth(2) {
             let entry = match entry {
                 Ok(entry) => entry,
-                // It went while we looked.
+                // It was removed meanwhile.
                 Err(error) if error.io_error().is_some_and(is_not_found) => continue,
                 Err(error) => return Err(Error::disk(&self.root, error.into())),
             };
@@ -164,8 +201,11 @@ impl Blobs {
         Ok(blobs)
     }
 
-    /// Removes a blob; one that is gone already is no error.
-    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+    /// Removes a blob; one that is already gone is not an error.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
             Err(source) if !is_not_found(&source) => Err(Error::disk(&path, source)),

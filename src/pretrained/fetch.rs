@@ -1,33 +1,33 @@
-//! Where weights are downloaded from, and how.
+//! Sources and downloads of weights.
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Pretrained, State};
-use crate::weights::{
+use super::{
+    Pretrained, State,
     download::{DownloadError, Source, discard, download},
-    vgg16::ConvertError,
 };
+use crate::weights::vgg16::ConvertError;
 
-/// The status is renewed whenever so much more has come.
+/// The status is updated after this many further bytes.
 const REPORT_EVERY: u64 = 1 << 20;
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who publishes weights.
+/// Publisher of pretrained weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, ToSchema)]
 #[schema(as = WeightsOrigin)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Keras: 59 MB.
     Keras,
-    /// torchvision: 553 MB, most of it layers that are not needed.
+    /// torchvision: 553 MB, including the unused classifier.
     Torchvision,
 }
 
 impl Origin {
-    /// The word of the API.
+    /// The name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Origin {
     }
 }
 
-/// Where each publisher's file lies. Tests have a server of their own.
+/// The source of each publisher's file. Tests use their own server.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Keras' file.
@@ -52,16 +52,16 @@ impl Default for Sources {
     }
 }
 
-/// Why a download came to nothing.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error(transparent)]
     Download(#[from] DownloadError),
-    #[error("what was downloaded can't be used")]
+    #[error("the downloaded file can't be used")]
     Convert(#[from] ConvertError),
-    #[error("no HTTP client can be made")]
+    #[error("can't create an HTTP client")]
     Client(#[from] reqwest::Error),
-    #[error("the conversion broke off")]
+    #[error("the conversion was interrupted")]
     Task(#[from] tokio::task::JoinError),
 }
 
@@ -77,18 +77,17 @@ impl FetchError {
 }
 
 impl Pretrained {
-    /// Downloads the file of that origin, going on where an earlier download broke off, and
-    /// takes it in.
+    /// Downloads the file of that origin, resuming an interrupted download, and imports it.
     pub(super) async fn fetch(&self, origin: Origin, since: u64) -> Result<(), FetchError> {
         let source = match origin {
             Origin::Keras => &self.0.sources.keras,
             Origin::Torchvision => &self.0.sources.torchvision,
         };
         let partial = self.partial(origin);
-        let mut told = 0;
+        let mut reported = 0;
         download(&client()?, source, &partial, |bytes, total| {
-            if bytes < told || bytes >= told + REPORT_EVERY || Some(bytes) == total {
-                told = bytes;
+            if bytes < reported || bytes >= reported + REPORT_EVERY || Some(bytes) == total {
+                reported = bytes;
                 self.0.status.send_modify(|status| {
                     if status.state == State::Downloading {
                         status.downloaded_bytes = Some(bytes);
@@ -100,19 +99,19 @@ impl Pretrained {
         .await?;
         let pretrained = self.clone();
         tokio::task::spawn_blocking(move || {
-            let taken = pretrained.replace(&partial, since);
-            // Whole and verified: of no use any more, or of none at all. Where there was no room to
-            // take it in, it need not come again.
-            if !taken.as_ref().is_err_and(ConvertError::is_disk_full) {
+            let replaced = pretrained.replace(&partial, since);
+            // Complete and verified: imported, or useless. If the disk was too full to import it,
+            // it need not be downloaded again.
+            if !replaced.as_ref().is_err_and(ConvertError::is_disk_full) {
                 let _ = fs::remove_file(&partial);
             }
-            taken
+            replaced
         })
         .await?
         .map_err(FetchError::from)
     }
 
-    /// Removes what has come of downloads: nobody waits for the rest.
+    /// Removes partial downloads: the rest is no longer needed.
     pub(super) fn discard_partials(&self) {
         for origin in [Origin::Keras, Origin::Torchvision] {
             discard(&self.partial(origin));
@@ -125,10 +124,10 @@ impl Pretrained {
 }
 
 fn client() -> Result<reqwest::Client, reqwest::Error> {
-    // An error only says that a provider is there already.
+    // An error only means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("pawprint/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_PATIENCE)
+        .connect_timeout(CONNECT_TIMEOUT)
         .build()
 }

@@ -1,5 +1,5 @@
-//! Every random draw of training, each from (seed, epoch, step) alone: a run that was interrupted
-//! draws what one that was not would have drawn.
+//! Random numbers of training, each derived from (seed, epoch, step) alone: an interrupted run
+//! draws the same as an uninterrupted one.
 
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,7 @@ pub fn shuffled(samples: &[Sample], seed: u64, epoch: u32) -> Vec<Sample> {
 
 /// The generator of one optimizer step, counted from 0 in its epoch. Sets libtorch's own, of the
 /// CPU and of CUDA, for what is drawn there: dropout.
-pub fn of_step(seed: u64, epoch: u32, step: u64) -> ChaCha8Rng {
+pub fn step_rng(seed: u64, epoch: u32, step: u64) -> ChaCha8Rng {
     let mut generator = generator(seed, epoch, step + 1);
     tch::manual_seed(generator.random::<i64>());
     generator
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_step_draws_the_same_again_and_another_step_something_else() {
-        let draw = |epoch, step| of_step(7, epoch, step).random::<u64>();
+        let draw = |epoch, step| step_rng(7, epoch, step).random::<u64>();
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
         assert_ne!(draw(1, 2), draw(2, 2));

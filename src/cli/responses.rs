@@ -1,7 +1,7 @@
-//! The server's answers, as far as the commands look at them.
+//! The server's responses, as far as the commands read them.
 //!
-//! Plain texts where a later server may know more words than this program, and only what is
-//! needed: unknown members pass unseen. With `--json` the answers are shown as they came.
+//! Plain strings where a later server may have more values than this program knows, and only what
+//! is needed: unknown members are ignored. `--json` prints the responses as received.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::job::{Best, JobError, JobStatus};
+use crate::domain::job::{BestEpoch, JobError, JobStatus};
 
 /// A dataset.
 #[derive(Debug, Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct Dataset {
     pub(super) name: String,
     pub(super) classes: Vec<String>,
     pub(super) version: String,
-    /// Photos of each class in each split.
+    /// Images of each class in each split.
     pub(super) counts: BTreeMap<String, BTreeMap<String, u64>>,
     pub(super) bytes: u64,
     pub(super) created_at: Timestamp,
@@ -32,7 +32,7 @@ pub(super) struct Job {
     pub(super) dataset: String,
     pub(super) status: JobStatus,
     pub(super) progress: Option<Epochs>,
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<BestEpoch>,
     pub(super) device: Option<String>,
     pub(super) precision: Option<String>,
     pub(super) error: Option<JobError>,
@@ -42,7 +42,7 @@ pub(super) struct Job {
     pub(super) finished_at: Option<Timestamp>,
 }
 
-/// The epoch under way and how many there are to be.
+/// The current epoch and the planned number of epochs.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Epochs {
     pub(super) epoch: u32,
@@ -73,7 +73,7 @@ pub(super) struct Model {
     pub(super) in_service: bool,
 }
 
-/// What became of an upload.
+/// The report of an upload.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
     pub(super) added: u64,
@@ -86,14 +86,14 @@ pub(super) struct Report {
     pub(super) ignored: Ignored,
 }
 
-/// Files that were left out of an upload.
+/// Files that were ignored in an upload.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Ignored {
     pub(super) count: u64,
     pub(super) examples: Vec<String>,
 }
 
-/// A file that did not enter the dataset.
+/// A rejected file.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Rejected {
     pub(super) file: String,
@@ -101,7 +101,7 @@ pub(super) struct Rejected {
     pub(super) detail: String,
 }
 
-/// The answer of `POST /predict`.
+/// The response of `POST /predict`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Predictions {
     pub(super) predictions: Vec<serde_json::Map<String, Value>>,

@@ -9,65 +9,65 @@ use super::Checksum;
 /// Why a file can't be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// Nobody answers there.
+    /// The server can't be reached.
     #[error("can't reach {url}: {reason}")]
     Unreachable {
         /// The address.
         url: String,
-        /// What the network said.
+        /// The network's error.
         reason: String,
     },
-    /// The connection broke, or what came is no answer to what was asked.
-    #[error("the download of {url} broke off: {reason}")]
+    /// The connection broke, or the response was invalid.
+    #[error("the download of {url} was interrupted: {reason}")]
     Interrupted {
         /// The address.
         url: String,
-        /// What the network said.
+        /// The network's error.
         reason: String,
     },
-    /// The server fell silent.
-    #[error("{url} has sent nothing for {} seconds", .silence.as_secs())]
+    /// The server stopped sending.
+    #[error("no data from {url} for {} s", .timeout.as_secs())]
     Stalled {
         /// The address.
         url: String,
-        /// How long it was waited for.
-        silence: Duration,
+        /// How long it sent nothing.
+        timeout: Duration,
     },
-    /// The server refuses.
-    #[error("{url} can't be downloaded: {}", in_words(*.status))]
+    /// The server returned an error.
+    #[error("can't download {url}: {}", describe(*.status))]
     Status {
         /// The address.
         url: String,
-        /// Its answer.
+        /// Its status.
         status: StatusCode,
     },
-    /// The server sends more than any such file has.
-    #[error("{url} sends more than {max_bytes} bytes, which no file of weights has")]
+    /// The file exceeds the size limit.
+    #[error("{url} exceeds the limit of {max_bytes} bytes")]
     TooLarge {
         /// The address.
         url: String,
-        /// What would have been taken.
+        /// The limit.
         max_bytes: u64,
     },
-    /// What arrived is another file.
+    /// The checksum does not match.
     #[error(
-        "what {url} sends is not the file that was published: its {} is {found}, not {expected}",
+        "checksum mismatch for {url}: {} is {found}, expected {expected}",
         .expected.name()
     )]
     Checksum {
         /// The address.
         url: String,
-        /// The published one.
+        /// The published checksum.
         expected: Checksum,
-        /// That of what arrived, in hex.
+        /// The checksum of the received file, in hex.
         found: String,
     },
-    /// The file system refused.
+    /// The file system failed.
     #[error("can't read or write {path}: {reason}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
 }
@@ -83,12 +83,12 @@ impl DownloadError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Stalled { .. } => true,
-            Self::Status { status, .. } => is_passing(*status),
+            Self::Status { status, .. } => is_transient(*status),
             Self::TooLarge { .. } | Self::Checksum { .. } | Self::Io { .. } => false,
         }
     }
 
-    /// What reqwest said of `url`.
+    /// The error of reqwest for `url`.
     pub(super) fn transport(url: &str, error: &reqwest::Error) -> Self {
         let (url, reason) = (url.to_owned(), root_cause(error));
         if error.is_connect() {
@@ -99,22 +99,22 @@ impl DownloadError {
     }
 }
 
-fn is_passing(status: StatusCode) -> bool {
+fn is_transient(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-fn in_words(status: StatusCode) -> String {
+fn describe(status: StatusCode) -> String {
     let meaning = match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => "the file is not there any more",
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the server does not give it to us",
-        _ if is_passing(status) => "the server can't answer at the moment",
-        _ => "the server's answer is not the file",
+        StatusCode::NOT_FOUND | StatusCode::GONE => "file not found",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "access denied",
+        _ if is_transient(status) => "server temporarily unavailable",
+        _ => "unexpected response",
     };
     format!("{meaning} ({status})")
 }
 
-/// What lies under reqwest's own words.
+/// The root cause below reqwest's own messages.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(|error| error.source()) {

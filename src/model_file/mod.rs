@@ -1,31 +1,39 @@
-//! A model: one safetensors file whose header carries its card.
+//! A model: one safetensors file whose header contains its card, and in it what the model said of
+//! the [`canary`] images.
+//!
+//! Written by the trainer; read by the server, by `predict --model`, and by trainers that take a
+//! head.
+
+pub mod canary;
 
 use std::{collections::HashMap, path::Path};
 
-use super::{
-    Error, files,
-    tensors::{self, Tensors},
+use crate::{
+    domain::model::ModelCard,
+    weights::{
+        Error, files,
+        tensors::{self, Tensors},
+    },
 };
-use crate::domain::model::ModelCard;
 
-/// The form of card that this program writes and reads.
+/// The format of card that this program writes and reads.
 pub const FORMAT: u32 = 1;
 const METADATA_KEY: &str = "model_card";
 
-/// Writes a model to `path`, whole or not at all.
+/// Writes a model to `path` atomically.
 ///
 /// # Errors
-/// The file system refused.
+/// The file system failed.
 pub fn save(path: &Path, card: &ModelCard, weights: &Tensors) -> Result<(), Error> {
     let text = serde_json::to_string(card)
         .map_err(|error| Error::Content { path: path.to_owned(), reason: error.to_string() })?;
     tensors::save(path, HashMap::from([(METADATA_KEY.to_owned(), text)]), weights)
 }
 
-/// Writes the `bytes` of a whole model to `path`, or nothing.
+/// Writes the `bytes` of a model to `path` atomically.
 ///
 /// # Errors
-/// The file system refused.
+/// The file system failed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     files::write(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
@@ -33,7 +41,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Reads the card and the weights of the model at `path`.
 ///
 /// # Errors
-/// It is missing, cut short, no model of ours, or of a newer form than we read.
+/// It is missing, truncated, not a model of Pawprint, or has a newer format.
 pub fn load(path: &Path) -> Result<(ModelCard, Tensors), Error> {
     let (metadata, weights) = tensors::load(path)?;
     Ok((card(path, &metadata)?, weights))
@@ -42,7 +50,7 @@ pub fn load(path: &Path) -> Result<(ModelCard, Tensors), Error> {
 /// Reads the card alone.
 ///
 /// # Errors
-/// As [`load`], but for the weights.
+/// As [`load`], except for the weights.
 pub fn load_card(path: &Path) -> Result<ModelCard, Error> {
     card(path, &tensors::load_metadata(path)?)
 }
@@ -58,15 +66,15 @@ pub fn card_in(path: &Path, bytes: &[u8]) -> Result<ModelCard, Error> {
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {
     let content = |reason| Error::Content { path: path.to_owned(), reason };
     let text = metadata.get(METADATA_KEY).ok_or_else(|| {
-        content("its header has no model card: it was not made by pawprint".to_owned())
+        content("its header has no model card; it was not created by Pawprint".to_owned())
     })?;
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| content(format!("its model card: {error}")))?;
-    // Looked at first: the card of a newer form need not read as ours.
+    let value: serde_json::Value = serde_json::from_str(text)
+        .map_err(|error| content(format!("invalid model card: {error}")))?;
+    // Checked first: the card of a newer format may not parse as ours.
     if let Some(format) = value["format"].as_u64().filter(|&format| format > u64::from(FORMAT)) {
         return Err(content(format!(
-            "its model card has form {format}, and this pawprint reads up to {FORMAT}"
+            "model card format {format} is newer than the supported {FORMAT}"
         )));
     }
-    serde_json::from_value(value).map_err(|error| content(format!("its model card: {error}")))
+    serde_json::from_value(value).map_err(|error| content(format!("invalid model card: {error}")))
 }

@@ -1,36 +1,36 @@
-//! Decoded photos on their way into a network: gathered, augmented, normalised.
+//! The input pipeline of a network: gathers, augments and normalises decoded images.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use super::{
     augment::{Transform, augment},
-    store::Store,
+    record_store::RecordStore,
 };
 use crate::{
     architectures::{channels_last, normalise},
-    device::Compute,
-    domain::{dataset::Sample, model::Normalise},
+    device::ComputeConfig,
+    domain::{dataset::Sample, model::Normalization},
 };
 
-/// The photos of a job, as its network takes them.
+/// The images of a job, as input of its network.
 #[derive(Debug)]
-pub struct Photos {
+pub struct InputPipeline {
     /// RGB bytes, `[n, height, width, 3]`.
-    pub pixels: Store,
+    pub pixels: RecordStore,
     /// How a byte becomes the network's input.
-    pub normalise: Normalise,
-    /// Where and how precisely it computes.
-    pub compute: Compute,
+    pub normalise: Normalization,
+    /// Device and precision.
+    pub compute: ComputeConfig,
 }
 
-impl Photos {
-    /// The photos as they are, `[n, 3, height, width]`, channels last.
+impl InputPipeline {
+    /// The images without augmentation, `[n, 3, height, width]`, channels last.
     pub fn plain(&self, samples: &[Sample]) -> Tensor {
         normalise(&self.pixels.gather(samples), self.normalise, self.compute.kind())
     }
 
-    /// The photos augmented at random, `[n, 3, height, width]`, channels last.
+    /// The images with random augmentation, `[n, 3, height, width]`, channels last.
     pub fn augmented(&self, samples: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
         let transforms: Vec<Transform> =
             samples.iter().map(|_| Transform::random(generator)).collect();

@@ -1,8 +1,8 @@
-//! Canary images: what a model said of three known images when it was made, it must still say.
+//! Canary images: a model must reproduce the outputs for three known images that its card recorded.
 //!
-//! They go the whole way, from encoded bytes through orientation, transparency and resizing to
-//! the network. A model whose answers have drifted (other preprocessing, other decoder, other
-//! weights) is refused when it is loaded instead of answering quietly worse.
+//! They take the whole path, from encoded bytes through orientation, transparency and resizing to
+//! the network. A model whose outputs have drifted (other preprocessing, decoder or weights) is
+//! rejected when it is loaded, instead of silently predicting worse.
 
 use tch::{Kind, Tensor};
 
@@ -18,8 +18,8 @@ const IMAGES: [&[u8]; 3] = [
     include_bytes!("../../assets/canaries/grey.jpg"),
     include_bytes!("../../assets/canaries/alpha.png"),
 ];
-/// The first of them as preprocessing of before version 4 decoded it. A model of that time is held
-/// to what it said of those pixels, so that only the decoder has changed, and knowingly.
+/// The first of them as preprocessing before version 4 decoded it. A model of that time must
+/// reproduce its outputs for those pixels, so that only the decoder has changed, and knowingly.
 const ROTATED_BEFORE_4: &[u8] = include_bytes!("../../assets/canaries/rotated-v3.png");
 
 fn images(preprocessing: &Preprocessing) -> [&'static [u8]; 3] {
@@ -27,18 +27,18 @@ fn images(preprocessing: &Preprocessing) -> [&'static [u8]; 3] {
     [if preprocessing.version < 4 { ROTATED_BEFORE_4 } else { rotated }, grey, alpha]
 }
 
-/// Allowed drift of a logit: what another processor's order of summing may do. A model that reads
-/// its channels in another order, or its bytes in another range, is far beyond it.
+/// Allowed drift of a logit: the effect of another CPU's order of summation. A model that reads its
+/// channels in another order, or its bytes in another range, is far beyond it.
 fn tolerance(logit: f32) -> f32 {
     0.01 * (1.0 + logit.abs())
 }
 
-/// The logits for the canary images of `network`, which must be on the CPU, one image at a time,
-/// in fp32: always judged alike, whatever the model was trained and serves on, so that what is
-/// compared differs in nothing else.
+/// The logits for the canary images of `network`, which must be on the CPU, one image at a time, in
+/// fp32: always computed in the same way, whatever the model was trained and serves on, so that
+/// nothing else differs.
 ///
 /// # Errors
-/// A sentence: a canary image can't be decoded.
+/// A message: a canary image can't be decoded.
 pub fn logits(network: &Network, preprocessing: &Preprocessing) -> Result<Vec<f32>, String> {
     let limits = vision::Limits { max_pixels: 1 << 20 };
     let (width, height) = (preprocessing.width, preprocessing.height);
@@ -57,14 +57,14 @@ pub fn logits(network: &Network, preprocessing: &Preprocessing) -> Result<Vec<f3
         .collect()
 }
 
-/// Compares what a model says now with what it said when it was made.
+/// Compares a model's current outputs with those its card recorded.
 ///
 /// # Errors
-/// A sentence that names the canary that drifted.
+/// A message that names the canary that drifted.
 pub fn compare(recorded: &[f32], now: &[f32]) -> Result<(), String> {
     if recorded.len() != now.len() {
         return Err(format!(
-            "it knows {} canary images, and there are {}",
+            "the model file has {} canary outputs; this version checks {} canary images",
             recorded.len(),
             now.len()
         ));
@@ -72,7 +72,7 @@ pub fn compare(recorded: &[f32], now: &[f32]) -> Result<(), String> {
     for (number, (then, now)) in recorded.iter().zip(now).enumerate() {
         let drift = (then - now).abs();
         if drift.is_nan() || drift > tolerance(*then) {
-            return Err(format!("its logit for canary image {number} was {then} and is now {now}"));
+            return Err(format!("canary image {number}: expected logit {then}, got {now}"));
         }
     }
     Ok(())

@@ -31,17 +31,17 @@ pub(crate) async fn run(
 
     let job =
         json!({ "recipe": "scratch_cnn", "dataset": dataset, "params": { "epochs": EPOCHS } });
-    let job = client.ask(Method::POST, "/jobs", Some(job)).await?;
+    let job = client.request(Method::POST, "/jobs", Some(job)).await?;
     let job = format!("/jobs/{}", job["id"].as_str().context("a job without an id")?);
     let measured = async {
-        until_it_trains(client, &job).await?;
+        wait_until_training(client, &job).await?;
         let training = open::run(client, rate, length).await?;
-        let now = client.ask(Method::GET, &job, None).await?;
+        let now = client.request(Method::GET, &job, None).await?;
         anyhow::ensure!(now["status"] == "running", "the job did not last: {}", now["error"]);
         anyhow::Ok(training)
     };
     let measured = measured.await;
-    client.ask(Method::POST, &format!("{job}/cancel"), None).await?;
+    client.request(Method::POST, &format!("{job}/cancel"), None).await?;
 
     let training = measured?;
     println!("{}", report::steady_row("while training", rate, &training));
@@ -50,9 +50,9 @@ pub(crate) async fn run(
 }
 
 /// Before its first optimizer step, a job decodes its images once.
-async fn until_it_trains(client: &Client, job: &str) -> anyhow::Result<()> {
+async fn wait_until_training(client: &Client, job: &str) -> anyhow::Result<()> {
     loop {
-        let now = client.ask(Method::GET, job, None).await?;
+        let now = client.request(Method::GET, job, None).await?;
         let status = &now["status"];
         anyhow::ensure!(status == "queued" || status == "running", "{status}: {}", now["error"]);
         if now["progress"]["epoch"].as_u64() >= Some(1) {

@@ -1,4 +1,4 @@
-//! What can be downloaded, and how it is known to be the right file.
+//! Files that can be downloaded, and their checksums.
 
 use std::{borrow::Cow, fmt, io, path::Path};
 
@@ -10,11 +10,11 @@ use crate::weights::files;
 /// A published file.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Where it is, by HTTP or HTTPS.
+    /// Its HTTP or HTTPS URL.
     pub url: Cow<'static, str>,
-    /// What it must hash to.
+    /// Its checksum.
     pub checksum: Checksum,
-    /// Its size, for progress before the server says it, and to know a whole file.
+    /// Its size, for progress before the server reports it, and to detect a complete file.
     pub bytes: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Source {
 }
 
 impl Checksum {
-    /// What the algorithm is called.
+    /// The name of the algorithm.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Md5(_) => "MD5",

@@ -1,27 +1,26 @@
-//! The paths that files come under: in an archive, or as an upload's file name. What they say of
-//! a file is for [`super::layout`] to read. Pure; nothing is ever written to such a path.
+//! The paths of files: in an archive, or as an upload's file name. [`super::layout`] reads the
+//! class and split from them. Pure; nothing is ever written to such a path.
 
-/// Characters of a path that are kept for people to find an image again.
+/// Maximum characters of a path that are kept as an image's file name.
 const MAX_SHOWN: usize = 255;
 
-/// Whether `path` leaves the folder it is in: it is absolute, or has a `..`.
+/// Whether `path` leaves its folder: it is absolute, or contains `..`.
 #[must_use]
 pub fn is_unsafe(path: &str) -> bool {
     let drive = path.as_bytes().get(1) == Some(&b':') && path.as_bytes()[0].is_ascii_alphabetic();
     path.starts_with(['/', '\\']) || drive || components(path).any(|component| component == "..")
 }
 
-/// `path` as it is shown: one kind of slash, no control characters, at most 255 characters, of
-/// which the last ones say most.
+/// `path` for display: one kind of slash, no control characters, at most its last 255 characters.
 #[must_use]
-pub fn shown(path: &str) -> String {
+pub fn display_path(path: &str) -> String {
     let joined = components(path).collect::<Vec<_>>().join("/");
     let clean: Vec<char> =
         joined.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect();
     clean[clean.len().saturating_sub(MAX_SHOWN)..].iter().collect()
 }
 
-/// The names of the folders and of the file that make up `path`.
+/// The names of the folders and the file in `path`.
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split(['/', '\\']).filter(|component| !matches!(*component, "" | "."))
 }
@@ -47,7 +46,7 @@ mod tests {
         #[test]
         fn any_text_is_shown_within_bounds(path in any::<String>()) {
             let _ = is_unsafe(&path);
-            let shown = shown(&path);
+            let shown = display_path(&path);
             prop_assert!(shown.chars().count() <= MAX_SHOWN && !shown.chars().any(char::is_control));
         }
     }

@@ -1,6 +1,6 @@
 //! The body of a prediction request, read whole before a model is looked up.
 //!
-//! A client may send slowly, and a form may name its model after the photos. So no place in the
+//! A client may send slowly, and a form may name its model after the images. So no slot of the
 //! queue is held meanwhile.
 
 use axum::{body::Bytes, extract::Request, http::StatusCode};
@@ -14,45 +14,45 @@ use super::{
     state::App,
 };
 
-/// A body of JSON has at most so many times the bytes of one image.
+/// Maximum size of a JSON body, in multiples of that of one image.
 const MAX_JSON_IMAGES: u64 = 4;
 
-/// The body of a request, and what its form says beside it.
+/// The body of a request, and the text fields of its form.
 #[derive(Debug)]
-pub struct Sent {
-    /// The photos, or what holds them.
+pub struct RequestBody {
+    /// The images, or the JSON that contains them.
     pub content: Content,
-    /// The form's text fields; none where the body is no form.
+    /// The form's text fields; empty if the body is not a form.
     pub fields: Fields,
 }
 
-/// Photos as they came.
+/// Images as received.
 #[derive(Debug)]
 pub enum Content {
     /// A single one.
     Image(Bytes),
     /// The files of a form, each with its name.
     Files(Vec<(String, Bytes)>),
-    /// JSON that holds some.
+    /// JSON that contains images.
     Json(Bytes),
 }
 
-/// Bytes of a body of JSON that holds photos, at most.
+/// Maximum bytes of a JSON body with images.
 #[must_use]
 pub fn max_json(state: &App) -> u64 {
     state.config.max_image_bytes.saturating_mul(MAX_JSON_IMAGES)
 }
 
-impl Sent {
-    /// Reads a body of any of the three forms that `POST /predict` takes, with `most` photos in a
+impl RequestBody {
+    /// Reads a body in any of the three formats of `POST /predict`, with at most `most` images in a
     /// form and the text fields `known`.
     ///
     /// # Errors
-    /// A body of another form, or one that is malformed or too large.
+    /// A body in another format, or one that is malformed or too large.
     pub async fn read(
         state: &App,
         request: Request,
-        most: usize,
+        max_images: usize,
         known: &'static [&'static str],
     ) -> Result<Self, Problem> {
         let content_type = body::media_type(request.headers())?;
@@ -63,7 +63,7 @@ impl Sent {
         let mut fields = Fields::new(known);
         let content = match (kind, subtype) {
             ("multipart", "form-data") => {
-                Content::Files(files(state, request, most, &mut fields).await?)
+                Content::Files(files(state, request, max_images, &mut fields).await?)
             }
             ("application", "json") => {
                 Content::Json(body::read(request, max_json(state), state).await?)
@@ -86,16 +86,16 @@ impl Sent {
 async fn files(
     state: &App,
     request: Request,
-    most: usize,
+    max_images: usize,
     fields: &mut Fields,
 ) -> Result<Vec<(String, Bytes)>, Problem> {
     let max = state.config.max_image_bytes;
-    let mut form = Parts::of(request, max.saturating_mul(most as u64)).await?;
+    let mut form = Parts::from_request(request, max.saturating_mul(max_images as u64)).await?;
     let mut files = Vec::new();
     while let Some(part) = form.next().await? {
-        let Some(part) = fields.sift(part).await? else { continue };
-        if files.len() == most {
-            return Err(too_many(most));
+        let Some(part) = fields.take_field(part).await? else { continue };
+        if files.len() == max_images {
+            return Err(too_many_images(max_images));
         }
         let name = part.name();
         let bytes = read(state, part, max).await.map_err(|it| it.with("index", files.len()))?;
@@ -115,12 +115,12 @@ async fn read(state: &App, mut part: Part<'_>, max: u64) -> Result<Bytes, Proble
     buffer.finish().await
 }
 
-/// 413: more photos than `most`.
+/// 413: more images than `most`.
 #[must_use]
-pub fn too_many(most: usize) -> Problem {
+pub fn too_many_images(max_images: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_many_images",
-        format!("at most {most} images can be judged in one request"),
+        format!("at most {max_images} images are allowed per request"),
     )
 }

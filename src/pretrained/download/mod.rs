@@ -1,9 +1,9 @@
-//! Downloads of published weights: resumed after a cut, verified at the end.
+//! Downloads of published weights: resumed after an interruption, verified at the end.
 //!
-//! The server calls [`download`] as the first phase of a job that needs weights nobody supplied.
-//! What has arrived lies in a partial file, so that neither a broken connection nor a killed
-//! process costs more than the bytes under way; beside it, under the same name with `.origin`,
-//! stands which version of which file it is a part of.
+//! Called by [`super::Pretrained`], for a job that needs weights nobody uploaded.
+//! Received data is in a partial file, so that neither a broken connection nor a killed process
+//! loses more than the bytes in transit; a file beside it, with the same name and `.origin`,
+//! records which version of which file it is a part of.
 
 mod error;
 mod partial;
@@ -21,47 +21,47 @@ pub use self::{
     source::{Checksum, Source},
 };
 use self::{partial::Partial, transfer::Transfer};
-use super::vgg16::MAX_SOURCE_BYTES;
+use crate::weights::vgg16::MAX_SOURCE_BYTES;
 
-/// What is borne before giving up.
+/// When to give up.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
-    /// Attempts in a row that bring nothing worth mentioning.
+struct RetryPolicy {
+    /// Consecutive attempts without significant progress.
     attempts: u32,
     /// The pause after the first of them; each further one is twice as long.
     first_pause: Duration,
-    /// Time for a server to answer, and to go on sending.
-    silence: Duration,
-    /// Bytes that an attempt must bring for the next failure to count as the first again.
-    worthwhile: u64,
-    /// Largest file.
+    /// Time for a server to respond, and between chunks.
+    timeout: Duration,
+    /// Bytes that an attempt must receive for the next failure to count as the first again.
+    min_progress: u64,
+    /// Maximum file size.
     max_bytes: u64,
 }
 
-const PATIENCE: Patience = Patience {
+const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 5,
     first_pause: Duration::from_secs(1),
-    silence: Duration::from_secs(30),
-    worthwhile: 1 << 20,
+    timeout: Duration::from_secs(30),
+    min_progress: 1 << 20,
     max_bytes: MAX_SOURCE_BYTES,
 };
 
-/// Downloads `source` to `partial`, going on from what an earlier call left there, and verifies it.
+/// Downloads `source` to `partial`, resuming an earlier call, and verifies it.
 ///
-/// `client` follows redirects and has no time limit for a whole request. `progress` is told the
-/// bytes that have arrived and, where it is known, how many there are in all. Dropping the future
-/// is safe at any time: the next call goes on. Only one call at a time may write the same file.
+/// `client` follows redirects and has no time limit for a whole request. `progress` is called with
+/// the bytes received and the total, if known. Dropping the future is safe at any time: the next
+/// call resumes. Only one call at a time may write the same file.
 ///
 /// # Errors
-/// The server can't be reached, refuses, or breaks off again and again (what has arrived stays); it
-/// sends too much or another file (`partial` is removed); or the file system refuses.
+/// The server can't be reached, returns an error, or is interrupted repeatedly (received data is
+/// kept); it sends too much or another file (`partial` is removed); or the file system fails.
 pub async fn download(
     client: &reqwest::Client,
     source: &Source,
     partial: &Path,
     progress: impl FnMut(u64, Option<u64>),
 ) -> Result<(), DownloadError> {
-    download_with(PATIENCE, client, source, partial, progress).await
+    download_with(RETRY_POLICY, client, source, partial, progress).await
 }
 
 /// Removes what earlier calls left at `partial`.
@@ -70,15 +70,15 @@ pub fn discard(partial: &Path) {
 }
 
 async fn download_with(
-    patience: Patience,
+    policy: RetryPolicy,
     client: &reqwest::Client,
     source: &Source,
     partial: &Path,
     mut progress: impl FnMut(u64, Option<u64>),
 ) -> Result<(), DownloadError> {
     let partial = Partial::new(partial);
-    let transfer = Transfer { client, source, partial: &partial, patience };
-    // A process that was killed before it could use the whole file.
+    let transfer = Transfer { client, source, partial: &partial, policy };
+    // A process was killed before it could use the complete file.
     if source.bytes.is_some() && partial.length() == source.bytes {
         if verify(source, &partial).await.is_ok() {
             return Ok(());
@@ -91,22 +91,22 @@ async fn download_with(
         if !error.is_transient() {
             return Err(error);
         }
-        // Measured from the farthest point: a server that always starts anew gets nowhere.
+        // Measured from the farthest point: a server that always restarts makes no progress.
         let length = partial.length().unwrap_or(0);
-        if length >= farthest + patience.worthwhile {
+        if length >= farthest + policy.min_progress {
             farthest = length;
             failures = 0;
         }
         failures += 1;
-        if failures == patience.attempts {
+        if failures == policy.attempts {
             return Err(error);
         }
-        time::sleep(patience.first_pause * 2_u32.pow(failures - 1)).await;
+        time::sleep(policy.first_pause * 2_u32.pow(failures - 1)).await;
     }
     verify(source, &partial).await
 }
 
-/// Compares the file with its checksum; another one is removed.
+/// Compares the file with its checksum; a file that does not match is removed.
 async fn verify(source: &Source, partial: &Partial) -> Result<(), DownloadError> {
     let path = partial.path().to_owned();
     let checksum = source.checksum;

@@ -1,4 +1,4 @@
-//! A server that does on each connection what a test told it to.
+//! A server that follows a test's script on each connection.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ pub(super) enum Reply {
     SendForEver(Vec<u8>, Vec<u8>),
 }
 
-/// A server that gives its replies one after the other, then refuses connections.
+/// A server that sends its replies one after the other, then refuses connections.
 pub(super) struct Server {
     pub(super) url: String,
     requests: Arc<Mutex<Vec<String>>>,

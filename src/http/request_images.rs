@@ -1,5 +1,5 @@
-//! Photos on their way from a request to a model: decoded and resized, within the limits of the
-//! settings. Used by every endpoint that asks a model.
+//! Images of a prediction request: decoded and resized for a model, within the limits of the
+//! settings. Used by every prediction endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{
     error::unreadable,
     instances::Instances,
     problem::Problem,
-    sent::{Content, too_many},
+    request_body::{Content, too_many_images},
     state::App,
 };
 use crate::{
@@ -23,16 +23,16 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes that are held for each pixel of a picture: the picture, the map over it, and its PNG.
 const PICTURE_BYTES: u64 = 9;
 
-/// The photos of a request, decoded and resized.
+/// The images of a request, decoded and resized.
 #[derive(Debug)]
-pub struct Photos {
-    /// The name that each came under, if any.
+pub struct RequestImages {
+    /// The file name of each, if any.
     pub names: Vec<Option<String>>,
-    /// The pixels of each, as the model's card wants them.
+    /// The pixels of each, preprocessed as the model's card requires.
     pub pixels: Vec<Vec<u8>>,
-    /// Each as people look at it, where that was asked for.
+    /// Each for display, if requested.
     pub pictures: Vec<RgbImage>,
-    /// How long that took, in milliseconds.
+    /// Time spent, in milliseconds.
     pub decode_ms: f64,
     /// The memory of the pixels.
     _memory: Reservation,
@@ -40,46 +40,50 @@ pub struct Photos {
 
 type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
 
-/// Photos on their way through decoding, a few at a time, in their order.
-pub struct Decoding<'a> {
+/// Decodes images, a few at a time, in order.
+pub struct ImageDecoder<'a> {
     state: &'a App,
     preprocessing: Preprocessing,
-    begun: Instant,
-    most: usize,
-    longest: Option<u32>,
+    started: Instant,
+    max_images: usize,
+    max_side: Option<u32>,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
     /// For what is made of the body: copies of its JSON, and pixels.
     memory: Reservation,
     count: usize,
 }
 
-impl<'a> Decoding<'a> {
-    /// None yet, to become what `preprocessing` says.
+impl<'a> ImageDecoder<'a> {
+    /// An empty request whose images will be preprocessed by `preprocessing`.
     #[must_use]
     pub fn new(state: &'a App, preprocessing: Preprocessing) -> Self {
         Self {
             state,
             preprocessing,
-            begun: Instant::now(),
-            most: state.config.max_predict_images.get(),
-            longest: None,
+            started: Instant::now(),
+            max_images: state.config.max_predict_images.get(),
+            max_side: None,
             running: FuturesOrdered::new(),
             memory: state.memory.request(),
             count: 0,
         }
     }
 
-    /// A single one, and its picture, no side of which is longer than `longest`.
+    /// A single image, which is also kept for display, with no side longer than `longest`.
     #[must_use]
     pub fn with_picture(self, longest: u32) -> Self {
-        Self { most: 1, longest: Some(longest), ..self }
+        Self { max_images: 1, max_side: Some(longest), ..self }
     }
 
-    /// The photos of what a client sent; `name` is that of the only one.
+    /// The images of a request body; `name` is that of the only one.
     ///
     /// # Errors
-    /// None, too many, one that is too large or no image, or a name for several.
-    pub async fn take(mut self, content: Content, name: Option<String>) -> Result<Photos, Problem> {
+    /// No image, too many, one that is too large or can't be decoded, or a name for several.
+    pub async fn decode(
+        mut self,
+        content: Content,
+        name: Option<String>,
+    ) -> Result<RequestImages, Problem> {
         match content {
             Content::Image(bytes) => self.push(None, bytes).await?,
             Content::Files(files) => {
@@ -99,7 +103,10 @@ impl<'a> Decoding<'a> {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_value",
-                format!("`name` names a single photo; there are {}", self.count),
+                format!(
+                    "`name` is only allowed for a single image; the request contains {}",
+                    self.count
+                ),
             )
             .with("field", "name"));
         }
@@ -132,39 +139,39 @@ impl<'a> Decoding<'a> {
         self.push(None, memory.attach(bytes)).await
     }
 
-    /// Starts decoding one photo, waiting for a free place first.
+    /// Starts decoding one image, waiting for a free slot first.
     ///
     /// # Errors
-    /// One photo too many, or more bytes than one may have.
+    /// One image too many, or one that is too large.
     pub async fn push(&mut self, name: Option<String>, bytes: Bytes) -> Result<(), Problem> {
         let limit = self.state.config.max_image_bytes;
-        if bytes.len() as u64 > limit && self.count < self.most {
+        if bytes.len() as u64 > limit && self.count < self.max_images {
             return Err(body::too_large(limit).with("index", self.count));
         }
         let index = self.count;
         self.count += 1;
-        if self.count > self.most {
-            return Err(too_many(self.most));
+        if self.count > self.max_images {
+            return Err(too_many_images(self.max_images));
         }
         let decoders = Arc::clone(&self.state.decoders);
         let deadline = Duration::from_secs(self.state.config.predict_seconds.get().into());
-        let permit = timeout_at(self.begun + deadline, decoders.acquire_owned())
+        let permit = timeout_at(self.started + deadline, decoders.acquire_owned())
             .await
-            .map_err(|_| EngineError::TooLate(deadline))?
+            .map_err(|_| EngineError::DeadlineExceeded(deadline))?
             .map_err(|error| Problem::internal(&error))?;
-        let picture = self.longest.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
+        let picture = self.max_side.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
         self.memory.grow(self.preprocessing.bytes() as u64 + picture)?;
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
-        let (preprocessing, longest) = (self.preprocessing, self.longest);
+        let (preprocessing, max_side) = (self.preprocessing, self.max_side);
         let memory = self.state.memory.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let shrunk = longest.is_none().then_some(&preprocessing);
+            let shrunk = max_side.is_none().then_some(&preprocessing);
             let unreadable = |error| unreadable(&error, index, name.as_deref());
             let needed = vision::decoding_memory(&bytes, &limits, shrunk)
                 .map_err(|error| unreadable(error.into()))?;
             let _memory = memory.wait_for_image(needed)?;
-            let (pixels, picture) = match longest {
+            let (pixels, picture) = match max_side {
                 None => {
                     (vision::prepare(&bytes, &limits, &preprocessing).map_err(unreadable)?, None)
                 }
@@ -182,16 +189,16 @@ impl<'a> Decoding<'a> {
         Ok(())
     }
 
-    /// The photos, in the order of their coming.
+    /// The images, in request order.
     ///
     /// # Errors
-    /// There is none, or one that is no image.
-    pub async fn finish(mut self) -> Result<Photos, Problem> {
+    /// There is none, or one can't be decoded.
+    pub async fn finish(mut self) -> Result<RequestImages, Problem> {
         if self.count == 0 {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "no_image",
-                "the request has no image",
+                "the request contains no images",
             ));
         }
         let (mut names, mut pixels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
@@ -201,7 +208,7 @@ impl<'a> Decoding<'a> {
             pixels.push(photo);
             pictures.extend(picture);
         }
-        let decode_ms = self.begun.elapsed().as_secs_f64() * 1e3;
-        Ok(Photos { names, pixels, pictures, decode_ms, _memory: self.memory })
+        let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        Ok(RequestImages { names, pixels, pictures, decode_ms, _memory: self.memory })
     }
 }

@@ -1,4 +1,4 @@
-//! A file that is not yet whole, and the note of what it is a part of.
+//! A partial file, and the record of its origin.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DownloadError;
 
-/// A file under way.
+/// A partial file.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
@@ -25,12 +25,12 @@ struct Origin {
     version: String,
 }
 
-/// Where to go on.
+/// Where to resume.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    /// Bytes that are there.
+pub(super) struct ResumePoint {
+    /// Bytes received so far.
     pub(super) length: u64,
-    /// The version that they are of.
+    /// The version of these bytes.
     pub(super) version: String,
 }
 
@@ -43,22 +43,22 @@ impl Partial {
         &self.path
     }
 
-    /// Bytes that have arrived.
+    /// Bytes received so far.
     pub(super) fn length(&self) -> Option<u64> {
         fs::metadata(&self.path).ok().map(|metadata| metadata.len())
     }
 
-    /// Where to go on with the file at `url`, if there is a part of it and its version is known.
-    pub(super) fn position(&self, url: &str) -> Option<Position> {
+    /// Where to resume the file at `url`, if there is a part of it and its version is known.
+    pub(super) fn resume_point(&self, url: &str) -> Option<ResumePoint> {
         let length = self.length().filter(|&length| length > 0)?;
         let origin: Origin = serde_json::from_slice(&fs::read(&self.origin_path).ok()?).ok()?;
-        (origin.url == url).then_some(Position { length, version: origin.version })
+        (origin.url == url).then_some(ResumePoint { length, version: origin.version })
     }
 
     /// An empty file, to be filled with `version` of the file at `url`.
     pub(super) fn begin(&self, url: &str, version: Option<&str>) -> io::Result<File> {
         // In this order, because a process may be killed between any two of them: bytes must never
-        // be taken for a version that they are not of.
+        // be taken for another version.
         remove(&self.origin_path)?;
         let file = File::create(&self.path)?;
         if let Some(version) = version {
@@ -68,25 +68,25 @@ impl Partial {
         Ok(file)
     }
 
-    /// The file, to be gone on with at its end.
-    pub(super) fn go_on(&self) -> io::Result<File> {
+    /// The file, opened for appending.
+    pub(super) fn resume(&self) -> io::Result<File> {
         File::options().append(true).open(&self.path)
     }
 
-    /// The file is whole: its origin matters no more.
+    /// The file is complete: its origin no longer matters.
     pub(super) fn complete(&self) {
         // One too many does no harm.
         let _ = fs::remove_file(&self.origin_path);
     }
 
-    /// Removes what can't be gone on with.
+    /// Removes a file that can't be resumed.
     pub(super) fn discard(&self) {
         let _ = fs::remove_file(&self.origin_path);
-        // One that stays has no origin, so the next call begins anew.
+        // A remaining one has no origin, so the next call starts again.
         let _ = fs::remove_file(&self.path);
     }
 
-    /// For `map_err`: what the system said.
+    /// For `map_err`: the system's error.
     pub(super) fn io(&self) -> impl Fn(io::Error) -> DownloadError + use<> {
         let path = self.path.clone();
         move |reason| DownloadError::Io { path: path.clone(), reason }

@@ -1,32 +1,32 @@
-//! A job's records, where the device that trains reads them: in the memory-mapped cache, or on
-//! the GPU where they fit.
+//! A job's records, where the training device reads them: in the memory-mapped cache, or on the GPU
+//! if they fit.
 
 use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::cache::Records;
-use crate::device::Compute;
+use super::cache::CachedRecords;
+use crate::device::ComputeConfig;
 use crate::domain::dataset::{Digest, Sample};
 
-/// Records that go to the GPU at a time.
+/// Records copied to the GPU at a time.
 const UPLOAD: usize = 512;
 /// Bytes left free on the GPU for the network.
 const RESERVE: i64 = 4 << 30;
 
 /// Records of a job's images.
 #[derive(Debug)]
-pub enum Store {
-    /// In the cache; goes to the device batch by batch.
-    Mapped(Records, Device),
+pub enum RecordStore {
+    /// In the cache; copied to the device batch by batch.
+    Mapped(CachedRecords, Device),
     /// On the GPU, `[images, …]`, in rows found by hash.
     Resident(Tensor, HashMap<Digest, i64>),
 }
 
-impl Store {
+impl RecordStore {
     /// The records of `samples`, which `records` must hold.
     #[must_use]
-    pub fn new(records: Records, samples: &[Sample], compute: Compute) -> Self {
+    pub fn new(records: CachedRecords, samples: &[Sample], compute: ComputeConfig) -> Self {
         let resident = match compute.device {
             Device::Cuda(_) => upload(&records, samples, compute.device),
             _ => None,
@@ -42,9 +42,9 @@ impl Store {
 
     /// Whether all of `samples` have their records here.
     #[must_use]
-    pub fn holds(&self, samples: &[Sample]) -> bool {
+    pub fn contains_all(&self, samples: &[Sample]) -> bool {
         match self {
-            Self::Mapped(records, _) => records.holds(samples),
+            Self::Mapped(records, _) => records.contains_all(samples),
             Self::Resident(_, rows) => {
                 samples.iter().all(|sample| rows.contains_key(&sample.sha256))
             }
@@ -54,7 +54,7 @@ impl Store {
     /// The records of `samples` on the device, `[n, …]`.
     ///
     /// # Panics
-    /// Where one is not here.
+    /// If one is missing.
     pub fn gather(&self, samples: &[Sample]) -> Tensor {
         match self {
             Self::Mapped(records, device) => records.gather(samples).to_device(*device),
@@ -73,8 +73,8 @@ impl Store {
     }
 }
 
-/// The records on the GPU, or nothing where there is no room for them and a network.
-fn upload(records: &Records, samples: &[Sample], device: Device) -> Option<Tensor> {
+/// The records on the GPU, or `None` if there is no room for them and a network.
+fn upload(records: &CachedRecords, samples: &[Sample], device: Device) -> Option<Tensor> {
     let first = records.gather(samples.get(..1)?);
     let bytes = (first.numel() * first.kind().elt_size_in_bytes() * samples.len()) as i64;
     // The allocator keeps what this takes, for the records and for the network after them.
@@ -85,6 +85,6 @@ fn upload(records: &Records, samples: &[Sample], device: Device) -> Option<Tenso
     for (start, chunk) in (0..).step_by(UPLOAD).zip(samples.chunks(UPLOAD)) {
         resident.narrow(0, start, chunk.len() as i64).copy_(&records.gather(chunk));
     }
-    tracing::info!(images = samples.len(), bytes, "kept on the GPU");
+    tracing::info!(images = samples.len(), bytes, "images cached on the GPU");
     Some(resident)
 }

@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that answers as it is told.
+//! Downloads from a scripted server on this machine.
 
 mod server;
 
@@ -21,7 +21,7 @@ struct Scene {
     folder: tempfile::TempDir,
     source: Source,
     client: reqwest::Client,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 impl Scene {
@@ -32,18 +32,18 @@ impl Scene {
             checksum: Checksum::Md5(Md5::digest(content).into()),
             bytes: None,
         };
-        // An error only says that a provider is there already.
+        // An error only means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        let patience = Patience {
+        let policy = RetryPolicy {
             attempts: 3,
             first_pause: Duration::from_millis(1),
-            silence: Duration::from_secs(20),
-            worthwhile: 1000,
+            timeout: Duration::from_secs(20),
+            min_progress: 1000,
             max_bytes: 1 << 20,
         };
         let folder = tempfile::tempdir().unwrap();
-        Self { server, folder, source, client, patience }
+        Self { server, folder, source, client, policy }
     }
 
     fn partial(&self) -> std::path::PathBuf {
@@ -58,8 +58,8 @@ impl Scene {
         &self,
         progress: impl FnMut(u64, Option<u64>),
     ) -> Result<(), DownloadError> {
-        let (patience, partial) = (self.patience, self.partial());
-        download_with(patience, &self.client, &self.source, &partial, progress).await
+        let (policy, partial) = (self.policy, self.partial());
+        download_with(policy, &self.client, &self.source, &partial, progress).await
     }
 
     /// Asserts that the file is there, and nothing beside it.
@@ -114,7 +114,7 @@ async fn a_server_that_falls_silent_is_asked_again() {
         Reply::Send(part("\"1\"", &content, 1000, 400_000)),
     ];
     let mut scene = Scene::new(&content, replies).await;
-    scene.patience.silence = Duration::from_secs(1);
+    scene.policy.timeout = Duration::from_secs(1);
     scene.download().await.unwrap();
     scene.assert_arrived(&content);
     assert_eq!(scene.server.ranges(), [None, None, from(1000, "\"1\"")]);
@@ -212,8 +212,8 @@ async fn another_file_than_the_published_one_is_removed() {
     scene.assert_nothing_left();
     scene.source.checksum = Checksum::Sha256Prefix([0; 4]);
     let error = scene.download().await.unwrap_err().to_string();
-    assert!(error.contains("its SHA-256 is"), "{error}");
-    assert!(error.contains("not 00000000…"), "{error}");
+    assert!(error.contains("SHA-256 is"), "{error}");
+    assert!(error.contains("expected 00000000…"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,10 +264,10 @@ async fn refusals_are_told_in_words() {
     let busy = || send("503 Service Unavailable\nContent-Length: 0");
     let scene = Scene::new(b"", vec![missing, busy(), busy(), busy()]).await;
     let error = scene.download().await.unwrap_err().to_string();
-    assert!(error.ends_with("the file is not there any more (404 Not Found)"), "{error}");
+    assert!(error.ends_with("file not found (404 Not Found)"), "{error}");
     assert_eq!(scene.server.requests().len(), 1, "asking again would be of no use");
     let error = scene.download().await.unwrap_err().to_string();
-    assert!(error.contains("can't answer at the moment (503"), "{error}");
+    assert!(error.contains("server temporarily unavailable (503"), "{error}");
     assert_eq!(scene.server.requests().len(), 4);
     let error = scene.download().await.unwrap_err();
     assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");

@@ -1,9 +1,9 @@
-//! What operating systems, file managers and network drives leave in folders of photos, and
-//! nobody means to send: left out of an upload, and counted.
+//! System files that operating systems, file managers and network drives create in folders of
+//! images: ignored in an upload, and counted.
 
-use super::naming::components;
+use super::paths::components;
 
-/// Names of files and folders, without regard to case. Everything in such a folder is litter.
+/// Names of files and folders, ignoring case. Everything in such a folder is litter.
 const NAMES: [&str; 47] = [
     // macOS
     "__MACOSX",
@@ -59,24 +59,24 @@ const NAMES: [&str; 47] = [
     "Picasa.ini",
 ];
 
-/// Names that begin so: halves of AppleDouble files, trash cans of removable disks, the stubs of
-/// files that were removed while they were open.
-const BEGINNINGS: [&str; 6] = ["~$", "._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
+/// Prefixes of names: halves of AppleDouble files, trash cans of removable disks, the stubs of
+/// files that were removed while open.
+const PREFIXES: [&str; 6] = ["~$", "._", ".Trash-", ".fuse_hidden", ".nfs0", ".~lock."];
 
-/// Names that end so: Windows' marks of downloads as WSL shows them, Synology's attributes.
-const ENDINGS: [&str; 4] = ["~", ":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
+/// Suffixes of names: Windows' marks of downloads as WSL shows them, Synology's attributes.
+const SUFFIXES: [&str; 4] = ["~", ":Zone.Identifier", "@SynoEAStream", "@SynoResource"];
 
-/// Whether `path` is litter, or lies in a folder that is.
+/// Whether `path` is litter, or is in a folder that is.
 #[must_use]
-pub fn is_litter(path: &str) -> bool {
+pub fn is_junk(path: &str) -> bool {
     components(path).any(|name| {
         NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-            || BEGINNINGS.iter().any(|beginning| begins(name, beginning))
-            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            || PREFIXES.iter().any(|beginning| starts_with_ignore_case(name, beginning))
+            || SUFFIXES.iter().any(|ending| name.ends_with(ending))
     })
 }
 
-fn begins(name: &str, beginning: &str) -> bool {
+fn starts_with_ignore_case(name: &str, beginning: &str) -> bool {
     name.get(..beginning.len()).is_some_and(|head| head.eq_ignore_ascii_case(beginning))
 }
 
@@ -85,20 +85,20 @@ pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with('.') && name != ".."
 }
 
-/// The folders that stand over every file of an upload. Hidden files are left out of an upload
-/// as litter is, but a hidden folder over everything, `.pets/train/cat/1.jpg`, only wraps it.
+/// The folders that contain every file of an upload. Hidden files are ignored like litter, but a
+/// hidden folder that contains everything, `.pets/train/cat/1.jpg`, only wraps it.
 #[derive(Debug, Default)]
 pub struct Wrapper {
-    /// What all files so far have in common.
+    /// The common folders of all files so far.
     folders: Option<Vec<String>>,
 }
 
 impl Wrapper {
-    /// Notes a file of the upload. Litter and hidden files say nothing about the others.
+    /// Records a file of the upload. Litter and hidden files don't count.
     pub fn observe(&mut self, path: &str) {
         let mut folders: Vec<&str> = components(path).collect();
         let file = folders.pop().unwrap_or_default();
-        if is_hidden(file) || is_litter(path) {
+        if is_hidden(file) || is_junk(path) {
             return;
         }
         match &mut self.folders {
@@ -110,13 +110,13 @@ impl Wrapper {
         }
     }
 
-    /// How many folders stand over everything.
+    /// The number of folders that contain everything.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.folders.as_ref().map_or(0, Vec::len)
     }
 
-    /// Whether `path` is left out: litter, or hidden below the wrapper.
+    /// Whether `path` is ignored: litter, or hidden below the wrapper.
     #[must_use]
     pub fn ignores(&self, path: &str) -> bool {
         let mut folders: Vec<&str> = components(path).collect();
@@ -124,7 +124,7 @@ impl Wrapper {
         let common = self.folders.iter().flatten();
         let wrapping =
             common.zip(&folders).take_while(|(wrapper, folder)| wrapper == folder).count();
-        is_litter(path) || is_hidden(file) || folders[wrapping..].iter().any(|name| is_hidden(name))
+        is_junk(path) || is_hidden(file) || folders[wrapping..].iter().any(|name| is_hidden(name))
     }
 }
 
@@ -157,10 +157,10 @@ mod tests {
             "cat/1.jpg~",
             "cat/~$1.jpg",
         ] {
-            assert!(is_litter(path), "{path}");
+            assert!(is_junk(path), "{path}");
         }
         for path in ["cat/1.jpg", "./cat/1.jpg", ".pets/cat/1.jpg", "eaDir/1.jpg", "Icon", ""] {
-            assert!(!is_litter(path), "{path}");
+            assert!(!is_junk(path), "{path}");
         }
     }
 
