@@ -84,8 +84,13 @@ impl Error {
     /// Whether a part of the database is not what was written.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        // SQLITE_CORRUPT is 11, SQLITE_NOTADB 26.
+        // SQLITE_CORRUPT is 11, SQLITE_NOTADB 26. Since queries are checked against the schema at
+        // compile time, a table that does not exist was lost.
+        let is_lost = |error: &sqlx::Error| {
+            error.as_database_error().is_some_and(|it| it.message().starts_with("no such "))
+        };
         self.code().is_some_and(|code| matches!(code & 0xff, 11 | 26))
+            || self.answer().is_some_and(is_lost)
             || matches!(self, Self::Damaged(_))
             || matches!(
                 self.answer(),

@@ -121,9 +121,13 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         let mut draws = trial.draws(round);
         let id = server.job(json!({ "epochs": 10_000, "batch_size": 8 })).await;
         let pid = trainer(&id).await;
-        let room = draws.random_range(0..400_u64) << 20;
-        // It has loaded its libraries, and is about to train.
-        server.event(&id, |_, data| (!data["device"].is_null()).then_some(())).await;
+        let room = draws.random_range(0..100_u64) << 20;
+        if draws.random() {
+            // It has loaded its libraries and is about to train.
+            server.event(&id, |_, data| (!data["device"].is_null()).then_some(())).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(draws.random_range(0..1_000))).await;
+        }
         let has = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
         let has: u64 = has.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
         let limit = Rlimit { current: Some(has + room), maximum: Some(has + room) };
@@ -141,14 +145,12 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
             let code = job["error"]["code"].as_str().unwrap();
             *said.entry(code.to_owned()).or_default() += 1;
             let detail = job["error"]["detail"].as_str().unwrap();
-            assert!(
-                code == "out_of_memory" && detail.contains("batch_size"),
-                "round {round}: {job}"
-            );
+            let is_known = ["out_of_memory", "trainer_killed"].contains(&code);
+            assert!(is_known && detail.contains("batch_size"), "round {round}: {job}");
         }
         server.ended(&id).await;
         assert_eq!(client.get("/readyz").await["status"], "ready");
     }
     sandbox.assert_no_panic();
-    trial.ends(format_args!("{rounds} trainers with up to 400 MB more than they had: {said:?}"));
+    trial.ends(format_args!("{rounds} trainers with up to 100 MB more than they had: {said:?}"));
 }

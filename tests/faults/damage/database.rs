@@ -59,9 +59,10 @@ fn treasures(data: &Path) -> BTreeSet<std::path::PathBuf> {
 
 #[track_caller]
 fn assert_clear(what: &str, (status, body): &Answer) {
-    let is_clear = *status < 500 || (*status, &body["code"]) == (500, &json!("database_damaged"));
+    let code = body["code"].as_str().unwrap_or_default();
+    let is_clear = *status < 500 || ["database_damaged", "no_model"].contains(&code);
     // A constraint that fails for want of a lost row looks like a fault of the program.
-    let is_constraint = what.contains("DELETE") && body["code"] == "internal";
+    let is_constraint = what.contains("DELETE") && code == "internal";
     assert!(is_clear || is_constraint, "{what}: {status} {body}");
 }
 
@@ -129,8 +130,9 @@ async fn a_damaged_page_is_told_of_and_nothing_is_removed_because_of_it() {
 
 /// Each request is answered well, or with the reason.
 async fn ask_everything(client: &Client, how: &str) {
-    let answer = client.predict("", photo(1)).await.unwrap();
-    assert_eq!(answer.0, 200, "{how}: {}", answer.1);
+    let (status, body) = client.predict("", photo(1)).await.unwrap();
+    // Where the table of models is lost, there is none.
+    assert!(status == 200 || body["code"] == "no_model", "{how}: {status} {body}");
     let mut paths: Vec<String> = [
         "/datasets",
         "/datasets/many",
