@@ -1,6 +1,6 @@
-//! Everything that the OpenAPI document allows to be asked, and much that it does not.
+//! Random valid and invalid requests of all operations in the OpenAPI document.
 //!
-//! `make fuzz-api` asks the same with Schemathesis, which also compares answers with the document.
+//! `scripts/fuzz-api` does this with Schemathesis, which also validates the responses.
 
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 use reqwest::Method;
@@ -14,7 +14,7 @@ use super::{
     scale::{Trial, rounds},
 };
 
-/// Words that are names or ids of something, or not.
+/// Names and ids, some of them valid.
 const WORDS: [&str; 24] = [
     "pets",
     "default",
@@ -67,7 +67,7 @@ fn word(known: &[String], draws: &mut impl Rng) -> String {
     }
 }
 
-/// A value of that schema, or of another.
+/// A value of the schema, or sometimes of another.
 fn value(document: &Value, schema: &Value, deep: u32, draws: &mut impl Rng) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         let schema = document.pointer(name.trim_start_matches('#')).unwrap();
@@ -125,7 +125,7 @@ fn any(draws: &mut impl Rng) -> Value {
     }
 }
 
-/// A body of that operation's media type, or of another, whole or damaged; and its media type.
+/// A valid or corrupted body of the operation, and its media type.
 fn body(document: &Value, operation: &Value, draws: &mut impl Rng) -> Option<(String, Vec<u8>)> {
     let content = operation["requestBody"]["content"].as_object()?;
     let (media_type, described) = content.iter().nth(draws.random_range(0..content.len()))?;
@@ -147,7 +147,7 @@ fn body(document: &Value, operation: &Value, draws: &mut impl Rng) -> Option<(St
     Some((media_type, bytes))
 }
 
-/// What there is to ask about.
+/// Creates something of each kind; returns names and ids.
 async fn known(server: &Process, client: &Client) -> Vec<String> {
     server.pets(4).await;
     let job = server.job(json!({ "epochs": 1, "batch_size": 8 })).await;
@@ -164,7 +164,7 @@ async fn known(server: &Process, client: &Client) -> Vec<String> {
 async fn whatever_is_asked_is_answered_without_a_failure() {
     let trial = Trial::new("requests of the API");
     let sandbox = Sandbox::new();
-    // Weights could otherwise be downloaded for the asking: nothing answers at that address.
+    // No server listens there: weights must not be downloaded.
     let server = sandbox.spawn(sandbox.program().env("HTTPS_PROXY", "http://127.0.0.1:9"));
     let client = Client::of(&server);
     let known = known(&server, &client).await;
@@ -210,7 +210,7 @@ async fn whatever_is_asked_is_answered_without_a_failure() {
             }
             request = request.body(bytes);
         }
-        // Some words make no URL.
+        // Some words are not valid in a URL.
         let Ok(request) = request.build() else { continue };
         let asked = format!("round {round}: {method} {}", request.url());
         let response = client.execute(request).await;
@@ -231,7 +231,7 @@ async fn whatever_is_asked_is_answered_without_a_failure() {
     let after = memory(server.pid());
     sandbox.assert_no_panic();
     let figures = format!(
-        "{rounds} requests of {} operations, {good} of them granted; memory {} after {}, {} at the end",
+        "{rounds} requests of {} operations, {good} successful; memory {} after {}, {} at the end",
         operations.len(),
         mb(before),
         rounds / 5,
@@ -241,7 +241,7 @@ async fn whatever_is_asked_is_answered_without_a_failure() {
     trial.ends(figures);
 }
 
-/// Jobs that were granted are not let run for long.
+/// Cancels jobs now and then.
 async fn end_jobs(client: &Client, round: u32) {
     if round % 50 != 49 {
         return;

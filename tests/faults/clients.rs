@@ -1,4 +1,4 @@
-//! Clients: a thousand at once, those that hardly read, and those that leave half way.
+//! A thousand clients at once, slow readers, and clients that disconnect halfway.
 
 use std::{
     collections::BTreeMap,
@@ -31,21 +31,24 @@ use super::{
     scale::{Trial, rounds},
 };
 
-/// Bytes that a server may have more of after many clients than before: each connection has had
-/// its buffers, and the allocator keeps some of them.
+/// Allowed growth of the server's memory, in bytes: the allocator keeps some of the connections'
+/// buffers.
 const GROWTH: u64 = 96_000_000;
 
-/// Files that a server may have open besides: of connections to its database, most of all.
+/// Other files that a server may have open, mostly database connections.
 const OTHER_FILES: usize = 40;
 
-/// Lets this process and those that it starts have so many files; or says why not.
+/// Raises the limit of open files of this process and its children; or says why it can't.
 fn allow_files(files: u64) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= files) {
         return Ok(());
     }
     if limit.maximum.is_some_and(|maximum| maximum < files) {
-        return Err(format!("a process may have {:?} files, and it takes {files}", limit.maximum));
+        return Err(format!(
+            "the limit of open files is {:?}, and the test needs {files}",
+            limit.maximum
+        ));
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(files), ..limit })
         .map_err(|it| it.to_string())
@@ -55,7 +58,7 @@ fn open_files(server: &Process) -> usize {
     fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
-/// Waits until a server has no more files open than so many.
+/// Waits until a server has at most this many files open.
 async fn wait_for_files(server: &Process, files: usize) {
     let begun = Instant::now();
     while open_files(server) > files {
@@ -133,7 +136,7 @@ async fn a_thousand_clients_at_once_are_answered_or_asked_to_come_again() {
     let after = memory(server.pid());
     sandbox.assert_no_panic();
     let figures = format!(
-        "{count} clients, answers by status {statuses:?}; /healthz took {slowest:.0?} at most; memory {} before, {} after",
+        "{count} clients, responses by status {statuses:?}; /healthz took at most {slowest:.0?}; memory {} before, {} after",
         mb(before),
         mb(after)
     );
@@ -162,7 +165,7 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
         let (id, address) = (id.clone(), server.address().parse().unwrap());
         readers.spawn(async move {
             let socket = TcpSocket::new_v4().unwrap();
-            // What it does not read must wait in the server.
+            // Unread data must wait in the server.
             socket.set_recv_buffer_size(2_048).unwrap();
             let mut stream = socket.connect(address).await.unwrap();
             let path = if number % 10 == 0 {
@@ -173,7 +176,7 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
             let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut byte = [0; 1];
-            // Until it is sent away.
+            // Until the task is aborted.
             loop {
                 stream.read_exact(&mut byte).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -201,7 +204,7 @@ async fn who_hardly_reads_holds_up_neither_the_job_nor_anybody_else() {
     let after = memory(server.pid());
     sandbox.assert_no_panic();
     let figures = format!(
-        "{count} readers, a job of {epochs} epochs done; a prediction and a look at the job took {slowest:.0?} at most; memory {} before, {} with them, {} after",
+        "{count} readers, a job of {epochs} epochs succeeded; a prediction and a job request took together at most {slowest:.0?}; memory {} before, {} with them, {} after",
         mb(before),
         mb(meanwhile),
         mb(after)
@@ -245,7 +248,7 @@ async fn what_is_cut_off_half_way_leaves_nothing_behind() {
         request.extend_from_slice(body);
         request.truncate(draws.random_range(1..request.len()));
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        // Who was refused already may find the connection closed.
+        // The server may have rejected the request and closed the connection already.
         let _ = stream.write_all(&request);
         if draws.random() {
             let _ = stream.shutdown(Shutdown::Write);
@@ -265,5 +268,5 @@ async fn what_is_cut_off_half_way_leaves_nothing_behind() {
     let (status, body) = client.post("/datasets/cut/archive", tar(&photos)).await.unwrap();
     assert_eq!((status, &body["added"]), (200, &json!(40)), "{body}");
     sandbox.assert_no_panic();
-    trial.ends(format_args!("{rounds} requests cut off, of {} kinds", whole.len()));
+    trial.ends(format_args!("{rounds} requests of {} kinds cut off", whole.len()));
 }

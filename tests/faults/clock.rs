@@ -1,7 +1,7 @@
-//! A clock that jumps, by hours and by years, forwards and backwards, while a server works.
+//! A clock that jumps by seconds to years, forwards and backwards, while a server works.
 //!
-//! Only the time of day jumps, as where somebody sets it: what the kernel counts since it was started
-//! goes on evenly. That takes libfaketime (Debian, Ubuntu: `apt-get install libfaketime`).
+//! Only the wall clock jumps; the monotonic clock does not. This requires libfaketime (Debian, Ubuntu:
+//! `apt-get install libfaketime`).
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
     scale::{Trial, rounds},
 };
 
-/// The library, where the system or `PAWPRINT_FAKETIME` has it.
+/// The library: `PAWPRINT_FAKETIME`, or the system's.
 fn library() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("PAWPRINT_FAKETIME") {
         return Some(path.into());
@@ -32,7 +32,7 @@ fn library() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// Seconds by which the clock may be off.
+/// Offsets of the clock, in seconds.
 const JUMPS: [i64; 9] =
     [0, -5, 90, -3_700, 7_300, -86_400, 90_000, -10 * 365 * 86_400, 10 * 365 * 86_400];
 
@@ -40,7 +40,8 @@ const JUMPS: [i64; 9] =
 async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
     let trial = Trial::new("jumps of the clock");
     let Some(library) = library() else {
-        return trial.skip("there is no libfaketime (Debian, Ubuntu: apt-get install libfaketime)");
+        return trial
+            .skip("libfaketime is not installed (Debian, Ubuntu: apt-get install libfaketime)");
     };
     let sandbox = Sandbox::new();
     let offset = sandbox.path().join("offset");
@@ -78,7 +79,7 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
         for path in ["/metrics", "/evaluation", "/log", "/charts/loss.svg"] {
             client.bytes(&format!("/jobs/{id}{path}")).await;
         }
-        // Page by page, each job and each image once.
+        // Each job and each image is on exactly one page.
         for (path, count) in
             [("/jobs", jobs.len()), ("/datasets/timeless/images", round as usize + 1)]
         {
@@ -89,7 +90,7 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
         }
         assert_eq!(client.ask(Method::GET, "/readyz", None).await.unwrap().0, 200);
         if round % 3 == 2 {
-            // Also at its start it knows no time but that.
+            // The clock is off at startup too.
             server.end(if draws.random() { Signal::KILL } else { Signal::TERM });
             server = start();
         }
@@ -100,7 +101,7 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
     trial.ends(format_args!("{} jumps, {rounds} jobs", rounds * 3));
 }
 
-/// The ids of a list, two a page.
+/// The ids of a list, with two items per page.
 async fn pages(client: &Client, path: &str) -> Vec<String> {
     let (mut ids, mut cursor) = (Vec::new(), String::new());
     loop {

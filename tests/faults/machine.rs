@@ -1,4 +1,4 @@
-//! What the machine tells of processes, and what it can be made to do to them.
+//! Processes and disks of this machine.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// A process that trains.
+/// A trainer process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trainer {
     pub(crate) pid: i32,
@@ -14,12 +14,13 @@ pub(crate) struct Trainer {
     pub(crate) job: String,
 }
 
-/// The trainers of all servers on that data directory that have not ended.
+/// The running trainers of all servers on this data directory.
 pub(crate) fn trainers(data: &Path) -> Vec<Trainer> {
-    let jobs = format!("{}/", data.canonicalize().unwrap().join("jobs").display());
+    let Ok(data) = data.canonicalize() else { return Vec::new() };
+    let jobs = format!("{}/", data.join("jobs").display());
     let trainer = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        // Empty where the process has ended and nobody has asked how.
+        // Empty for a zombie.
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         let command = String::from_utf8_lossy(&command);
         let (_, folder) = command.split_once("\0trainer\0")?;
@@ -28,14 +29,14 @@ pub(crate) fn trainers(data: &Path) -> Vec<Trainer> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(trainer).collect()
 }
 
-/// Bytes of memory that are a process's own.
+/// Anonymous resident memory of a process, in bytes.
 pub(crate) fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes.
 pub(crate) fn mb(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }
@@ -44,16 +45,16 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A small disk of its own; it goes with this.
+/// A mounted file system, unmounted on drop.
 pub(crate) struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
-    /// A disk of so many bytes, as the folder `folder`; or why there can't be one.
+    /// Mounts a file system of this size at `folder`; or says why it can't.
     pub(crate) fn mount(folder: &Path, bytes: u64) -> Result<Self, String> {
         if !is_root() {
-            return Err("mounting a small disk takes root".to_owned());
+            return Err("mounting a small file system requires root".to_owned());
         }
         fs::create_dir_all(folder).unwrap();
         run(Command::new("mount")
@@ -62,10 +63,10 @@ impl Disk {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The folder `from` once more as `folder`, not to be written there; or why that can't be.
+    /// Mounts the folder `from` read-only at `folder`; or says why it can't.
     pub(crate) fn read_only(from: &Path, folder: &Path) -> Result<Self, String> {
         if !is_root() {
-            return Err("mounting a disk that can't be written takes root".to_owned());
+            return Err("mounting a read-only file system requires root".to_owned());
         }
         fs::create_dir_all(folder).unwrap();
         run(Command::new("mount").arg("--bind").args([from, folder]))?;

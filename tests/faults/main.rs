@@ -1,10 +1,10 @@
-//! Faults, on purpose and many of them: a server as a user starts it is killed, starved, fed
-//! garbage and left with damaged files, and must lose nothing that it acknowledged.
+//! Fault injection: a real server process is killed, starved, sent garbage and given damaged files. It
+//! must lose nothing that it acknowledged, and say what is wrong.
 //!
-//! `PAWPRINT_FAULTS` is `short`, as in `make test`, or `long`, as in `make faults`; each test says
-//! how many rounds that is. All that is drawn follows from `PAWPRINT_FAULTS_SEED`, which is printed:
-//! the same seed draws the same again. A test that can't run here prints why. With
-//! `PAWPRINT_REAL_DATA` real photos are among what is sent.
+//! `PAWPRINT_FAULTS` is `short` (the default, as in `make test`) or `long` (`make faults`). All random
+//! choices derive from `PAWPRINT_FAULTS_SEED`, which each test prints with its figures. A test that
+//! can't run on this machine prints why. If `PAWPRINT_REAL_DATA` is set, real images are used too.
+//! The figures of the long form are in `docs/faults.md`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

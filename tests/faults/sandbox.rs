@@ -1,4 +1,4 @@
-//! A data directory, the servers that run on it one after the other, and how they are asked.
+//! A data directory, the servers that run on it one after another, and their client.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::common::process::Process;
 
-/// A request that takes longer has failed.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A data directory, and the log of its servers beside it.
+/// A data directory and the log of its servers.
 pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
 }
@@ -25,7 +25,7 @@ impl Sandbox {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The folder that holds all.
+    /// The folder that contains both.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -34,13 +34,12 @@ impl Sandbox {
         self.path().join("data")
     }
 
-    /// What servers have said so far.
+    /// The servers' log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 
-    /// The program, its log going where the others' went. How its models run best is not measured at
-    /// each of its many starts.
+    /// The program, logging to the shared log. Inference is not tuned at each of the many starts.
     pub(crate) fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pawprint"));
         command.stderr(self.log_file());
@@ -58,7 +57,7 @@ impl Sandbox {
         self.spawn(&mut self.program())
     }
 
-    /// Starts a server by a command that says where it logs.
+    /// Starts a server with this command.
     #[track_caller]
     pub(crate) fn spawn(&self, command: &mut Command) -> Process {
         match Process::try_spawn(command, &self.data()) {
@@ -67,14 +66,14 @@ impl Sandbox {
         }
     }
 
-    /// The last of what servers said.
+    /// The last lines of the log.
     pub(crate) fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    /// Makes sure that nothing in a server has panicked.
+    /// Asserts that no server panicked.
     #[track_caller]
     pub(crate) fn assert_no_panic(&self) {
         let log = self.log();
@@ -89,25 +88,25 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("the last of the servers' log:\n{}", self.tail());
+            println!("the last lines of the servers' log:\n{}", self.tail());
         }
     }
 }
 
-/// Asks a server, from any task.
+/// An HTTP client of a server, for any task.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
 }
 
-/// An answer: its status and, where that is what it holds, its JSON.
+/// A response: its status, and its JSON if it has any.
 pub(crate) type Answer = (u16, Value);
 
 impl Client {
     pub(crate) fn of(server: &Process) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
-        // Connections that are done with don't look as if the server had not closed them.
+        // Idle connections would count as open files of the server.
         let http = http.pool_max_idle_per_host(8).build().unwrap();
         Self { http, base: format!("http://{}", server.address()) }
     }
@@ -116,7 +115,7 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request that is whole.
+    /// Sends a complete request.
     pub(crate) async fn execute(
         &self,
         request: reqwest::Request,
@@ -153,14 +152,14 @@ impl Client {
         Self::send(self.request(Method::POST, path).body(body)).await
     }
 
-    /// What is under that path, which must be there.
+    /// GETs JSON, which must succeed.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, body) = self.ask(Method::GET, path, None).await.unwrap();
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
 
-    /// All items of a list, page by page.
+    /// All items of a list, over all pages.
     pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();
@@ -174,14 +173,14 @@ impl Client {
         }
     }
 
-    /// The bytes under that path, which must be there.
+    /// GETs bytes, which must succeed.
     pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
         let response = self.request(Method::GET, path).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         response.bytes().await.unwrap().to_vec()
     }
 
-    /// Asks what is on a photo.
+    /// Sends an image to `/predict`.
     pub(crate) async fn predict(&self, query: &str, photo: Vec<u8>) -> reqwest::Result<Answer> {
         let request = self.request(Method::POST, &format!("/predict{query}"));
         Self::send(request.header("content-type", "application/octet-stream").body(photo)).await

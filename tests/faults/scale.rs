@@ -1,4 +1,4 @@
-//! How much is tried, and what is drawn.
+//! How many rounds a test has, and its random choices.
 
 use std::{
     env,
@@ -18,12 +18,12 @@ pub(crate) fn is_long() -> bool {
     }
 }
 
-/// How many rounds of something there are.
+/// The number of rounds in this form.
 pub(crate) fn rounds(short: u32, long: u32) -> u32 {
     if is_long() { long } else { short }
 }
 
-/// One kind of fault, tried for a while.
+/// The run of one test.
 pub(crate) struct Trial {
     kind: &'static str,
     seed: u64,
@@ -31,11 +31,11 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Begins, and prints the seed by which it can be repeated.
+    /// Begins, and prints the seed that repeats it.
     pub(crate) fn new(kind: &'static str) -> Self {
         let seed = match env::var("PAWPRINT_FAULTS_SEED") {
             Ok(seed) => seed.parse().expect("PAWPRINT_FAULTS_SEED is a number"),
-            // What is tried before each change is always the same; the long form looks further.
+            // The short form always makes the same choices; the long form explores.
             Err(_) if !is_long() => 1,
             Err(_) => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -47,7 +47,7 @@ impl Trial {
         trial
     }
 
-    /// What is drawn in one of its rounds, whatever was drawn in the others.
+    /// The random choices of one round, independent of the other rounds.
     pub(crate) fn draws(&self, round: u32) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -62,12 +62,12 @@ impl Trial {
         println!("faults: {} (seed {}): {what}", self.kind, self.seed);
     }
 
-    /// Says that it can't be tried here, and why.
+    /// Prints why the test can't run here.
     pub(crate) fn skip(&self, why: impl Display) {
         self.say(format_args!("skipped: {why}"));
     }
 
-    /// Prints its figures.
+    /// Prints the figures.
     pub(crate) fn ends(self, figures: impl Display) {
         self.say(format_args!("{figures}; {:.0?}", self.begun.elapsed()));
     }

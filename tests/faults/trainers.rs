@@ -1,4 +1,4 @@
-//! Trainers that are killed, stopped, or left without memory.
+//! Trainers that are killed, stopped, or run out of memory.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn params() -> Value {
     json!({ "epochs": 4, "batch_size": 4, "precision": "fp32", "device": "cpu", "seed": 7 })
 }
 
-/// Waits for what comes in the end.
+/// Waits until `there` returns something.
 async fn wait_for<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -49,7 +49,7 @@ async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not(
     for round in 0..rounds {
         let mut draws = trial.draws(round);
         let id = server.job(params()).await;
-        // A third would be one too many.
+        // The third kill would end the job as interrupted.
         for _ in 0..draws.random_range(1..3) {
             let pid = trainer(&id).await;
             tokio::time::sleep(takes.mul_f64(draws.random_range(0.0..1.0))).await;
@@ -66,14 +66,14 @@ async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not(
         assert!(server.weights(&job).await == undisturbed, "round {round}: the weights differ");
     }
     sandbox.assert_no_panic();
-    trial.ends(format_args!("{rounds} jobs, {kills} kills, the weights the same to the bit"));
+    trial.ends(format_args!("{rounds} jobs, {kills} kills, weights bit-identical"));
 }
 
 #[tokio::test]
 async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
     let trial = Trial::new("a stopped trainer");
     if !is_long() {
-        return trial.skip("it takes a minute; tests/durability.rs tries it with less patience");
+        return trial.skip("takes a minute; tests/durability.rs tests it with a shorter timeout");
     }
     let sandbox = Sandbox::new();
     let server = sandbox.start();
@@ -86,7 +86,10 @@ async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
     let job = server.ended(&id).await;
     assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(2)), "{job}");
     assert!(trainers(&sandbox.data()).is_empty());
-    trial.ends(format_args!("done {:.0?} after the stop, by a second trainer", stopped.elapsed()));
+    trial.ends(format_args!(
+        "job succeeded {:.0?} after the stop, with a second trainer",
+        stopped.elapsed()
+    ));
 }
 
 #[tokio::test]
@@ -106,7 +109,7 @@ async fn a_trainer_that_is_stopped_when_the_server_is_killed_does_not_outlive_it
     let left = trainers(&sandbox.data());
     kill(stopped, Signal::CONT);
     assert!(left.is_empty(), "{left:?} of the first server is still there");
-    trial.ends("no trainer is left of the first server");
+    trial.ends("no trainer of the first server is left");
 }
 
 #[tokio::test]
@@ -116,7 +119,7 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
     let server = sandbox.start();
     let client = Client::of(&server);
     server.pets(8).await;
-    let (rounds, mut said) = (rounds(2, 30), std::collections::BTreeMap::<String, u32>::new());
+    let (rounds, mut said) = (rounds(3, 100), std::collections::BTreeMap::<String, u32>::new());
     for round in 0..rounds {
         let mut draws = trial.draws(round);
         let id = server.job(json!({ "epochs": 10_000, "batch_size": 8 })).await;
@@ -138,7 +141,7 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         });
         let job = job.await;
         if job["status"].is_null() {
-            // It had enough.
+            // The memory was sufficient.
             *said.entry("enough".to_owned()).or_default() += 1;
             client.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await.unwrap();
         } else {
@@ -152,5 +155,7 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         assert_eq!(client.get("/readyz").await["status"], "ready");
     }
     sandbox.assert_no_panic();
-    trial.ends(format_args!("{rounds} trainers with up to 100 MB more than they had: {said:?}"));
+    trial.ends(format_args!(
+        "{rounds} trainers limited to 0 to 100 MB more than they had: {said:?}"
+    ));
 }

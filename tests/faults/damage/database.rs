@@ -1,4 +1,4 @@
-//! A database of which a page is not what was written.
+//! A database with a corrupted page.
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const PAGE: usize = 4096;
-/// Photos of the dataset: their rows fill a number of pages.
+/// Images of the dataset: their rows fill many pages.
 const PHOTOS: u32 = 300;
 
 fn photos() -> Vec<u8> {
@@ -26,10 +26,10 @@ fn photos() -> Vec<u8> {
     tar(&files)
 }
 
-/// Damages a page other than the first; says how.
+/// Corrupts a page other than the first; returns a description.
 fn damage(database: &mut [u8], draws: &mut impl Rng) -> String {
     let pages = database.len() / PAGE;
-    // Of a leaf, one entry is kept: nothing says any more that there were others.
+    // A leaf keeps one entry; the others are lost without a trace.
     if draws.random() {
         let is_leaf = |page: &usize| {
             let page = &database[page * PAGE..];
@@ -48,7 +48,7 @@ fn damage(database: &mut [u8], draws: &mut impl Rng) -> String {
     format!("noise on page {page}, bytes {begin} to {end}")
 }
 
-/// The files that a person can't get again.
+/// Files that must not be removed.
 fn treasures(data: &Path) -> BTreeSet<std::path::PathBuf> {
     ["blobs", "models", "jobs"]
         .iter()
@@ -103,7 +103,7 @@ async fn a_damaged_page_is_told_of_and_nothing_is_removed_because_of_it() {
             }
             Ok(mut server) => {
                 ask_everything(&Client::of(&server), &how).await;
-                // Cleaning up begins with the server.
+                // The first cleanup begins at startup.
                 tokio::time::sleep(Duration::from_millis(700)).await;
                 server.end(Signal::KILL);
                 let log = &sandbox.log()[logged..];
@@ -124,11 +124,11 @@ async fn a_damaged_page_is_told_of_and_nothing_is_removed_because_of_it() {
     assert_eq!(Client::of(&server).all("/datasets/many/images").await.len(), PHOTOS as usize);
     sandbox.assert_no_panic();
     trial.ends(format_args!(
-        "{rounds} pages, with which {refused} servers did not start; {told} of the others found it by themselves"
+        "{rounds} pages; {refused} servers did not start, {told} of the others detected the damage at startup"
     ));
 }
 
-/// Each request is answered well, or with the reason.
+/// Asserts that each request succeeds or fails with the reason.
 async fn ask_everything(client: &Client, how: &str) {
     let (status, body) = client.predict("", photo(1)).await.unwrap();
     // Where the table of models is lost, there is none.

@@ -1,4 +1,4 @@
-//! Images that are missing or changed, and models that are cut short, missing or another's.
+//! Missing or changed images; truncated, missing or foreign model files.
 
 use std::{fs, path::PathBuf};
 
@@ -70,7 +70,7 @@ async fn a_missing_or_changed_image_is_named_and_mended_by_sending_it_again() {
     assert_eq!(resumed.0, 202);
     assert_eq!(server.ended(&id).await["status"], "succeeded");
     sandbox.assert_no_panic();
-    trial.ends("four images: one missing, one changed, one cut short, one empty");
+    trial.ends("4 images: missing, changed, truncated, empty");
 }
 
 #[tokio::test]
@@ -132,5 +132,5 @@ async fn a_model_that_is_cut_short_missing_or_anothers_is_refused_and_another_se
     }
     assert_eq!(client.get("/readyz").await["status"], "ready");
     sandbox.assert_no_panic();
-    trial.ends("six damages of a model, and one of the model in service");
+    trial.ends("6 kinds of damage, and one to the model in service");
 }

@@ -1,4 +1,4 @@
-//! Damaged files in a data directory: what is damaged is named, the rest works, and nothing is made
+//! Damaged files in a data directory: the server reports the damage, the rest works, and nothing gets
 //! worse.
 
 mod database;

@@ -1,4 +1,4 @@
-//! A disk that is full, at another point each time.
+//! A full disk.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ use crate::{
 
 const SIZE: u64 = 80 << 20;
 
-/// Fills the disk of `folder` but for so many bytes, by a file of that name, which is given.
+/// Fills the disk of `folder`, except for some bytes, with a file of this name, which is returned.
 fn fill(folder: &Path, name: &str, but: u64) -> PathBuf {
     let path = folder.join(name);
     let mut file = File::create(&path).unwrap();
@@ -41,7 +41,7 @@ fn fill(folder: &Path, name: &str, but: u64) -> PathBuf {
     path
 }
 
-/// A photo of some 60 kB, unlike that of any other number.
+/// An image of 60 kB, different for each number.
 fn large_photo(number: u32) -> Vec<u8> {
     let noise =
         |x: u32, y: u32| (x * 7_919 + y * 104_729 + number * 31).wrapping_mul(2_654_435_761);
@@ -52,14 +52,14 @@ fn large_photo(number: u32) -> Vec<u8> {
     encode(image, image::ImageFormat::Png)
 }
 
-/// A dataset that is sent photos, and what must be in it.
+/// The images that the dataset must contain.
 struct Kept {
     photos: BTreeSet<String>,
     sent: u32,
 }
 
 impl Kept {
-    /// Sends one more photo.
+    /// Uploads one more image.
     async fn send(&mut self, client: &Client, in_archive: bool) -> Answer {
         let photo = large_photo(self.sent);
         let digest = hex::encode(Sha256::digest(&photo));
@@ -81,7 +81,7 @@ impl Kept {
         (status, body)
     }
 
-    /// Sends photos until there is no room for them.
+    /// Uploads images until the disk is full.
     async fn send_until_full(&mut self, client: &Client, draws: &mut impl Rng) {
         for _ in 0..100 {
             let (status, body) = self.send(client, draws.random()).await;
@@ -92,7 +92,7 @@ impl Kept {
         panic!("the disk is never full");
     }
 
-    /// Everything that was acknowledged is there, and nothing else.
+    /// Asserts that exactly the acknowledged images are there.
     async fn audit(&self, client: &Client) {
         let images = client.all("/datasets/full/images").await;
         let there: BTreeSet<_> =
@@ -104,7 +104,7 @@ impl Kept {
         }
     }
 
-    /// What needs no room works; what needs some works, or says that there is none.
+    /// Asserts that reads work, and that writes work or fail with `disk_full`.
     async fn assert_the_rest_works(&mut self, client: &Client) {
         let images = client.all("/datasets/full/images").await;
         let id = images[0]["id"].as_str().unwrap();
@@ -184,14 +184,14 @@ async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
     }
     sandbox.assert_no_panic();
     trial.ends(format_args!(
-        "{rounds} times full, {} photos sent, {} there; {started} of {} servers started on the full disk, the others said why not",
+        "disk filled {rounds} times, {} images sent, {} acknowledged and kept; {started} of {} servers started on the full disk, the others said why not",
         kept.sent,
         kept.photos.len(),
         rounds / 2,
     ));
 }
 
-/// Starts a server where there is no room: it answers, or says that there is none.
+/// Starts a server on a full disk: it works, or says that the disk is full.
 async fn starts_or_says_why_not(sandbox: &Sandbox) -> bool {
     match Process::try_spawn(&mut sandbox.program(), &sandbox.data()) {
         Ok(mut server) => {
@@ -229,12 +229,12 @@ async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         let path = format!("/jobs/{id}");
         tokio::time::sleep(Duration::from_millis(draws.random_range(0..500))).await;
         let filler = fill(&sandbox.data(), "filler", 0);
-        // It ends, or waits for room to say so.
+        // The job fails, or its failure can't be saved yet.
         let begun = Instant::now();
         while client.get(&path).await["finished_at"].is_null()
             && client.ask(Method::GET, "/readyz", None).await.unwrap().0 == 200
         {
-            assert!(begun.elapsed() < PATIENCE, "nothing tells that the disk is full");
+            assert!(begun.elapsed() < PATIENCE, "nothing reports the full disk");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         fs::remove_file(filler).unwrap();
@@ -260,7 +260,7 @@ async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         assert_eq!(job["status"], "succeeded", "{job}");
         let epochs = server.epochs(&id).await;
         assert_eq!(epochs, Vec::from_iter(1..=epochs.len() as u64));
-        // What was seen of the database is believed for five seconds.
+        // The check of the database is cached for five seconds.
         while client.ask(Method::GET, "/readyz", None).await.unwrap().0 != 200 {
             assert!(begun.elapsed() < PATIENCE, "the server is not ready again");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -269,6 +269,6 @@ async fn a_job_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     }
     sandbox.assert_no_panic();
     trial.ends(format_args!(
-        "{rounds} jobs, of which {failed} failed for want of room and were resumed"
+        "{rounds} jobs, of which {failed} failed with disk_full and were resumed"
     ));
 }

@@ -1,5 +1,5 @@
-//! Disks that are full, and data directories that can't be written: whoever asks for room is told
-//! why there is none, the rest works, and all works again once there is.
+//! Full disks and data directories that are not writable: writes fail with the reason, reads work, and
+//! everything works again once the cause is fixed.
 
 mod full;
 mod read_only;

@@ -1,4 +1,4 @@
-//! A data directory that can't be written, at the start or from some moment on.
+//! A data directory that is not writable, at startup or later.
 
 use std::{
     fs::{self, Permissions},
@@ -21,14 +21,14 @@ use crate::{
     scale::Trial,
 };
 
-/// Who owns nothing.
+/// The user `nobody`.
 const NOBODY: u32 = 65_534;
 
 fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Says of all folders of a data directory whether they may be written.
+/// Sets the mode of all folders of a data directory.
 fn allow_all(data: &Path, mode: u32) {
     for entry in walkdir::WalkDir::new(data) {
         let entry = entry.unwrap();
@@ -38,7 +38,7 @@ fn allow_all(data: &Path, mode: u32) {
     }
 }
 
-/// The program, as somebody whom permissions hold back.
+/// The program, as a user to whom permissions apply.
 fn program(sandbox: &Sandbox) -> Command {
     let mut program = sandbox.program();
     if is_root() {
@@ -47,7 +47,7 @@ fn program(sandbox: &Sandbox) -> Command {
     program
 }
 
-/// A data directory of that person's, or why there can't be one.
+/// A data directory of that user, or why there is none.
 fn sandbox() -> Result<Sandbox, String> {
     let sandbox = Sandbox::new();
     allow(sandbox.path(), 0o755);
@@ -109,7 +109,7 @@ async fn where_nothing_can_be_written_any_more_the_reason_is_told_and_what_is_th
     let server = sandbox.spawn(&mut program(&sandbox));
     assert_eq!(Client::of(&server).all("/datasets/pets/images").await.len(), 17);
     sandbox.assert_no_panic();
-    trial.ends("one server, refused four ways, and another that does not start");
+    trial.ends("one server at runtime (four kinds of request), one at startup");
 }
 
 #[tokio::test]
@@ -129,10 +129,10 @@ async fn on_a_read_only_disk_a_server_says_so_and_ends() {
     assert_says(&sandbox, &mut sandbox.program(), &view, "Read-only file system");
     let server = sandbox.start();
     assert_eq!(Client::of(&server).all("/datasets/pets/images").await.len(), 16);
-    trial.ends("one server, which does not start");
+    trial.ends("one server at startup");
 }
 
-/// A server ends at once, and says why and where.
+/// Asserts that a server exits at once and says why and where.
 #[track_caller]
 fn assert_says(sandbox: &Sandbox, program: &mut Command, data: &Path, why: &str) {
     let ended = Process::try_spawn(program, data).err().expect("it started");

@@ -1,4 +1,4 @@
-//! What lies in a data directory, looked at past the server.
+//! Checks of a data directory that bypass the server.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,8 @@ use safetensors::SafeTensors;
 use sha2::{Digest as _, Sha256};
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
-/// Every image is the one that its name says, every model is whole, and nothing is half uploaded.
+/// Asserts that every image matches its hash, every model file is complete, and no partial upload is
+/// left.
 pub(crate) fn files(data: &Path) {
     for blob in walkdir::WalkDir::new(data.join("blobs")) {
         let blob = blob.unwrap();
@@ -27,7 +28,7 @@ pub(crate) fn files(data: &Path) {
     assert!(uploads.is_empty(), "{uploads:?}");
 }
 
-/// The database is sound.
+/// Asserts that the database is intact.
 pub(crate) async fn database(data: &Path) {
     let options =
         SqliteConnectOptions::new().filename(data.join("pawprint.sqlite")).read_only(true);

@@ -1,4 +1,4 @@
-//! A client with a dataset of its own, which knows what must be in it.
+//! A client that changes its own dataset and tracks what must be in it.
 
 use std::{collections::BTreeMap, mem};
 
@@ -15,34 +15,34 @@ use crate::{
 const LABELS: [&str; 2] = ["cat", "dog"];
 const SPLITS: [&str; 3] = ["train", "validation", "test"];
 
-/// Class and split.
+/// Label and split.
 type Place = (&'static str, &'static str);
 
-/// The photos of a dataset, by their hashes; none where there is no dataset.
+/// The images of a dataset by hash, or none if there is no dataset.
 type State = Option<BTreeMap<String, Place>>;
 
-/// A change, which is made as a whole or not at all.
+/// A change that is applied completely or not at all.
 #[derive(Debug)]
 enum Change {
     Create,
-    /// Photos in a form, all of one place.
+    /// Uploads images in a form.
     Upload(Vec<usize>, Place),
-    /// Photos in an archive.
+    /// Uploads images in an archive.
     Import(Vec<(usize, Place)>),
-    /// The photo of that hash goes elsewhere.
+    /// Changes the label and split of the image with this hash.
     Move(String, Place),
-    /// The photo of that hash is removed.
+    /// Deletes the image with this hash.
     Remove(String),
     Drop,
 }
 
 pub(crate) struct DatasetClient {
     dataset: String,
-    /// What was acknowledged.
+    /// The last acknowledged state.
     state: State,
-    /// What would be, had the last change been made that nobody acknowledged.
+    /// The state after a later change without a response.
     other: Option<State>,
-    /// How many photos were acknowledged in all.
+    /// Number of images in acknowledged uploads.
     pub(crate) acknowledged: u64,
 }
 
@@ -51,7 +51,7 @@ impl DatasetClient {
         Self { dataset: format!("dataset-{number}"), state: None, other: None, acknowledged: 0 }
     }
 
-    /// Makes sure that there is what must be.
+    /// Asserts that the dataset has one of the two states.
     pub(crate) async fn audit(&mut self, session: &Session) {
         let client = &session.client;
         let path = format!("/datasets/{}", self.dataset);
@@ -140,7 +140,7 @@ impl DatasetClient {
         }
     }
 
-    /// Asks for a change; nothing where the server was killed before that.
+    /// Sends a change; nothing if the server was killed before.
     async fn make(&self, session: &Session, change: &Change) -> Option<reqwest::Result<Answer>> {
         let client = &session.client;
         let dataset = format!("/datasets/{}", self.dataset);
@@ -179,7 +179,7 @@ impl DatasetClient {
         })
     }
 
-    /// The path of the photo of that hash.
+    /// The path of the image with this hash.
     async fn image(&self, session: &Session, digest: &str) -> Option<String> {
         let list = format!("/datasets/{}/images", self.dataset);
         let answer = session.client.ask(Method::GET, &format!("{list}?limit=500"), None).await;
@@ -190,11 +190,11 @@ impl DatasetClient {
     }
 }
 
-/// What a change makes of a dataset.
+/// Applies a change to a state.
 fn apply(state: &mut State, change: &Change, session: &Session) {
     let add = |state: &mut State, photo: usize, place: Place| {
         let images = state.as_mut().unwrap();
-        // A photo that is there stays where it is, also where it comes under another class.
+        // A duplicate keeps its label and split.
         images.entry(session.photos[photo].digest.clone()).or_insert(place);
     };
     match change {

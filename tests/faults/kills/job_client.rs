@@ -1,4 +1,4 @@
-//! A client that starts jobs, ends them, and knows which there must be and how they ended.
+//! A client that starts, cancels, stops, resumes and deletes jobs, and tracks what must exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use super::Session;
 use crate::common::process::PATIENCE;
 
-/// What must be of a job.
+/// What is known of a job.
 #[derive(Debug, Default)]
 struct Known {
-    /// It was acknowledged that it is deleted, or nobody knows.
+    /// Its deletion was acknowledged, or requested without a response.
     gone: Option<Gone>,
-    /// It was acknowledged that it is cancelled.
+    /// Its cancellation was acknowledged.
     cancelled: bool,
-    /// It had succeeded, with that model.
+    /// It succeeded with this model.
     model: Option<String>,
-    /// Its model was deleted, or nobody knows.
+    /// The same of the deletion of its model.
     model_gone: Option<Gone>,
 }
 
@@ -33,9 +33,9 @@ enum Gone {
 
 #[derive(Debug, Default)]
 pub(crate) struct JobClient {
-    /// By name. One whose start was not acknowledged is not among them until it is seen.
+    /// By name. A job without an acknowledgement is added when it is first seen.
     jobs: BTreeMap<String, Known>,
-    /// How many jobs were acknowledged; each has a number in its name.
+    /// Number of acknowledged jobs.
     pub(crate) acknowledged: u32,
     started: u32,
 }
@@ -49,7 +49,7 @@ fn text<'a>(value: &'a Value, member: &str) -> &'a str {
 }
 
 impl JobClient {
-    /// Makes sure of all that was acknowledged before the server was killed.
+    /// Asserts everything that was acknowledged before the server was killed.
     pub(crate) async fn audit(&mut self, session: &Session) {
         let jobs = session.client.all("/jobs").await;
         self.check(&jobs);
@@ -79,8 +79,7 @@ impl JobClient {
         assert_eq!(by.len(), models.len(), "a model is there twice");
     }
 
-    /// Makes sure that these jobs can be what has become of those that are known, and learns how
-    /// they ended.
+    /// Asserts that the jobs are consistent with what is known, and updates it.
     fn check(&mut self, jobs: &[Value]) {
         let names: BTreeSet<_> = jobs.iter().map(|job| text(job, "name")).collect();
         assert_eq!(names.len(), jobs.len(), "a job is there twice");
@@ -97,13 +96,13 @@ impl JobClient {
                 known.model = Some(text(job, "model_id").to_owned());
             }
             if status == "failed" {
-                // It was stopped too early.
+                // It was stopped before its first epoch completed.
                 assert_eq!(job["error"]["code"], "nothing_to_keep", "{job}");
             }
         }
     }
 
-    /// Starts jobs, ends them and looks at them until the server is killed.
+    /// Works with jobs until the server is killed.
     pub(crate) async fn work(&mut self, session: &Session, mut draws: impl Rng) {
         while !session.over() && self.act(session, &mut draws).await.is_some() {}
     }
@@ -200,7 +199,7 @@ impl JobClient {
         Some(())
     }
 
-    /// Waits until all jobs are over, and looks at what they have left.
+    /// Waits until all jobs have ended, and checks their metrics.
     pub(crate) async fn peace(&mut self, session: &Session) {
         let begun = Instant::now();
         let jobs = loop {
@@ -209,7 +208,7 @@ impl JobClient {
             if jobs.iter().all(is_over) {
                 break jobs;
             }
-            assert!(begun.elapsed() < PATIENCE, "these jobs never end: {jobs:#?}");
+            assert!(begun.elapsed() < PATIENCE, "these jobs do not end: {jobs:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
         for job in jobs.iter().filter(|job| job["status"] == "succeeded") {

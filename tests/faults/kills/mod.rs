@@ -1,5 +1,6 @@
-//! SIGKILL to the server, at random moments of all that changes its data: whatever it had
-//! acknowledged is there when it starts again, and whatever it had not is there whole or not at all.
+//! SIGKILL to the server at random moments of uploads, changes, training and model swaps. After the
+//! restart, acknowledged changes are there; changes without a response are there completely or not at
+//! all.
 
 pub(crate) mod audit;
 mod dataset_client;
@@ -30,31 +31,31 @@ use super::{
     scale::{Trial, rounds},
 };
 
-/// Clients that have a dataset each.
+/// Clients with a dataset each.
 const DATASET_CLIENTS: usize = 3;
-/// Small photos that they send, again and again: blobs are shared between their datasets.
+/// Number of images. They are sent repeatedly, so that datasets share blobs.
 const PHOTOS: u32 = 240;
-/// After so many kills the jobs are left in peace until they are over.
+/// After this many kills, the jobs may run until they end.
 const PEACE_AFTER: u32 = 8;
 
-/// A photo that may be sent.
+/// An image to be uploaded.
 struct Photo {
     bytes: Vec<u8>,
-    /// SHA-256, as the server tells it.
+    /// SHA-256 in hexadecimal.
     digest: String,
 }
 
-/// What all clients of one server share.
+/// Shared by all clients of one server.
 #[derive(Clone)]
 struct Session {
     client: Client,
     photos: Arc<Vec<Photo>>,
-    /// Set just before the server is killed: from then on, no answer need come.
+    /// Set just before the server is killed; requests may fail from then on.
     killed: Arc<AtomicBool>,
 }
 
 impl Session {
-    /// The answer; none where the server was killed before it came.
+    /// The response, or none if the server was killed before.
     #[track_caller]
     fn answered(&self, what: &str, answer: reqwest::Result<Answer>) -> Option<Answer> {
         match answer {
@@ -157,7 +158,7 @@ async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowle
     let uploads: u64 =
         dataset_clients.iter().map(|dataset_client| dataset_client.acknowledged).sum();
     trial.ends(format_args!(
-        "{kills} kills while clients work, {while_starting} while it starts; {uploads} photos acknowledged, {} jobs, {} swaps; trainers looked at {scans} times",
+        "{kills} kills under load and {while_starting} during startup; acknowledged: {uploads} images, {} jobs, {} model swaps; {scans} scans for duplicate trainers",
         job_client.acknowledged, model_client.acknowledged,
     ));
 }
@@ -168,7 +169,7 @@ enum Worker {
     ModelClient(ModelClient),
 }
 
-/// Starts a server and kills it before, or as, it comes to listen.
+/// Starts a server and kills it during its startup.
 async fn kill_while_starting(sandbox: &Sandbox, draws: &mut impl Rng) {
     let mut child = sandbox
         .program()
@@ -182,7 +183,7 @@ async fn kill_while_starting(sandbox: &Sandbox, draws: &mut impl Rng) {
     child.wait().unwrap();
 }
 
-/// Photos that differ, small ones and, where there are any, real ones.
+/// Distinct small images, and real ones if available.
 fn photos() -> Vec<Photo> {
     let photos = (0..PHOTOS).map(common::photo).chain(super::mutants::real_photos(20));
     photos.map(|bytes| Photo { digest: hex::encode(Sha256::digest(&bytes)), bytes }).collect()

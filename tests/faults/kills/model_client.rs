@@ -1,4 +1,4 @@
-//! A client that puts one model after the other in service, and asks for predictions all the time.
+//! A client that swaps the model in service and sends predictions all the time.
 
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 use reqwest::Method;
@@ -6,21 +6,21 @@ use serde_json::json;
 
 use super::Session;
 
-/// What was put in service: the id of a model, or none for the best.
+/// The id of the pinned model, or none for the best.
 type Choice = Option<String>;
 
 #[derive(Debug, Default)]
 pub(crate) struct ModelClient {
-    /// What was acknowledged last.
+    /// The last acknowledged choice.
     chosen: Choice,
-    /// What nobody acknowledged since.
+    /// A later choice without a response.
     other: Option<Choice>,
-    /// How many choices were acknowledged.
+    /// Number of acknowledged choices.
     pub(crate) acknowledged: u32,
 }
 
 impl ModelClient {
-    /// Makes sure that what was chosen answers.
+    /// Asserts that the chosen model is in service.
     pub(crate) async fn audit(&mut self, session: &Session) {
         let current = session.client.get("/models/current").await;
         let found =
@@ -36,7 +36,7 @@ impl ModelClient {
         assert_eq!((answer.0, &answer.1["model"]["id"]), (200, &current["id"]), "{}", answer.1);
     }
 
-    /// Swaps and asks until the server is killed.
+    /// Swaps and predicts until the server is killed.
     pub(crate) async fn work(&mut self, session: &Session, mut draws: impl Rng) {
         while !session.over() && self.act(session, &mut draws).await.is_some() {}
     }

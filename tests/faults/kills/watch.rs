@@ -1,4 +1,4 @@
-//! Looks all the time at which trainers there are: never two for one job.
+//! Scans for trainers continuously: no job may have two.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ impl Watch {
         Self { end, thread }
     }
 
-    /// How often it looked, and never saw two.
+    /// Stops, asserts that no job had two trainers, and returns the number of scans.
     pub(crate) fn end(self) -> u64 {
         self.end.store(true, SeqCst);
         self.thread.join().unwrap().unwrap_or_else(|two| panic!("{two}"))

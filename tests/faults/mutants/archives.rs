@@ -1,4 +1,4 @@
-//! Damaged archives of every kind that is read.
+//! Corrupted archives of every supported format.
 
 use std::io::{Cursor, Write as _};
 
@@ -14,7 +14,7 @@ use crate::{
     scale::{Trial, rounds},
 };
 
-/// An archive, and whether what is damaged is to be compressed after that.
+/// An archive, and whether to compress it after the corruption.
 type Seed = (Vec<u8>, bool);
 
 fn seeds() -> Vec<Seed> {
@@ -79,5 +79,5 @@ async fn damaged_archives_are_read_as_far_as_they_can_be() {
     }
     assert_no_leftovers(&sandbox.data());
     sandbox.assert_no_panic();
-    trial.ends(format_args!("{figures}; {} photos kept", kept.len()));
+    trial.ends(format_args!("{figures}; {} images kept", kept.len()));
 }

@@ -1,4 +1,4 @@
-//! Damaged photos, sent to be judged, explained and kept.
+//! Corrupted images, sent to `/predict`, `/explain` and a dataset.
 
 use std::{env, fs, io::Read as _, path::PathBuf};
 
@@ -15,7 +15,7 @@ use crate::{
     scale::{Trial, rounds},
 };
 
-/// A few real photos, where there are any.
+/// Some real images, if available.
 pub(crate) fn real_photos(count: usize) -> Vec<Vec<u8>> {
     let Some(folder) = env::var_os("PAWPRINT_REAL_DATA").filter(|it| !it.is_empty()) else {
         return Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn real_photos(count: usize) -> Vec<Vec<u8>> {
     paths.iter().step_by((paths.len() / count).max(1)).map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Photos of every kind that is read.
+/// Images of every supported format.
 fn seeds() -> Vec<Vec<u8>> {
     let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut paths: Vec<_> = fs::read_dir(&fixtures)
@@ -99,7 +99,7 @@ async fn damaged_photos_are_judged_or_refused() {
     let figures =
         send(&trial, &server, (rounds(400, 10_000), 6), GROWTH, &[200, 413, 415, 422, 429], one)
             .await;
-    // What was kept of them can be looked at.
+    // The images that were accepted can be shown.
     let kept = client.all("/datasets/damaged/images").await;
     for image in &kept {
         let id = image["id"].as_str().unwrap();

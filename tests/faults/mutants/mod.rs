@@ -1,5 +1,5 @@
-//! Files that are damaged in thousands of ways: each is taken or refused, and the server neither
-//! fails, nor hangs, nor grows.
+//! Thousands of corrupted files: each is accepted or rejected, and the server does not fail, hang or
+//! leak memory.
 
 mod archives;
 mod images;
@@ -18,8 +18,8 @@ use super::{
     scale::Trial,
 };
 
-/// Bytes that a server may have more of after thousands of damaged files than after the first of
-/// them: what its allocator keeps differs from run to run by some ten megabytes.
+/// Allowed growth of the server's memory after the first files, in bytes: what the allocator keeps
+/// varies by tens of megabytes.
 pub(crate) const GROWTH: u64 = 64 * MB;
 
 const MB: u64 = 1_000_000;
@@ -59,7 +59,7 @@ async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
     }
     let after = memory(server.pid());
     let figures = format!(
-        "{taken} taken, {refused} refused; memory {} after {warm}, {} at the end",
+        "{taken} accepted, {refused} rejected; memory {} after {warm}, {} at the end",
         mb(before),
         mb(after)
     );
@@ -67,7 +67,7 @@ async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
     figures
 }
 
-/// Nothing of an upload is left in the data directory.
+/// Asserts that no partial upload is left.
 fn assert_no_leftovers(data: &Path) {
     let left: Vec<_> = std::fs::read_dir(data.join("tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");

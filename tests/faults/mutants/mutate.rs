@@ -1,8 +1,8 @@
-//! Damage: bytes changed, cut, moved, repeated and exchanged.
+//! Random corruption: bytes are changed, removed, moved, repeated and replaced.
 
 use rand::{Rng, RngExt as _};
 
-/// `bytes` with one to four kinds of damage, some of it taken from `other`.
+/// `bytes` with one to four corruptions, some with bytes of `other`.
 pub(crate) fn mutate(mut bytes: Vec<u8>, other: &[u8], draws: &mut impl Rng) -> Vec<u8> {
     for _ in 0..draws.random_range(1..5) {
         if bytes.len() < 2 {
@@ -40,7 +40,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], draws: &mut impl Rng) {
     }
 }
 
-/// A place in so many bytes, more often near their beginning or end, where headers are.
+/// A position, more often near the beginning or end, where headers are.
 fn place(length: usize, draws: &mut impl Rng) -> usize {
     let near = length.min(600);
     match draws.random_range(0..5) {
@@ -50,7 +50,7 @@ fn place(length: usize, draws: &mut impl Rng) -> usize {
     }
 }
 
-/// Overwrites a binary number by one at the edge of what fits.
+/// Overwrites a binary number with an extreme value.
 fn number(bytes: &mut [u8], at: usize, draws: &mut impl Rng) {
     let size = [2, 4, 8][draws.random_range(0..3)].min(bytes.len() - at);
     let edges = [0, 1, u64::MAX, i64::MAX as u64, u64::from(u32::MAX), 1 << 31, 65_535, 1 << 28];
@@ -61,7 +61,7 @@ fn number(bytes: &mut [u8], at: usize, draws: &mut impl Rng) {
     }
 }
 
-/// Overwrites the digits that follow, of a number written as text.
+/// Overwrites the next decimal number in the text.
 fn digits(bytes: &mut Vec<u8>, at: usize, draws: &mut impl Rng) {
     let Some(first) = bytes[at..].iter().position(u8::is_ascii_digit).map(|it| at + it) else {
         return;

@@ -1,4 +1,4 @@
-//! Damaged files of models, where the server reads them, and of VGG16 weights, as they are sent.
+//! Corrupted model files in the data directory, and corrupted uploads of VGG16 weights.
 
 use std::{fs, path::PathBuf};
 
@@ -14,11 +14,11 @@ use crate::{
     scale::{Trial, rounds},
 };
 
-/// Models whose files are damaged in turn: one more than are kept loaded, so that each is loaded
-/// whenever it is asked for.
+/// Models whose files are corrupted in turn: one more than the server keeps loaded, so that each
+/// request loads its model.
 const MODELS: u64 = 3;
 
-/// Trains models of one epoch, and gives their names and files.
+/// Trains models for one epoch; returns their names and files.
 async fn models(server: &Process, sandbox: &Sandbox) -> Vec<(String, PathBuf)> {
     server.pets(4).await;
     let mut models = Vec::new();
@@ -54,7 +54,7 @@ async fn a_damaged_model_is_refused_and_the_others_answer() {
         let header = 8 + u64::from_le_bytes(whole[number][..8].try_into().unwrap()) as usize;
         let mut bytes = whole[number].clone();
         if draws.random_ratio(3, 4) {
-            // Its header, whose length may or may not be told.
+            // Only the header; its length is corrected or not.
             let mut head = mutate(bytes[..header].to_vec(), &whole[0][header..], &mut draws);
             if draws.random() && head.len() > 8 {
                 let length = (head.len() - 8) as u64;
@@ -93,7 +93,7 @@ async fn a_damaged_model_is_refused_and_the_others_answer() {
     }
     sandbox.assert_no_panic();
     let figures = format!(
-        "{taken} taken, {refused} refused; memory {} after {}, {} at the end",
+        "{taken} accepted, {refused} rejected; memory {} after {}, {} at the end",
         mb(before),
         rounds / 5,
         mb(after)
@@ -102,7 +102,7 @@ async fn a_damaged_model_is_refused_and_the_others_answer() {
     trial.ends(figures);
 }
 
-/// What two threads take to read a file of 59 MB each, the allocator may keep.
+/// The allocator may keep the memory in which two threads read a file of 59 MB each.
 const ARENAS: u64 = GROWTH + 2 * 59 * MB;
 
 const FIXTURES: [&str; 6] = [
