@@ -1,6 +1,9 @@
 //! Trainers that are killed, stopped, or run out of memory.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rand::RngExt as _;
 use reqwest::Method;
@@ -116,7 +119,8 @@ async fn a_trainer_that_is_stopped_when_the_server_is_killed_does_not_outlive_it
 async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
     let trial = Trial::new("trainers without memory");
     let sandbox = Sandbox::new();
-    let server = sandbox.start();
+    // A panic must not print the stack of a trainer that has no memory for that.
+    let server = sandbox.spawn(sandbox.program().env("RUST_BACKTRACE", "1"));
     let client = Client::of(&server);
     server.pets(8).await;
     let (rounds, mut said) = (rounds(3, 100), std::collections::BTreeMap::<String, u32>::new());
@@ -125,13 +129,13 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         let id = server.job(json!({ "epochs": 10_000, "batch_size": 8 })).await;
         let pid = trainer(&id).await;
         let room = draws.random_range(0..100_u64) << 20;
-        if draws.random() {
-            // It has loaded its libraries and is about to train.
-            server.event(&id, |_, data| (!data["device"].is_null()).then_some(())).await;
-        } else {
-            tokio::time::sleep(Duration::from_millis(draws.random_range(0..1_000))).await;
+        // It has loaded its libraries and started a thread.
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        wait_for("threads", || (threads() > 1).then_some(())).await;
+        if draws.random_ratio(3, 4) {
+            tokio::time::sleep(Duration::from_millis(draws.random_range(0..300))).await;
         }
-        let has = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        let has = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
         let has: u64 = has.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
         let limit = Rlimit { current: Some(has + room), maximum: Some(has + room) };
         prlimit(Pid::from_raw(pid), Resource::As, limit).unwrap();
@@ -143,14 +147,17 @@ async fn a_trainer_without_memory_says_so_and_the_server_goes_on() {
         if job["status"].is_null() {
             // The memory was sufficient.
             *said.entry("enough".to_owned()).or_default() += 1;
-            client.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await.unwrap();
         } else {
             let code = job["error"]["code"].as_str().unwrap();
             *said.entry(code.to_owned()).or_default() += 1;
             let detail = job["error"]["detail"].as_str().unwrap();
-            let is_known = ["out_of_memory", "trainer_killed"].contains(&code);
-            assert!(is_known && detail.contains("batch_size"), "round {round}: {job}");
+            // Not all C libraries check what they allocate: they end by a signal, and the job is tried
+            // again.
+            let is_killed = code == "trainer_killed";
+            let is_clear = code == "out_of_memory" && detail.contains("batch_size");
+            assert!(is_clear || is_killed, "round {round}: {job}");
         }
+        client.ask(Method::POST, &format!("/jobs/{id}/cancel"), None).await.unwrap();
         server.ended(&id).await;
         assert_eq!(client.get("/readyz").await["status"], "ready");
     }

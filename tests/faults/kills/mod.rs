@@ -118,7 +118,7 @@ async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowle
             let (session, draws) = (session.clone(), trial.draws(draws.next_u32()));
             clients.spawn(async move {
                 dataset_client.work(&session, draws).await;
-                Worker::DatasetClient(dataset_client)
+                Worker::Datasets(dataset_client)
             });
         }
         let (mut its_job_client, mut its_swapper) = (job_client, model_client);
@@ -126,11 +126,11 @@ async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowle
         let (ones, others) = (trial.draws(draws.next_u32()), trial.draws(draws.next_u32()));
         clients.spawn(async move {
             its_job_client.work(&one, ones).await;
-            Worker::JobClient(its_job_client)
+            Worker::Jobs(its_job_client)
         });
         clients.spawn(async move {
             its_swapper.work(&other, others).await;
-            Worker::ModelClient(its_swapper)
+            Worker::Models(its_swapper)
         });
         tokio::time::sleep(Duration::from_millis(draws.random_range(5..1_500))).await;
         session.killed.store(true, SeqCst);
@@ -138,9 +138,9 @@ async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowle
         (job_client, model_client) = <_>::default();
         while let Some(worker) = clients.join_next().await {
             match worker.unwrap_or_else(|error| panic!("round {round}: {error}")) {
-                Worker::DatasetClient(dataset_client) => dataset_clients.push(dataset_client),
-                Worker::JobClient(back) => job_client = back,
-                Worker::ModelClient(back) => model_client = back,
+                Worker::Datasets(dataset_client) => dataset_clients.push(dataset_client),
+                Worker::Jobs(back) => job_client = back,
+                Worker::Models(back) => model_client = back,
             }
         }
     }
@@ -164,9 +164,9 @@ async fn a_server_that_is_killed_at_any_moment_has_lost_nothing_that_it_acknowle
 }
 
 enum Worker {
-    DatasetClient(DatasetClient),
-    JobClient(JobClient),
-    ModelClient(ModelClient),
+    Datasets(DatasetClient),
+    Jobs(JobClient),
+    Models(ModelClient),
 }
 
 /// Starts a server and kills it during its startup.
