@@ -44,8 +44,7 @@ impl Error {
 }
 
 fn path(root: &Path, digest: &Digest) -> PathBuf {
-    let name = digest.to_string();
-    root.join(&name[..2]).join(name)
+    root.join(Blobs::name(digest))
 }
 
 /// The bytes of that hash in the store at `root`: also for trainers, which use nothing else of it.
@@ -113,6 +112,13 @@ impl Blobs {
         let map = unsafe { Mmap::map(&file) }.map_err(|source| Error::disk(&path, source))?;
         let is_whole = Digest::of(&map) == *digest;
         if is_whole { Ok(Bytes::from_owner(map)) } else { Err(Error::Damaged(*digest)) }
+    }
+
+    /// The path of the blob of that hash, relative to the root of a store: `ab/ab12…`.
+    #[must_use]
+    pub fn name(digest: &Digest) -> String {
+        let name = digest.to_string();
+        format!("{}/{name}", &name[..2])
     }
 
     /// An empty temporary file beside the store, deleted with its handle.

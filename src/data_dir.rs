@@ -9,6 +9,8 @@
 //! models/<id>.safetensors   models
 //! weights/                  VGG16 weights, see `pretrained`
 //! tmp/                      uploads in progress; emptied at start
+//! damaged/                  what `pawprint doctor --repair` has set aside
+//! pawprint.sqlite.restoring the database of a restore that is not complete
 //! ```
 
 use std::{
@@ -19,11 +21,11 @@ use std::{
 
 use crate::domain::{JobId, ModelId};
 
-/// A data directory that this process has locked.
+/// A data directory: locked by this process, unless it only looks at it.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a data directory can't be used.
@@ -34,6 +36,9 @@ pub enum Error {
         "{0} is in use by another Pawprint server; stop that server, or choose another --data-dir (PAWPRINT_DATA_DIR)"
     )]
     InUse(PathBuf),
+    /// A restore into it broke off.
+    #[error("a restore into {0} did not complete; run `pawprint restore` again")]
+    HalfRestored(PathBuf),
     /// It can't be created or written.
     #[error("can't use {path} as the data directory")]
     Io {
@@ -45,27 +50,26 @@ pub enum Error {
     },
 }
 
+/// File that is locked.
+pub const LOCK: &str = "lock";
+/// File of the database.
+pub const DATABASE: &str = "pawprint.sqlite";
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Io { path: path.clone(), source }
+}
+
 impl DataDir {
     /// Makes the folders that are missing, takes the lock and empties `tmp/`.
     ///
     /// # Errors
-    /// Another server uses it, or it can't be written.
+    /// Another server uses it, a restore into it broke off, or it can't be written.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let at = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io { path, source }
-        };
-        fs::create_dir_all(root).map_err(at(root))?;
-        // Absolute, because it is passed to trainers and the working directory may change.
-        let root = root.canonicalize().map_err(at(root))?;
-        let lock_path = root.join("lock");
-        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse(root)),
-            Err(TryLockError::Error(source)) => return Err(at(&lock_path)(source)),
+        let data_dir = Self::lock(root)?;
+        if data_dir.restoring().exists() {
+            return Err(Error::HalfRestored(data_dir.root));
         }
-        let data_dir = Self { root, _lock: lock };
         let tmp = data_dir.tmp();
         match fs::remove_dir_all(&tmp) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&tmp)(error)),
@@ -78,6 +82,39 @@ impl DataDir {
         Ok(data_dir)
     }
 
+    /// Takes the lock, and makes nothing but the directory itself.
+    ///
+    /// # Errors
+    /// Another server holds it, or it can't be written.
+    pub fn lock(root: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(root).map_err(at(root))?;
+        // Absolute, because it is passed to trainers and the working directory may change.
+        let root = root.canonicalize().map_err(at(root))?;
+        let lock_path = root.join(LOCK);
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root, _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(root)),
+            Err(TryLockError::Error(source)) => Err(at(&lock_path)(source)),
+        }
+    }
+
+    /// The directory without its lock, to be read beside a server that may run.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn look(root: &Path) -> Result<Self, Error> {
+        let root = root.canonicalize().map_err(at(root))?;
+        Ok(Self { root, _lock: None })
+    }
+
+    /// Whether a server, or whoever else, holds the lock.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        let lock = File::open(self.root.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// The directory itself, absolute.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -87,7 +124,7 @@ impl DataDir {
     /// The database's file.
     #[must_use]
     pub fn database(&self) -> PathBuf {
-        self.root.join("pawprint.sqlite")
+        self.root.join(DATABASE)
     }
 
     /// Images as they were uploaded.
@@ -136,6 +173,18 @@ impl DataDir {
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// The database of a restore that is not complete.
+    #[must_use]
+    pub fn restoring(&self) -> PathBuf {
+        self.root.join(format!("{DATABASE}.restoring"))
+    }
+
+    /// Damaged files that were set aside.
+    #[must_use]
+    pub fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
     }
 }
 

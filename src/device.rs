@@ -7,7 +7,10 @@ use std::{num::NonZeroUsize, sync::OnceLock, thread};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use crate::domain::recipe::{DeviceChoice, Params, Precision, PrecisionChoice};
+use crate::domain::{
+    parameters::Params,
+    recipe::{DeviceChoice, Precision, PrecisionChoice},
+};
 
 /// A device and the number format of its convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn without_a_gpu_auto_is_the_processor_and_cuda_says_what_is_missing() {
-        let params = crate::domain::recipe::Recipe::ScratchCnn.defaults();
+        let params = Params::defaults(crate::domain::recipe::Recipe::ScratchCnn);
         let choose = |device| ComputeConfig::choose(&Params { device, ..params.clone() });
         let auto = choose(DeviceChoice::Auto).unwrap();
         match choose(DeviceChoice::Cuda) {

@@ -3,15 +3,7 @@
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
 
-use std::{
-    collections::HashSet,
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, fs, io, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +13,9 @@ use crate::{
     datasets::{self, Datasets},
     domain::{JobId, ModelId},
     error_chain::chain,
-    registry::embedded,
+    maintenance::unreferenced::list_unreferenced,
     scheduler::{self, Scheduler},
-    storage::{self, Storage, jobs, models},
+    storage::{self, Storage, jobs, models, upkeep},
     training::cache,
 };
 
@@ -31,13 +23,17 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What can go wrong; the next round retries.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
+    /// The manifests of jobs can't be read.
     #[error(transparent)]
     Scheduler(#[from] scheduler::Error),
+    /// The images can't be swept.
     #[error(transparent)]
     Datasets(#[from] datasets::Error),
+    /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// A file or folder can't be removed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -73,14 +69,12 @@ impl Housekeeper {
         }
     }
 
-    async fn clean_up(&self) -> Result<(), Error> {
-        // A damaged page may have lost rows: the files they refer to would look unused.
-        self.storage.verify().await.inspect_err(|error| {
-            tracing::error!(
-                error = chain(error),
-                "the database is damaged: nothing is removed; restore the data directory from a backup"
-            );
-        })?;
+    /// Removes everything that nothing refers to.
+    ///
+    /// # Errors
+    /// A database or file system error.
+    pub async fn clean_up(&self) -> Result<(), Error> {
+        self.require_intact_database().await?;
         // If images must be kept, the rest is cleaned up all the same.
         let swept = self.sweep_images().await;
         // A job whose outcome could not be saved yet has a model without a row.
@@ -94,6 +88,18 @@ impl Housekeeper {
         swept
     }
 
+    /// A damaged page may have lost rows: the files they refer to would look unused.
+    async fn require_intact_database(&self) -> Result<(), storage::Error> {
+        let mut connection = self.storage.read().await?;
+        let problems = upkeep::integrity(&mut connection).await?;
+        let Some(first) = problems.first() else { return Ok(()) };
+        tracing::error!(
+            problem = first,
+            "the database is damaged, and no files are cleaned up; run `pawprint doctor`"
+        );
+        Err(storage::Error::Damaged(first.clone()))
+    }
+
     async fn sweep_images(&self) -> Result<(), Error> {
         let (_guard, in_use) = self.scheduler.snapshot_images().await?;
         self.datasets.sweep(in_use).await?;
@@ -103,7 +109,7 @@ impl Housekeeper {
     async fn known_ids(&self) -> Result<(HashSet<JobId>, HashSet<ModelId>), Error> {
         let mut connection = self.storage.read().await?;
         let jobs = jobs::statuses(&mut connection).await?.into_iter().map(|(id, _)| id).collect();
-        let models = models::best_first(&mut connection, embedded::NAME).await?;
+        let models = models::ids(&mut connection).await?;
         Ok((jobs, models.into_iter().collect()))
     }
 }
@@ -113,34 +119,14 @@ fn remove_unknown(
     jobs: &HashSet<JobId>,
     models: &HashSet<ModelId>,
 ) -> io::Result<()> {
-    for path in list_unknown(&data_dir.jobs(), jobs)? {
+    for path in list_unreferenced(&data_dir.jobs(), jobs)? {
         tracing::info!(path = %path.display(), "removing the folder of a deleted job");
         fs::remove_dir_all(path)?;
     }
-    for path in list_unknown(&data_dir.models(), models)? {
+    for path in list_unreferenced(&data_dir.models(), models)? {
         tracing::info!(path = %path.display(), "removing the file of a deleted model");
         fs::remove_file(path)?;
     }
     let images = walkdir::WalkDir::new(data_dir.blobs()).min_depth(2).into_iter().count();
     cache::evict_stale(&data_dir.cache(), images)
-}
-
-/// The entries of `folder` whose id is not `known`. An id that was created a moment ago may be
-/// newer than the snapshot of the rows; those are left for the next round.
-fn list_unknown<T>(folder: &Path, known: &HashSet<T>) -> io::Result<Vec<PathBuf>>
-where
-    T: FromStr + Eq + std::hash::Hash,
-{
-    let mut unknown = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let Some(id) = id else { continue };
-        if !known.contains(&id)
-            && File::open(&path)?.metadata()?.modified()?.elapsed().is_ok_and(|age| age > INTERVAL)
-        {
-            unknown.push(path);
-        }
-    }
-    Ok(unknown)
 }

@@ -4,10 +4,11 @@
 //!
 //! | module | what it is for | runs in |
 //! |---|---|---|
-//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer` and `predict --model` | the process itself |
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`housekeeping`] | removes unreferenced files | server, one task |
+//! | [`maintenance`] | backups, restoring them, checks of a data directory | `backup`, `restore`, `doctor` |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
 //! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
@@ -18,6 +19,7 @@
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
+//! | [`memory_budget`] | the memory that all requests share | server |
 //! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
@@ -45,6 +47,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod inference;
 pub mod listener;
+pub mod maintenance;
 pub mod memory_budget;
 pub mod metrics;
 pub mod model_file;

@@ -5,6 +5,7 @@ import { lineChart } from "./chart.js";
 import { attempt, button, count, decimal, duration, el, fill, percent, time, words } from "./dom.js";
 import { evaluation } from "./evaluation.js";
 import { controls, followJob, badge, fillFor, isOver, progress } from "./live.js";
+import { service } from "./service.js";
 
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Epoch} Epoch */
@@ -23,8 +24,8 @@ export async function open(place, { parts: [name], signal }) {
   const about = el("section", { class: "panel" });
   fill(place, head, messages, curvesPlace, evaluationPlace, about, log.node);
 
-  const [title, now] = [el("div", { class: "stack" }), el("div", { class: "stack" })];
-  fill(head, title, now);
+  const [title, now, servicePlace] = [el("div", { class: "stack" }), el("div", { class: "stack" }), el("div", { class: "stack" })];
+  fill(head, title, now, servicePlace);
   const showHead = () => {
     fillFor(title, [job.status, job.device, job.precision], () => [
       el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, job.name), badge(job)), controls(job, messages, (changed) => {
@@ -37,7 +38,6 @@ export async function open(place, { parts: [name], signal }) {
     fillFor(about, [job.started_at, job.finished_at], () => facts(job));
     fill(now,
       progress(job),
-      job.model_id && el("p", null, "This job created a ", el("a", { href: "#/models" }, "model"), "."),
       job.best && el("p", null, `Best epoch: ${job.best.epoch} (val. accuracy `, el("b", null, percent(job.best.val_accuracy)), `, val. loss ${decimal(job.best.val_loss)})`),
       job.attempts > 1 && el("p", { class: "soft" }, `Training attempts: ${job.attempts}`));
   };
@@ -60,7 +60,8 @@ export async function open(place, { parts: [name], signal }) {
       drawn.show([...epochs.values()].sort((a, b) => a.epoch - b.epoch), job);
     });
   };
-  const showEvaluation = async () => {
+  const showResult = async () => {
+    await service(servicePlace, job, signal);
     if (job.status !== "succeeded") return;
     try {
       await evaluation(evaluationPlace, await get(`${url}/evaluation`, signal), job, signal);
@@ -73,7 +74,7 @@ export async function open(place, { parts: [name], signal }) {
     job = from;
     showHead();
     await Promise.all([loadEpochs(), log.load()]);
-    if (isOver(job)) return showEvaluation();
+    if (isOver(job)) return showResult();
     await followJob(job, (now, kind, data) => {
       job = now;
       if (kind === "epoch") epochs.set(data.epoch, data);
@@ -83,7 +84,7 @@ export async function open(place, { parts: [name], signal }) {
     if (signal.aborted) return;
     await Promise.all([loadEpochs(), log.load()]);
     showHead();
-    await showEvaluation();
+    await showResult();
   });
   await start(job);
 }

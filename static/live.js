@@ -74,6 +74,7 @@ const PHASES = {
   validating: "Validating",
   evaluating: "Evaluating",
   saving: "Saving model",
+  comparing: "Evaluating the model in service",
 };
 
 /** How much of a phase is done, in its own unit. @param {import("./types.js").Progress} progress */

@@ -45,10 +45,9 @@ function inService(place, current, choose) {
   }
   const pinned = current.mode === "pinned";
   const why = pinned ? "Pinned: a better model will not replace it."
-    : current.name === "default" ? "This is the built-in model. The first trained model replaces it automatically."
-      : `It has the highest validation accuracy of all models trained on ${current.dataset}, the dataset of the newest model. A better model replaces it automatically, and so does the first model trained on another dataset. To use the built-in model, pin "default".`;
+    : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it unless it is less accurate on the images of its job or can't be told from guessing; the job page gives the reason.`;
   fill(place,
-    el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Use best model", () => choose("best"), { title: "Always serve the model with the highest validation accuracy on the dataset of the newest model" })),
+    el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" })),
     el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 

@@ -6,23 +6,11 @@ import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
+/** @typedef {import("./types.js").Parameter} Parameter */
 /** @typedef {import("./types.js").Recipe} Recipe */
 
 /** Input of the form, kept while other pages are open. */
 const draft = { dataset: "", recipe: "augmented_cnn", name: "", params: /** @type {Record<string, string>} */ ({}) };
-
-/** @type {Record<string, { name: string, hint: string, options?: string[], min?: number, max?: number, step?: string }>} */
-const PARAMS = {
-  epochs: { name: "Epochs", hint: "Passes over the training images.", min: 1, max: 10000 },
-  batch_size: { name: "Batch size", hint: "Images per optimizer step.", min: 1, max: 1024 },
-  learning_rate: { name: "Learning rate", hint: "Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN.", step: "any", min: 0 },
-  learning_rate_schedule: { name: "Learning rate schedule", hint: "cosine decays it to almost zero by the last epoch.", options: ["constant", "cosine"] },
-  early_stopping_patience: { name: "Early stopping patience", hint: "Stop after this many epochs without a lower validation loss. Leave empty to disable.", min: 1, max: 10000 },
-  seed: { name: "Seed", hint: "Random seed. On the same CPU setup, the same seed reproduces a run.", min: 0 },
-  precision: { name: "Precision", hint: "auto uses bf16 if the device supports it natively, otherwise fp32.", options: ["auto", "fp32", "bf16"] },
-  device: { name: "Device", hint: "auto uses an NVIDIA GPU if available, otherwise the CPU.", options: ["auto", "cpu", "cuda"] },
-  head_epochs: { name: "Head epochs", hint: "Epochs for training the head before fine-tuning.", min: 1, max: 10000 },
-};
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { query, signal }) {
@@ -95,35 +83,42 @@ async function compose(place, started, signal) {
  * @param {HTMLElement} place @param {Recipe} recipe @param {Job[]} heads
  * @returns {Record<string, () => unknown>}
  */
-function fields(place, { recipe, params }, heads) {
+function fields(place, { recipe, parameters }, heads) {
+  /** @type {Record<string, HTMLInputElement | HTMLSelectElement>} */
+  const inputs = {};
   /** @type {Record<string, () => unknown>} */
   const read = {};
+  const exclude = () => {
+    for (const { name, excluded_by: other } of parameters) if (other) inputs[name].disabled = inputs[other].value !== "";
+  };
   fill(place);
-  for (const [key, { name, hint, options, ...limits }] of Object.entries(PARAMS)) {
-    if (key === "head_epochs" && recipe !== "vgg16_finetune") continue;
-    const standard = params[key] === null || params[key] === undefined ? "" : String(params[key]);
-    const typed = draft.params[`${recipe}.${key}`] ?? standard;
-    const keep = () => (draft.params[`${recipe}.${key}`] = control.value);
-    const control = options
-      ? select(options, { value: typed, onchange: keep })
-      : el("input", { type: "number", step: "1", ...stringly(limits), value: typed, required: standard !== "", oninput: keep });
-    read[key] = () => (control.value === standard || control.value === "" || control.disabled ? undefined : options ? control.value : Number(control.value));
-    place.append(field(name, control, standard ? `${hint} Default: ${standard}.` : hint));
+  for (const parameter of parameters) {
+    const { name, title, description, kind } = parameter;
+    const standard = parameter.default === null ? "" : String(parameter.default);
+    const kept = `${recipe}.${name}`;
+    const control = controlOf(parameter, draft.params[kept] ?? standard, heads);
+    control.addEventListener("input", () => {
+      draft.params[kept] = control.value;
+      exclude();
+    });
+    inputs[name] = control;
+    read[name] = () => {
+      if (control.value === standard || control.value === "" || control.disabled) return undefined;
+      return kind === "integer" || kind === "number" ? Number(control.value) : control.value;
+    };
+    place.append(field(title, control, standard ? `${description}. Default: ${standard}.` : `${description}.`));
   }
-  if (recipe === "vgg16_finetune") {
-    const head = select([["", "Train a new head"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { onchange: () => {
-      const epochs = /** @type {HTMLInputElement} */ (place.querySelector(`#${CSS.escape(headEpochs)}`));
-      epochs.disabled = head.value !== "";
-    } });
-    const headEpochs = /** @type {HTMLElement} */ (place.lastElementChild?.querySelector("input")).id;
-    read.head_from = () => head.value || undefined;
-    place.append(field("Head", head, "Train a new head, or start from a vgg16_features job on the same dataset version."));
-  }
+  exclude();
   return read;
 }
 
-/** @param {Record<string, any>} limits */
-const stringly = (limits) => Object.fromEntries(Object.entries(limits).map(([key, value]) => [key, String(value)]));
+/** @param {Parameter} parameter @param {string} value @param {Job[]} heads */
+function controlOf({ kind, default: standard, choices, minimum, exclusive_minimum: above, maximum }, value, heads) {
+  if (kind === "choice") return select(choices ?? [], { value });
+  if (kind === "job") return select([["", "Train a new head"], ...heads.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], { value });
+  const limits = { min: String(minimum ?? above), max: String(maximum) };
+  return el("input", { type: "number", step: kind === "integer" ? "1" : "any", ...limits, value, required: standard !== null });
+}
 
 /** Polling interval in milliseconds. */
 const POLL = 1500;

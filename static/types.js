@@ -10,12 +10,15 @@
  * @typedef {{ images: number, bytes: number, counts: Counts, width: Histogram | null, height: Histogram | null, formats: Record<string, number>,
  *   cross_split_duplicates: { count: number, groups: { fingerprint: string, images: Image[] }[] } }} Statistics
  * @typedef {Record<string, any>} Params
- * @typedef {{ recipe: string, summary: string, params: Params }} Recipe
+ * @typedef {{ name: string, title: string, description: string, kind: "integer" | "number" | "choice" | "job", minimum?: number, exclusive_minimum?: number,
+ *   maximum?: number, choices?: string[], default: number | string | null, excluded_by: string | null }} Parameter
+ * @typedef {{ recipe: string, summary: string, params: Params, parameters: Parameter[] }} Recipe
  * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress `images_per_second` is computed by the page
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,
  *   best: { epoch: number, val_loss: number, val_accuracy: number } | null, device: string | null, precision: string | null, attempts: number,
- *   error: { code: string, detail: string } | null, model_id: string | null, created_at: string, started_at: string | null, finished_at: string | null }} Job
+ *   error: { code: string, detail: string } | null, model_id: string | null, service: Service | null, created_at: string, started_at: string | null, finished_at: string | null }} Job
+ * @typedef {{ decision: "in_service" | "kept" | "guessing" | "pinned", reason: string }} Service
  * @typedef {{ precision: number, recall: number, f1: number, support: number }} ClassScore
  * @typedef {{ image_id: string, file_name: string | null, label: string, predicted: string, probability: number }} Misclassified
  * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: { confidence: number, low: number, high: number }, threshold: number,

@@ -1,4 +1,4 @@
-//! The model in the binary: it answers until a job has made one, and can be pinned.
+//! The model in the binary: it answers until a better one takes its place, and can be pinned.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 #![cfg(target_os = "linux")]
 
@@ -20,7 +20,7 @@ async fn predict(server: &Process, query: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn it_answers_from_the_first_start_and_gives_way_to_any_model_that_a_job_makes() {
+async fn it_answers_from_the_first_start_and_until_another_model_is_better_or_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Process::start(folder.path());
     assert_eq!(server.get("/readyz").await["status"], "ready");
@@ -30,10 +30,20 @@ async fn it_answers_from_the_first_start_and_gives_way_to_any_model_that_a_job_m
     assert!(current["bytes"].as_u64().unwrap() <= 2_100_000, "{current}");
     assert_eq!(predict(&server, "").await.1["model"]["name"], "default");
 
-    // However bad the first model of one's own is, it knows one's own photos.
+    // A model that has learnt nothing does not take its place, until somebody wants it to.
     server.pets(4).await;
-    let id = server.job(json!({ "epochs": 1, "batch_size": 8 })).await;
+    let params = json!({ "epochs": 1, "batch_size": 8, "learning_rate": 1e-6 });
+    let id = server.job(params).await;
     let job = server.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["service"]["decision"]),
+        (&json!("succeeded"), &json!("guessing")),
+        "{job}"
+    );
+    assert_eq!(predict(&server, "").await.1["model"]["name"], "default");
+    let choice = json!({ "model": job["name"] });
+    let (status, current) = server.ask(Method::PUT, "/models/current", Some(choice)).await;
+    assert_eq!((status, &current["mode"]), (200, &json!("pinned")));
     assert_eq!(predict(&server, "").await.1["model"]["name"], job["name"]);
     assert_eq!(predict(&server, "?model=default").await.1["model"]["name"], "default");
 

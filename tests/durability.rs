@@ -15,10 +15,11 @@ use pawprint::{
     domain::{
         DatasetId, ModelId,
         dataset::{Classes, Digest},
+        job::JobStatus,
         model::ModelCard,
     },
     model_file::load_card,
-    storage::{self, Storage, datasets, models},
+    storage::{self, Storage, datasets, jobs, models},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -40,10 +41,20 @@ async fn rows_of_the_first_schema_come_through_every_migration() {
     let old = SqlitePool::connect_with(options).await.unwrap();
     Migrator::new(migrations.as_path()).await.unwrap().run(&old).await.unwrap();
     let (id, version) = (DatasetId::new(), Digest::of(b"v").to_string());
+    let [first, second] = [ModelId::new(), ModelId::new()];
+    let params = r#"{"epochs":1,"batch_size":8,"learning_rate":0.001,"seed":0,"early_stopping_patience":null,
+                     "precision":"auto","device":"auto"}"#;
+    let time = "2026-01-01T00:00:00Z";
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         r#"INSERT INTO datasets VALUES ('{id}', 'pets', '["cat","dog"]', '{version}', '2026-01-01T00:00:00Z');
            INSERT INTO images VALUES ('{id}', '{id}', '{version}', 'cat.jpg', 0, 'train', 'image/jpeg',
-                                      4, 3, 9, 1, '2026-01-01T00:00:00Z');"#
+                                      4, 3, 9, 1, '2026-01-01T00:00:00Z');
+           INSERT INTO jobs (id, name, recipe, dataset, dataset_version, params, status, model_id, created_at)
+           VALUES ('{id}', 'run', 'scratch_cnn', 'pets', '{version}', '{params}', 'succeeded', '{first}', '{time}');
+           INSERT INTO models VALUES ('{first}', 'run', 'scratch_cnn', 'cnn', '["cat","dog"]', '{id}', 'pets',
+                                      '{version}', 0.5, 0.9, NULL, 1, 1, '{time}');
+           INSERT INTO models VALUES ('{second}', 'other', 'scratch_cnn', 'cnn', '["cat","dog"]', NULL, 'pets',
+                                      '{version}', 0.5, 0.8, NULL, 1, 1, '{time}');"#
     )))
     .execute(&old)
     .await
@@ -56,6 +67,24 @@ async fn rows_of_the_first_schema_come_through_every_migration() {
     assert_eq!((row.id, row.version.map(|it| it.to_string())), (id, Some(version)));
     assert_eq!(datasets::counts(&mut connection, &row).await.unwrap().1, 1);
     assert_eq!(datasets::revision(&mut connection, id).await.unwrap(), Some(0));
+    let job = jobs::find(&mut connection, "run").await.unwrap().unwrap();
+    assert_eq!((job.status, job.service), (JobStatus::Succeeded, None));
+    drop(connection);
+
+    // Models that nothing was decided on are ranked as they were then, behind those selected since;
+    // models that were decided against are not ranked.
+    let mut connection = storage.write().await.unwrap();
+    let new = card("new", "other-pets", &["cat", "dog"], 1.0);
+    models::insert(&mut connection, &new, 1).await.unwrap();
+    for (selected, ranked) in [
+        (false, vec![first, second]),
+        (true, vec![new.id, first, second]),
+        (false, vec![first, second]),
+    ] {
+        models::decide(&mut connection, new.id, selected).await.unwrap();
+        assert_eq!(models::best_first(&mut connection, "default").await.unwrap(), ranked);
+    }
+    assert_eq!(models::ids(&mut connection).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

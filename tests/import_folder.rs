@@ -169,7 +169,7 @@ async fn of_a_broken_archive_the_command_line_says_what_was_added() {
     assert_eq!(ran.status.code(), Some(1), "{said}{complained}");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[0], "pets: 1 added, 0 duplicates, 1 rejected");
-    assert!(lines[1].starts_with("  bird/1.jpg: `bird` is not a class"), "{said}");
+    assert!(lines[1].starts_with("  bird/1.jpg: unknown class `bird`"), "{said}");
     assert_eq!(lines[2], "  1 file ignored: cat/.DS_Store");
     assert!(complained.contains("error: the archive is truncated or damaged"), "{complained}");
 }

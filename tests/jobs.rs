@@ -1,16 +1,15 @@
 //! Jobs, with the faults that they must survive: real servers, real trainers, real signals.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that can't go on may stop there"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use std::{fs, os::unix::fs::FileExt as _, process::Command, time::Instant};
 
-use common::process::{PATIENCE, Process, kill};
+use common::{
+    process::{PATIENCE, Process, kill},
+    skip::skip,
+};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -62,11 +61,12 @@ async fn a_job_trains_a_model_that_is_put_in_service_and_tells_photos_apart() {
             (kind == "status" && data["status"] == "succeeded").then_some(())
         })
         .await;
-    for kind in ["status", "progress", "epoch", "evaluation"] {
+    for kind in ["status", "progress", "epoch", "evaluation", "service"] {
         assert!(kinds.iter().any(|seen| seen == kind), "{kind} is missing from {kinds:?}");
     }
 
     let job = server.ended(&id).await;
+    assert_eq!(job["service"]["decision"], "in_service", "{job}");
     let model = server.get(&format!("/models/{}", job["model_id"].as_str().unwrap())).await;
     assert_eq!(model["in_service"], true);
     assert_eq!(model["parameters"], 991_041);
@@ -323,7 +323,7 @@ async fn a_full_disk_fails_the_job_and_the_service_goes_on() {
         .status()
         .is_ok_and(|status| status.success())
     {
-        eprintln!("skipped: this system lets no test mount a disk of its own");
+        skip("this system lets no test mount a disk of its own");
         return;
     }
     let mut command = Command::new("unshare");

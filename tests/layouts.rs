@@ -66,6 +66,7 @@ async fn splits_are_read_as_people_write_them() {
 
     let (report, images) = uploaded(&files, "?split=validation").await;
     assert_eq!(report["added"], 5);
+    assert_eq!(images.len(), 5);
     assert!(images.iter().all(|image| image.contains(" validation ")));
 }
 

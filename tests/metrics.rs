@@ -173,7 +173,8 @@ async fn a_prediction_says_where_its_time_went_and_the_metrics_say_so_too() {
     let inference = body["timing_ms"]["inference"].as_f64().unwrap() / 1e3;
     assert!((series["pawprint_prediction_inference_seconds_sum"] - inference).abs() < 1e-9);
     assert_eq!(series["pawprint_jobs{status=\"succeeded\"}"], 1.0);
-    let [id, name] = ["id", "name"].map(|field| body["model"][field].as_str().unwrap());
-    let info = format!("pawprint_model_info{{id=\"{id}\",name=\"{name}\",recipe=\"scratch_cnn\"}}");
+    let [id, name, recipe] =
+        ["id", "name", "recipe"].map(|field| body["model"][field].as_str().unwrap());
+    let info = format!("pawprint_model_info{{id=\"{id}\",name=\"{name}\",recipe=\"{recipe}\"}}");
     assert_eq!(series.get(&info), Some(&1.0), "{text}");
 }

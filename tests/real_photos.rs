@@ -5,14 +5,10 @@
 
 mod common;
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
-use common::Server;
+use common::{Server, skip::real_data};
 use serde_json::json;
-
-fn folder() -> Option<PathBuf> {
-    std::env::var_os("PAWPRINT_REAL_DATA").filter(|it| !it.is_empty()).map(PathBuf::from)
-}
 
 fn tar_of(folder: &std::path::Path, name: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
@@ -22,7 +18,7 @@ fn tar_of(folder: &std::path::Path, name: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_notebooks_photos_are_imported_with_the_notebooks_counts() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = real_data() else { return };
     let server = Server::start().await;
     server.pets().await;
     let archive = tar_of(&folder.join("dogs-vs-cats"), "dogs-vs-cats");
@@ -50,7 +46,7 @@ async fn the_notebooks_photos_are_imported_with_the_notebooks_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn photos_of_all_sizes_are_imported() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = real_data() else { return };
     let server = Server::start().await;
     server.pets().await;
     let archive = tar_of(&folder.join("originals"), "originals");

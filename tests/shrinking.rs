@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::encode;
+use common::{encode, skip::real_data};
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use pawprint::{
     device::ComputeConfig,
@@ -141,13 +141,13 @@ fn a_large_photo_gets_the_label_that_all_of_its_pixels_would_get() {
 /// `PAWPRINT_REAL_DATA` names the folder that holds `originals/`.
 #[test]
 fn real_photos_keep_their_labels() {
-    let Some(folder) = std::env::var_os("PAWPRINT_REAL_DATA").filter(|it| !it.is_empty()) else {
-        return;
-    };
+    let Some(folder) = real_data() else { return };
     let model = default_model();
-    let files = walkdir::WalkDir::new(Path::new(&folder).join("originals")).sort_by_file_name();
+    let files = walkdir::WalkDir::new(folder.join("originals")).sort_by_file_name();
     let files = files.into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    for (index, file) in files.step_by(5).enumerate() {
+    let files: Vec<_> = files.step_by(5).collect();
+    assert!(!files.is_empty(), "no photos in {}", folder.display());
+    for (index, file) in files.iter().enumerate() {
         let photo = vision::decode(&std::fs::read(file.path()).unwrap(), &LIMITS).unwrap();
         // Of 2 to 12 megapixels.
         let megapixels = [2.2, 4.0, 8.0, 12.0][index % 4];

@@ -196,7 +196,7 @@ async fn a_dataset_that_is_deleted_during_an_upload_is_gone() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_to_be_full() {
+async fn an_error_of_a_full_disk_is_answered_with_507() {
     let source = std::io::ErrorKind::StorageFull.into();
     let error = pawprint::datasets::Error::Disk { path: "blobs".into(), source };
     let response = Problem::from(error).into_response();
@@ -252,7 +252,7 @@ async fn a_sweep_never_takes_what_is_being_uploaded() {
             let files: Vec<_> = (0..4).map(|n| ("cat.0.jpg", photo(round * 4 + n))).collect();
             server.upload(IMAGES, &files).await.ok();
             // What was deleted comes back at once: the sweep may have its eye on it.
-            let image = server.listed("").await[0]["id"].clone();
+            let image = server.listed("").await.pop().unwrap()["id"].clone();
             server.delete(&format!("{IMAGES}/{}", image.as_str().unwrap())).await;
             server.upload(IMAGES, &files).await.ok();
         }
@@ -263,7 +263,9 @@ async fn a_sweep_never_takes_what_is_being_uploaded() {
         }
     };
     tokio::select! { () = uploads => {}, () = sweeps => {} }
-    for image in server.listed("").await {
+    let images = server.listed("").await;
+    assert_eq!(images.len(), 60);
+    for image in images {
         let answer = server.get(&format!("/images/{}", image["id"].as_str().unwrap())).await;
         assert_eq!(answer.status, 200);
     }

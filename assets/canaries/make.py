@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Made the canary images beside this file (Pillow 12, NumPy 2); see src/inference/canary.rs.
+"""Made the canary images beside this file (Pillow 12, NumPy 2); see src/model_file/canary.rs.
 
 They must never change: each model file carries its logits for exactly these bytes.
 """

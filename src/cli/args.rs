@@ -1,5 +1,7 @@
 //! Options that every client command takes, and parsers of their values.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use reqwest::{Method, Url};
 use serde_json::json;
@@ -25,6 +27,18 @@ pub(super) struct ClientArgs {
     pub(super) api_token: Option<String>,
 
     /// Print JSON: one document, or one per line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where the data lies, for commands that work on it without a server.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DataArgs {
+    /// Data directory of the server
+    #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub(super) data_dir: PathBuf,
+
+    /// Write one JSON document for programs
     #[arg(long)]
     pub(super) json: bool,
 }

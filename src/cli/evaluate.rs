@@ -8,6 +8,8 @@ use super::{
     ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
+    responses::Job,
+    service,
 };
 use crate::domain::evaluation::Evaluation;
 
@@ -30,6 +32,13 @@ impl Evaluate {
             session.out.document(&response)?;
         } else {
             session.out.line(text(&client::read(&response)?))?;
+            let request = session.client.request(Method::GET, &["jobs", &self.job]);
+            let job: Option<Job> = session.client.json(request).await.ok();
+            if let Some(job) = job
+                && let Some(sentence) = service::sentence(&job)
+            {
+                session.out.line(format_args!("model {} {sentence}", job.name))?;
+            }
         }
         Ok(ExitStatus::Success)
     }

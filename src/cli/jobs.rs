@@ -8,11 +8,12 @@ use super::{
     args::{ClientArgs, Named, reference},
     output::{age, decimals},
     responses::Job,
+    service,
 };
 use crate::domain::job::JobStatus;
 
-const HEADING: [&str; 8] =
-    ["NAME", "RECIPE", "DATASET", "STATUS", "EPOCH", "BEST VAL ACC", "AGE", "ID"];
+const HEADING: [&str; 9] =
+    ["NAME", "RECIPE", "DATASET", "STATUS", "EPOCH", "BEST VAL ACC", "MODEL", "AGE", "ID"];
 
 /// Options of `pawprint jobs`.
 #[derive(Debug, Args)]
@@ -77,6 +78,7 @@ fn row(job: Job, now: Timestamp) -> Vec<String> {
         job.status.to_string(),
         epoch,
         decimals(job.best.map(|best| best.val_accuracy)),
+        service::cell(job.service.as_ref()),
         age(job.created_at, now),
         job.id,
     ]

@@ -1,17 +1,19 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `trainer` and `predict --model FILE` do the work themselves; every other command is a
-//! client of a running server through `client`, and knows only what the HTTP API returns. Results
-//! go to standard output through `output`; errors, notes and progress bars go to standard error.
+//! `serve`, `trainer`, `predict --model FILE`, `backup`, `restore` and `doctor` do the work
+//! themselves; every other command is a client of a running server through `client`, and knows only
+//! what the HTTP API returns. Results go to standard output through `output`; errors, notes and progress bars go to standard error.
 //! `anyhow` lives here and nowhere deeper.
 //!
 //! Exit codes (`ExitStatus`): 0 success; 1 the command failed; 2 invalid usage; 3 can't connect to a
 //! server; 4 the watched job failed or was interrupted; 5 it was cancelled; 130 Ctrl-C.
 
 mod args;
+mod backup;
 mod client;
 mod control;
 mod datasets;
+mod doctor;
 mod embed;
 mod evaluate;
 mod events;
@@ -26,7 +28,9 @@ mod predict;
 mod progress;
 mod report;
 mod responses;
+mod restore;
 mod serve;
+mod service;
 mod source;
 mod train;
 mod watch;
@@ -38,13 +42,18 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
-use self::{args::ClientArgs, client::Client, output::Output};
+use self::{
+    args::{ClientArgs, DataArgs},
+    client::Client,
+    output::Output,
+};
 use crate::config::ServeConfig;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    the command failed (for example: request rejected, unreadable image)
+  1    the command failed (for example: request rejected, unreadable image, `doctor` found a
+       problem)
   2    invalid usage
   3    can't connect to a server
   4    the watched job failed or was interrupted
@@ -68,6 +77,9 @@ enum Command {
     Trainer {
         /// Folder of the job
         job_dir: PathBuf,
+        /// Evaluate this model on the images of the job instead
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
     },
     /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
@@ -98,6 +110,12 @@ enum Command {
     Models(models::Models),
     /// Show, upload or download the pretrained VGG16 weights
     Weights(weights::Weights),
+    /// Back up a data directory, also while a server uses it
+    Backup(backup::Backup),
+    /// Restore a data directory from a backup
+    Restore(restore::Restore),
+    /// Check a data directory or a backup for damage
+    Doctor(doctor::Doctor),
     /// Check that the local server is running
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -133,7 +151,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
     match cli.command {
         Command::Serve(config) => serve::run(*config).into(),
-        Command::Trainer { job_dir } => crate::training::run(&job_dir),
+        Command::Trainer { job_dir, compare } => crate::training::run(&job_dir, compare.as_deref()),
         Command::Embed(embed) => {
             let out = Output::new(false);
             finish(out, embed.run(out))
@@ -166,6 +184,9 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Command::Models(models) => run_client(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => run_client(weights.client(), async |s| weights.run(s).await),
+        Command::Backup(backup) => run_locally(&backup.data, async |out| backup.run(out).await),
+        Command::Restore(restore) => run_locally(&restore.data, async |out| restore.run(out).await),
+        Command::Doctor(doctor) => run_locally(&doctor.data, async |out| doctor.run(out).await),
         Command::Healthcheck(check) => check.run().into(),
     }
 }
@@ -177,10 +198,7 @@ fn run_client(
 ) -> ExitCode {
     let out = Output::new(args.json);
     let status = || -> anyhow::Result<ExitStatus> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("can't start the runtime")?;
+        let runtime = runtime()?;
         let session = Session { client: Client::new(args)?, out };
         let status = runtime.block_on(command(&session));
         // A thread that is still packing an upload must not keep the process alive.
@@ -188,6 +206,22 @@ fn run_client(
         status
     };
     finish(out, status())
+}
+
+/// Runs a command that works on the data directory itself, on this one thread.
+fn run_locally(
+    args: &DataArgs,
+    command: impl AsyncFnOnce(Output) -> anyhow::Result<ExitStatus>,
+) -> ExitCode {
+    let out = Output::new(args.json);
+    finish(out, runtime().and_then(|runtime| runtime.block_on(command(out))))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")
 }
 
 /// Reports an error, if there was one, and returns how the process ends.

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -66,22 +67,17 @@ impl Output {
         let now = Timestamp::now();
         let rows: anyhow::Result<Vec<_>> =
             items.iter().map(|item| Ok(row(client::read(item)?, now))).collect();
-        self.table(heading, &rows?)
+        self.table(heading, rows?)
     }
 
     /// A table with aligned columns and a heading.
-    fn table(self, heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
-        let mut widths: Vec<_> = heading.iter().map(|cell| cell.chars().count()).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        let heading = heading.iter().map(|&cell| cell.to_owned()).collect();
-        for row in [&heading].into_iter().chain(rows) {
-            self.line(aligned(row, &widths))?;
-        }
-        Ok(())
+    fn table(self, heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(heading).add_rows(rows);
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
+        table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
 
     /// A note on the progress of the command; nothing with `--json`.
@@ -109,12 +105,6 @@ fn to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-fn aligned(row: &[String], widths: &[usize]) -> String {
-    let cells: Vec<_> =
-        row.iter().zip(widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-    cells.join("  ").trim_end().to_owned()
-}
-
 /// How long ago that was, in its largest unit: `40s`, `5m`, `3h`, `12d`.
 pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs().max(0);
@@ -135,6 +125,12 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// A number if there is one, otherwise a dash.
 pub(super) fn decimals(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
@@ -145,13 +141,6 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-
-    #[test]
-    fn columns_are_aligned_without_trailing_blanks() {
-        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
-        assert_eq!(aligned(&row(&["ab", "c", ""]), &[4, 2, 3]), "ab    c");
-        assert_eq!(aligned(&row(&["ä", "c"]), &[2, 1]), "ä   c");
-    }
 
     #[test]
     fn spans_are_told_in_two_units() {

@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 const TRANSFER: &str =
     "{bar:30} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} remaining {msg}";
 const IMAGES: &str = "{bar:30} {pos}/{len} images, {eta} remaining";
+const FILES: &str = "{bar:30} {pos}/{len} files, {eta} remaining";
 const JOB: &str = "{bar:30} {msg}";
 
 /// A bar that is drawn only on a terminal.
@@ -32,6 +33,11 @@ fn bar(out: Output, total: u64, template: &str) -> ProgressBar {
 /// The bar of a job.
 pub(super) fn job(out: Output) -> ProgressBar {
     bar(out, 0, JOB)
+}
+
+/// The bar of files that are copied or checked.
+pub(super) fn files(out: Output) -> ProgressBar {
+    bar(out, 0, FILES)
 }
 
 /// The bar of classified images; none if the predictions themselves are printed on the terminal.

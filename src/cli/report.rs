@@ -16,6 +16,7 @@ use super::{
     client, evaluate,
     output::span,
     responses::{Dataset, Job},
+    service,
 };
 use crate::domain::evaluation::{Evaluation, Misclassified};
 
@@ -136,6 +137,7 @@ impl Page<'_> {
                     }
                 }
             }
+            @if let Some(sentence) = service::sentence(job) { p { "The model " (sentence) "." } }
             @if let Some(error) = &job.error { p { (error.detail) " (" (error.code) ")" } }
             p {
                 "Status: " (job.status)

@@ -37,9 +37,18 @@ pub(super) struct Job {
     pub(super) precision: Option<String>,
     pub(super) error: Option<JobError>,
     pub(super) model_id: Option<String>,
+    #[serde(default)]
+    pub(super) service: Option<Service>,
     pub(super) created_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
+}
+
+/// Whether the model of a job went into service.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Service {
+    pub(super) decision: String,
+    pub(super) reason: String,
 }
 
 /// The current epoch and the planned number of epochs.

@@ -1,9 +1,11 @@
 //! `pawprint train`: starts a job and, with `--follow`, watches it.
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::{
+    Arg, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser, value_parser,
+};
 use reqwest::Method;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{
     ExitStatus, Session,
@@ -12,6 +14,7 @@ use super::{
     responses::Job,
     watch,
 };
+use crate::domain::parameters::{Kind, PARAMETERS, Parameter};
 
 /// Options of `pawprint train`.
 #[derive(Debug, Args)]
@@ -47,59 +50,60 @@ struct NewJob {
     params: Params,
 }
 
-/// Omitted parameters use the recipe's defaults.
-#[derive(Debug, Args, Serialize)]
-#[command(next_help_heading = "Training parameters (defaults depend on the recipe)")]
-struct Params {
-    /// Number of epochs
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epochs: Option<u32>,
+/// Omitted parameters use the recipe's defaults. The flags are those of [`PARAMETERS`].
+#[derive(Debug, Serialize)]
+struct Params(Map<String, Value>);
 
-    /// Batch size
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    batch_size: Option<u32>,
+const HEADING: &str = "Training parameters (defaults depend on the recipe)";
 
-    /// Learning rate
-    #[arg(long, value_name = "RATE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    learning_rate: Option<f64>,
+impl Args for Params {
+    fn augment_args(command: Command) -> Command {
+        command.args(PARAMETERS.iter().map(flag))
+    }
 
-    /// Learning rate schedule
-    #[arg(long, value_name = "SCHEDULE", value_parser = PossibleValuesParser::new(["constant", "cosine"]))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    learning_rate_schedule: Option<String>,
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
 
-    /// Random seed
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
+impl FromArgMatches for Params {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = PARAMETERS.iter().filter_map(|parameter| {
+            let value = match parameter.kind {
+                Kind::Integer { .. } => matches.get_one::<u64>(parameter.name).map(|it| json!(it)),
+                Kind::Number { .. } => matches.get_one::<f64>(parameter.name).map(|it| json!(it)),
+                Kind::Choice { .. } | Kind::Job => {
+                    matches.get_one::<String>(parameter.name).map(|it| json!(it))
+                }
+            };
+            Some((parameter.name.to_owned(), value?))
+        });
+        Ok(Self(given.collect()))
+    }
 
-    /// Stop after N epochs without a lower validation loss
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    early_stopping_patience: Option<u32>,
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
 
-    /// Precision of the convolutions
-    #[arg(long, value_parser = PossibleValuesParser::new(["auto", "fp32", "bf16"]))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    precision: Option<String>,
-
-    /// Device to train on
-    #[arg(long, value_parser = PossibleValuesParser::new(["auto", "cpu", "cuda"]))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<String>,
-
-    /// vgg16_finetune: epochs for training the head before fine-tuning
-    #[arg(long, value_name = "N", conflicts_with = "head_from")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head_epochs: Option<u32>,
-
-    /// vgg16_finetune: start from the head of this vgg16_features job
-    #[arg(long, value_name = "JOB", value_parser = reference)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head_from: Option<String>,
+fn flag(parameter: &Parameter) -> Arg {
+    let Parameter { name, kind, excluded_by, .. } = *parameter;
+    let last_word = name.rsplit('_').next().unwrap_or(name).to_uppercase();
+    let flag =
+        Arg::new(name).long(name.replace('_', "-")).help(parameter.help()).help_heading(HEADING);
+    let flag = match kind {
+        Kind::Integer { .. } => flag.value_name("N").value_parser(value_parser!(u64)),
+        Kind::Number { .. } => flag.value_name(last_word).value_parser(value_parser!(f64)),
+        Kind::Choice { choices } => {
+            flag.value_name(last_word).value_parser(PossibleValuesParser::new(choices))
+        }
+        Kind::Job => flag.value_name("JOB").value_parser(reference),
+    };
+    match excluded_by {
+        Some(other) => flag.conflicts_with(other),
+        None => flag,
+    }
 }
 
 impl Train {

@@ -16,6 +16,7 @@ use super::{
     output::{Output, span},
     progress,
     responses::{Job, Model, Progress},
+    service,
 };
 use crate::domain::{
     job::JobStatus,
@@ -190,8 +191,9 @@ impl View<'_> {
         if let Some(id) = &job.model_id {
             let serves = model.as_ref().is_some_and(|model| model.in_service);
             let name = model.map_or_else(|| id.clone(), |model| format!("{} ({id})", model.name));
-            let serves = if serves { " is now in service" } else { "" };
-            self.line(&format!("model {name}{serves}"))?;
+            let serves = if serves { "is now in service".to_owned() } else { String::new() };
+            let serves = service::sentence(job).unwrap_or(serves);
+            self.line(format!("model {name} {serves}").trim_end())?;
         }
         Ok(())
     }

@@ -178,6 +178,12 @@ impl Classes {
         self.0.iter().position(|class| class.eq_ignore_ascii_case(name))
     }
 
+    /// Whether both have the same names, in any order and ignoring case.
+    #[must_use]
+    pub fn has_names_of(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && other.0.iter().all(|name| self.index_of(name).is_some())
+    }
+
     /// The name of the class of that index.
     #[must_use]
     pub fn name(&self, index: usize) -> Option<&Name> {

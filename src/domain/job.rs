@@ -9,7 +9,9 @@ use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::Digest,
     excerpt::Excerpt,
-    recipe::{Params, Precision, Recipe},
+    parameters::Params,
+    recipe::{Precision, Recipe},
+    service::Service,
 };
 
 /// Job status.
@@ -130,6 +132,8 @@ pub enum Phase {
     Evaluating,
     /// Writing the model file.
     Saving,
+    /// Evaluating the model in service on the images of the job.
+    Comparing,
 }
 
 /// Job progress.
@@ -142,7 +146,7 @@ pub struct Progress {
     /// Planned number of epochs.
     pub epochs: u32,
     /// Steps done in this phase: bytes while downloading, images while preparing and extracting,
-    /// optimizer steps while training, batches while evaluating.
+    /// optimizer steps while training, batches while evaluating and comparing.
     pub step: u64,
     /// Total steps in this phase.
     pub steps: u64,
@@ -201,6 +205,8 @@ pub struct Job {
     pub error: Option<JobError>,
     /// Id of its model.
     pub model_id: Option<ModelId>,
+    /// Whether its model went into service, and why; null until decided.
+    pub service: Option<Service>,
     /// Submission time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

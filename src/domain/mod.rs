@@ -12,8 +12,10 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod name;
+pub mod parameters;
 pub mod prediction;
 pub mod recipe;
+pub mod service;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;

@@ -7,7 +7,8 @@ use super::{
     JobId, ModelId, Name, Timestamp,
     dataset::{Classes, Digest},
     metrics::SplitMetrics,
-    recipe::{Params, Recipe},
+    parameters::Params,
+    recipe::Recipe,
 };
 
 /// Network architecture.

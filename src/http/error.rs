@@ -29,7 +29,7 @@ impl From<storage::Error> for Problem {
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "database_damaged",
-                    "the database is damaged; stop the server and restore the data directory from a backup",
+                    "the database is damaged; run `pawprint doctor`, or `pawprint restore` a backup",
                 )
             }
             _ => Self::internal(&error),
@@ -47,8 +47,11 @@ impl From<scheduler::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "dataset_not_trainable", detail)
             }
             Error::Param(invalid) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
-                    .with("field", format!("params.{}", invalid.field))
+                let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail);
+                match invalid.field() {
+                    Some(field) => problem.with("field", format!("params.{field}")),
+                    None => problem,
+                }
             }
             Error::Head(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
                 .with("field", "params.head_from"),

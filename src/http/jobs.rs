@@ -219,8 +219,9 @@ pub async fn delete(
 
 /// Stream the events of a job (Server-Sent Events)
 ///
-/// The events are `status`, `progress`, `epoch` and `evaluation`. Replays stored events after
-/// `Last-Event-ID`, then sends new ones until the job finishes.
+/// The events are `status`, `progress`, `epoch`, `evaluation` and `service` (whether the model went
+/// into service). Replays stored events after `Last-Event-ID`, then sends new ones until the job
+/// finishes.
 #[utoipa::path(get, path = "",
     params(("Last-Event-ID" = Option<i64>, Header, description = "Id of the last event received")),
     responses(

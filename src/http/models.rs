@@ -109,8 +109,8 @@ pub struct ModelSelection {
 
 /// Select the model in service
 ///
-/// Pins a model, or selects the best one automatically. Requests in progress finish on the previous
-/// model.
+/// Pins a model, or returns to the best one, which each new model replaces unless it is less accurate
+/// or can't be told from guessing. Requests in progress finish on the previous model.
 #[utoipa::path(put, path = "", operation_id = "choose", request_body = ModelSelection, responses(
     (status = 200, description = "The model now in service.", body = Current),
     (status = 404, description = "Unknown model."),

@@ -8,14 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
-    domain::recipe::{Params, Precision, Recipe},
+    domain::{
+        parameters::{Kind, PARAMETERS, Parameter, Params},
+        recipe::{Precision, Recipe},
+    },
     storage::Page,
 };
 
@@ -153,7 +156,41 @@ fn size_of_files(root: &Path) -> u64 {
 pub struct RecipeInfo {
     recipe: Recipe,
     summary: &'static str,
+    /// Default values.
     params: Params,
+    /// Parameters that a job can set, in the order of a form.
+    parameters: Vec<ParameterInfo>,
+}
+
+/// A training parameter of a recipe.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Parameter)]
+pub struct ParameterInfo {
+    /// Name in `params`.
+    name: &'static str,
+    /// Label for a form.
+    title: &'static str,
+    /// Description, without a full stop at the end.
+    description: &'static str,
+    #[serde(flatten)]
+    kind: Kind,
+    /// Default value; null if there is none.
+    default: Value,
+    /// Parameter that replaces this one if it is set, or null.
+    excluded_by: Option<&'static str>,
+}
+
+impl ParameterInfo {
+    fn of(recipe: Recipe) -> Vec<Self> {
+        let taken = PARAMETERS.iter().filter(|parameter| parameter.recipes.contains(&recipe));
+        taken
+            .map(|parameter| {
+                let Parameter { name, title, description, kind, excluded_by, .. } = *parameter;
+                let default = parameter.default(recipe);
+                Self { name, title, description, kind, default, excluded_by }
+            })
+            .collect()
+    }
 }
 
 /// List the recipes with their default parameters
@@ -162,7 +199,8 @@ pub async fn recipes() -> Json<Page<RecipeInfo>> {
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
         recipe,
         summary: recipe.summary(),
-        params: recipe.defaults(),
+        params: Params::defaults(recipe),
+        parameters: ParameterInfo::of(recipe),
     });
     Json(Page { items: items.into(), next_cursor: None })
 }

@@ -1,9 +1,10 @@
 //! Which model is in service: the best, or the pinned one.
 //!
 //! Called by `http::models` and `http::predict`, and by the scheduler when a job has created a
-//! model. Owns the engines; a swap is one pointer, so a request finishes on the model it began
+//! model: then `admission` decides whether that is the best now. Owns the engines; a swap is one pointer, so a request finishes on the model it began
 //! with.
 
+pub mod admission;
 pub mod embedded;
 
 use std::{
@@ -56,7 +57,8 @@ pub enum Error {
 #[schema(as = ServiceMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Always the trained model with the best validation accuracy.
+    /// The best model: each new one replaces it unless it is less accurate or can't be told from
+    /// guessing.
     Best,
     /// A pinned model.
     Pinned,
@@ -287,10 +289,15 @@ impl Registry {
             return Ok(());
         }
         let engine = self.load(id).await?;
-        tracing::info!(model.id = %id, model.name = %engine.card().name, "model in service");
+        self.serve(engine);
+        Ok(())
+    }
+
+    fn serve(&self, engine: Arc<Engine>) {
+        let card = engine.card();
+        tracing::info!(model.id = %card.id, model.name = %card.name, "model in service");
         let serving = Serving { engine, since: Timestamp::now() };
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Some(serving);
-        Ok(())
     }
 
     async fn load(&self, id: ModelId) -> Result<Arc<Engine>, Error> {

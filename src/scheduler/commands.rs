@@ -15,7 +15,8 @@ use crate::{
         JobId, ModelId, Name,
         dataset::{Classes, Digest, Sample, Split},
         job::{ControlRequest, Job, JobStatus},
-        recipe::{ParamOverrides, Recipe},
+        parameters::ParamOverrides,
+        recipe::Recipe,
     },
     storage::{self, jobs, models},
     training::{
@@ -55,7 +56,7 @@ impl Scheduler {
         let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         check_trainable(&manifest.classes, &manifest.samples)?;
-        let head_files = match &new.params.head_from {
+        let head_files = match new.params.head_from() {
             Some(reference) => {
                 let head = self.find_head(reference, &manifest.version).await?;
                 params.head_from = Some(head.job);

@@ -1,7 +1,8 @@
 //! One trainer: starts it, reads its events, sends it commands, and kills it if it does not exit.
 
 use std::{
-    ffi::OsString, fs::OpenOptions, io, panic::AssertUnwindSafe, process::Stdio, time::Duration,
+    ffi::OsString, fs::OpenOptions, io, panic::AssertUnwindSafe, path::Path, process::Stdio,
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -22,7 +23,7 @@ use crate::{
         job::{ControlRequest, JobError},
     },
     storage::jobs,
-    training::{control::Command, events::Event},
+    training::{control::Command, events::Event, spec::Spec},
 };
 
 /// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
@@ -95,17 +96,22 @@ impl Scheduler {
     ) -> TrainerExit {
         match self.ensure_weights(id, &mut commands, requested_exit).await {
             Err(exit) => exit,
-            Ok(()) => self.train(id, commands, requested_exit).await,
+            Ok(()) => match self.train(id, None, &mut commands, requested_exit).await {
+                TrainerExit::Finished(_) => self.compare(id, &mut commands, requested_exit).await,
+                exit => exit,
+            },
         }
     }
 
-    async fn train(
+    /// Trains a job, or evaluates the model in the file `compared` on its images.
+    pub(super) async fn train(
         &self,
         id: JobId,
-        commands: mpsc::UnboundedReceiver<Command>,
+        compared: Option<&Path>,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
         requested_exit: &mut RequestedExit,
     ) -> TrainerExit {
-        match self.start(id) {
+        match self.start(id, compared) {
             Ok(child) => self.supervise(id, child, commands, requested_exit).await,
             Err(error) => {
                 tracing::error!(job.id = %id, %error, "can't start a trainer");
@@ -117,13 +123,19 @@ impl Scheduler {
         }
     }
 
-    fn start(&self, id: JobId) -> io::Result<Child> {
+    fn start(&self, id: JobId, compared: Option<&Path>) -> io::Result<Child> {
         let folder = self.0.data_dir.job(id);
+        let (blobs, cache) = (self.0.data_dir.blobs(), self.0.data_dir.cache());
+        if let Err(error) = Spec::relocate(&folder, blobs, cache) {
+            // The trainer ends with the reason.
+            tracing::warn!(job.id = %id, %error, "a job's spec can't be read or written");
+        }
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log.txt"))?;
         let mut command = tokio::process::Command::new(self.program()?);
         command
             .arg("trainer")
             .arg(&folder)
+            .args(compared.into_iter().flat_map(|model| [Path::new("--compare"), model]))
             .env_remove("PAWPRINT_API_TOKEN")
             .env(MALLOC.0, MALLOC.1)
             .env(FULL_PRECISION.0, FULL_PRECISION.1)
@@ -151,7 +163,7 @@ impl Scheduler {
         &self,
         id: JobId,
         mut child: Child,
-        mut commands: mpsc::UnboundedReceiver<Command>,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
         requested_exit: &mut RequestedExit,
     ) -> TrainerExit {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {

@@ -6,6 +6,7 @@
 
 mod blocking;
 mod commands;
+mod compare;
 mod executor;
 mod outcome;
 mod progress;
@@ -40,7 +41,7 @@ use crate::{
         JobId,
         excerpt::Excerpt,
         job::{ControlRequest, JobStatus},
-        recipe::InvalidParam,
+        parameters::InvalidParam,
     },
     pretrained::Pretrained,
     registry::Registry,

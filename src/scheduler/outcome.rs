@@ -3,7 +3,10 @@
 use std::{process::ExitStatus, time::Duration};
 
 use crate::{
-    domain::job::{JobError, JobStatus},
+    domain::{
+        job::{JobError, JobStatus},
+        service::Comparison,
+    },
     training::control::Command,
 };
 
@@ -11,10 +14,10 @@ use crate::{
 pub(super) const MAX_ATTEMPTS: u32 = 3;
 
 /// How a trainer ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum TrainerExit {
-    /// It created a model.
-    Finished,
+    /// It created a model; how the one that it would replace does on the same images, if compared.
+    Finished(Option<Comparison>),
     /// It reported an error.
     Failed(JobError),
     /// It was cancelled.
@@ -44,7 +47,7 @@ pub(super) fn transition(
     requested_exit: RequestedExit,
 ) -> Transition {
     match exit {
-        TrainerExit::Finished => Transition::Finish(JobStatus::Succeeded, None),
+        TrainerExit::Finished(_) => Transition::Finish(JobStatus::Succeeded, None),
         TrainerExit::Failed(error) => Transition::Finish(JobStatus::Failed, Some(error)),
         TrainerExit::Cancelled => Transition::Finish(JobStatus::Cancelled, None),
         TrainerExit::Suspended => Transition::Requeue(attempts.saturating_sub(1)),
@@ -150,7 +153,10 @@ mod tests {
     #[test]
     fn what_the_trainer_says_is_what_becomes_of_the_job() {
         let says = |exit| transition(exit, 1, RequestedExit::None);
-        assert_eq!(says(TrainerExit::Finished), Transition::Finish(JobStatus::Succeeded, None));
+        assert_eq!(
+            says(TrainerExit::Finished(None)),
+            Transition::Finish(JobStatus::Succeeded, None)
+        );
         assert_eq!(says(TrainerExit::Cancelled), Transition::Finish(JobStatus::Cancelled, None));
         assert_eq!(
             says(TrainerExit::Failed(error())),

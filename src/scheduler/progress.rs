@@ -1,7 +1,7 @@
 //! Saves what trainers report.
 
 use std::{
-    fs, io,
+    fs,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
@@ -12,21 +12,21 @@ use tokio::time::timeout;
 use super::{
     Scheduler,
     blocking::blocking,
+    compare::read_model,
     outcome::{RequestedExit, TrainerExit, Transition, Unsaved, transition},
 };
 use crate::{
     domain::{
         JobId,
         evaluation::Evaluation,
-        job::{JobError, JobStatus},
-        model::ModelCard,
+        job::{JobError, JobStatus, Phase, Progress},
+        service::Comparison,
     },
-    model_file,
-    storage::{self, evaluations, job_events, jobs, models},
+    registry::admission::{Admission, NewModel},
+    storage::{self, evaluations, job_events, jobs},
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
-        spec::Spec,
     },
 };
 
@@ -64,7 +64,11 @@ impl Scheduler {
         event: Event,
     ) -> Result<Option<TrainerExit>, Unsaved> {
         match event {
-            Event::Finished => return Ok(Some(TrainerExit::Finished)),
+            Event::Finished => return Ok(Some(TrainerExit::Finished(None))),
+            Event::Compared { model, metrics } => {
+                let comparison = Comparison { model, result: Ok(metrics) };
+                return Ok(Some(TrainerExit::Finished(Some(comparison))));
+            }
             Event::Cancelled => return Ok(Some(TrainerExit::Cancelled)),
             Event::Suspended => return Ok(Some(TrainerExit::Suspended)),
             Event::Failed { code, detail } => {
@@ -72,7 +76,9 @@ impl Scheduler {
             }
             Event::Alive => return Ok(None),
             // The next one is a second away.
-            Event::Progress(_) => drop(self.persist_event(id, &event).await),
+            Event::Progress(_) | Event::Comparing { .. } => {
+                drop(self.persist_event(id, &event).await)
+            }
             _ => self.retry_until_saved(id, || self.persist_event(id, &event)).await?,
         }
         self.0.changed.send_replace(());
@@ -93,6 +99,14 @@ impl Scheduler {
                 self.record_status_event(connection, id).await?;
             }
             Event::Progress(progress) => job_events::progress(connection, id, *progress).await?,
+            Event::Comparing { step, steps } => {
+                let last = jobs::get(connection, id).await?.and_then(|job| job.progress);
+                if let Some(last) = last {
+                    let (phase, step, steps) = (Phase::Comparing, *step, *steps);
+                    let progress = Progress { phase, step, steps, eta_seconds: None, ..last };
+                    job_events::progress(connection, id, progress).await?;
+                }
+            }
             Event::Epoch { metrics, best } => {
                 job_events::epoch(connection, id, metrics, *best).await?
             }
@@ -105,6 +119,7 @@ impl Scheduler {
             }
             Event::Alive
             | Event::Finished
+            | Event::Compared { .. }
             | Event::Cancelled
             | Event::Suspended
             | Event::Failed { .. } => {}
@@ -163,37 +178,36 @@ impl Scheduler {
         requested_exit: RequestedExit,
     ) -> Result<(), Unsaved> {
         let exit = match exit {
-            TrainerExit::Finished => match self.move_model(id).await {
-                Ok((card, bytes)) => {
-                    self.register(id, &card, bytes).await?;
-                    TrainerExit::Finished
-                }
+            TrainerExit::Finished(comparison) => match self.move_model(id).await {
+                Ok(new) => self.admit(id, &new, comparison).await?,
                 Err(error) => TrainerExit::Failed(error),
             },
             other => other,
         };
         self.retry_until_saved(id, || self.finish_job(id, exit.clone(), requested_exit)).await?;
         self.0.changed.send_replace(());
-        if exit == TrainerExit::Finished {
+        if matches!(exit, TrainerExit::Finished(_)) {
             self.remove_checkpoints(id).await;
         }
         Ok(())
     }
 
-    /// Adds a new model and puts the best one in service: if a job's model is the best, it is in
-    /// service before the job is shown as succeeded.
-    async fn register(&self, id: JobId, card: &ModelCard, bytes: u64) -> Result<(), Unsaved> {
-        self.retry_until_saved(id, || async move {
-            let mut transaction = self.0.storage.write().await?;
-            models::insert(&mut transaction, card, bytes).await?;
-            job_events::model(&mut transaction, id, card.id).await?;
-            Ok(transaction.commit().await?)
+    /// Registers a new model. If another model has gone into service since it was compared, the job
+    /// goes back into the queue: its next trainer, which has nothing left to train, compares again.
+    async fn admit(
+        &self,
+        id: JobId,
+        new: &NewModel,
+        comparison: Option<Comparison>,
+    ) -> Result<TrainerExit, Unsaved> {
+        let admit = || self.0.registry.admit(new, comparison.as_ref());
+        Ok(match self.retry_until_saved(id, admit).await? {
+            Admission::Decided => TrainerExit::Finished(comparison),
+            Admission::Outdated => {
+                tracing::info!(job.id = %id, "another model went into service; comparing again");
+                TrainerExit::Suspended
+            }
         })
-        .await?;
-        if let Err(error) = self.0.registry.refresh().await {
-            tracing::warn!(job.id = %id, error = crate::error_chain::chain(&error), "can't load the best model");
-        }
-        Ok(())
     }
 
     async fn finish_job(
@@ -231,21 +245,17 @@ impl Scheduler {
         Ok(transaction.commit().await?)
     }
 
-    /// Moves the model that a trainer has written to its place, unless it is already there, and
-    /// reads its card.
-    async fn move_model(&self, id: JobId) -> Result<(ModelCard, u64), JobError> {
-        let folder = self.0.data_dir.job(id);
+    /// Moves the model that a trainer has written to its place, unless it is already there.
+    async fn move_model(&self, id: JobId) -> Result<NewModel, JobError> {
         let data_dir = self.0.data_dir.clone();
         let moved = blocking(move || {
-            let written = folder.join(MODEL);
-            let destination = data_dir.model(Spec::load(&folder)?.model_id);
-            if written.exists() || !destination.exists() {
-                model_file::load_card(&written).map_err(io::Error::other)?;
-                fs::rename(&written, &destination)?;
+            let new = read_model(&data_dir, id)?;
+            let written = data_dir.job(id).join(MODEL);
+            if written.exists() {
+                fs::rename(&written, data_dir.model(new.card.id))?;
                 fs::File::open(data_dir.models())?.sync_all()?;
             }
-            let card = model_file::load_card(&destination).map_err(io::Error::other)?;
-            Ok((card, fs::metadata(&destination)?.len()))
+            Ok(new)
         });
         moved.await.map_err(|error| {
             tracing::error!(job.id = %id, %error, "can't register the trained model");
@@ -268,11 +278,14 @@ impl Scheduler {
     /// Tries a write until it succeeds, for some ten minutes or until the server shuts down; the
     /// trainer waits meanwhile, its pipe full. After a shutdown the next server resumes the job
     /// from its folder.
-    async fn retry_until_saved<F>(&self, id: JobId, write: impl Fn() -> F) -> Result<(), Unsaved>
+    async fn retry_until_saved<T, F>(&self, id: JobId, write: impl Fn() -> F) -> Result<T, Unsaved>
     where
-        F: Future<Output = Result<(), storage::Error>>,
+        F: Future<Output = Result<T, storage::Error>>,
     {
-        let Err(error) = write().await else { return Ok(()) };
+        let error = match write().await {
+            Ok(saved) => return Ok(saved),
+            Err(error) => error,
+        };
         let _retrying = Retrying::new(&self.0.retrying);
         let log = |error: &storage::Error| {
             tracing::error!(

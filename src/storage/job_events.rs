@@ -9,6 +9,7 @@ use crate::domain::{
     job::{BestEpoch, Job, Progress},
     metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
+    service::Service,
 };
 
 /// A stored event of a job.
@@ -16,7 +17,7 @@ use crate::domain::{
 pub struct StoredEvent {
     /// Its number: later events have higher ones.
     pub id: i64,
-    /// `status`, `epoch` or `evaluation`.
+    /// `status`, `epoch`, `evaluation` or `service`.
     pub kind: String,
     /// Its JSON.
     pub data: String,
@@ -155,15 +156,21 @@ pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> 
     append(connection, job.id, "status", None, job).await
 }
 
-/// Saves the model of a job.
+/// Saves the model of a job, and the decision on it.
 ///
 /// # Errors
 /// The database failed.
-pub async fn model(connection: &mut SqliteConnection, id: JobId, model: ModelId) -> Result<()> {
-    sqlx::query!("UPDATE jobs SET model_id = ? WHERE id = ?", model, id)
-        .execute(connection)
+pub async fn model(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    model: ModelId,
+    service: &Service,
+) -> Result<()> {
+    let json = Json(service);
+    sqlx::query!("UPDATE jobs SET model_id = ?, service = ? WHERE id = ?", model, json, id)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    append(connection, id, "service", None, service).await
 }
 
 async fn append(

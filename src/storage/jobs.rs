@@ -7,7 +7,9 @@ use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
     job::{BestEpoch, ControlRequest, Job, JobError, JobStatus, Progress},
-    recipe::{Params, Precision, Recipe},
+    parameters::Params,
+    recipe::{Precision, Recipe},
+    service::Service,
 };
 
 /// A job to be queued.
@@ -87,6 +89,7 @@ struct Row {
     error_code: Option<String>,
     error_detail: Option<String>,
     model_id: Option<ModelId>,
+    service: Option<Json<Service>>,
     created_at: Time,
     started_at: Option<Time>,
     finished_at: Option<Time>,
@@ -117,6 +120,7 @@ impl From<Row> for Job {
                 .error_code
                 .map(|code| JobError { code, detail: row.error_detail.unwrap_or_default() }),
             model_id: row.model_id,
+            service: row.service.map(|Json(service)| service),
             created_at: row.created_at.0,
             started_at: row.started_at.map(|time| time.0),
             finished_at: row.finished_at.map(|time| time.0),
@@ -143,6 +147,7 @@ pub async fn list(
                   best_val_loss, best_val_accuracy, device,
                   precision AS "precision: Json<Precision>", attempts AS "attempts: u32",
                   error_code, error_detail, model_id AS "model_id: ModelId",
+                  service AS "service: Json<Service>",
                   created_at AS "created_at: Time", started_at AS "started_at: Time",
                   finished_at AS "finished_at: Time"
            FROM jobs

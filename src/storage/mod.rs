@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod models;
 pub mod statistics;
 mod types;
+pub mod upkeep;
 
 use std::{
     path::Path,
@@ -21,7 +22,7 @@ use std::{
 
 use sqlx::{
     Connection as _, Sqlite, SqlitePool, Transaction,
-    migrate::MigrateError,
+    migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -48,7 +49,7 @@ pub enum Error {
     Damaged(String),
     /// The database file can't be read.
     #[error(
-        "{path} is damaged or not an SQLite database; restore the data directory from a backup"
+        "{path} is damaged or not an SQLite database; run `pawprint doctor`, or `pawprint restore` a backup"
     )]
     Unsound {
         /// The database's file.
@@ -114,6 +115,9 @@ impl Error {
     }
 }
 
+/// The migrations of the schema.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
 /// The result of a query of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -175,7 +179,7 @@ impl Storage {
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await?;
-        sqlx::migrate!().run(&pool).await.map_err(|error| match error {
+        MIGRATIONS.run(&pool).await.map_err(|error| match error {
             MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
                 Error::Newer { path: path.display().to_string(), version }
             }
@@ -229,17 +233,6 @@ impl Storage {
         let mut transaction = self.write().await?;
         sqlx::query!("UPDATE serving SET id = 1").execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
-    }
-
-    /// Looks for damage in all of the database.
-    ///
-    /// # Errors
-    /// There is some.
-    pub async fn verify(&self) -> Result<()> {
-        let mut connection = self.read().await?;
-        let found: String =
-            sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await?;
-        if found == "ok" { Ok(()) } else { Err(Error::Damaged(format!("damage: {found}"))) }
     }
 
     /// Closes all connections, and with the last one the write-ahead log.

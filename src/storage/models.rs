@@ -129,26 +129,58 @@ pub async fn find(
     Ok(list(connection, Some(reference), None, 1, in_service).await?.items.pop())
 }
 
-/// The models from best to worst: the highest validation accuracy, then the lower validation
-/// loss, then the newer.
+/// The models that automatic selection may serve, the best first: those it has selected, the last
+/// one first, so that the one that a deleted model had replaced follows it. Models that it has
+/// decided against are not among them.
 ///
-/// Accuracies can be compared only between models of the same dataset and the same classes. So
-/// those of the dataset and classes of the newest model come first, then the others, and last the
-/// one named `last`, which was not trained on this server.
+/// Then those that nothing was decided on, because they are older than such decisions: the highest
+/// validation accuracy, then the lower validation loss, then the newer. Accuracies can be compared
+/// only between models of the same dataset and the same classes, so those of the dataset and
+/// classes of the newest of them come first. Last is the one named `last`, which was not trained on
+/// this server.
 ///
 /// # Errors
 /// The database failed.
 pub async fn best_first(connection: &mut SqliteConnection, last: &str) -> Result<Vec<ModelId>> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: ModelId" FROM models
-           ORDER BY name = ?1,
-                    (dataset, classes) = (SELECT dataset, classes FROM models WHERE name <> ?1
+           WHERE selected IS NULL OR selected > 0
+           ORDER BY selected DESC NULLS LAST, name = ?1,
+                    (dataset, classes) = (SELECT dataset, classes FROM models
+                                          WHERE name <> ?1 AND selected IS NULL
                                           ORDER BY created_at DESC, id DESC LIMIT 1) DESC,
                     val_accuracy DESC, val_loss ASC, id DESC"#,
         last
     )
     .fetch_all(connection)
     .await?)
+}
+
+/// Saves whether automatic selection serves a model from now on, in the place of all others.
+///
+/// # Errors
+/// The database failed.
+pub async fn decide(connection: &mut SqliteConnection, id: ModelId, selected: bool) -> Result<()> {
+    sqlx::query!(
+        "UPDATE models
+         SET selected = CASE WHEN ?1 THEN (SELECT coalesce(max(selected), 0) + 1 FROM models) ELSE 0 END
+         WHERE id = ?2",
+        selected,
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The ids of all models.
+///
+/// # Errors
+/// The database failed.
+pub async fn ids(connection: &mut SqliteConnection) -> Result<Vec<ModelId>> {
+    Ok(sqlx::query_scalar!(r#"SELECT id AS "id: ModelId" FROM models"#)
+        .fetch_all(connection)
+        .await?)
 }
 
 /// The pinned model, if any.

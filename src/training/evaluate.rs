@@ -2,10 +2,7 @@
 
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::{
-    failure::{Failure, StopReason},
-    trainable::Trainable,
-};
+use super::failure::{Failure, StopReason};
 use crate::{
     device::ComputeConfig,
     domain::{dataset::Sample, evaluation::ScoredSample, metrics::SplitMetrics},
@@ -80,13 +77,14 @@ fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
     }
 }
 
-/// Logits of `samples`, in order, of a job with batches of `batch_size` images; `progress` is
-/// called with the number of passes done and their total, and may end it.
+/// Logits of `samples`, in order, of a job with batches of `batch_size` images: `predict` gives those
+/// of one pass, `[n]`. `progress` is called with the number of passes done and their total, and may
+/// end it.
 ///
 /// # Errors
 /// That of `progress`.
 pub fn logits(
-    trainable: &dyn Trainable,
+    predict: impl Fn(&[Sample]) -> Tensor,
     samples: &[Sample],
     compute: ComputeConfig,
     batch_size: u32,
@@ -98,7 +96,7 @@ pub fn logits(
     let mut logits = Vec::with_capacity(batches.len());
     for (done, batch) in (0..).zip(batches) {
         progress(done, all)?;
-        logits.push(trainable.predict_logits(batch));
+        logits.push(predict(batch));
     }
     let logits = Tensor::cat(&logits, 0).to_kind(Kind::Double).to_device(Device::Cpu);
     Vec::try_from(logits)

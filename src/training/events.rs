@@ -9,9 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    ModelId,
     job::{BestEpoch, Progress},
     metrics::{EpochMetrics, SplitMetrics},
     recipe::Precision,
+    service::ComparisonMetrics,
 };
 
 /// A process that is stopped, or starved by the machine, is silent for longer.
@@ -46,8 +48,23 @@ pub enum Event {
     },
     /// The best epoch was evaluated on the test split.
     Evaluation(SplitMetrics),
-    /// The model is written; the job succeeded.
+    /// The model is written; the training succeeded.
     Finished,
+    /// Progress of evaluating the model in service: at most once a second.
+    Comparing {
+        /// Batches done.
+        step: u64,
+        /// All batches.
+        steps: u64,
+    },
+    /// The model in service was evaluated on the images of the job.
+    Compared {
+        /// That model.
+        model: ModelId,
+        /// Its metrics.
+        #[serde(flatten)]
+        metrics: ComparisonMetrics,
+    },
     /// A user cancelled it.
     Cancelled,
     /// A checkpoint is saved for another trainer to resume.

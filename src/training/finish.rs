@@ -133,7 +133,8 @@ fn evaluate_on_test(
             context.control.check_unless_stopped()
         };
         let batch_size = context.params.batch_size;
-        let logits = evaluate::logits(trainable, samples, context.compute, batch_size, progress)?;
+        let predict = |batch: &[Sample]| trainable.predict_logits(batch);
+        let logits = evaluate::logits(predict, samples, context.compute, batch_size, progress)?;
         Ok::<_, StopReason>(evaluate::scored_samples(samples, &logits))
     };
     let (validation, test) = (score(context.validation)?, score(test)?);

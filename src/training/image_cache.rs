@@ -14,10 +14,15 @@ use tch::Kind;
 use super::{
     cache::{CacheWriter, CachedRecords, Layout},
     failure::{Failure, StopReason},
+    spec::Job,
 };
-use crate::domain::{
-    dataset::{Digest, Sample},
-    model::Preprocessing,
+use crate::{
+    blobs,
+    domain::{
+        dataset::{Digest, Sample},
+        model::Preprocessing,
+    },
+    vision,
 };
 
 /// Damaged images named in the error.
@@ -25,13 +30,41 @@ const NAMED: usize = 5;
 
 /// The layout of decoded images in the cache: RGB bytes `[height, width, 3]`, also named after
 /// [`Preprocessing::VERSION`]: pixels that were decoded differently are never mixed in.
-fn layout(preprocessing: &Preprocessing) -> Layout {
+#[must_use]
+pub fn layout(preprocessing: &Preprocessing) -> Layout {
     let Preprocessing { version, width, height, .. } = *preprocessing;
     Layout {
         name: format!("{width}x{height}-v{version}"),
         shape: vec![height.into(), width.into(), 3],
         kind: Kind::Uint8,
     }
+}
+
+/// The decoded images of a job, out of the cache, where those that were missing are added;
+/// `progress` as in [`prepare`].
+///
+/// # Errors
+/// As [`prepare`].
+pub fn of_job(
+    job: &Job,
+    preprocessing: &Preprocessing,
+    progress: impl FnMut(usize) -> Result<(), StopReason>,
+) -> Result<CachedRecords, StopReason> {
+    let spec = &job.spec;
+    let limits = vision::Limits { max_pixels: spec.max_image_pixels };
+    prepare(
+        &spec.cache,
+        preprocessing,
+        &job.samples,
+        spec.threads,
+        |sample, image| {
+            let bytes =
+                blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
+            vision::prepare_into(&bytes, &limits, preprocessing, image)
+                .map_err(|error| error.to_string())
+        },
+        progress,
+    )
 }
 
 /// Makes sure that all of `samples` are in the cache in `folder`, decoding those that are not

@@ -23,7 +23,7 @@ use crate::{
         evaluation,
         job::{BestEpoch, Phase, Progress},
         metrics::{EpochMetrics, SplitMetrics},
-        recipe::Params,
+        parameters::Params,
     },
     weights::{
         checkpoint::{Checkpoint, Checkpoints, PartialEpoch, TrainingState},
@@ -248,7 +248,8 @@ impl<'a> Learner<'a> {
             check(self.context.control)
         };
         let batch_size = params.batch_size;
-        let logits = evaluate::logits(self.trainable, validation, compute, batch_size, progress)?;
+        let predict = |batch: &[Sample]| self.trainable.predict_logits(batch);
+        let logits = evaluate::logits(predict, validation, compute, batch_size, progress)?;
         let score = evaluation::split_metrics(&evaluate::scored_samples(validation, &logits));
         self.check_loss(score.loss)?;
         Ok(score)

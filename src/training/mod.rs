@@ -1,23 +1,25 @@
-//! The trainer: a function of its job folder, run as `pawprint trainer <folder>`.
+//! The trainer: a function of its job folder, run as `pawprint trainer <folder>`; and with
+//! `--compare <model>`, the evaluation of another model on the images of that job, see `compare`.
 //!
 //! Started by `scheduler::executor`, in a process of its own without database and HTTP.
 //!
 //! ```text
-//! spec.json           what to train, and where the images lie       in, see `spec`
-//! manifest.jsonl      the frozen images, labels and splits          in
-//! vgg16.safetensors   the weights to begin with, for some recipes   in
-//! head.safetensors    the model whose head to begin with, for some  in
-//! standard input      `cancel`, `stop`, `suspend`; its end is ours  in, see `control`
-//! standard output     events, a JSON line each                      out, see `events`
+//! spec.json           what to train, and the paths of the images    in, see `spec`
+//! manifest.jsonl      the snapshot: images, labels and splits       in
+//! vgg16.safetensors   the initial weights, for some recipes         in
+//! head.safetensors    the model with the initial head, for some     in
+//! standard input      `cancel`, `stop`, `suspend`; its end: exit    in, see `control`
+//! standard output     events, one JSON line each                    out, see `events`
 //! standard error      the log                                       out
-//! checkpoints/        the state after the last two saves            out
-//! evaluation.json     how the best epoch does on the test split     out
+//! checkpoints/        the last two checkpoints                      out
+//! evaluation.json     the test evaluation of the best epoch         out
 //! model.safetensors   the model                                     out
 //! ```
 
 pub mod augment;
 pub mod cache;
 pub mod clock;
+mod compare;
 pub mod control;
 pub mod evaluate;
 pub mod events;
@@ -49,9 +51,10 @@ use self::{
 };
 use crate::telemetry::LogFormat;
 
-/// Trains the job in `folder`, and reports on standard output how it ended.
+/// Trains the job in `folder`, or evaluates the model in the file `compared` on its images, and
+/// reports on standard output how it ended.
 #[must_use]
-pub fn run(folder: &Path) -> ExitCode {
+pub fn run(folder: &Path, compared: Option<&Path>) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
     let events = Events::to_stdout();
     lower_priority();
@@ -67,12 +70,15 @@ pub fn run(folder: &Path) -> ExitCode {
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let job = Job::load(folder)?;
         tch::set_num_threads(i32::try_from(job.spec.threads).unwrap_or(1));
-        recipes::train(&job, &control, &events)
+        match compared {
+            Some(model) => compare::compare(&job, model, &control, &events),
+            None => recipes::train(&job, &control, &events).map(|()| Event::Finished),
+        }
     }));
     log_memory();
     match result.unwrap_or_else(|panic| Err(Failure::from_panic(&*panic).into())) {
-        Ok(()) => {
-            events.send(&Event::Finished);
+        Ok(last) => {
+            events.send(&last);
             ExitCode::SUCCESS
         }
         Err(end) => report(&events, end),

@@ -12,7 +12,8 @@ use super::failure::{Failure, StopReason};
 use crate::domain::{
     JobId, ModelId, Name,
     dataset::{Classes, Digest, Sample, Split, version_of},
-    recipe::{Params, Recipe},
+    parameters::Params,
+    recipe::Recipe,
 };
 
 /// What to train: `spec.json`.
@@ -60,8 +61,10 @@ pub const BASE: &str = "vgg16.safetensors";
 /// File of the model with the job's initial head, in its folder.
 pub const HEAD: &str = "head.safetensors";
 
-const SPEC: &str = "spec.json";
-const MANIFEST: &str = "manifest.jsonl";
+/// File of the spec, in the job's folder.
+pub const SPEC: &str = "spec.json";
+/// File of the frozen images, in the job's folder.
+pub const MANIFEST: &str = "manifest.jsonl";
 
 impl Spec {
     /// Reads the spec of the job in `folder`.
@@ -70,6 +73,20 @@ impl Spec {
     /// It is missing or damaged.
     pub fn load(folder: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(folder.join(SPEC))?)?)
+    }
+
+    /// Points the spec of the job in `folder` to the images and the cache of the data directory
+    /// that the job lies in now: that may have been moved, or restored elsewhere.
+    ///
+    /// # Errors
+    /// The spec is missing or damaged, or can't be written.
+    pub fn relocate(folder: &Path, blobs: PathBuf, cache: PathBuf) -> io::Result<()> {
+        let spec = Self::load(folder)?;
+        if spec.blobs == blobs && spec.cache == cache {
+            return Ok(());
+        }
+        let text = serde_json::to_vec_pretty(&Self { blobs, cache, ..spec })?;
+        crate::weights::files::write(&folder.join(SPEC), &text)
     }
 }
 

@@ -127,7 +127,7 @@ impl Checkpoints {
             .newest_first()
             .map_err(|source| Error::Io { path: self.folder.clone(), source })?;
         for path in newest_first {
-            match load(&path) {
+            match read(&path) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
                 Err(error @ Error::Io { .. }) => return Err(error),
                 Err(error) => {
@@ -141,16 +141,27 @@ impl Checkpoints {
     }
 
     fn newest_first(&self) -> io::Result<Vec<PathBuf>> {
-        let paths: io::Result<Vec<_>> =
-            fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect();
-        let mut paths = paths?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
-        paths.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(paths)
+        newest_first(&self.folder)
     }
 }
 
-fn load(path: &Path) -> Result<Checkpoint, Error> {
+/// The checkpoints in `folder`, whether whole or not, the newest first.
+///
+/// # Errors
+/// The folder can't be read.
+pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths: io::Result<Vec<_>> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(paths)
+}
+
+/// Reads the checkpoint at `path`.
+///
+/// # Errors
+/// [`Error::Io`] where it can't be read; the others where its content is damaged.
+pub fn read(path: &Path) -> Result<Checkpoint, Error> {
     let (metadata, tensors) = tensors::load(path)?;
     let content = |reason: String| Error::Content { path: path.to_owned(), reason };
     let text = metadata

@@ -141,7 +141,7 @@ async fn what_is_not_pawprint_is_told_so() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("502 Bad Gateway"), "{}", ran.stderr);
     let ran = run(pawprint(&url, &["models"])).await;
-    assert!(ran.stderr.contains("points to https://elsewhere/models"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("redirects to https://elsewhere/models"), "{}", ran.stderr);
 }
 
 #[tokio::test]

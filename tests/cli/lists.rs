@@ -19,24 +19,31 @@ async fn jobs_are_an_aligned_table() {
     queued["name"] = json!("a-longer-name");
     queued["progress"] = Value::Null;
     queued["best"] = Value::Null;
-    let items = json!([queued, job("running")]);
+    let mut running = job("running");
+    running["service"] = json!({ "decision": "in_service", "reason": "it is better" });
+    let items = json!([queued, running]);
     let url = serve(Router::new().route("/jobs", get(async move || page(&items)))).await;
     let ran = run(pawprint(&url, &["jobs"])).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(
-        lines[0]
-            .starts_with("NAME           RECIPE       DATASET  STATUS   EPOCH  BEST VAL ACC  AGE"),
+        lines[0].starts_with(
+            "NAME           RECIPE       DATASET  STATUS   EPOCH  BEST VAL ACC  MODEL       AGE"
+        ),
         "{}",
         lines[0]
     );
     assert!(
-        lines[1].starts_with("a-longer-name  scratch_cnn  pets     queued   -      -             "),
+        lines[1].starts_with(
+            "a-longer-name  scratch_cnn  pets     queued   -      -             -           "
+        ),
         "{}",
         lines[1]
     );
     assert!(
-        lines[2].starts_with("run-1          scratch_cnn  pets     running  3/30   0.7500        "),
+        lines[2].starts_with(
+            "run-1          scratch_cnn  pets     running  3/30   0.7500        in service  "
+        ),
         "{}",
         lines[2]
     );

@@ -123,7 +123,7 @@ async fn a_broken_connection_goes_on_after_the_last_event() {
             "epoch   2  loss 0.5000  accuracy 0.7000  val loss 0.6000  val accuracy 0.6500  2.5 s  800 images/s",
             "run-1 succeeded in 2m 0s",
             "best epoch 2: val loss 0.5000, val accuracy 0.7500",
-            "test accuracy 0.7380 over 500 images",
+            "test accuracy 0.7380 on 500 images",
             "model run-1 (m1) is now in service",
         ]
     );
@@ -156,6 +156,21 @@ async fn each_ending_has_its_exit_code() {
         assert_eq!(ran.code, Some(code));
         assert_eq!(ran.documents()[0]["event"], "status");
         assert_eq!(ran.documents()[0]["data"]["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn whether_the_model_serves_is_told_with_the_reason() {
+    for (decision, sentence) in [
+        ("in_service", "went into service: it is better"),
+        ("kept", "did not go into service: it is better; use it with `pawprint models use run-1`"),
+    ] {
+        let mut last = ended("succeeded", None);
+        last["service"] = json!({ "decision": decision, "reason": "it is better" });
+        let sent = event(1, "service", &last["service"]) + &event(2, "status", &last);
+        let url = serve(router(last, async move || events(sent))).await;
+        let ran = run(pawprint(&url, &["watch", "run-1"])).await;
+        assert_eq!(ran.stdout.lines().last(), Some(&*format!("model run-1 (m1) {sentence}")));
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the tests of the API share: a server in this process, photos, forms and archives.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of this")]
 
+pub mod data;
 pub mod process;
+pub mod skip;
 
 use std::{
     fs::File,

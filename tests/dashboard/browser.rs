@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a test that can't go on may stop there")]
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -12,7 +12,10 @@ use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use crate::common::process::{PATIENCE, Process};
+use crate::common::{
+    process::{PATIENCE, Process},
+    skip::skip,
+};
 
 /// Chromium with an empty profile.
 pub(crate) struct Browser {
@@ -58,8 +61,7 @@ impl Browser {
             Err(why) => {
                 let required = std::env::var_os("CI").is_some_and(|ci| ci == "true");
                 assert!(!required, "no Chromium to test the dashboard with: {why}");
-                // Past the test runner, which would swallow it.
-                let _ = writeln!(std::io::stderr(), "skipped, no Chromium with its driver: {why}");
+                skip(format_args!("no Chromium with its driver: {why}"));
                 return None;
             }
         };

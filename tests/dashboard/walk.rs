@@ -141,6 +141,8 @@ async fn train(browser: &Browser) {
     browser.write("Name", "first").await;
     browser.write("Epochs", "2").await;
     browser.write("Batch size", "8").await;
+    // It learns nothing, so its model does not go into service.
+    browser.write("Learning rate", "0.000001").await;
     browser.push("Start training").await;
     browser.see("//article[@aria-label='first']//span[contains(@class, 'badge')]").await;
     browser.see("//a[.='first']").await.click().await.unwrap();
@@ -164,12 +166,17 @@ async fn read_the_evaluation(browser: &Browser) {
 }
 
 async fn pin(browser: &Browser, server: &Process) {
+    browser.page("#/job/first").await;
+    browser.read("which did not go into service: it can't be told from guessing").await;
+    browser.read("It is not in service; default is.").await;
+    browser.push("Use this model").await;
+    browser.read("It is in service (pinned).").await;
     browser.push("Models").await;
     browser.read("In service: first").await;
     browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
     browser.read("In service: default").await;
     browser.push("Use best model").await;
-    browser.read("In service: first").await;
+    browser.read("A new model replaces it unless it is less accurate").await;
     browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
     browser.read("Pinned: a better model will not replace it").await;
     let current = server.get("/models/current").await;

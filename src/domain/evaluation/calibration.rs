@@ -23,7 +23,8 @@ pub struct Interval {
 
 impl Interval {
     /// The score interval (Wilson, 1927) of `hits` out of `count`.
-    pub(super) fn wilson(hits: u64, count: u64) -> Self {
+    #[must_use]
+    pub fn wilson(hits: u64, count: u64) -> Self {
         if count == 0 {
             return Self { confidence: 0.95, low: 0.0, high: 1.0 };
         }

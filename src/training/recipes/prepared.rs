@@ -3,16 +3,15 @@
 use std::{cell::Cell, time::Instant};
 
 use crate::{
-    blobs,
     device::ComputeConfig,
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
         model::{Normalization, Preprocessing},
-        recipe::Params,
+        parameters::Params,
     },
     training::{
-        cache::{CachedRecords, Layout},
+        cache::Layout,
         control::Control,
         events::{Event, Events},
         failure::{Failure, StopReason},
@@ -25,7 +24,6 @@ use crate::{
         spec::Job,
         trainable::Trainable,
     },
-    vision,
     weights::checkpoint::{Checkpoint, Checkpoints},
 };
 
@@ -73,7 +71,8 @@ impl<'a> PreparedJob<'a> {
         let has_result = resumes || has_head(job)?;
         let reports = PhaseReporter { job, epoch, control, events };
         let [train, validation, test] = Split::ALL.map(|split| job.split(split));
-        let pixels = decode(job, &preprocessing, reports, has_result)?;
+        let report = reports.for_phase(Phase::Preparing, job.samples.len(), has_result);
+        let pixels = image_cache::of_job(job, &preprocessing, report)?;
         let pixels = RecordStore::new(pixels, &job.samples, compute);
         tracing::info!(
             recipe = %job.spec.recipe,
@@ -221,29 +220,6 @@ impl<'a> PhaseReporter<'a> {
             Ok(())
         }
     }
-}
-
-fn decode(
-    job: &Job,
-    preprocessing: &Preprocessing,
-    reports: PhaseReporter<'_>,
-    has_result: bool,
-) -> Result<CachedRecords, StopReason> {
-    let spec = &job.spec;
-    let limits = vision::Limits { max_pixels: spec.max_image_pixels };
-    image_cache::prepare(
-        &spec.cache,
-        preprocessing,
-        &job.samples,
-        spec.threads,
-        |sample, image| {
-            let bytes =
-                blobs::read(&spec.blobs, &sample.sha256).map_err(|error| error.to_string())?;
-            vision::prepare_into(&bytes, &limits, preprocessing, image)
-                .map_err(|error| error.to_string())
-        },
-        reports.for_phase(Phase::Preparing, job.samples.len(), has_result),
-    )
 }
 
 /// Whether an earlier trainer has completed an epoch of a head: stopped fine-tuning keeps it.

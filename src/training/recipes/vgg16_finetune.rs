@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     architectures::vgg16::{BLOCK_4, Base, Head},
-    domain::{
-        dataset::Sample,
-        recipe::{Params, Recipe},
-    },
+    domain::{dataset::Sample, parameters::Params, recipe::Recipe},
     model_file,
     training::{
         control::Control,
@@ -95,7 +92,7 @@ fn head(base_weights: &BaseWeights, prepared: &PreparedJob<'_>) -> Result<Head, 
     let samples = [&*prepared.train, &*prepared.validation].concat();
     let features = base_weights.features(prepared, &base, &samples)?;
     let Params { batch_size, seed, precision, device, .. } = *params;
-    let own = Recipe::Vgg16Features.defaults();
+    let own = Params::defaults(Recipe::Vgg16Features);
     let params = Params { epochs: head_epochs, batch_size, seed, precision, device, ..own };
     let TrainingResult { best, .. } =
         prepared.fit_head(&params, &FeatureHead { head: &head, features: &features })?;

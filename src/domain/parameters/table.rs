@@ -1,0 +1,82 @@
+//! The table of parameters.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::parameter::{Parameter, choice, integer, job, number};
+use crate::domain::{
+    JobId,
+    recipe::{
+        DeviceChoice, PrecisionChoice,
+        Recipe::{AugmentedCnn, Vgg16Features, Vgg16Finetune},
+        Schedule,
+    },
+};
+
+/// Seeds stay exact in JSON readers that hold every number as a double.
+const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// Declares [`Params`] and [`PARAMETERS`]. A parameter that is added needs `#[serde(default)]`,
+/// because older jobs and models do not have it.
+macro_rules! parameters {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty = $parameter:expr;)*) => {
+        /// Training parameters of a job, defaults included.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "each field is described in `PARAMETERS`")]
+        pub struct Params {
+            $($(#[$attribute])* pub $name: $type,)*
+        }
+
+        /// All parameters, in the order of forms and help.
+        pub const PARAMETERS: &[Parameter] = &[
+            $($parameter.named(stringify!($name)),)*
+        ];
+    };
+}
+
+parameters! {
+    epochs: u32 = integer("Epochs", 1, 10_000, |recipe| match recipe {
+        AugmentedCnn => json!(50),
+        Vgg16Features => json!(20),
+        _ => json!(30),
+    })
+    .described("Passes over the training images");
+
+    batch_size: u32 = integer("Batch size", 1, 1_024, |_| json!(32))
+        .described("Images per optimizer step");
+
+    learning_rate: f64 = number("Learning rate", 0.0, 10_000.0, |recipe| match recipe {
+        Vgg16Finetune => json!(1e-5),
+        _ => json!(1e-3),
+    })
+    .described("Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN");
+
+    #[serde(default)]
+    learning_rate_schedule: Schedule =
+        choice("Learning rate schedule", &["constant", "cosine"], |_| json!("constant"))
+            .described("cosine decays the learning rate to almost zero by the last epoch");
+
+    seed: u64 = integer("Seed", 0, MAX_SEED, |_| json!(0))
+        .described("Random seed. On the same CPU setup, the same seed reproduces a run");
+
+    early_stopping_patience: Option<u32> =
+        integer("Early stopping patience", 1, 10_000, |_| Value::Null)
+            .described("Stop after this many epochs without a lower validation loss; disabled by default");
+
+    precision: PrecisionChoice = choice("Precision", &["auto", "fp32", "bf16"], |_| json!("auto"))
+        .described("auto uses bf16 if the device supports it natively, otherwise fp32");
+
+    device: DeviceChoice = choice("Device", &["auto", "cpu", "cuda"], |_| json!("auto"))
+        .described("auto uses an NVIDIA GPU if available, otherwise the CPU");
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head_epochs: Option<u32> = integer("Head epochs", 1, 10_000, |_| json!(20))
+        .described("Epochs for training the head before fine-tuning, with the defaults of vgg16_features")
+        .only(&[Vgg16Finetune])
+        .excluded_by("head_from");
+
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head_from: Option<JobId> = job("Head")
+        .described("vgg16_features job on the same dataset version whose head to start from")
+        .only(&[Vgg16Finetune]);
+}
