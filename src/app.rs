@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     pretrained::Pretrained,
     registry::{Registry, embedded},
-    scheduler::Scheduler,
+    scheduler::{self, Scheduler},
     storage::Storage,
     telemetry,
 };
@@ -67,7 +67,13 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         registry.clone(),
         shutdown.clone(),
     );
-    scheduler.recover().await?;
+    match scheduler.recover().await {
+        // Predictions and whatever else can be read still work.
+        Err(scheduler::Error::Storage(error)) if error.is_damage() => {
+            tracing::error!(error = chain(&error), "interrupted jobs can't be resumed");
+        }
+        recovered => recovered?,
+    }
     // Before anything is computed: later, libtorch would not look for CUDA any more.
     tokio::task::spawn_blocking(cuda_is_available).await?;
     if let Err(error) = embedded::install(&storage, &data_dir).await {

@@ -175,7 +175,7 @@ fn cpu_has_native_bf16() -> bool {
 const MAX_MESSAGE: usize = 300;
 
 /// What libtorch, CUDA and the C++ library call it, in lower case.
-const OUT_OF_MEMORY: [&str; 8] = [
+const OUT_OF_MEMORY: [&str; 9] = [
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -185,6 +185,8 @@ const OUT_OF_MEMORY: [&str; 8] = [
     "cudnn_status_alloc_failed",
     // cuDNN's message if there is no room for a workspace.
     "unable to find an engine to execute this computation",
+    // Rust's, if there is no room for a stack.
+    "failed to spawn thread",
 ];
 
 /// The first line of libtorch's message, which appends its C++ stack; `unwrap` escapes its end.
@@ -199,7 +201,11 @@ pub fn first_line(message: &str) -> String {
 #[must_use]
 pub fn is_out_of_memory(message: &str) -> bool {
     let message = message.to_lowercase();
+    // oneDNN's message if there is no room for the code that it generates; that of a primitive which it
+    // does not support goes on with "descriptor".
+    let mut primitives = message.split("could not create a primitive").skip(1);
     OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+        || primitives.any(|rest| !rest.starts_with(" descriptor"))
 }
 
 #[cfg(test)]

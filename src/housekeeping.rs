@@ -15,7 +15,7 @@ use crate::{
     error_chain::chain,
     maintenance::unreferenced::list_unreferenced,
     scheduler::{self, Scheduler},
-    storage::{self, Storage, jobs, models},
+    storage::{self, Storage, jobs, models, upkeep},
     training::cache,
 };
 
@@ -74,6 +74,7 @@ impl Housekeeper {
     /// # Errors
     /// A database or file system error.
     pub async fn clean_up(&self) -> Result<(), Error> {
+        self.require_intact_database().await?;
         // If images must be kept, the rest is cleaned up all the same.
         let swept = self.sweep_images().await;
         // A job whose outcome could not be saved yet has a model without a row.
@@ -85,6 +86,18 @@ impl Housekeeper {
                 .map_err(io::Error::other)??;
         }
         swept
+    }
+
+    /// A damaged page may have lost rows: the files they refer to would look unused.
+    async fn require_intact_database(&self) -> Result<(), storage::Error> {
+        let mut connection = self.storage.read().await?;
+        let problems = upkeep::integrity(&mut connection).await?;
+        let Some(first) = problems.first() else { return Ok(()) };
+        tracing::error!(
+            problem = first,
+            "the database is damaged, and no files are cleaned up; run `pawprint doctor`"
+        );
+        Err(storage::Error::Damaged(first.clone()))
     }
 
     async fn sweep_images(&self) -> Result<(), Error> {

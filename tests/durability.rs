@@ -19,7 +19,7 @@ use pawprint::{
         model::ModelCard,
     },
     model_file::load_card,
-    storage::{Storage, datasets, jobs, models},
+    storage::{self, Storage, datasets, jobs, models},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -103,6 +103,26 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     datasets::store_version(&mut connection, id, revision + 1, version).await.unwrap();
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
     assert_eq!(row.version, Some(version));
+}
+
+#[tokio::test]
+async fn once_there_is_room_again_the_database_takes_writes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = storage(folder.path()).await;
+    let mut transaction = storage.write().await.unwrap();
+    // A disk on which this is all the room there is.
+    let pages = "PRAGMA max_page_count = 1";
+    sqlx::query(pages).fetch_all(&mut *transaction).await.unwrap();
+    let insert = "INSERT INTO datasets (id, name, classes, created_at)
+                  VALUES (hex(randomblob(16)), hex(randomblob(100000)), '[]', '')";
+    let error = sqlx::query(insert).execute(&mut *transaction).await.unwrap_err();
+    assert!(storage::Error::from(error).is_disk_full());
+    drop(transaction);
+
+    assert!(storage.is_writable().await);
+    for _ in 0..10 {
+        storage.check().await.unwrap();
+    }
 }
 
 /// A model of that name, dataset and validation accuracy.

@@ -99,17 +99,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the disk that holds the data directory is full.
-    #[must_use]
-    pub fn is_disk_full(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        match self {
-            Self::Disk { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            Self::Storage(error) => error.is_disk_full(),
-            _ => false,
-        }
-    }
-
     pub(super) fn disk(path: &Path, source: io::Error) -> Self {
         Self::Disk { path: path.to_owned(), source }
     }

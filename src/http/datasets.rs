@@ -45,7 +45,7 @@ pub struct NewDataset {
 #[utoipa::path(post, path = "", request_body = NewDataset, responses(
     (status = 201, description = "The new dataset.", body = Dataset, headers(("Location" = String, description = "URL of the dataset."))),
     (status = 409, description = "`name_taken`: another dataset has that name."),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
     State(app): State<AppState>,

@@ -1,6 +1,6 @@
 //! The only place where an error is mapped to a status.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use axum::http::StatusCode;
 
@@ -9,6 +9,7 @@ use crate::{
     blobs,
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
+    error_chain::chain,
     inference::EngineError,
     memory_budget::OverBudget,
     pretrained, registry, scheduler, storage, vision,
@@ -22,6 +23,15 @@ impl From<storage::Error> for Problem {
                 Self::new(StatusCode::CONFLICT, "name_taken", error.to_string())
             }
             _ if error.is_disk_full() => disk_full(),
+            _ if error.is_read_only() => read_only(),
+            _ if error.is_damage() => {
+                tracing::error!(error = chain(&error), "the database is damaged");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "database_damaged",
+                    "the database is damaged; run `pawprint doctor`, or `pawprint restore` a backup",
+                )
+            }
             _ => Self::internal(&error),
         }
     }
@@ -46,10 +56,7 @@ impl From<scheduler::Error> for Problem {
             Error::Head(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
                 .with("field", "params.head_from"),
             Error::Status { .. } => Self::new(StatusCode::CONFLICT, "wrong_status", detail),
-            Error::Folder(source) if source.kind() == std::io::ErrorKind::StorageFull => {
-                disk_full()
-            }
-            Error::Folder(source) => Self::internal(&source),
+            Error::Folder(source) => of_disk(&source),
             Error::Datasets(error) => error.into(),
             Error::Storage(error) => error.into(),
         }
@@ -78,8 +85,9 @@ impl From<pretrained::Error> for Problem {
         use pretrained::Error;
         let detail = error.to_string();
         match error {
-            Error::Convert(error) if error.is_disk_full() => disk_full(),
-            Error::Convert(ConvertError::Io { .. }) | Error::Io { .. } => Self::internal(&error),
+            Error::Convert(ConvertError::Io { reason: source, .. }) | Error::Io { source, .. } => {
+                of_disk(&source)
+            }
             Error::Convert(ConvertError::TooLarge { .. }) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
             }
@@ -120,8 +128,26 @@ pub fn unreadable(error: &vision::PrepareError, index: usize, name: Option<&str>
     Problem::new(status, error.code(), format!("{which}: {error}")).with("index", index)
 }
 
+/// 507 where the system refuses to write for a reason that a person can mend.
+pub fn of_disk(error: &io::Error) -> Problem {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => disk_full(),
+        ReadOnlyFilesystem | PermissionDenied => read_only(),
+        _ => Problem::internal(error),
+    }
+}
+
+fn read_only() -> Problem {
+    Problem::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "read_only",
+        "the data directory is not writable: its file system is read-only or its permissions deny access; fix this and try again",
+    )
+}
+
 /// 507: the disk of the data directory is full.
-pub fn disk_full() -> Problem {
+fn disk_full() -> Problem {
     Problem::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "disk_full",
@@ -152,10 +178,8 @@ impl From<OverBudget> for Problem {
 impl From<datasets::Error> for Problem {
     fn from(error: datasets::Error) -> Self {
         use datasets::Error as E;
-        if error.is_disk_full() {
-            return disk_full();
-        }
         let (status, code) = match error {
+            E::Disk { source, .. } => return of_disk(&source),
             E::Storage(error) => return error.into(),
             E::Archive { error, report } => return unread_archive(&error, &report),
             E::NoDataset(name) => return Self::not_found("dataset", name),
@@ -175,7 +199,7 @@ impl From<datasets::Error> for Problem {
                     "the stored image is damaged or missing; upload it again to repair it",
                 );
             }
-            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::Disk { .. } | E::WorkerPanicked => {
+            E::Decode(_) | E::Resize(_) | E::Encode(_) | E::WorkerPanicked => {
                 return Self::internal(&error);
             }
         };

@@ -39,7 +39,7 @@ use crate::{
     (status = 404, description = "Unknown dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
     (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
     State(state): State<AppState>,

@@ -1,5 +1,7 @@
 //! `/models`: the models, and the one in service.
 
+use std::io;
+
 use axum::{
     body::Body,
     extract::State,
@@ -7,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
@@ -47,15 +50,14 @@ pub async fn show(
 /// Download a model as safetensors, with the model card in its metadata
 #[utoipa::path(get, path = "", responses(
     (status = 200, description = "The file.", body = Binary, content_type = "application/octet-stream"),
+    (status = 500, description = "`model_damaged`: the file is missing or damaged. `internal`"),
 ))]
 pub async fn download(
     State(state): State<AppState>,
     Path(model): Path<String>,
 ) -> Result<Response, Problem> {
     let model = state.registry.find(&model).await?;
-    let file = tokio::fs::File::open(state.data_dir.model(model.id))
-        .await
-        .map_err(|error| Problem::internal(&error))?;
+    let file = whole(&state.data_dir.model(model.id), model.bytes).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, model.bytes.to_string()),
@@ -65,6 +67,26 @@ pub async fn download(
         ),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+}
+
+/// The file of a model that has so many bytes.
+async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
+    let opened = async {
+        let file = File::open(path).await?;
+        Ok::<_, io::Error>((file.metadata().await?.len() == bytes).then_some(file))
+    };
+    match opened.await {
+        Ok(Some(file)) => Ok(file),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Problem::internal(&error)),
+        _ => {
+            tracing::error!(path = %path.display(), bytes, "a model file is missing or damaged");
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "model_damaged",
+                "the model file is missing or damaged; restore it from a backup, or train the model again",
+            ))
+        }
+    }
 }
 
 /// Get the model in service

@@ -108,7 +108,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
     (status = 415, description = "`not_multipart`, `unsupported_encoding`"),
     (status = 422, description = "`invalid_value`, `unknown_label`: unknown split or class. `no_files`"),
     (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload(
     State(app): State<AppState>,
@@ -202,7 +202,7 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
     (status = 415, description = "`unsupported_type`: not a supported archive. `unsupported_encoding`"),
     (status = 422, description = "`archive_damaged`; `invalid_value`: unknown split, or `label` or `name` given."),
     (status = 503, description = "`draining`"),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload_archive(
     State(app): State<AppState>,

@@ -1,7 +1,5 @@
 //! The VGG16 weights: their status, uploads and downloads.
 
-use std::io;
-
 use axum::{
     body::Body,
     extract::State,
@@ -16,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     binary::Binary,
     body::{incomplete_body, too_large},
-    error::disk_full,
+    error::of_disk,
     extract::Json,
     problem::Problem,
     state::AppState,
@@ -40,12 +38,12 @@ pub async fn show(State(app): State<AppState>) -> Json<Status> {
     (status = 400, description = "`malformed`: the request body is incomplete."),
     (status = 413, description = "`too_large`: more than 1 GiB."),
     (status = 422, description = "`weights_unusable`: not a valid file of VGG16 weights; `detail` names the tensor."),
-    (status = 507, description = "`disk_full`"),
+    (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>, Problem> {
     let file =
-        tempfile::NamedTempFile::new_in(app.data_dir.tmp()).map_err(|error| refused(&error))?;
-    let clone = file.reopen().map_err(|error| refused(&error))?;
+        tempfile::NamedTempFile::new_in(app.data_dir.tmp()).map_err(|error| of_disk(&error))?;
+    let clone = file.reopen().map_err(|error| of_disk(&error))?;
     let mut writer = tokio::fs::File::from_std(clone);
     let mut bytes = 0;
     let mut body = body.into_data_stream();
@@ -55,16 +53,12 @@ pub async fn put(State(app): State<AppState>, body: Body) -> Result<Json<Status>
         if bytes > MAX_SOURCE_BYTES {
             return Err(too_large(MAX_SOURCE_BYTES));
         }
-        writer.write_all(&chunk).await.map_err(|error| refused(&error))?;
+        writer.write_all(&chunk).await.map_err(|error| of_disk(&error))?;
     }
-    writer.flush().await.map_err(|error| refused(&error))?;
+    writer.flush().await.map_err(|error| of_disk(&error))?;
     // On a thread of its own: a client that leaves now does not interrupt it.
     let import = tokio::task::spawn_blocking(move || app.pretrained.import(file.path()));
     Ok(Json(import.await.map_err(|error| Problem::internal(&error))??))
-}
-
-fn refused(error: &io::Error) -> Problem {
-    if error.kind() == io::ErrorKind::StorageFull { disk_full() } else { Problem::internal(error) }
 }
 
 /// Request body of a weights download.

@@ -14,6 +14,9 @@ use crate::{
     weights::tensors::{self, Tensors},
 };
 
+/// Largest side of a network's input, in pixels: a damaged model card must not exhaust the memory.
+const MAX_SIDE: u32 = 1024;
+
 /// A model and its card. Belongs to one thread.
 #[derive(Debug)]
 pub struct LoadedModel {
@@ -46,6 +49,12 @@ impl LoadedModel {
         let [_, _] = card.classes.names() else {
             return Err(ModelLoadError("the model does not have exactly two classes".to_owned()));
         };
+        let (width, height) = (card.preprocessing.width, card.preprocessing.height);
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(ModelLoadError(format!(
+                "its input size is {width}×{height} px; each side must be 1 to {MAX_SIDE} px"
+            )));
+        }
         let network = |weights, device| {
             Network::from_tensors(card.architecture, weights, device).map_err(ModelLoadError)
         };
@@ -104,5 +113,25 @@ impl LoadedModel {
         };
         let pixels = pixels.f_to_device(self.compute.device)?;
         Ok(normalise(&pixels, self.card.preprocessing.normalise, self.compute.kind()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_with_an_excessive_input_size_is_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors"));
+        let (card, weights) = model_file::load(shipped).unwrap();
+        for (width, height) in [(0, 180), (180, 1025), (u32::MAX, 180), (60_000, 60_000)] {
+            let mut card = card.clone();
+            (card.preprocessing.width, card.preprocessing.height) = (width, height);
+            model_file::save(&path, &card, &weights).unwrap();
+            let error = LoadedModel::open(&path, ComputeConfig::cpu()).unwrap_err();
+            assert!(error.to_string().contains("input size"), "{error}");
+        }
     }
 }

@@ -302,7 +302,13 @@ impl Registry {
 
     async fn load(&self, id: ModelId) -> Result<Arc<Engine>, Error> {
         let path = self.0.data_dir.model(id);
-        Ok(Arc::new(Engine::start(path, self.0.settings.clone()).await?))
+        let engine = Engine::start(path, self.0.settings.clone()).await?;
+        let card = engine.card();
+        if card.id != id {
+            let reason = format!("the file contains another model, `{}`", card.name);
+            return Err(ModelLoadError(reason).into());
+        }
+        Ok(Arc::new(engine))
     }
 
     /// The engine of the model in service.

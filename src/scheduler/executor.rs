@@ -43,6 +43,9 @@ const MALLOC: (&str, &str) = (
 /// requests fp32 must get it.
 const FULL_PRECISION: (&str, &str) = ("NVIDIA_TF32_OVERRIDE", "0");
 
+/// Resolving a stack takes memory. If a panic says that there is none, the trainer would hang in it.
+const NO_BACKTRACE: (&str, &str) = ("RUST_BACKTRACE", "0");
+
 /// The slot of a running job among the trainers; freed when it is dropped.
 pub(super) struct Slot {
     pub(super) scheduler: Scheduler,
@@ -136,6 +139,7 @@ impl Scheduler {
             .env_remove("PAWPRINT_API_TOKEN")
             .env(MALLOC.0, MALLOC.1)
             .env(FULL_PRECISION.0, FULL_PRECISION.1)
+            .env(NO_BACKTRACE.0, NO_BACKTRACE.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

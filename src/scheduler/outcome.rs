@@ -91,6 +91,7 @@ pub(super) struct Unsaved;
 pub(super) fn exit_error(status: ExitStatus) -> JobError {
     let how = match std::os::unix::process::ExitStatusExt::signal(&status) {
         Some(9) => "was killed (signal 9), usually because memory ran out; try a smaller batch_size and see the job log".to_owned(),
+        Some(6) => "aborted (signal 6), possibly because memory ran out; try a smaller batch_size and see the job log".to_owned(),
         Some(signal) => format!("was terminated by signal {signal}; see the job log"),
         None => format!("exited with {status} and no error message; see the job log"),
     };

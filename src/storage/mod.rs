@@ -21,7 +21,7 @@ use std::{
 };
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Connection as _, Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -47,6 +47,17 @@ pub enum Error {
     /// A stored value that this program can't have written.
     #[error("invalid value in the database: {0}")]
     Damaged(String),
+    /// The database file can't be read.
+    #[error(
+        "{path} is damaged or not an SQLite database; run `pawprint doctor`, or `pawprint restore` a backup"
+    )]
+    Unsound {
+        /// The database's file.
+        path: String,
+        /// What was met.
+        #[source]
+        source: Box<Error>,
+    },
     /// The migrations failed.
     #[error("can't migrate the database")]
     Migrate(#[source] MigrateError),
@@ -61,8 +72,46 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         // SQLITE_FULL is 13; SQLITE_IOERR_WRITE is 778, which a full disk sometimes gives under
         // WAL.
-        matches!(self, Self::Sqlite(sqlx::Error::Database(error))
-            if matches!(error.code().as_deref(), Some("13" | "778")))
+        matches!(self.code(), Some(13 | 778))
+    }
+
+    /// Whether the database's files can't be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        // SQLITE_READONLY, with a reason in the higher bits.
+        self.code().is_some_and(|code| code & 0xff == 8)
+    }
+
+    /// Whether a part of the database is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        // SQLITE_CORRUPT is 11, SQLITE_NOTADB 26. Since queries are checked against the schema at
+        // compile time, a table that does not exist was lost.
+        let is_lost = |error: &sqlx::Error| {
+            error.as_database_error().is_some_and(|it| it.message().starts_with("no such "))
+        };
+        self.code().is_some_and(|code| matches!(code & 0xff, 11 | 26))
+            || self.answer().is_some_and(is_lost)
+            || matches!(self, Self::Damaged(_))
+            || matches!(
+                self.answer(),
+                Some(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+            )
+    }
+
+    fn answer(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Sqlite(error)
+            | Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// SQLite's extended result code.
+    fn code(&self) -> Option<u32> {
+        self.answer()?.as_database_error()?.code()?.parse().ok()
     }
 }
 
@@ -106,8 +155,15 @@ impl Storage {
     /// Opens the database at `path`, creates it if it is missing, and migrates it.
     ///
     /// # Errors
-    /// The database has a newer version, or can't be opened.
+    /// The database has a newer version, is damaged, or can't be opened.
     pub async fn open(path: &Path) -> Result<Self> {
+        Self::try_open(path).await.map_err(|error| match error.is_damage() {
+            true => Error::Unsound { path: path.display().to_string(), source: Box::new(error) },
+            false => error,
+        })
+    }
+
+    async fn try_open(path: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -116,7 +172,13 @@ impl Storage {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(8)
+            // SQLite itself ends a transaction on a full disk; the pool takes it for open ever after,
+            // and its connection would begin no other.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options)
+            .await?;
         MIGRATIONS.run(&pool).await.map_err(|error| match error {
             MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
                 Error::Newer { path: path.display().to_string(), version }

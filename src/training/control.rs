@@ -56,11 +56,13 @@ pub struct Control(Arc<AtomicU8>);
 
 impl Control {
     /// Listens on standard input, on a thread of its own.
-    #[must_use]
-    pub fn listen() -> Self {
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn listen() -> io::Result<Self> {
         let control = Self::default();
         let listener = control.clone();
-        let started = thread::Builder::new().name("control".to_owned()).spawn(move || {
+        thread::Builder::new().name("control".to_owned()).spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
                 match line.parse() {
                     Ok(command) => listener.send(command),
@@ -73,11 +75,8 @@ impl Control {
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
             );
-        });
-        if let Err(error) = started {
-            tracing::error!(%error, "can't read commands from the server");
-        }
-        control
+        })?;
+        Ok(control)
     }
 
     /// Sends a command; a stronger earlier one is kept.

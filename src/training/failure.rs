@@ -39,10 +39,11 @@ impl Failure {
     /// The file system failed on `path`.
     #[must_use]
     pub fn io(path: &Path, error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::StorageFull {
-            return Self::disk_full();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::disk_full(),
+            io::ErrorKind::OutOfMemory => Self::out_of_memory(&error.to_string()),
+            _ => Self::new("io_error", format!("can't read or write {}: {error}", path.display())),
         }
-        Self::new("io_error", format!("can't read or write {}: {error}", path.display()))
     }
 
     /// The job was stopped too early.
@@ -130,10 +131,21 @@ mod tests {
             ),
             "out_of_memory"
         );
-        for words in ["CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`", "std::bad_alloc"] {
+        for words in [
+            "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`",
+            "std::bad_alloc",
+            "called `Result::unwrap()` on an `Err` value: Torch(\"could not create a primitive\")",
+            "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }",
+        ] {
             assert_eq!(code(words), "out_of_memory", "{words}");
         }
+        assert_eq!(
+            code("Torch(\"could not create a primitive descriptor for a convolution\")"),
+            "internal"
+        );
         assert_eq!(code("index out of bounds"), "internal");
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        assert_eq!(Failure::io(Path::new("cache"), &error).code, "out_of_memory");
     }
 
     #[test]

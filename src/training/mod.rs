@@ -57,12 +57,16 @@ use crate::telemetry::LogFormat;
 #[must_use]
 pub fn run(folder: &Path, compared: Option<&Path>) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
-    let control = Control::listen();
     let events = Events::to_stdout();
     lower_priority();
-    if let Err(error) = events.keep_alive() {
-        return report(&events, Failure::new("internal", format!("no thread: {error}")).into());
-    }
+    let control = match Control::listen().and_then(|it| events.keep_alive().map(|()| it)) {
+        Ok(control) => control,
+        // There is no memory for its stack, most often.
+        Err(error) => {
+            let message = format!("failed to spawn thread: {error}");
+            return report(&events, Failure::out_of_memory(&message).into());
+        }
+    };
     // libtorch's errors are panics; each must become an event with a readable message.
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let job = Job::load(folder)?;

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,11 @@ impl Process {
 
     /// As [`Process::start`], behind a command that runs the one it is given.
     pub fn spawn(command: &mut Command, data_dir: &Path) -> Self {
+        Self::try_spawn(command, data_dir).unwrap_or_else(|ended| panic!("no server: {ended}"))
+    }
+
+    /// As [`Process::spawn`]; or how the process ended that did not come to listen.
+    pub fn try_spawn(command: &mut Command, data_dir: &Path) -> Result<Self, ExitStatus> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         if command.get_envs().all(|(name, _)| name != "PAWPRINT_LISTEN") {
             command.env("PAWPRINT_LISTEN", "127.0.0.1:0");
@@ -49,13 +54,15 @@ impl Process {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let base = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        Self {
-            child,
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            return Err(child.wait().unwrap());
+        };
+        Ok(Self {
             base: base.to_owned(),
+            child,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             data_dir: data_dir.to_owned(),
-        }
+        })
     }
 
     /// A server with two models of one epoch each, and their names.
@@ -79,6 +86,11 @@ impl Process {
     /// Its address, as `host:port`.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a request and gives its status and JSON.
