@@ -262,6 +262,9 @@ mod tests {
         assert_eq!(own_name(Path::new("train/photos"), is_meaningful), None);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("train/cat")).unwrap();
-        assert_eq!(own_name(&folder.path().join("train/cat/.."), is_meaningful), Some("train".into()));
+        assert_eq!(
+            own_name(&folder.path().join("train/cat/.."), is_meaningful),
+            Some("train".into())
+        );
     }
 }
