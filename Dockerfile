@@ -14,16 +14,19 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# libtorch: downloaded again only if its pinned version or CUDA changes.
+# libtorch and the base weights: downloaded again only if their pinned versions or CUDA change.
 FROM tools AS libtorch
 ARG CUDA=0
 COPY Makefile ./
 COPY scripts/libtorch scripts/libtorch-requirements*.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 make libtorch CUDA=${CUDA}
+COPY scripts/base-weights scripts/base-weights-requirements.txt scripts/
+RUN PIP_NO_CACHE_DIR=1 make base-weights
 
 # The dependencies, built with an empty program: built again only if the manifest changes.
 FROM libtorch AS dependencies
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY build build
 COPY .cargo .cargo
 RUN mkdir -p src benches/load \
     && echo 'fn main() {}' | tee src/main.rs > benches/load/main.rs \

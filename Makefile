@@ -1,5 +1,6 @@
 # Pawprint's build. `make serve` and `make test` are enough on a new machine: they check the tools,
-# download the pinned libtorch once and call Cargo. After that, Cargo also works on its own.
+# download the pinned libtorch and base weights once and call Cargo. After that, Cargo also works on its
+# own.
 
 CARGO ?= cargo
 # Server options: make serve ARGS="--listen 127.0.0.1:9000"
@@ -13,7 +14,7 @@ DATA ?= $(PAWPRINT_REAL_DATA)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode faults clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode faults clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,16 +40,21 @@ libtorch: tools ## download the pinned libtorch into .libtorch (once)
 	@scripts/libtorch
 endif
 
-build: libtorch ## build the release binary
+base-weights: tools ## download the weights of the base networks into .base-weights (once)
+	@scripts/base-weights
+
+downloads: libtorch base-weights
+
+build: downloads ## build the release binary
 	$(CARGO) build --release --locked
 
-serve: libtorch ## build and run the server (ARGS="..." for server options)
+serve: downloads ## build and run the server (ARGS="..." for server options)
 	$(CARGO) run --release --locked -- serve $(ARGS)
 
-test: libtorch ## run all tests
+test: downloads ## run all tests
 	$(CARGO) test --locked
 
-check: libtorch ## check formatting, lints, docs and dashboard types (warnings are errors)
+check: downloads ## check formatting, lints, docs and dashboard types (warnings are errors)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
@@ -57,10 +63,10 @@ check: libtorch ## check formatting, lints, docs and dashboard types (warnings a
 fmt: ## format the code
 	$(CARGO) fmt
 
-sqlx: libtorch ## regenerate .sqlx after changing a query or migration
+sqlx: downloads ## regenerate .sqlx after changing a query or migration
 	scripts/sqlx
 
-sqlx-check: libtorch ## fail if .sqlx is out of date
+sqlx-check: downloads ## fail if .sqlx is out of date
 	scripts/sqlx --check
 
 dist: build ## create a relocatable install tree in dist
@@ -75,15 +81,15 @@ reproduce: build ## train all recipes on DATA and print the README's accuracy ta
 load: build ## load-test predictions on the images in DATA (ARGS="--data-dir DIR")
 	scripts/load $(RELEASE)/pawprint $(DATA) $(ARGS)
 
-bench-decode: libtorch ## benchmark image decoding and preprocessing on DATA
+bench-decode: downloads ## benchmark image decoding and preprocessing on DATA
 	$(CARGO) bench --locked --bench decode -- $(DATA)
 
-faults: libtorch ## run the fault injection tests in their long form (20 minutes)
+faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1
 
 clean: ## remove build output
 	$(CARGO) clean
 	rm -rf $(DIST)
 
-distclean: clean ## also remove libtorch
-	rm -rf .libtorch .libtorch.*
+distclean: clean ## also remove the downloads
+	rm -rf .libtorch .libtorch.* .base-weights .base-weights.*

@@ -1,11 +1,28 @@
 //! Tells the linker where the binary, the tests and the benchmarks find libtorch at run time, and
 //! the code which version it is (`env!("LIBTORCH_VERSION")`). torch-sys decides what is linked.
+//!
+//! Converts the weights of the base networks into what is embedded in the binary, in `OUT_DIR`:
+//! `efficientnet_lite0.safetensors` (float16), and the SHA-256 of the published file, 32 bytes, in
+//! `efficientnet_lite0.sha256`.
+
+#[path = "build/efficientnet_lite0.rs"]
+mod efficientnet_lite0;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use half::f16;
+use safetensors::{Dtype, tensor::TensorView};
+use sha2::{Digest as _, Sha256};
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    libtorch();
+    base_weights();
+}
+
+fn libtorch() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");
 
     let macos = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "macos");
@@ -39,4 +56,41 @@ fn library_folders(libtorch: &Path, macos: bool) -> [String; 3] {
     let built_with = libtorch.join("lib");
     let cuda = libtorch.with_file_name("cuda").join("lib");
     [installed.to_owned(), built_with.display().to_string(), cuda.display().to_string()]
+}
+
+fn base_weights() {
+    let folder = |variable| PathBuf::from(env::var_os(variable).unwrap_or_default());
+    let source = folder("CARGO_MANIFEST_DIR").join(".base-weights/efficientnet_lite0.pth");
+    println!("cargo::rerun-if-changed={}", source.display());
+    if !source.exists() {
+        println!(
+            "cargo::error=the weights of the base networks were not found at {}; run `make base-weights`",
+            source.display()
+        );
+    } else if let Err(error) = convert(&source, &folder("OUT_DIR")) {
+        println!("cargo::error=can't convert {}: {error}", source.display());
+    }
+}
+
+fn convert(source: &Path, target: &Path) -> Result<(), String> {
+    let tensors = efficientnet_lite0::read(source)?;
+    let rounded = tensors.iter().map(float16).collect::<Result<Vec<_>, String>>()?;
+    let views = tensors.iter().zip(&rounded).map(|(tensor, bytes)| {
+        TensorView::new(Dtype::F16, tensor.shape.clone(), bytes).map(|view| (&tensor.name, view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    safetensors::serialize_to_file(views, None, &target.join("efficientnet_lite0.safetensors"))
+        .map_err(|error| error.to_string())?;
+    let sha256 = Sha256::digest(fs::read(source).map_err(|error| error.to_string())?);
+    fs::write(target.join("efficientnet_lite0.sha256"), sha256).map_err(|error| error.to_string())
+}
+
+/// The values of a tensor as float16, little-endian.
+fn float16(tensor: &efficientnet_lite0::Tensor) -> Result<Vec<u8>, String> {
+    let values: Vec<f16> = tensor.values.iter().copied().map(f16::from_f32).collect();
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values.into_iter().flat_map(f16::to_le_bytes).collect())
+    } else {
+        Err(format!("tensor `{}` has values that float16 can't represent", tensor.name))
+    }
 }

@@ -21,6 +21,7 @@
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
 //! | [`memory_budget`] | the memory that all requests share | server |
 //! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
+//! | [`bases`] | base networks: their weights, embedded in the binary | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
 //! | [`blobs`] | the images' encoded bytes, by their hash | server and trainer |
@@ -34,6 +35,7 @@
 
 pub mod app;
 pub mod architectures;
+pub mod bases;
 pub mod blobs;
 pub mod charts;
 pub mod cli;

@@ -10,7 +10,7 @@ import { weights } from "./weights.js";
 /** @typedef {import("./types.js").Recipe} Recipe */
 
 /** Input of the form, kept while other pages are open. */
-const draft = { dataset: "", recipe: "augmented_cnn", name: "", params: /** @type {Record<string, string>} */ ({}) };
+const draft = { dataset: "", recipe: "efficientnet_lite0_features", name: "", params: /** @type {Record<string, string>} */ ({}) };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { query, signal }) {

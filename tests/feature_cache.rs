@@ -40,7 +40,7 @@ fn samples(numbers: std::ops::Range<u8>) -> Vec<Sample> {
 
 fn of_layer(weights: &[u8], layer: &str, preprocessing: &Preprocessing) -> Layout {
     let compute = ComputeConfig { device: Device::Cpu, precision: Precision::Fp32 };
-    layout(&Digest::of(weights), layer, &SHAPE, preprocessing, compute)
+    layout("vgg16", &Digest::of(weights), layer, &SHAPE, preprocessing, compute)
 }
 
 fn block5() -> Layout {

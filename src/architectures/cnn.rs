@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, WeightSource, flatten, max_pool_relu};
+use super::layers::{Affine, WeightSource, Window, flatten, max_pool_relu};
 use crate::weights::tensors::Tensors;
 
 /// Output channels of each 3×3 convolution, and whether a 2×2 max-pooling follows it.
@@ -64,7 +64,7 @@ impl Cnn {
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
         for Convolution { affine, pooled } in &self.convolutions {
-            let maps = affine.convolve(&x, 0);
+            let maps = affine.convolve(&x, Window::dense(0));
             x = if *pooled { max_pool_relu(&maps) } else { maps.relu() };
         }
         x

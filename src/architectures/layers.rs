@@ -40,10 +40,11 @@ impl Affine {
         Self { weight: weight.detach(), bias: bias.detach() }
     }
 
-    /// A 3×3 convolution of `x`, of its kind, with so many zeros around it.
-    pub(super) fn convolve(&self, x: &Tensor, padding: i64) -> Tensor {
+    /// A convolution of `x`, of its kind.
+    pub(super) fn convolve(&self, x: &Tensor, window: Window) -> Tensor {
         let Self { weight, bias } = self.to_kind(x.kind());
-        x.conv2d(&weight, Some(&bias), [1, 1], [padding, padding], [1, 1], 1)
+        let Window { stride, padding, groups } = window;
+        x.conv2d(&weight, Some(&bias), [stride, stride], [padding, padding], [1, 1], groups)
     }
 
     /// A dense layer over `x`, `[n, inputs]`.
@@ -55,6 +56,24 @@ impl Affine {
     pub(super) fn insert_into(&self, tensors: &mut Tensors, layer: &str) {
         tensors.insert(format!("{layer}.weight"), self.weight.shallow_clone());
         tensors.insert(format!("{layer}.bias"), self.bias.shallow_clone());
+    }
+}
+
+/// How the kernel of a convolution moves over its input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// Distance of its places, in pixels.
+    pub(super) stride: i64,
+    /// Zeros around the input, on each side.
+    pub(super) padding: i64,
+    /// Groups of channels that are convolved separately.
+    pub(super) groups: i64,
+}
+
+impl Window {
+    /// At each pixel, over all channels.
+    pub(super) const fn dense(padding: i64) -> Self {
+        Self { stride: 1, padding, groups: 1 }
     }
 }
 

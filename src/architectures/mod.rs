@@ -3,12 +3,16 @@
 //! Used by the trainer, and by the threads that own a model in the server.
 
 pub mod cnn;
+mod convolution;
+pub mod efficientnet;
+mod fused;
 mod layers;
 pub mod vgg16;
 
 use tch::{Device, Kind, Tensor};
 
 pub use cnn::Cnn;
+pub use efficientnet::EfficientNet;
 pub use vgg16::Vgg16;
 
 use crate::{
@@ -23,6 +27,8 @@ pub enum Network {
     Cnn(Cnn),
     /// VGG16 under the notebook's head.
     Vgg16(Vgg16),
+    /// EfficientNet-Lite0 under a dense layer.
+    EfficientNet(EfficientNet),
 }
 
 impl Network {
@@ -38,23 +44,29 @@ impl Network {
         Ok(match architecture {
             Architecture::Cnn => Self::Cnn(Cnn::from_tensors(tensors, device)?),
             Architecture::Vgg16 => Self::Vgg16(Vgg16::from_tensors(tensors, device)?),
+            Architecture::EfficientnetLite0 => {
+                Self::EfficientNet(EfficientNet::from_tensors(tensors, device)?)
+            }
         })
     }
 
-    /// Logits `[n]` for normalised images `[n, 3, 180, 180]`, fp32 or bf16.
+    /// Logits `[n]` for normalised images `[n, 3, 180, 180]` (EfficientNet: `[n, 3, 224, 224]`), fp32
+    /// or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.forward(images),
             Self::Vgg16(network) => network.forward(images),
+            Self::EfficientNet(network) => network.forward(images),
         }
     }
 
     /// The rectified feature maps of the last convolution for normalised images: `[n, 256, 7, 7]`
-    /// of the small network, `[n, 512, 11, 11]` of VGG16.
+    /// of the small network, `[n, 512, 11, 11]` of VGG16, `[n, 1280, 7, 7]` of EfficientNet.
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.feature_maps(images),
             Self::Vgg16(network) => network.feature_maps(images),
+            Self::EfficientNet(network) => network.feature_maps(images),
         }
     }
 
@@ -63,6 +75,7 @@ impl Network {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
             Self::Vgg16(network) => network.classify(maps),
+            Self::EfficientNet(network) => network.classify(maps),
         }
     }
 
@@ -73,6 +86,7 @@ impl Network {
         match self {
             Self::Cnn(network) => Self::Cnn(network.for_inference(kind)),
             Self::Vgg16(network) => Self::Vgg16(network.for_inference(kind)),
+            Self::EfficientNet(network) => Self::EfficientNet(network.for_inference(kind)),
         }
     }
 
@@ -82,6 +96,7 @@ impl Network {
         match self {
             Self::Cnn(network) => network.tensors(),
             Self::Vgg16(network) => network.tensors(),
+            Self::EfficientNet(network) => network.tensors(),
         }
     }
 }
@@ -111,6 +126,8 @@ pub fn normalise(pixels: &Tensor, normalise: Normalization, kind: Kind) -> Tenso
     let normalised = match normalise {
         // In one pass if the kind allows it.
         Normalization::UnitRange => pixels.to_kind(kind) * (1.0 / 255.0),
+        // Exact in either kind: bytes have 8 bits.
+        Normalization::Centred => (pixels.to_kind(kind) - 127.0) * (1.0 / 128.0),
         Normalization::Caffe => {
             pixels.flip([3]).to_kind(Kind::Float) - constants([103.939, 116.779, 123.68])
         }

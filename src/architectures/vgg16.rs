@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, WeightSource, flatten, max_pool_relu};
+use super::layers::{Affine, WeightSource, Window, flatten, max_pool_relu};
 use crate::weights::tensors::Tensors;
 
 /// Convolutions of each block and their output channels; a 2×2 max-pooling ends a block.
@@ -119,7 +119,10 @@ impl Base {
 /// The maps of the last convolution of a block, not rectified yet.
 fn convolve(block: &[Affine], x: Tensor) -> Tensor {
     let Some((first, others)) = block.split_first() else { return x };
-    others.iter().fold(first.convolve(&x, 1), |mut maps, next| next.convolve(&maps.relu_(), 1))
+    let window = Window::dense(1);
+    others
+        .iter()
+        .fold(first.convolve(&x, window), |mut maps, next| next.convolve(&maps.relu_(), window))
 }
 
 /// Keras' name for a convolution: `block1_conv1`.

@@ -104,11 +104,11 @@ fn pack_into(
 }
 
 /// The name of the folder, if it names a split or a class: `train` of `photos/train`, or `cat`.
-pub(super) fn own_name(folder: &Path, is_telling: impl Fn(&str) -> bool) -> Option<PathBuf> {
+pub(super) fn own_name(folder: &Path, is_meaningful: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let own = folder.file_name().map(OsStr::to_owned);
     // `.` and `..` have names too.
     let own = own.or_else(|| folder.canonicalize().ok()?.file_name().map(OsStr::to_owned))?;
-    is_telling(&own.to_string_lossy()).then(|| own.into())
+    is_meaningful(&own.to_string_lossy()).then(|| own.into())
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -257,11 +257,14 @@ mod tests {
 
     #[test]
     fn the_folders_own_name_counts_where_it_says_something() {
-        let is_telling = |name: &str| name == "train";
-        assert_eq!(own_name(Path::new("photos/train/"), is_telling), Some("train".into()));
-        assert_eq!(own_name(Path::new("train/photos"), is_telling), None);
+        let is_meaningful = |name: &str| name == "train";
+        assert_eq!(own_name(Path::new("photos/train/"), is_meaningful), Some("train".into()));
+        assert_eq!(own_name(Path::new("train/photos"), is_meaningful), None);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("train/cat")).unwrap();
-        assert_eq!(own_name(&folder.path().join("train/cat/.."), is_telling), Some("train".into()));
+        assert_eq!(
+            own_name(&folder.path().join("train/cat/.."), is_meaningful),
+            Some("train".into())
+        );
     }
 }

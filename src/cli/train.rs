@@ -38,7 +38,7 @@ struct NewJob {
     dataset: String,
 
     /// Training recipe
-    #[arg(long, default_value = "scratch_cnn", value_name = "RECIPE")]
+    #[arg(long, default_value = "efficientnet_lite0_features", value_name = "RECIPE")]
     recipe: String,
 
     /// Name of the job and its model [default: generated]

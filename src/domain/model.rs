@@ -19,6 +19,8 @@ pub enum Architecture {
     Cnn,
     /// VGG16 under two dense layers, `architectures::vgg16`.
     Vgg16,
+    /// EfficientNet-Lite0 under a dense layer, `architectures::efficientnet`.
+    EfficientnetLite0,
 }
 
 impl Architecture {
@@ -28,6 +30,7 @@ impl Architecture {
         match self {
             Self::Cnn => "cnn",
             Self::Vgg16 => "vgg16",
+            Self::EfficientnetLite0 => "efficientnet_lite0",
         }
     }
 }
@@ -70,8 +73,18 @@ impl Preprocessing {
     /// 180×180, the size of the reference notebook.
     #[must_use]
     pub const fn at_180(normalise: Normalization) -> Self {
+        Self::square(180, normalise)
+    }
+
+    /// 224×224, the size of EfficientNet-Lite0.
+    #[must_use]
+    pub const fn at_224(normalise: Normalization) -> Self {
+        Self::square(224, normalise)
+    }
+
+    const fn square(side: u32, normalise: Normalization) -> Self {
         let (version, resize) = (Self::VERSION, Resize::BilinearAntialiased);
-        Self { version, width: 180, height: 180, resize, normalise }
+        Self { version, width: side, height: side, resize, normalise }
     }
 
     /// Bytes of one preprocessed image.
@@ -101,6 +114,8 @@ pub enum Normalization {
     /// RGB divided by 255, minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225:
     /// torchvision's VGG16.
     Torch,
+    /// RGB minus 127, divided by 128: EfficientNet-Lite0.
+    Centred,
 }
 
 /// Pretrained weights.

@@ -15,6 +15,8 @@ pub enum Recipe {
     ScratchCnn,
     /// The same network with data augmentation.
     AugmentedCnn,
+    /// Logistic regression on features of the built-in EfficientNet-Lite0.
+    EfficientnetLite0Features,
     /// A new head on features of a pretrained VGG16.
     Vgg16Features,
     /// The same, then fine-tunes the last VGG16 block.
@@ -23,8 +25,13 @@ pub enum Recipe {
 
 impl Recipe {
     /// Every recipe, simplest first.
-    pub const ALL: [Self; 4] =
-        [Self::ScratchCnn, Self::AugmentedCnn, Self::Vgg16Features, Self::Vgg16Finetune];
+    pub const ALL: [Self; 5] = [
+        Self::ScratchCnn,
+        Self::AugmentedCnn,
+        Self::EfficientnetLite0Features,
+        Self::Vgg16Features,
+        Self::Vgg16Finetune,
+    ];
 
     /// The name in the API and the database.
     #[must_use]
@@ -32,6 +39,7 @@ impl Recipe {
         match self {
             Self::ScratchCnn => "scratch_cnn",
             Self::AugmentedCnn => "augmented_cnn",
+            Self::EfficientnetLite0Features => "efficientnet_lite0_features",
             Self::Vgg16Features => "vgg16_features",
             Self::Vgg16Finetune => "vgg16_finetune",
         }
@@ -44,6 +52,9 @@ impl Recipe {
             Self::ScratchCnn => "A small CNN trained from scratch on your images.",
             Self::AugmentedCnn => {
                 "The same CNN with random flips, rotations and zooms plus dropout, to reduce overfitting."
+            }
+            Self::EfficientnetLite0Features => {
+                "Logistic regression on features of EfficientNet-Lite0, a network pretrained on ImageNet that is built in. Accurate from twenty images per class, and trained in seconds."
             }
             Self::Vgg16Features => {
                 "A new classifier head on features from a frozen, pretrained VGG16. Features are computed once per image."

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
+    bases::{self, ShippedWeights},
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
     domain::{
@@ -91,6 +92,8 @@ pub struct System {
     default_precision: Precision,
     threads: Threads,
     data_dir: DataDirUse,
+    /// Pretrained weights in the binary, with their licences.
+    shipped_weights: [&'static ShippedWeights; 1],
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,6 +130,7 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
             inference: state.registry.engine_in_service().map(|engine| engine.config().threads),
         },
         data_dir: used,
+        shipped_weights: bases::SHIPPED,
     }))
 }
 

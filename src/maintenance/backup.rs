@@ -25,13 +25,13 @@ use crate::{
     domain::{
         JobId, Timestamp,
         dataset::{Digest, version_of},
-        job::{Job, JobStatus},
+        job::JobStatus,
         model::Model,
     },
     model_file,
     storage::{
         self, images, jobs, models,
-        upkeep::{self, Totals},
+        upkeep::{self, JobRow, Totals},
     },
     training::{
         finish::EVALUATION,
@@ -139,19 +139,18 @@ fn find_before(place: &Place) -> Result<Option<(PathBuf, files::Sums)>, Error> {
 /// What a database says that there is.
 struct Contents {
     totals: Totals,
-    jobs: Vec<Job>,
+    jobs: Vec<JobRow>,
     models: Vec<Model>,
     images: Vec<Digest>,
 }
 
 impl Contents {
     async fn read(connection: &mut SqliteConnection) -> Result<Self, Error> {
-        let filter = jobs::Filter::default();
         let mut images: Vec<_> = images::digests(connection).await?.into_iter().collect();
         images.sort_unstable();
         Ok(Self {
             totals: upkeep::totals(connection).await?,
-            jobs: jobs::list(connection, &filter, ALL).await?.items,
+            jobs: upkeep::jobs(connection).await?,
             models: models::list(connection, None, None, ALL, None).await?.items,
             images,
         })
@@ -233,7 +232,7 @@ fn copy_files(
 }
 
 /// Copies the folder of a job; gives the images that it may still need.
-fn copy_job(copier: &mut Copier, job: &Job) -> Result<Vec<Digest>, Error> {
+fn copy_job(copier: &mut Copier, job: &JobRow) -> Result<Vec<Digest>, Error> {
     let folder = format!("jobs/{}", job.id);
     let goes_on = job.status != JobStatus::Succeeded;
     for name in OTHERS {

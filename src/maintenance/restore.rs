@@ -156,7 +156,7 @@ fn restore_files(
 /// Notes what the restored database refers to and is not there.
 async fn check(data_dir: &DataDir, report: &mut Report) -> Result<(), Error> {
     let mut connection = upkeep::open(&data_dir.restoring()).await?;
-    for id in models::best_first(&mut connection, "").await? {
+    for id in models::ids(&mut connection).await? {
         note_missing(data_dir, report, format!("models/{id}.safetensors"));
     }
     for digest in images::digests(&mut connection).await? {

@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions, types::Json};
 
 use super::{Error, MIGRATIONS, Result};
+use crate::domain::{JobId, Name, dataset::Digest, job::JobStatus, parameters::Params};
 
 /// Opens the database at `path`, which must be there.
 ///
@@ -179,6 +180,36 @@ pub async fn totals(connection: &mut SqliteConnection) -> Result<Totals> {
         jobs: row.jobs.cast_unsigned(),
         models: row.models.cast_unsigned(),
     })
+}
+
+/// A job, as far as the first schema already had it.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// Its name.
+    pub name: Name,
+    /// Its status.
+    pub status: JobStatus,
+    /// The version of its snapshot.
+    pub dataset_version: Digest,
+    /// Training parameters.
+    pub params: Json<Params>,
+}
+
+/// All jobs, newest first.
+///
+/// # Errors
+/// The database can't be read.
+pub async fn jobs(connection: &mut SqliteConnection) -> Result<Vec<JobRow>> {
+    Ok(sqlx::query_as!(
+        JobRow,
+        r#"SELECT id AS "id: JobId", name AS "name: Name", status AS "status: JobStatus",
+                  dataset_version AS "dataset_version: Digest", params AS "params: Json<Params>"
+           FROM jobs ORDER BY id DESC"#
+    )
+    .fetch_all(connection)
+    .await?)
 }
 
 /// An image as its row has it, whether that makes sense or not.

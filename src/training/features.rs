@@ -20,10 +20,11 @@ use crate::{
 const BATCH: usize = 32;
 
 /// The layout of features in the cache: vectors in the number type of the job, named after
-/// everything they depend on: the weights, the layer, the size, the precision, and the device,
+/// everything they depend on: the base network, its weights, the layer, the size, the precision, and the device,
 /// which rounds in its own way.
 #[must_use]
 pub fn layout(
+    base: &str,
     weights: &Digest,
     layer: &str,
     shape: &[i64],
@@ -34,7 +35,7 @@ pub fn layout(
     let weights = &weights.to_string()[..16];
     let (device, precision) = (compute.device_name(), compute.precision.as_str());
     Layout {
-        name: format!("vgg16-{weights}-{layer}-{width}x{height}-v{version}-{device}-{precision}"),
+        name: format!("{base}-{weights}-{layer}-{width}x{height}-v{version}-{device}-{precision}"),
         shape: shape.to_vec(),
         kind: compute.kind(),
     }

@@ -199,6 +199,12 @@ impl<'a> Learner<'a> {
 
     /// The optimizer's steps of one epoch. Whatever ends them, the position records where.
     fn train_epoch(&mut self, clock: Clock) -> Result<SplitMetrics, StopReason> {
+        self.context.control.check()?;
+        let epochs = self.context.params.epochs;
+        if let Some(metrics) = self.trainable.solve(self.state.epoch + 1, epochs) {
+            self.check_loss(metrics.loss)?;
+            return Ok(metrics);
+        }
         let PartialEpoch { loss, correct, seen, .. } = self.state.partial;
         let mut metrics = RunningMetrics::new(self.context.compute);
         metrics.restore(loss, correct, seen);

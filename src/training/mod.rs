@@ -28,6 +28,7 @@ pub mod features;
 pub mod finish;
 pub mod image_cache;
 pub mod input_pipeline;
+pub mod lbfgs;
 pub mod learner;
 pub mod optimizer;
 pub mod policy;

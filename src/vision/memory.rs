@@ -19,8 +19,8 @@ use crate::domain::model::Preprocessing;
 /// For tables, and for rows on their way.
 const OVERHEAD: u64 = 1 << 20;
 
-/// Bytes that [`super::decode`] takes at most for the encoded image `bytes`, these not included; with
-/// `preprocessing`, those that [`super::prepare`] takes.
+/// Bytes that [`super::decode()`] takes at most for the encoded image `bytes`, these not included; with
+/// `preprocessing`, those that [`super::prepare()`] takes.
 ///
 /// # Errors
 /// No image, or one above the limits.

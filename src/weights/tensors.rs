@@ -39,11 +39,23 @@ pub fn save(
 /// # Errors
 /// The file is missing, truncated, or has an unsupported number type.
 pub fn load(path: &Path) -> Result<(HashMap<String, String>, Tensors), Error> {
-    let format_error = |source| Error::Format { path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format_error)?;
+    parse(path, &bytes)
+}
+
+/// Reads the metadata and the tensors of the file whose bytes these are, onto the CPU; errors name
+/// it as `path`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn parse(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(HashMap<String, String>, Tensors), Error> {
+    let format_error = |source| Error::Format { path: path.to_owned(), source };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format_error)?;
     let metadata = header.metadata().clone().unwrap_or_default();
-    let file = SafeTensors::deserialize(&bytes).map_err(format_error)?;
+    let file = SafeTensors::deserialize(bytes).map_err(format_error)?;
     let tensors = file.iter().map(|(name, view)| {
         let content_error = |reason| Error::Content { path: path.to_owned(), reason };
         let kind = kind_of(view.dtype()).ok_or_else(|| {

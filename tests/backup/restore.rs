@@ -151,6 +151,8 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
     for sql in [
         "ALTER TABLE datasets DROP COLUMN revision",
         "DROP TABLE evaluations",
+        "ALTER TABLE jobs DROP COLUMN service",
+        "ALTER TABLE models DROP COLUMN selected",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         execute(data.path(), sql).await;

@@ -122,7 +122,10 @@ async fn unreferenced_files_are_counted_and_removed_only_where_nothing_is_in_dou
     }
     let job = healthy.root().join(format!("jobs/{}", JobId::new()));
     fs::create_dir(&job).unwrap();
-    for path in [&model, &job] {
+    // A model that automatic selection does not serve is a model all the same.
+    healthy.execute("UPDATE models SET selected = 0 WHERE name = 'mine'").await;
+    let mine = healthy.model_file();
+    for path in [&model, &job, &mine] {
         fs::File::open(path).unwrap().set_modified(old).unwrap();
     }
     // The model that a job is about to make, whose outcome was not saved yet.
@@ -143,6 +146,6 @@ async fn unreferenced_files_are_counted_and_removed_only_where_nothing_is_in_dou
 
     assert_eq!(codes(&healthy.repair()), ["unreferenced"]);
     assert!(!blob.exists() && !model.exists() && !job.exists() && !upload.exists());
-    assert!(young.exists() && made.exists());
+    assert!(young.exists() && made.exists() && mine.exists());
     assert_eq!(codes(&healthy.findings()), Vec::<&str>::new());
 }

@@ -98,7 +98,9 @@ impl ParamOverrides {
                 (None, Some(_)) => Value::Null,
                 (None, None) => parameter.default(recipe),
             };
-            resolved.insert(field.to_owned(), value);
+            if !value.is_null() {
+                resolved.insert(field.to_owned(), value);
+            }
         }
         match serde_json::from_value(Value::Object(resolved)) {
             Ok(params) => Ok(params),
@@ -161,7 +163,13 @@ mod tests {
             let Params { epochs, learning_rate, head_epochs, .. } = Params::defaults(recipe);
             (epochs, learning_rate, head_epochs)
         });
-        let expected = [(30, 1e-3, None), (50, 1e-3, None), (20, 1e-3, None), (30, 1e-5, Some(20))];
+        let expected = [
+            (30, 1e-3, None),
+            (50, 1e-3, None),
+            (11, 0.0, None),
+            (20, 1e-3, None),
+            (30, 1e-5, Some(20)),
+        ];
         assert_eq!(defaults, expected);
     }
 

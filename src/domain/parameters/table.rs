@@ -7,14 +7,24 @@ use super::parameter::{Parameter, choice, integer, job, number};
 use crate::domain::{
     JobId,
     recipe::{
-        DeviceChoice, PrecisionChoice,
-        Recipe::{AugmentedCnn, Vgg16Features, Vgg16Finetune},
+        DeviceChoice, PrecisionChoice, Recipe,
+        Recipe::{
+            AugmentedCnn, EfficientnetLite0Features, ScratchCnn, Vgg16Features, Vgg16Finetune,
+        },
         Schedule,
     },
 };
 
 /// Seeds stay exact in JSON readers that hold every number as a double.
 const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// Recipes that are trained by an optimizer, step by step.
+const GRADIENT_DESCENT: &[Recipe] = &[ScratchCnn, AugmentedCnn, Vgg16Features, Vgg16Finetune];
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(rate: &f64) -> bool {
+    *rate == 0.0
+}
 
 /// Declares [`Params`] and [`PARAMETERS`]. A parameter that is added needs `#[serde(default)]`,
 /// because older jobs and models do not have it.
@@ -37,24 +47,28 @@ macro_rules! parameters {
 parameters! {
     epochs: u32 = integer("Epochs", 1, 10_000, |recipe| match recipe {
         AugmentedCnn => json!(50),
+        EfficientnetLite0Features => json!(11),
         Vgg16Features => json!(20),
         _ => json!(30),
     })
-    .described("Passes over the training images");
+    .described("Passes over the training images; efficientnet_lite0_features: strengths of the regularisation, of which the best is kept");
 
     batch_size: u32 = integer("Batch size", 1, 1_024, |_| json!(32))
         .described("Images per optimizer step");
 
+    #[serde(default, skip_serializing_if = "is_zero")]
     learning_rate: f64 = number("Learning rate", 0.0, 10_000.0, |recipe| match recipe {
         Vgg16Finetune => json!(1e-5),
         _ => json!(1e-3),
     })
-    .described("Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN");
+    .described("Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN")
+    .only(GRADIENT_DESCENT);
 
     #[serde(default)]
     learning_rate_schedule: Schedule =
         choice("Learning rate schedule", &["constant", "cosine"], |_| json!("constant"))
-            .described("cosine decays the learning rate to almost zero by the last epoch");
+            .described("cosine decays the learning rate to almost zero by the last epoch")
+            .only(GRADIENT_DESCENT);
 
     seed: u64 = integer("Seed", 0, MAX_SEED, |_| json!(0))
         .described("Random seed. On the same CPU setup, the same seed reproduces a run");

@@ -6,17 +6,13 @@ use sqlx::SqliteConnection;
 
 use super::{Bytes, Code, Doctor, Needed, Severity};
 use crate::{
-    domain::{
-        dataset::version_of,
-        job::{Job, JobStatus},
-    },
-    maintenance::{
-        Error,
-        backup::{ALL, CHECKPOINTS},
-        cause,
-    },
+    domain::{dataset::version_of, job::JobStatus},
+    maintenance::{Error, backup::CHECKPOINTS, cause},
     model_file,
-    storage::jobs,
+    storage::{
+        jobs,
+        upkeep::{self, JobRow},
+    },
     training::spec::{self, BASE, HEAD, MANIFEST, SPEC, Spec},
     weights::{self, checkpoint, vgg16},
 };
@@ -29,15 +25,15 @@ impl Doctor<'_> {
         connection: &mut SqliteConnection,
         needed: &mut Needed,
     ) -> Result<(), Error> {
-        let all = jobs::list(connection, &jobs::Filter::default(), ALL).await;
+        let all = upkeep::jobs(connection).await;
         let Some(all) = self.readable(all) else { return Ok(()) };
-        for job in all.items {
+        for job in all {
             let found_before = self.findings.len();
             self.check_job(&job, needed)?;
             // Beside a server: the job may be over or gone, with its files.
             if self.findings.len() > found_before && self.server_runs {
-                let now = jobs::get(connection, job.id).await;
-                if now.is_ok_and(|now| now.is_none_or(|now| now.status != job.status)) {
+                let now = jobs::statuses(connection).await;
+                if now.is_ok_and(|now| !now.contains(&(job.id, job.status))) {
                     self.findings.truncate(found_before);
                 }
             }
@@ -45,7 +41,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    fn check_job(&mut self, job: &Job, needed: &mut Needed) -> Result<(), Error> {
+    fn check_job(&mut self, job: &JobRow, needed: &mut Needed) -> Result<(), Error> {
         let folder = self.dir.job(job.id);
         if !folder.is_dir() {
             self.note_folder(job);
@@ -71,7 +67,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    fn note_folder(&mut self, job: &Job) {
+    fn note_folder(&mut self, job: &JobRow) {
         let (lost, advice) = match job.status {
             JobStatus::Succeeded => ("its log is gone", "nothing else needs the folder"),
             JobStatus::Queued | JobStatus::Running => {
@@ -87,7 +83,7 @@ impl Doctor<'_> {
         }
     }
 
-    fn check_spec(&mut self, job: &Job, folder: &Path, needed: &mut Needed) {
+    fn check_spec(&mut self, job: &JobRow, folder: &Path, needed: &mut Needed) {
         let problem = match Spec::load(folder) {
             Ok(spec) if spec.job_id == job.id => {
                 needed.models.insert(spec.model_id);
@@ -101,7 +97,7 @@ impl Doctor<'_> {
         self.found(Code::JobSpec, detail, FROM_BACKUP);
     }
 
-    fn check_manifest(&mut self, job: &Job, folder: &Path, needed: &mut Needed) {
+    fn check_manifest(&mut self, job: &JobRow, folder: &Path, needed: &mut Needed) {
         let problem = match spec::read_manifest(folder) {
             Ok(samples) if version_of(&samples) == job.dataset_version => {
                 let mut lost = Vec::new();
@@ -134,7 +130,7 @@ impl Doctor<'_> {
     }
 
     /// The state that a job goes on from.
-    fn check_checkpoints(&mut self, job: &Job, folder: &Path) -> Result<(), Error> {
+    fn check_checkpoints(&mut self, job: &JobRow, folder: &Path) -> Result<(), Error> {
         let paths = match checkpoint::newest_first(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(Error::io(folder))?,
@@ -171,7 +167,7 @@ impl Doctor<'_> {
         Ok(())
     }
 
-    fn check_head(&mut self, job: &Job, folder: &Path) {
+    fn check_head(&mut self, job: &JobRow, folder: &Path) {
         if job.params.head_from.is_none() {
             return;
         }

@@ -43,7 +43,7 @@ impl Doctor<'_> {
         self.note_unreferenced("folders of jobs that do not exist", folders)?;
 
         let mut known = needed.models.clone();
-        known.extend(models::best_first(connection, "").await?);
+        known.extend(models::ids(connection).await?);
         let files =
             list_unreferenced::<ModelId>(&self.dir.models(), &known).or_else(none_where_missing);
         let files = files.map_err(Error::io(&self.dir.models()))?;

@@ -1,6 +1,7 @@
 //! The recipes: a page each, on the learner.
 
 mod augmented_cnn;
+mod efficientnet_lite0_features;
 mod prepared;
 mod scratch_cnn;
 mod vgg16;
@@ -19,6 +20,9 @@ pub fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopRe
     match job.spec.recipe {
         Recipe::ScratchCnn => scratch_cnn::train(job, control, events),
         Recipe::AugmentedCnn => augmented_cnn::train(job, control, events),
+        Recipe::EfficientnetLite0Features => {
+            efficientnet_lite0_features::train(job, control, events)
+        }
         Recipe::Vgg16Features => vgg16_features::train(job, control, events),
         Recipe::Vgg16Finetune => vgg16_finetune::train(job, control, events),
     }

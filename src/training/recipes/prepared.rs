@@ -7,7 +7,7 @@ use crate::{
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
-        model::{Normalization, Preprocessing},
+        model::Preprocessing,
         parameters::Params,
     },
     training::{
@@ -54,12 +54,11 @@ impl<'a> PreparedJob<'a> {
     /// Chooses the device, reads the checkpoint, and decodes images that the cache lacks.
     pub(super) fn new(
         job: &'a Job,
-        normalise: Normalization,
+        preprocessing: Preprocessing,
         control: &'a Control,
         events: &'a Events,
     ) -> Result<Self, StopReason> {
         let compute = ComputeConfig::choose(&job.spec.params).map_err(Failure::from)?;
-        let preprocessing = Preprocessing::at_180(normalise);
         let (checkpoints, checkpoint) = open_checkpoints(job, "checkpoints")?;
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.epoch);
         events.send(&Event::Started {
@@ -89,7 +88,7 @@ impl<'a> PreparedJob<'a> {
             job,
             compute,
             preprocessing,
-            inputs: InputPipeline { pixels, normalise, compute },
+            inputs: InputPipeline { pixels, normalise: preprocessing.normalise, compute },
             train,
             validation,
             resumes,

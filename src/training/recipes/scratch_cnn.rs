@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::PreparedJob;
 use crate::{
     architectures::Cnn,
-    domain::{dataset::Sample, model::Normalization},
+    domain::{dataset::Sample, model::Preprocessing},
     training::{
         control::Control, events::Events, failure::StopReason, finish::TrainedNetwork,
         input_pipeline::InputPipeline, learner::Stage, spec::Job, trainable::Trainable,
@@ -34,7 +34,7 @@ impl Trainable for ScratchCnn<'_> {
 }
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
-    let prepared = PreparedJob::new(job, Normalization::UnitRange, control, events)?;
+    let prepared = PreparedJob::new(job, Preprocessing::UNIT_180, control, events)?;
     let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
     let recipe = ScratchCnn { network: &network, inputs: &prepared.inputs };
     let result = prepared.fit(Stage::Main, &recipe)?;

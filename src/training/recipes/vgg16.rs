@@ -9,7 +9,7 @@ use crate::{
     device::ComputeConfig,
     domain::{
         dataset::Sample,
-        model::{Architecture, Normalization, Preprocessing, Pretrained},
+        model::{Architecture, Preprocessing, Pretrained},
     },
     training::{
         failure::{Failure, StopReason},
@@ -33,7 +33,7 @@ pub(super) struct BaseWeights {
     /// Their original values: frozen layers go into the model unchanged.
     tensors: Tensors,
     pretrained: Pretrained,
-    pub(super) normalise: Normalization,
+    pub(super) preprocessing: Preprocessing,
 }
 
 impl BaseWeights {
@@ -47,7 +47,7 @@ impl BaseWeights {
         Ok(Self {
             tensors,
             pretrained: Pretrained { origin: info.origin, sha256: info.source_sha256 },
-            normalise: info.preprocessing.into(),
+            preprocessing: Preprocessing::at_180(info.preprocessing.into()),
         })
     }
 
@@ -77,7 +77,7 @@ impl BaseWeights {
         shape: &[i64],
     ) -> crate::training::cache::Layout {
         let weights = &self.pretrained.sha256;
-        features::layout(weights, layer, shape, &prepared.preprocessing, prepared.compute)
+        features::layout("vgg16", weights, layer, shape, &prepared.preprocessing, prepared.compute)
     }
 
     /// The whole network: these weights but for those that were trained.

@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
     let base_weights = BaseWeights::load(job)?;
-    let prepared = PreparedJob::new(job, base_weights.normalise, control, events)?;
+    let prepared = PreparedJob::new(job, base_weights.preprocessing, control, events)?;
     let base = base_weights.base(prepared.compute)?.frozen(prepared.compute.kind());
     let features = base_weights.features(&prepared, &base, &job.samples)?;
     let head = Head::random(job.spec.params.seed, prepared.compute.device);

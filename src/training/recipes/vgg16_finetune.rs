@@ -60,7 +60,7 @@ impl Trainable for FineTuning<'_> {
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
     let base_weights = BaseWeights::load(job)?;
-    let prepared = PreparedJob::new(job, base_weights.normalise, control, events)?;
+    let prepared = PreparedJob::new(job, base_weights.preprocessing, control, events)?;
     let base = base_weights.base(prepared.compute)?.unfreeze_block_5(prepared.compute.kind());
     let head = head(&base_weights, &prepared)?;
     prepared.set_has_result();
