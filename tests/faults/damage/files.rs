@@ -125,7 +125,8 @@ async fn a_model_that_is_cut_short_missing_or_anothers_is_refused_and_another_se
     assert!(server.end(Signal::TERM));
     let server = sandbox.start();
     let client = Client::of(&server);
-    assert_eq!(client.get("/models/current").await["name"], **other);
+    assert_ne!(client.get("/models/current").await["name"], *current);
+    assert_eq!(client.predict("", photo(1)).await.unwrap().0, 200);
     for model in [other.as_str(), "default"] {
         let (status, body) = client.predict(&format!("?model={model}"), photo(1)).await.unwrap();
         assert_eq!((status, &body["model"]["name"]), (200, &json!(model)), "{body}");
