@@ -251,7 +251,8 @@ async fn train_sends_what_was_said_and_follows() {
     assert_eq!(ran.code, Some(4), "{}", ran.stderr);
     let ran = run(pawprint(&url, &["train", "--dataset", "pets"])).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let default = json!({ "dataset": "pets", "recipe": "efficientnet_lite0_features", "params": {} });
+    let default =
+        json!({ "dataset": "pets", "recipe": "efficientnet_lite0_features", "params": {} });
     assert_eq!(*sent.lock().unwrap(), default);
 }
 
