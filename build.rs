@@ -1,12 +1,12 @@
 //! Tells the linker where the binary, the tests and the benchmarks find libtorch at run time, and
 //! the code which version it is (`env!("LIBTORCH_VERSION")`). torch-sys decides what is linked.
 //!
-//! Converts the weights of the base networks into what is embedded in the binary, in `OUT_DIR`:
-//! `efficientnet_lite0.safetensors` (float16), and the SHA-256 of the published file, 32 bytes, in
-//! `efficientnet_lite0.sha256`.
+//! Converts the weights of each base network in `.base-weights` into what is embedded in the binary, in
+//! `OUT_DIR`: `efficientnet_lite0.safetensors` (float16), for example, and the SHA-256 of the published
+//! file, 32 bytes, in `efficientnet_lite0.sha256`.
 
-#[path = "build/efficientnet_lite0.rs"]
-mod efficientnet_lite0;
+#[path = "build/efficientnet_lite.rs"]
+mod efficientnet_lite;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -60,33 +60,41 @@ fn library_folders(libtorch: &Path, macos: bool) -> [String; 3] {
 
 fn base_weights() {
     let folder = |variable| PathBuf::from(env::var_os(variable).unwrap_or_default());
-    let source = folder("CARGO_MANIFEST_DIR").join(".base-weights/efficientnet_lite0.pth");
+    let source = folder("CARGO_MANIFEST_DIR").join(".base-weights");
     println!("cargo::rerun-if-changed={}", source.display());
-    if !source.exists() {
+    let entries = fs::read_dir(&source).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|it| it == "pth")).collect();
+    if files.is_empty() {
         println!(
-            "cargo::error=the weights of the base networks were not found at {}; run `make base-weights`",
+            "cargo::error=the weights of the base networks were not found in {}; run `make base-weights`",
             source.display()
         );
-    } else if let Err(error) = convert(&source, &folder("OUT_DIR")) {
-        println!("cargo::error=can't convert {}: {error}", source.display());
+    }
+    for file in files {
+        if let Err(error) = convert(&file, &folder("OUT_DIR")) {
+            println!("cargo::error=can't convert {}: {error}", file.display());
+        }
     }
 }
 
 fn convert(source: &Path, target: &Path) -> Result<(), String> {
-    let tensors = efficientnet_lite0::read(source)?;
+    let tensors = efficientnet_lite::read(source)?;
     let rounded = tensors.iter().map(float16).collect::<Result<Vec<_>, String>>()?;
     let views = tensors.iter().zip(&rounded).map(|(tensor, bytes)| {
         TensorView::new(Dtype::F16, tensor.shape.clone(), bytes).map(|view| (&tensor.name, view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    safetensors::serialize_to_file(views, None, &target.join("efficientnet_lite0.safetensors"))
+    let name = source.file_name().ok_or("a file without a name")?;
+    let target = target.join(name);
+    safetensors::serialize_to_file(views, None, &target.with_extension("safetensors"))
         .map_err(|error| error.to_string())?;
     let sha256 = Sha256::digest(fs::read(source).map_err(|error| error.to_string())?);
-    fs::write(target.join("efficientnet_lite0.sha256"), sha256).map_err(|error| error.to_string())
+    fs::write(target.with_extension("sha256"), sha256).map_err(|error| error.to_string())
 }
 
 /// The values of a tensor as float16, little-endian.
-fn float16(tensor: &efficientnet_lite0::Tensor) -> Result<Vec<u8>, String> {
+fn float16(tensor: &efficientnet_lite::Tensor) -> Result<Vec<u8>, String> {
     let values: Vec<f16> = tensor.values.iter().copied().map(f16::from_f32).collect();
     if values.iter().all(|value| value.is_finite()) {
         Ok(values.into_iter().flat_map(f16::to_le_bytes).collect())

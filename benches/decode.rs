@@ -7,7 +7,7 @@
 use std::{env, error::Error, fs, hint::black_box, path::Path, time::Instant};
 
 use pawprint::{
-    domain::model::Preprocessing,
+    domain::preprocessing::Preprocessing,
     vision::{self, Limits},
 };
 use walkdir::WalkDir;

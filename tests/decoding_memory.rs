@@ -10,7 +10,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 use pawprint::{
-    domain::model::Preprocessing,
+    domain::preprocessing::Preprocessing,
     vision::{Limits, decode, decoding_memory, prepare},
 };
 use peak_alloc::PeakAlloc;

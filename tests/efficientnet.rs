@@ -4,19 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
 mod common;
-#[path = "../build/efficientnet_lite0.rs"]
+#[path = "../build/efficientnet_lite.rs"]
 mod published;
 
 use std::path::Path;
 
 use pawprint::{
-    architectures::{
-        Network, count_parameters,
-        efficientnet::{Base, FEATURES, Head, average},
-        normalise,
-    },
-    bases,
-    domain::model::{Architecture, Normalization},
+    architectures::{BaseNetwork, Head, Network, count_parameters, normalise},
+    bases::BaseWeights,
+    domain::{base::EFFICIENTNET_LITE0, model::Architecture, preprocessing::Normalization},
     inference::gradcam,
     weights::tensors::Tensors,
 };
@@ -52,14 +48,14 @@ fn images(kind: Kind) -> Tensor {
     normalise(&Tensor::stack(&NUMBERS.map(image), 0), Normalization::Centred, kind)
 }
 
-fn base(mut tensors: Tensors) -> Base {
-    let base = Base::take_from(&mut tensors, Device::Cpu).unwrap();
+fn base(mut tensors: Tensors) -> BaseNetwork {
+    let base = BaseNetwork::take_from(&mut tensors, &EFFICIENTNET_LITE0, Device::Cpu).unwrap();
     assert!(tensors.is_empty(), "{:?}", tensors.keys());
     base
 }
 
 /// The base as published, in fp32.
-fn exact() -> Base {
+fn exact() -> BaseNetwork {
     let tensors = published::read(Path::new(PUBLISHED)).unwrap().into_iter().map(|tensor| {
         let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
         (tensor.name, Tensor::from_slice(&tensor.values).reshape(shape))
@@ -68,8 +64,13 @@ fn exact() -> Base {
 }
 
 /// The base as shipped, in float16.
-fn shipped() -> Base {
-    base(bases::EFFICIENTNET_LITE0.tensors().unwrap())
+fn shipped_tensors() -> Tensors {
+    let shipped = EFFICIENTNET_LITE0.shipped().unwrap();
+    BaseWeights::shipped(&EFFICIENTNET_LITE0, shipped).unwrap().tensors
+}
+
+fn shipped() -> BaseNetwork {
+    base(shipped_tensors())
 }
 
 /// The Python network's features `[10, 1280]` and most probable classes `[10, 5]`.
@@ -151,7 +152,7 @@ fn stages_from_the_fifth_are_trained_on_what_the_frozen_ones_give() {
     let base = shipped().unfreeze_from(5, Kind::Float);
     let maps = base.stages_before(5, &images);
     assert_eq!((maps.size(), maps.requires_grad()), (vec![2, 80, 14, 14], false));
-    let features = average(&base.stages_from(5, &maps));
+    let features = base.pool(&base.stages_from(5, &maps));
     // The frozen stages are fused.
     let difference = relative_difference(&features.detach(), &expected);
     assert!(difference < 1e-3, "{difference}");
@@ -171,15 +172,17 @@ fn stages_from_the_fifth_are_trained_on_what_the_frozen_ones_give() {
 #[test]
 fn a_network_is_explained_by_the_weights_of_its_head() {
     for seed in 0..4 {
-        let mut head = Head::zeros(Device::Cpu).tensors();
-        let values: Vec<f32> =
-            (0..FEATURES).map(|it| ((it * 7 + seed * 13) % 101) as f32 / 101.0 - 0.5).collect();
-        let weights = Tensor::from_slice(&values).reshape([1, FEATURES]);
+        let mut head = Head::new(&EFFICIENTNET_LITE0, 0, Device::Cpu).tensors();
+        let values: Vec<f32> = (0..EFFICIENTNET_LITE0.features)
+            .map(|it| ((it * 7 + seed * 13) % 101) as f32 / 101.0 - 0.5)
+            .collect();
+        let weights = Tensor::from_slice(&values).reshape([1, EFFICIENTNET_LITE0.features]);
         head.insert("output.weight".to_owned(), weights.shallow_clone());
-        let mut tensors = bases::EFFICIENTNET_LITE0.tensors().unwrap();
+        let mut tensors = shipped_tensors();
         tensors.extend(head);
         let network =
-            Network::from_tensors(Architecture::EfficientnetLite0, tensors, Device::Cpu).unwrap();
+            Network::from_tensors(Architecture::Base(&EFFICIENTNET_LITE0), tensors, Device::Cpu)
+                .unwrap();
         let image = images(Kind::Float).narrow(0, seed, 1);
         let (logit, map) = gradcam::explain(&network, &image).unwrap();
         assert!((network.forward(&image).double_value(&[0]) - logit).abs() < 1e-4);

@@ -13,7 +13,7 @@ use pawprint::{
     domain::{
         ImageId,
         dataset::{Digest, Sample, Split},
-        model::Preprocessing,
+        preprocessing::Preprocessing,
         recipe::Precision,
     },
     training::{

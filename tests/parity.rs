@@ -7,11 +7,8 @@ use std::{fs::File, io, path::Path};
 
 use flate2::read::GzDecoder;
 use pawprint::{
-    architectures::{
-        Cnn, count_parameters, normalise,
-        vgg16::{Base, Head, Vgg16},
-    },
-    domain::model::Normalization,
+    architectures::{BaseNetwork, Classifier, Cnn, Head, count_parameters, normalise},
+    domain::{base::VGG16, preprocessing::Normalization},
     training::{
         augment::{Transform, augment},
         optimizer::RmsProp,
@@ -109,7 +106,7 @@ fn the_vgg16_base_is_that_of_keras_and_of_torchvision() {
     let folder = tempfile::tempdir().unwrap();
     for (name, fixture) in [("caffe", "keras_published.h5"), ("torch", "torchvision_legacy.pth")] {
         let (mut tensors, preparation) = converted(fixture, folder.path());
-        let base = Base::take_from(&mut tensors, Device::Cpu).unwrap();
+        let base = BaseNetwork::take_from(&mut tensors, &VGG16, Device::Cpu).unwrap();
         assert!(tensors.is_empty());
         let features = base.features(&normalise(&images, preparation, Kind::Float));
         let ours = features.reshape([2, 5, 5, 512]).slice(3, None, None, 16);
@@ -121,13 +118,13 @@ fn the_vgg16_base_is_that_of_keras_and_of_torchvision() {
 #[test]
 fn networks_have_the_parameters_of_the_notebook() {
     assert_eq!(count_parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
-    let head = Head::random(0, Device::Cpu).tensors();
+    let head = Head::new(&VGG16, 0, Device::Cpu).tensors();
     assert_eq!(count_parameters(&head), 3_277_313);
     let folder = tempfile::tempdir().unwrap();
     let (mut tensors, _) = converted("torchvision_zip.pth", folder.path());
     assert_eq!(count_parameters(&tensors), 14_714_688);
     tensors.extend(head);
-    let network = Vgg16::from_tensors(tensors, Device::Cpu).unwrap();
+    let network = Classifier::from_tensors(tensors, &VGG16, Device::Cpu).unwrap();
     assert_eq!(count_parameters(&network.tensors()), 17_992_001);
 }
 

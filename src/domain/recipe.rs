@@ -3,35 +3,46 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
-use super::excerpt::Excerpt;
+use super::{
+    base::{self, BASES, Base, Weights},
+    excerpt::Excerpt,
+};
 
 /// Training recipe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Recipe {
     /// A small convolutional network trained from scratch.
     ScratchCnn,
     /// The same network with data augmentation.
     AugmentedCnn,
-    /// Logistic regression on features of the built-in EfficientNet-Lite0.
-    EfficientnetLite0Features,
-    /// A new head on features of a pretrained VGG16.
-    Vgg16Features,
-    /// The same, then fine-tunes the last VGG16 block.
-    Vgg16Finetune,
+    /// A new head on features of a base network.
+    Features(&'static Base),
+    /// The same, then fine-tunes the last stages of the base network.
+    FineTuning(&'static Base),
 }
 
 impl Recipe {
     /// Every recipe, simplest first.
-    pub const ALL: [Self; 5] = [
-        Self::ScratchCnn,
-        Self::AugmentedCnn,
-        Self::EfficientnetLite0Features,
-        Self::Vgg16Features,
-        Self::Vgg16Finetune,
-    ];
+    pub const ALL: [Self; 2 + 2 * BASES.len()] = {
+        let mut all = [Self::ScratchCnn; 2 + 2 * BASES.len()];
+        all[1] = Self::AugmentedCnn;
+        let mut base = 0;
+        while base < BASES.len() {
+            all[2 + 2 * base] = Self::Features(BASES[base]);
+            all[3 + 2 * base] = Self::FineTuning(BASES[base]);
+            base += 1;
+        }
+        all
+    };
+
+    /// The recipe for whoever doesn't choose one.
+    pub const DEFAULT: Self = Self::Features(&base::EFFICIENTNET_LITE0);
 
     /// The name in the API and the database.
     #[must_use]
@@ -39,38 +50,84 @@ impl Recipe {
         match self {
             Self::ScratchCnn => "scratch_cnn",
             Self::AugmentedCnn => "augmented_cnn",
-            Self::EfficientnetLite0Features => "efficientnet_lite0_features",
-            Self::Vgg16Features => "vgg16_features",
-            Self::Vgg16Finetune => "vgg16_finetune",
+            Self::Features(base) => base.names.features,
+            Self::FineTuning(base) => base.names.finetune,
         }
     }
 
-    /// One sentence for a person who has to choose.
+    /// One or two sentences for a person who has to choose.
     #[must_use]
-    pub const fn summary(self) -> &'static str {
+    pub fn summary(self) -> String {
         match self {
-            Self::ScratchCnn => "A small CNN trained from scratch on your images.",
+            Self::ScratchCnn => "A small CNN trained from scratch on your images.".to_owned(),
             Self::AugmentedCnn => {
-                "The same CNN with random flips, rotations and zooms plus dropout, to reduce overfitting."
+                "The same CNN with random flips, rotations and zooms plus dropout, to reduce overfitting.".to_owned()
             }
-            Self::EfficientnetLite0Features => {
-                "Logistic regression on features of EfficientNet-Lite0, a network pretrained on ImageNet that is built in. Accurate from twenty images per class, and trained in seconds."
+            Self::Features(base) => {
+                let Base { title, head, weights, .. } = base;
+                let head = match head.hidden {
+                    None => "Logistic regression",
+                    Some(_) => "A new classifier head",
+                };
+                let rest = match weights {
+                    Weights::Shipped(_) => {
+                        "that is built in. Accurate from twenty images per class, and trained in seconds."
+                    }
+                    Weights::Published => "whose features are computed once per image.",
+                };
+                format!("{head} on features of {title}, a network pretrained on ImageNet {rest}")
             }
-            Self::Vgg16Features => {
-                "A new classifier head on features from a frozen, pretrained VGG16. Features are computed once per image."
-            }
-            Self::Vgg16Finetune => {
-                "Trains a head like vgg16_features, then fine-tunes the last VGG16 block with a low learning rate on augmented images."
-            }
+            Self::FineTuning(base) => format!(
+                "Trains a head like {}, then fine-tunes the last layers of {} with a low learning rate on augmented images. Slower, and more accurate if the photos are unlike those of ImageNet.",
+                base.names.features, base.title
+            ),
         }
     }
 
-    /// Whether it starts from pretrained VGG16 weights.
+    /// The base network that it builds on, if any.
     #[must_use]
-    pub const fn needs_vgg16(self) -> bool {
-        matches!(self, Self::Vgg16Features | Self::Vgg16Finetune)
+    pub const fn base(self) -> Option<&'static Base> {
+        match self {
+            Self::ScratchCnn | Self::AugmentedCnn => None,
+            Self::Features(base) | Self::FineTuning(base) => Some(base),
+        }
+    }
+
+    /// Whether an optimizer trains it step by step. The others solve each epoch as a whole.
+    #[must_use]
+    pub const fn takes_steps(self) -> bool {
+        match self {
+            Self::Features(base) => base.head.hidden.is_some(),
+            Self::ScratchCnn | Self::AugmentedCnn | Self::FineTuning(_) => true,
+        }
     }
 }
+
+impl From<Recipe> for &'static str {
+    fn from(recipe: Recipe) -> Self {
+        recipe.as_str()
+    }
+}
+
+impl TryFrom<String> for Recipe {
+    type Error = UnknownRecipe;
+
+    fn try_from(text: String) -> Result<Self, UnknownRecipe> {
+        text.parse()
+    }
+}
+
+impl PartialSchema for Recipe {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Training recipe."))
+            .enum_values(Some(Self::ALL.map(Self::as_str)))
+            .into()
+    }
+}
+
+impl ToSchema for Recipe {}
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,32 +148,6 @@ impl FromStr for Recipe {
             .into_iter()
             .find(|recipe| recipe.as_str() == text)
             .ok_or_else(|| UnknownRecipe(text.to_owned()))
-    }
-}
-
-/// Learning rate schedule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// The same learning rate in each epoch, as in the notebook.
-    #[default]
-    Constant,
-    /// Cosine decay from the initial learning rate to almost zero in the last epoch (Loshchilov and
-    /// Hutter, 2017, without restarts).
-    Cosine,
-}
-
-impl Schedule {
-    /// The learning rate of `epoch`, starting at 1, of `epochs`, if the first has `rate`.
-    #[must_use]
-    pub fn rate(self, rate: f64, epoch: u32, epochs: u32) -> f64 {
-        match self {
-            Self::Constant => rate,
-            Self::Cosine => {
-                let done = f64::from(epoch.saturating_sub(1)) / f64::from(epochs.max(1));
-                rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-            }
-        }
     }
 }
 
@@ -163,18 +194,4 @@ pub enum DeviceChoice {
     Cpu,
     /// The first NVIDIA GPU.
     Cuda,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cosine_starts_at_the_learning_rate_and_comes_down_to_nearly_none() {
-        let rates = [1, 2, 3, 4].map(|epoch| Schedule::Cosine.rate(0.1, epoch, 4));
-        for (rate, expected) in rates.into_iter().zip([0.1, 0.085_355_339, 0.05, 0.014_644_661]) {
-            assert!((rate - expected).abs() < 1e-9, "{rate} is not {expected}");
-        }
-        assert_eq!([1, 4].map(|epoch| Schedule::Constant.rate(0.1, epoch, 4)), [0.1, 0.1]);
-    }
 }

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         Name,
         dataset::{Classes, Dataset, Split},
-        model::Preprocessing,
+        preprocessing::Preprocessing,
     },
     storage::Page,
     training::augment,

@@ -12,7 +12,8 @@ use super::{
     state::App,
 };
 use crate::{
-    domain::model::Preprocessing, inference::EngineError, memory_budget::Reservation, vision,
+    domain::preprocessing::Preprocessing, inference::EngineError, memory_budget::Reservation,
+    vision,
 };
 use axum::{body::Bytes, http::StatusCode};
 use futures::{StreamExt as _, stream::FuturesOrdered};

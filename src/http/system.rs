@@ -13,10 +13,11 @@ use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
 use crate::{
-    bases::{self, ShippedWeights},
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
     domain::{
+        base::{self, BASES},
+        dataset::Digest,
         parameters::{Kind, PARAMETERS, Parameter, Params},
         recipe::{Precision, Recipe},
     },
@@ -93,7 +94,37 @@ pub struct System {
     threads: Threads,
     data_dir: DataDirUse,
     /// Pretrained weights in the binary, with their licences.
-    shipped_weights: [&'static ShippedWeights; 1],
+    shipped_weights: Vec<ShippedWeights>,
+}
+
+/// Pretrained weights in the binary.
+#[derive(Debug, Serialize, ToSchema)]
+struct ShippedWeights {
+    /// The base network.
+    base: &'static str,
+    /// The package that they were published in.
+    origin: &'static str,
+    /// Where it was published.
+    url: &'static str,
+    /// Their licence: an SPDX identifier.
+    license: &'static str,
+    /// SHA-256 of the published file.
+    sha256: Digest,
+}
+
+impl ShippedWeights {
+    fn all() -> Vec<Self> {
+        let shipped = BASES.into_iter().filter_map(|base| Some((base.id(), base.shipped()?)));
+        shipped
+            .map(|(base, &base::ShippedWeights { origin, url, license, sha256, .. })| Self {
+                base,
+                origin,
+                url,
+                license,
+                sha256,
+            })
+            .collect()
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,7 +161,7 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
             inference: state.registry.engine_in_service().map(|engine| engine.config().threads),
         },
         data_dir: used,
-        shipped_weights: bases::SHIPPED,
+        shipped_weights: ShippedWeights::all(),
     }))
 }
 
@@ -159,7 +190,7 @@ fn size_of_files(root: &Path) -> u64 {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecipeInfo {
     recipe: Recipe,
-    summary: &'static str,
+    summary: String,
     /// Default values.
     params: Params,
     /// Parameters that a job can set, in the order of a form.
@@ -186,7 +217,7 @@ pub struct ParameterInfo {
 
 impl ParameterInfo {
     fn of(recipe: Recipe) -> Vec<Self> {
-        let taken = PARAMETERS.iter().filter(|parameter| parameter.recipes.contains(&recipe));
+        let taken = PARAMETERS.iter().filter(|parameter| (parameter.applies_to)(recipe));
         taken
             .map(|parameter| {
                 let Parameter { name, title, description, kind, excluded_by, .. } = *parameter;

@@ -77,7 +77,10 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::architectures::{Cnn, Vgg16, vgg16::Head};
+    use crate::{
+        architectures::{Classifier, Cnn, Head},
+        domain::base::VGG16,
+    };
 
     fn image() -> Tensor {
         tch::manual_seed(0);
@@ -112,7 +115,7 @@ mod tests {
     /// The gradient of VGG16's logit, by differences.
     #[test]
     fn vgg16_is_explained_by_what_a_change_of_its_maps_does() {
-        let mut tensors = Head::random(1, Device::Cpu).tensors();
+        let mut tensors = Head::new(&VGG16, 1, Device::Cpu).tensors();
         let mut channels = 3;
         for (block, (count, filters)) in
             (1..).zip([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512_i64)])
@@ -128,7 +131,8 @@ mod tests {
                 channels = filters;
             }
         }
-        let network = Network::Vgg16(Vgg16::from_tensors(tensors, Device::Cpu).unwrap());
+        let network =
+            Network::Classifier(Classifier::from_tensors(tensors, &VGG16, Device::Cpu).unwrap());
         let (logit, map) = explain(&network, &image()).unwrap();
         let _no_grad = tch::no_grad_guard();
         let maps = network.feature_maps(&image());

@@ -24,6 +24,7 @@ use crate::{
     data_dir::{DATABASE, DataDir},
     domain::{
         JobId, Timestamp,
+        base::Base,
         dataset::{Digest, version_of},
         job::JobStatus,
         model::Model,
@@ -35,7 +36,7 @@ use crate::{
     },
     training::{
         finish::EVALUATION,
-        spec::{self, BASE, HEAD, MANIFEST, SPEC, Spec},
+        spec::{self, HEAD, MANIFEST, SPEC, Spec},
     },
     weights::{self, checkpoint, vgg16},
 };
@@ -47,9 +48,7 @@ pub(super) const ALL: u32 = u32::MAX - 1;
 /// Where a trainer keeps its state, in the job's folder.
 pub(super) const CHECKPOINTS: [&str; 2] = ["checkpoints", "checkpoints/head"];
 /// What else lies in a job's folder, and is kept where it does.
-const OTHERS: [&str; 4] = ["log.txt", EVALUATION, BASE, HEAD];
-/// The file of VGG16 weights in a data directory.
-pub(super) const WEIGHTS: &str = "weights/vgg16.safetensors";
+const OTHERS: [&str; 3] = ["log.txt", EVALUATION, HEAD];
 
 /// A backup that was made.
 #[derive(Debug, Serialize)]
@@ -219,8 +218,11 @@ fn copy_files(
             copier.reject(&file)?;
         }
     }
-    if copier.optional(WEIGHTS)? && vgg16::info(&copier.path(WEIGHTS)).is_err() {
-        copier.reject(WEIGHTS)?;
+    for base in Base::published() {
+        let file = format!("weights/{}", base.weights_file());
+        if copier.optional(&file)? && vgg16::info(&copier.path(&file)).is_err() {
+            copier.reject(&file)?;
+        }
     }
     let total = wanted.len() as u64;
     for (done, digest) in (0..).zip(wanted) {
@@ -235,7 +237,9 @@ fn copy_files(
 fn copy_job(copier: &mut Copier, job: &JobRow) -> Result<Vec<Digest>, Error> {
     let folder = format!("jobs/{}", job.id);
     let goes_on = job.status != JobStatus::Succeeded;
-    for name in OTHERS {
+    for name in
+        OTHERS.map(str::to_owned).into_iter().chain(Base::published().map(Base::weights_file))
+    {
         copier.optional(&format!("{folder}/{name}"))?;
     }
     let [spec_file, manifest] = [SPEC, MANIFEST].map(|name| format!("{folder}/{name}"));

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use crate::{
     architectures::{Network, normalise},
-    domain::model::Preprocessing,
+    domain::preprocessing::Preprocessing,
     vision,
 };
 

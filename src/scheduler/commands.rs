@@ -56,13 +56,13 @@ impl Scheduler {
         let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         check_trainable(&manifest.classes, &manifest.samples)?;
-        let head_files = match new.params.head_from() {
-            Some(reference) => {
-                let head = self.find_head(reference, &manifest.version).await?;
+        let head_files = match (new.params.head_from(), new.recipe.base()) {
+            (Some(reference), Some(base)) => {
+                let head = self.find_head(reference, base, &manifest.version).await?;
                 params.head_from = Some(head.job);
                 head.files
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let spec = Spec {
             job_id: id,

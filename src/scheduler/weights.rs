@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::{
         JobId,
+        base::Base,
         dataset::Digest,
         excerpt::Excerpt,
         job::{JobError, Phase, Progress},
@@ -20,30 +21,27 @@ use crate::{
     },
     pretrained::State,
     storage::{self, job_events, jobs},
-    training::{
-        control::Command,
-        failure::Failure,
-        spec::{BASE, HEAD},
-    },
+    training::{control::Command, failure::Failure, spec::HEAD},
 };
 
 /// The job that provides the head, and what to copy to the folder of the job that uses it.
 pub(super) struct InitialHead {
     pub(super) job: JobId,
-    pub(super) files: Vec<(PathBuf, &'static str)>,
+    pub(super) files: Vec<(PathBuf, String)>,
 }
 
 impl Scheduler {
-    /// Ensures that a job that starts from VGG16 weights has them, downloading them if the server
-    /// has none.
+    /// Ensures that a job that builds on a base network has its weights if they are not embedded in
+    /// the binary, downloading them if the server has none.
     pub(super) async fn ensure_weights(
         &self,
         id: JobId,
         commands: &mut mpsc::UnboundedReceiver<Command>,
         requested_exit: &mut RequestedExit,
     ) -> Result<(), TrainerExit> {
-        let destination = self.0.data_dir.job(id).join(BASE);
-        if !self.needs_weights(id).await || destination.exists() {
+        let Some(base) = self.published_base(id).await else { return Ok(()) };
+        let destination = self.0.data_dir.job(id).join(base.weights_file());
+        if destination.exists() {
             return Ok(());
         }
         if let Some(command) = self.requested(id).await {
@@ -66,10 +64,12 @@ impl Scheduler {
         })
     }
 
-    async fn needs_weights(&self, id: JobId) -> bool {
-        let Ok(mut connection) = self.0.storage.read().await else { return true };
-        let job = jobs::get(&mut connection, id).await;
-        job.is_ok_and(|job| job.is_some_and(|job| job.recipe.needs_vgg16()))
+    /// The base network of a job whose weights it needs from the server. A trainer reports what is
+    /// missing if the database fails.
+    async fn published_base(&self, id: JobId) -> Option<&'static Base> {
+        let mut connection = self.0.storage.read().await.ok()?;
+        let job = jobs::get(&mut connection, id).await.ok()??;
+        job.recipe.base().filter(|base| base.shipped().is_none())
     }
 
     /// Waits until the server has the weights; otherwise returns why it can't get them.
@@ -111,8 +111,8 @@ impl Scheduler {
         self.0.changed.send_replace(());
     }
 
-    /// The head of the `vgg16_features` job of that name or id, if fine-tuning on this version of a
-    /// dataset may start from it. The weights below it come from that job as well.
+    /// The head of the job of that name or id, if fine-tuning `base` on this version of a dataset may
+    /// start from it. Published weights below it come from that job as well.
     ///
     /// # Errors
     /// Unknown job; or it has another recipe or dataset, has not succeeded, or its model is
@@ -120,6 +120,7 @@ impl Scheduler {
     pub(super) async fn find_head(
         &self,
         reference: &str,
+        base: &Base,
         version: &Digest,
     ) -> Result<InitialHead, Error> {
         let mut connection = self.0.storage.read().await?;
@@ -127,8 +128,8 @@ impl Scheduler {
         let job =
             job.ok_or_else(|| Error::Head(format!("there is no job `{}`", Excerpt(reference))))?;
         let refuse = |why: &str| Err(Error::Head(format!("job `{}` {why}", job.name)));
-        if job.recipe != Recipe::Vgg16Features {
-            return refuse("does not use the recipe vgg16_features");
+        if !matches!(job.recipe, Recipe::Features(of) if of == base) {
+            return refuse(&format!("does not use the recipe {}", base.names.features));
         }
         if job.dataset_version != *version {
             return refuse(
@@ -136,12 +137,15 @@ impl Scheduler {
             );
         }
         let Some(model) = job.model_id else { return refuse("has no model") };
-        let model = self.0.data_dir.model(model);
-        let base = self.0.data_dir.job(job.id).join(BASE);
-        if !model.exists() || !base.exists() {
+        let mut files = vec![(self.0.data_dir.model(model), HEAD.to_owned())];
+        if base.shipped().is_none() {
+            let file = base.weights_file();
+            files.push((self.0.data_dir.job(job.id).join(&file), file));
+        }
+        if files.iter().any(|(file, _)| !file.exists()) {
             return refuse("is missing its model or base weights");
         }
-        Ok(InitialHead { job: job.id, files: vec![(model, HEAD), (base, BASE)] })
+        Ok(InitialHead { job: job.id, files })
     }
 }
 

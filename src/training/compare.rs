@@ -20,7 +20,7 @@ use crate::{
     domain::{
         dataset::{Classes, Sample, Split},
         evaluation::{self, ScoredSample},
-        model::Preprocessing,
+        preprocessing::Preprocessing,
         service::ComparisonMetrics,
     },
     error_chain::chain,

@@ -12,7 +12,7 @@ use crate::{
     device::ComputeConfig,
     domain::{
         dataset::{Digest, Sample},
-        model::Preprocessing,
+        preprocessing::Preprocessing,
     },
 };
 

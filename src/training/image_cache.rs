@@ -20,7 +20,7 @@ use crate::{
     blobs,
     domain::{
         dataset::{Digest, Sample},
-        model::Preprocessing,
+        preprocessing::Preprocessing,
     },
     vision,
 };

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     architectures::{channels_last, normalise},
     device::ComputeConfig,
-    domain::{dataset::Sample, model::Normalization},
+    domain::{dataset::Sample, preprocessing::Normalization},
 };
 
 /// The images of a job, as input of its network.

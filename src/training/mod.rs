@@ -6,7 +6,7 @@
 //! ```text
 //! spec.json           what to train, and the paths of the images    in, see `spec`
 //! manifest.jsonl      the snapshot: images, labels and splits       in
-//! vgg16.safetensors   the initial weights, for some recipes         in
+//! vgg16.safetensors   weights of a base network, for some recipes   in
 //! head.safetensors    the model with the initial head, for some     in
 //! standard input      `cancel`, `stop`, `suspend`; its end: exit    in, see `control`
 //! standard output     events, one JSON line each                    out, see `events`

@@ -56,8 +56,6 @@ pub struct Job {
     pub samples: Vec<Sample>,
 }
 
-/// File of the job's initial VGG16 weights, in its folder.
-pub const BASE: &str = "vgg16.safetensors";
 /// File of the model with the job's initial head, in its folder.
 pub const HEAD: &str = "head.safetensors";
 

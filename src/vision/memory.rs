@@ -14,7 +14,7 @@ use super::{
     gif, jpeg, png,
     prepare::least,
 };
-use crate::domain::model::Preprocessing;
+use crate::domain::preprocessing::Preprocessing;
 
 /// For tables, and for rows on their way.
 const OVERHEAD: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use super::{
     resize::resize_part_into,
     resize_into,
 };
-use crate::domain::model::{Preprocessing, Resize};
+use crate::domain::preprocessing::{Preprocessing, Resize};
 
 /// Minimum pixels of an image in each direction before it is resized, per pixel after. If a decoder
 /// skips pixels, those that it keeps are slightly different; with 4 of them averaged in each

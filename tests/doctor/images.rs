@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pawprint::{domain::model::Preprocessing, training::image_cache, vision};
+use pawprint::{domain::preprocessing::Preprocessing, training::image_cache, vision};
 use reqwest::Method;
 
 use super::{

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    parameter::{Kind, Parameter, listed},
+    parameter::{Kind, Parameter},
     table::{PARAMETERS, Params},
 };
 use crate::domain::{excerpt::Excerpt, recipe::Recipe};
@@ -86,8 +86,8 @@ impl ParamOverrides {
             let field = parameter.name;
             let excluded_by = parameter.excluded_by.filter(|other| given(other).is_some());
             let value = match (given(field), excluded_by) {
-                (Some(_), _) if !parameter.recipes.contains(&recipe) => {
-                    let recipes = listed(parameter.recipes);
+                (Some(_), _) if !(parameter.applies_to)(recipe) => {
+                    let recipes = parameter.recipes();
                     return Err(InvalidParam::Recipe { field, recipes });
                 }
                 (Some(_), Some(other)) => return Err(InvalidParam::Exclusive { field, other }),
@@ -143,6 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::base::VGG16;
 
     fn resolve(recipe: Recipe, params: Value) -> Result<Params, InvalidParam> {
         serde_json::from_value::<ParamOverrides>(params).unwrap().resolve(recipe)
@@ -167,6 +168,7 @@ mod tests {
             (30, 1e-3, None),
             (50, 1e-3, None),
             (11, 0.0, None),
+            (8, 1e-4, Some(11)),
             (20, 1e-3, None),
             (30, 1e-5, Some(20)),
         ];
@@ -225,11 +227,11 @@ mod tests {
     #[test]
     fn what_belongs_to_fine_tuning_is_refused_elsewhere_and_a_head_comes_from_one_place() {
         let (epochs, from) = (json!({ "head_epochs": 3 }), json!({ "head_from": "x" }));
-        assert_eq!(refused(Recipe::Vgg16Features, epochs.clone()), Some("head_epochs"));
+        assert_eq!(refused(Recipe::Features(&VGG16), epochs.clone()), Some("head_epochs"));
         assert_eq!(refused(Recipe::ScratchCnn, from.clone()), Some("head_from"));
-        assert_eq!(resolve(Recipe::Vgg16Finetune, epochs).unwrap().head_epochs, Some(3));
-        assert_eq!(resolve(Recipe::Vgg16Finetune, from).unwrap().head_epochs, None);
+        assert_eq!(resolve(Recipe::FineTuning(&VGG16), epochs).unwrap().head_epochs, Some(3));
+        assert_eq!(resolve(Recipe::FineTuning(&VGG16), from).unwrap().head_epochs, None);
         let both = json!({ "head_epochs": 3, "head_from": "x" });
-        assert_eq!(refused(Recipe::Vgg16Finetune, both), Some("head_epochs"));
+        assert_eq!(refused(Recipe::FineTuning(&VGG16), both), Some("head_epochs"));
     }
 }

@@ -19,8 +19,8 @@ pub struct Parameter {
     pub description: &'static str,
     /// Valid values.
     pub kind: Kind,
-    /// Recipes that have it.
-    pub recipes: &'static [Recipe],
+    /// Whether a recipe has it.
+    pub applies_to: fn(Recipe) -> bool,
     /// Parameter that replaces this one if it is set.
     pub excluded_by: Option<&'static str>,
     default: fn(Recipe) -> Value,
@@ -92,7 +92,7 @@ impl Parameter {
             title,
             description: "",
             kind,
-            recipes: &Recipe::ALL,
+            applies_to: |_| true,
             excluded_by: None,
             default,
         }
@@ -106,8 +106,8 @@ impl Parameter {
         Self { description, ..self }
     }
 
-    pub(super) const fn only(self, recipes: &'static [Recipe]) -> Self {
-        Self { recipes, ..self }
+    pub(super) const fn only(self, applies_to: fn(Recipe) -> bool) -> Self {
+        Self { applies_to, ..self }
     }
 
     pub(super) const fn excluded_by(self, other: &'static str) -> Self {
@@ -117,16 +117,22 @@ impl Parameter {
     /// The description, preceded by the recipes that have the parameter if not all do.
     #[must_use]
     pub fn help(&self) -> String {
-        if self.recipes.len() == Recipe::ALL.len() {
+        if Recipe::ALL.into_iter().all(self.applies_to) {
             return self.description.to_owned();
         }
-        format!("{}: {}", listed(self.recipes), self.description)
+        format!("{}: {}", self.recipes(), self.description)
+    }
+
+    /// The names of the recipes that have it.
+    pub(super) fn recipes(&self) -> String {
+        let recipes = Recipe::ALL.into_iter().filter(|&recipe| (self.applies_to)(recipe));
+        recipes.map(Recipe::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// The default of `recipe`; null if there is none.
     #[must_use]
     pub fn default(&self, recipe: Recipe) -> Value {
-        if self.recipes.contains(&recipe) { (self.default)(recipe) } else { Value::Null }
+        if (self.applies_to)(recipe) { (self.default)(recipe) } else { Value::Null }
     }
 
     /// Whether all jobs have a value of it.
@@ -148,9 +154,4 @@ impl fmt::Display for Kind {
             Self::Job => f.write_str("the name or id of a job"),
         }
     }
-}
-
-/// The names of `recipes`.
-pub(super) fn listed(recipes: &[Recipe]) -> String {
-    recipes.iter().map(|recipe| recipe.as_str()).collect::<Vec<_>>().join(", ")
 }

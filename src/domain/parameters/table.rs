@@ -8,18 +8,13 @@ use crate::domain::{
     JobId,
     recipe::{
         DeviceChoice, PrecisionChoice, Recipe,
-        Recipe::{
-            AugmentedCnn, EfficientnetLite0Features, ScratchCnn, Vgg16Features, Vgg16Finetune,
-        },
-        Schedule,
+        Recipe::{AugmentedCnn, Features, FineTuning},
     },
+    schedule::Schedule,
 };
 
 /// Seeds stay exact in JSON readers that hold every number as a double.
 const MAX_SEED: u64 = (1 << 53) - 1;
-
-/// Recipes that are trained by an optimizer, step by step.
-const GRADIENT_DESCENT: &[Recipe] = &[ScratchCnn, AugmentedCnn, Vgg16Features, Vgg16Finetune];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(rate: &f64) -> bool {
@@ -47,28 +42,31 @@ macro_rules! parameters {
 parameters! {
     epochs: u32 = integer("Epochs", 1, 10_000, |recipe| match recipe {
         AugmentedCnn => json!(50),
-        EfficientnetLite0Features => json!(11),
-        Vgg16Features => json!(20),
-        _ => json!(30),
+        Features(base) => json!(base.head.epochs()),
+        FineTuning(base) => json!(base.fine_tuning.epochs),
+        Recipe::ScratchCnn => json!(30),
     })
-    .described("Passes over the training images; efficientnet_lite0_features: strengths of the regularisation, of which the best is kept");
+    .described("Passes over the training images; for logistic regression on features: strengths of the regularisation, of which the best is kept");
 
     batch_size: u32 = integer("Batch size", 1, 1_024, |_| json!(32))
         .described("Images per optimizer step");
 
     #[serde(default, skip_serializing_if = "is_zero")]
     learning_rate: f64 = number("Learning rate", 0.0, 10_000.0, |recipe| match recipe {
-        Vgg16Finetune => json!(1e-5),
+        FineTuning(base) => json!(base.fine_tuning.learning_rate),
         _ => json!(1e-3),
     })
     .described("Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN")
-    .only(GRADIENT_DESCENT);
+    .only(Recipe::takes_steps);
 
     #[serde(default)]
     learning_rate_schedule: Schedule =
-        choice("Learning rate schedule", &["constant", "cosine"], |_| json!("constant"))
+        choice("Learning rate schedule", &["constant", "cosine"], |recipe| match recipe {
+            FineTuning(base) => json!(base.fine_tuning.schedule),
+            _ => json!(Schedule::Constant),
+        })
             .described("cosine decays the learning rate to almost zero by the last epoch")
-            .only(GRADIENT_DESCENT);
+            .only(Recipe::takes_steps);
 
     seed: u64 = integer("Seed", 0, MAX_SEED, |_| json!(0))
         .described("Random seed. On the same CPU setup, the same seed reproduces a run");
@@ -84,13 +82,15 @@ parameters! {
         .described("auto uses an NVIDIA GPU if available, otherwise the CPU");
 
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    head_epochs: Option<u32> = integer("Head epochs", 1, 10_000, |_| json!(20))
-        .described("Epochs for training the head before fine-tuning, with the defaults of vgg16_features")
-        .only(&[Vgg16Finetune])
+    head_epochs: Option<u32> = integer("Head epochs", 1, 10_000, |recipe| {
+        json!(recipe.base().map(|base| base.head.epochs()))
+    })
+        .described("Epochs for training the head before fine-tuning, with the defaults of the recipe for features of the same network")
+        .only(|recipe| matches!(recipe, FineTuning(_)))
         .excluded_by("head_from");
 
     #[serde(default, skip_serializing_if = "Option::is_none")]
     head_from: Option<JobId> = job("Head")
-        .described("vgg16_features job on the same dataset version whose head to start from")
-        .only(&[Vgg16Finetune]);
+        .described("Job on the same dataset version whose head to start from: of the recipe for features of the same network")
+        .only(|recipe| matches!(recipe, FineTuning(_)));
 }

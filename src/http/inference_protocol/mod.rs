@@ -34,7 +34,7 @@ use super::{
     system,
 };
 use crate::{
-    domain::model::{Model, Preprocessing},
+    domain::{model::Model, preprocessing::Preprocessing},
     inference::EngineError,
 };
 

@@ -9,9 +9,13 @@ use std::{
 use super::{Code, Doctor};
 use crate::{
     blobs,
-    domain::{dataset::Digest, model::Preprocessing},
+    domain::{
+        base::BASES,
+        dataset::Digest,
+        preprocessing::{Normalization, Preprocessing},
+    },
     maintenance::Error,
-    training::{cache::Layout, image_cache},
+    training::image_cache,
     vision,
 };
 
@@ -59,19 +63,20 @@ impl Doctor<'_> {
             Err(error) => return Some(format!("its records can't be read: {error}")),
             Ok(records) => records,
         };
-        let preprocessing = Preprocessing::UNIT_180;
-        let layout = image_cache::layout(&preprocessing);
         // Of other kinds, only the program that wrote them knows what they should be.
-        if index.file_stem().is_none_or(|stem| *stem != *layout.name) {
-            return None;
-        }
+        let name = index.file_stem()?;
+        let sides = BASES.map(|base| base.side).into_iter().chain([Preprocessing::UNIT_180.width]);
+        let (preprocessing, layout) = sides
+            .map(|side| Preprocessing::square(side, Normalization::UnitRange))
+            .map(|preprocessing| (preprocessing, image_cache::layout(&preprocessing)))
+            .find(|(_, layout)| *name == *layout.name)?;
         let held = records.metadata().map_or(0, |metadata| metadata.len());
         if held < (hashes.len() * layout.bytes()) as u64 {
             return Some("it has fewer records than its index names".to_owned());
         }
         let step = hashes.len().div_ceil(SAMPLES).max(1);
         for (slot, hash) in hashes.iter().enumerate().step_by(step) {
-            match is_of(&mut records, &layout, slot, &self.dir.blobs(), Digest(*hash)) {
+            match is_of(&mut records, &preprocessing, slot, &self.dir.blobs(), Digest(*hash)) {
                 Ok(Some(false)) => {
                     return Some(format!("the record of image {} is another", Digest(*hash)));
                 }
@@ -86,18 +91,18 @@ impl Doctor<'_> {
 /// Whether a record is what the image of that hash gives; nothing where that can't be told.
 fn is_of(
     records: &mut File,
-    layout: &Layout,
+    preprocessing: &Preprocessing,
     slot: usize,
     blobs: &Path,
     digest: Digest,
 ) -> io::Result<Option<bool>> {
     let Ok(bytes) = blobs::read(blobs, &digest) else { return Ok(None) };
     let limits = vision::Limits::default();
-    let Ok(image) = vision::prepare(&bytes, &limits, &Preprocessing::UNIT_180) else {
+    let Ok(image) = vision::prepare(&bytes, &limits, preprocessing) else {
         return Ok(None);
     };
-    let mut record = vec![0; layout.bytes()];
-    records.seek(SeekFrom::Start((slot * layout.bytes()) as u64))?;
+    let mut record = vec![0; preprocessing.bytes()];
+    records.seek(SeekFrom::Start((slot * record.len()) as u64))?;
     records.read_exact(&mut record)?;
     // Another processor may round otherwise.
     let differences = image.iter().zip(&record).map(|(a, b)| u64::from(a.abs_diff(*b)));

