@@ -80,7 +80,7 @@ function augmentations(place, dataset) {
   });
   fill(place,
     el("h2", null, "Augmentation preview"),
-    el("p", { class: "soft" }, "One training image after the random augmentation of augmented_cnn and vgg16_finetune: horizontal flip, rotation up to ±36°, zoom up to ±20%. New random values are drawn in every epoch."),
+    el("p", { class: "soft" }, "One training image after the random augmentation of augmented_cnn and of fine-tuning: horizontal flip, rotation up to ±36°, zoom up to ±20%. New random values are drawn in every epoch."),
     el("div", { class: "row" }, field("Seed", seed), next),
     sheet);
   show();

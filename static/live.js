@@ -132,7 +132,7 @@ export function controls(job, messages, changed) {
     // Fetch the current state, since an epoch may have finished after this button was drawn.
     const { best, progress: at } = await get(`jobs/${path(job.id)}`).catch(() => job);
     const keeps = best || (at?.phase === "training_head" && at.epoch > 1);
-    const unless = job.recipe === "vgg16_finetune" ? ", unless its head is already trained" : "";
+    const unless = job.recipe.endsWith("_finetune") ? ", unless its head is already trained" : "";
     if (keeps || (await confirmLoss(`${job.name} has not completed an epoch. If you stop it now, it fails without a model${unless}.`, "Stop job", "Keep running"))) await sendOnce(stop, "stop", "Stopping…");
     asking = false;
   }, { title: "Stop training early; evaluate and keep the best epoch so far" });

@@ -26,7 +26,7 @@ export async function open(place, { query, signal }) {
 /** @param {HTMLElement} place @param {() => Promise<void>} started @param {AbortSignal} signal */
 async function compose(place, started, signal) {
   /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
-  const [datasets, { items: recipes }, heads] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?recipe=vgg16_features&status=succeeded", signal)]);
+  const [datasets, { items: recipes }, succeeded] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?status=succeeded", signal)]);
   if (datasets.length === 0) {
     fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
@@ -45,13 +45,14 @@ async function compose(place, started, signal) {
   let other = new AbortController();
   const show = () => {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
-    const ofDataset = heads.filter((job) => job.dataset === draft.dataset);
+    const ofDataset = succeeded.filter((job) => job.dataset === draft.dataset && job.recipe === `${recipe.base}_features`);
     read = fields(params, recipe, ofDataset);
     fill(more);
     other.abort();
     other = new AbortController();
     const shown = AbortSignal.any([signal, other.signal]);
-    if (recipe.recipe.startsWith("vgg16")) void attempt(more, () => weights(more, shown));
+    const { base } = recipe;
+    if (base) void attempt(more, () => weights(more, base, shown));
   };
   const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary }) => el("label", { class: "choice" },
     el("input", { type: "radio", name: "recipe", value: recipe, checked: recipe === draft.recipe, onchange: () => {

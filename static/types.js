@@ -12,7 +12,7 @@
  * @typedef {Record<string, any>} Params
  * @typedef {{ name: string, title: string, description: string, kind: "integer" | "number" | "choice" | "job", minimum?: number, exclusive_minimum?: number,
  *   maximum?: number, choices?: string[], default: number | string | null, excluded_by: string | null }} Parameter
- * @typedef {{ recipe: string, summary: string, params: Params, parameters: Parameter[] }} Recipe
+ * @typedef {{ recipe: string, base: string | null, summary: string, params: Params, parameters: Parameter[] }} Recipe
  * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress `images_per_second` is computed by the page
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,
@@ -31,7 +31,7 @@
  * @typedef {Model & { mode: "best" | "pinned", since: string }} CurrentModel
  * @typedef {{ predictions: { file_name: string | null, label: string, probability: number, probabilities: Record<string, number> }[],
  *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} PredictResponse
- * @typedef {{ state: "absent" | "downloading" | "ready", source: string | null, sha256: string | null, preprocessing: string | null,
+ * @typedef {{ base: string, state: "shipped" | "absent" | "downloading" | "ready", source: string | null, sha256: string | null, preprocessing: string | null,
  *   downloaded_bytes: number | null, total_bytes: number | null, error: { code: string, detail: string } | null }} Weights
  */
 export {};

@@ -1,23 +1,25 @@
-/** Pretrained VGG16 weights, required by two recipes: upload a file or download them. */
+/** Pretrained weights that a recipe builds on, unless they are built in: upload a file or download them. */
 
 import { get, pause, send, upload } from "./api.js";
 import { attempt, button, bytes, el, fill, isAbort, percent } from "./dom.js";
 
-/** @param {HTMLElement} place @param {AbortSignal} signal */
-export async function weights(place, signal) {
+/** @param {HTMLElement} place @param {string} base @param {AbortSignal} signal */
+export async function weights(place, base, signal) {
+  const resource = `weights/${base}`;
   const messages = el("div", null);
   /** @type {import("./types.js").Weights} */
-  let now = await get("weights/vgg16", signal);
+  let now = await get(resource, signal);
+  if (now.state === "shipped") return;
   const body = el("div", { class: "stack" });
   const watch = async () => {
     while (now.state === "downloading" && !signal.aborted) {
       await pause(1000, signal);
-      now = await get("weights/vgg16", signal);
+      now = await get(resource, signal);
       show();
     }
   };
   const download = (/** @type {string} */ source) => () => attempt(messages, async () => {
-    now = await send("POST", "weights/vgg16/download", { source });
+    now = await send("POST", `${resource}/download`, { source });
     show();
     await watch();
   });
@@ -27,7 +29,7 @@ export async function weights(place, signal) {
     const bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
     body.append(bar);
     try {
-      now = await upload("weights/vgg16", file, (fraction) => (bar.value = fraction), signal, "PUT");
+      now = await upload(resource, file, (fraction) => (bar.value = fraction), signal, "PUT");
       show();
     } finally {
       bar.remove();

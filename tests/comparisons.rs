@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use common::{
     Server,
@@ -13,6 +13,7 @@ use common::{
 use pawprint::{
     domain::ModelId,
     model_file,
+    registry::embedded,
     storage::{Storage, models},
 };
 use reqwest::Method;
@@ -161,8 +162,7 @@ async fn jobs_compare_their_models_with_the_one_in_service_also_after_a_crash() 
 
 /// Puts a model in service that is as good as the built-in one.
 async fn replace(server: &Server, name: &str) {
-    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-    let (mut card, tensors) = model_file::load(Path::new(embedded)).unwrap();
+    let (mut card, tensors) = embedded::model().unwrap();
     (card.id, card.name) = (ModelId::new(), name.parse().unwrap());
     model_file::save(&server.app.data_dir.model(card.id), &card, &tensors).unwrap();
     let mut transaction = server.app.storage.write().await.unwrap();

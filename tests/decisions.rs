@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::{Server, process::photos};
 use pawprint::{
     domain::{
@@ -15,7 +13,10 @@ use pawprint::{
         service::{Comparison, ComparisonMetrics, Score},
     },
     model_file,
-    registry::admission::{Admission, NewModel},
+    registry::{
+        admission::{Admission, NewModel},
+        embedded,
+    },
 };
 use serde_json::{Value, json};
 
@@ -38,8 +39,7 @@ async fn server() -> Server {
 async fn trained(server: &Server, name: &str, classes: [&str; 2], hits: u64) -> NewModel {
     let job = json!({ "recipe": "scratch_cnn", "dataset": "pets", "name": name });
     let job = server.json("POST", "/jobs", job).await.ok();
-    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-    let (mut card, tensors) = model_file::load(Path::new(embedded)).unwrap();
+    let (mut card, tensors) = embedded::model().unwrap();
     card.id = ModelId::new();
     card.name = name.parse().unwrap();
     card.job_id = job["id"].as_str().unwrap().parse().unwrap();

@@ -18,7 +18,7 @@ use pawprint::{
         job::JobStatus,
         model::ModelCard,
     },
-    model_file::load_card,
+    registry::embedded,
     storage::{self, Storage, datasets, jobs, models},
 };
 use rustix::process::Signal;
@@ -127,8 +127,7 @@ async fn once_there_is_room_again_the_database_takes_writes_again() {
 
 /// A model of that name, dataset and validation accuracy.
 fn card(name: &str, dataset: &str, classes: &[&str], accuracy: f64) -> ModelCard {
-    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-    let mut card = load_card(Path::new(embedded)).unwrap();
+    let (mut card, _) = embedded::model().unwrap();
     card.id = ModelId::new();
     card.name = name.parse().unwrap();
     card.dataset = dataset.parse().unwrap();

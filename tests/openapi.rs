@@ -130,7 +130,7 @@ async fn paths_of_the_contract_are_in_it() {
         ("/jobs/{job}/charts/{chart}", "get"),
         ("/models/current", "put"),
         ("/predict", "post"),
-        ("/weights/vgg16", "put"),
+        ("/weights/{base}", "put"),
     ] {
         assert!(there.contains(&wanted), "{wanted:?}");
     }
@@ -160,7 +160,10 @@ async fn answers_are_of_the_form_that_the_document_gives_them() {
         ("/jobs", "/jobs?status=done"),
         ("/models", "/models"),
         ("/models/current", "/models/current"),
-        ("/weights/vgg16", "/weights/vgg16"),
+        ("/weights", "/weights"),
+        ("/weights/{base}", "/weights/vgg16"),
+        ("/weights/{base}", "/weights/efficientnet_lite0"),
+        ("/weights/{base}", "/weights/none"),
     ] {
         assert_conforms(&document, "get", template, &server.get(path).await);
     }

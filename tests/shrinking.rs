@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::{encode, skip::real_data};
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use pawprint::{
@@ -16,6 +14,8 @@ use pawprint::{
         recipe::Precision,
     },
     inference::LoadedModel,
+    model_file,
+    registry::embedded,
     vision::{self, Limits},
 };
 
@@ -106,9 +106,12 @@ fn a_large_file_that_is_damaged_is_refused_as_if_it_were_small() {
 
 /// The model in the binary, in fp32: how bf16 rounds would count as a difference.
 fn default_model() -> LoadedModel {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.safetensors");
+    let (card, tensors) = embedded::model().unwrap();
+    model_file::save(&path, &card, &tensors).unwrap();
     let compute = ComputeConfig { device: tch::Device::Cpu, precision: Precision::Fp32 };
-    LoadedModel::open(Path::new(path), compute).unwrap()
+    LoadedModel::open(&path, compute).unwrap()
 }
 
 /// Asks about a JPEG as it is prepared, and about it when each of its pixels was decoded.

@@ -108,7 +108,7 @@ enum Command {
     Predict(predict::Predict),
     /// List models, choose the one in service, or delete one
     Models(models::Models),
-    /// Show, upload or download the pretrained VGG16 weights
+    /// List the pretrained weights; show, upload or download those of VGG16
     Weights(weights::Weights),
     /// Back up a data directory, also while a server uses it
     Backup(backup::Backup),

@@ -14,7 +14,10 @@ use super::{
     responses::Job,
     watch,
 };
-use crate::domain::parameters::{Kind, PARAMETERS, Parameter};
+use crate::domain::{
+    parameters::{Kind, PARAMETERS, Parameter},
+    recipe::Recipe,
+};
 
 /// Options of `pawprint train`.
 #[derive(Debug, Args)]
@@ -38,7 +41,7 @@ struct NewJob {
     dataset: String,
 
     /// Training recipe
-    #[arg(long, default_value = "efficientnet_lite0_features", value_name = "RECIPE")]
+    #[arg(long, default_value = Recipe::DEFAULT.as_str(), value_name = "RECIPE")]
     recipe: String,
 
     /// Name of the job and its model [default: generated]

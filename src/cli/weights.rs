@@ -1,4 +1,4 @@
-//! `pawprint weights`: shows, uploads or downloads the VGG16 weights of a server.
+//! `pawprint weights`: lists the weights of base networks, shows, uploads or downloads VGG16's.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,11 +30,13 @@ pub(super) struct Weights {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show the installed weights
+    /// List the base networks and the status of their weights
+    List(Show),
+    /// Show the installed VGG16 weights
     Show(Show),
-    /// Upload a Keras .h5, torchvision .pth or safetensors file
+    /// Upload VGG16 weights: a Keras .h5, torchvision .pth or safetensors file
     Import(Import),
-    /// Download the weights to the server
+    /// Download the VGG16 weights to the server
     Fetch(Fetch),
 }
 
@@ -67,6 +69,8 @@ struct Fetch {
 /// The server's response, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Status {
+    #[serde(default = "vgg16")]
+    base: String,
     state: State,
     source: Option<String>,
     sha256: Option<String>,
@@ -76,10 +80,15 @@ struct Status {
     error: Option<JobError>,
 }
 
+/// The network of a server that has only that one.
+fn vgg16() -> String {
+    "vgg16".to_owned()
+}
+
 impl Weights {
     pub(super) const fn client(&self) -> &ClientArgs {
         match &self.action {
-            Action::Show(show) => &show.client,
+            Action::List(show) | Action::Show(show) => &show.client,
             Action::Import(import) => &import.client,
             Action::Fetch(fetch) => &fetch.client,
         }
@@ -87,6 +96,7 @@ impl Weights {
 
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let response = match &self.action {
+            Action::List(_) => return list(session).await,
             Action::Show(_) => status(session).await?,
             Action::Import(import) => import.run(session).await?,
             Action::Fetch(fetch) => fetch.run(session).await?,
@@ -154,25 +164,44 @@ async fn status(session: &Session) -> anyhow::Result<Value> {
     Ok(session.client.json(session.client.request(Method::GET, &PATH)).await?)
 }
 
-fn show(session: &Session, response: &Value) -> anyhow::Result<()> {
-    let out = session.out;
-    if out.is_json() {
-        return out.document(response);
+async fn list(session: &Session) -> anyhow::Result<ExitStatus> {
+    let response: Value =
+        session.client.json(session.client.request(Method::GET, &["weights"])).await?;
+    if session.out.is_json() {
+        session.out.document(&response)?;
+    } else {
+        for status in response["items"].as_array().into_iter().flatten() {
+            print(session, client::read(status)?)?;
+        }
     }
-    let status: Status = client::read(response)?;
+    Ok(ExitStatus::Success)
+}
+
+fn show(session: &Session, response: &Value) -> anyhow::Result<()> {
+    if session.out.is_json() {
+        return session.out.document(response);
+    }
+    print(session, client::read(response)?)
+}
+
+fn print(session: &Session, status: Status) -> anyhow::Result<()> {
+    let (out, base) = (session.out, &status.base);
     let (source, preprocessing, sha256) = (
         status.source.unwrap_or_default(),
         status.preprocessing.unwrap_or_default(),
         status.sha256.unwrap_or_default(),
     );
     match status.state {
+        State::Shipped => {
+            out.line(format_args!("{base}: built in, from {source}, sha256 {sha256}"))?;
+        }
         State::Ready => out.line(format_args!(
-            "vgg16: ready, from {source}, preprocessing {preprocessing}, sha256 {sha256}"
+            "{base}: ready, from {source}, preprocessing {preprocessing}, sha256 {sha256}"
         ))?,
-        State::Downloading => out.line(format_args!("vgg16: downloading from {source}"))?,
-        State::Absent => out.line(
-            "vgg16: not installed; run `pawprint weights fetch` or `pawprint weights import FILE`",
-        )?,
+        State::Downloading => out.line(format_args!("{base}: downloading from {source}"))?,
+        State::Absent => out.line(format_args!(
+            "{base}: not installed; run `pawprint weights fetch` or `pawprint weights import FILE`"
+        ))?,
     }
     if let Some(error) = status.error {
         out.note(format_args!("the last download failed: {}", error.detail));

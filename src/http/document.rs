@@ -150,6 +150,8 @@ fn name_parameters(path: &str, operation: &mut Operation) {
         let (schema, description) = if name == "image" {
             let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
             (text.format(Some(format)), "Id of an image".to_owned())
+        } else if name == "base" {
+            (text.min_length(Some(1)), "Name of a base network".to_owned())
         } else {
             (text.min_length(Some(1)), format!("Name or id of a {name}"))
         };

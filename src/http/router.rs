@@ -91,8 +91,9 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/explain", routes!(explain::explain));
 
     let weights = OpenApiRouter::new()
-        .at("/weights/vgg16", routes!(weights::show, weights::put))
-        .at("/weights/vgg16/download", routes!(weights::download));
+        .at("/weights", routes!(weights::list))
+        .at("/weights/{base}", routes!(weights::show, weights::put))
+        .at("/weights/{base}/download", routes!(weights::download));
 
     // A model has one version; the longer paths are for clients that include it.
     let inference_protocol = OpenApiRouter::new()

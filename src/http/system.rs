@@ -16,7 +16,7 @@ use crate::{
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
     domain::{
-        base::{self, BASES},
+        base::{self, BASES, Base},
         dataset::Digest,
         parameters::{Kind, PARAMETERS, Parameter, Params},
         recipe::{Precision, Recipe},
@@ -190,6 +190,8 @@ fn size_of_files(root: &Path) -> u64 {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecipeInfo {
     recipe: Recipe,
+    /// The pretrained network that it builds on, or null; see `GET /weights`.
+    base: Option<&'static str>,
     summary: String,
     /// Default values.
     params: Params,
@@ -233,6 +235,7 @@ impl ParameterInfo {
 pub async fn recipes() -> Json<Page<RecipeInfo>> {
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
         recipe,
+        base: recipe.base().map(Base::id),
         summary: recipe.summary(),
         params: Params::defaults(recipe),
         parameters: ParameterInfo::of(recipe),

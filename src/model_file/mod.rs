@@ -25,9 +25,21 @@ const METADATA_KEY: &str = "model_card";
 /// # Errors
 /// The file system failed.
 pub fn save(path: &Path, card: &ModelCard, weights: &Tensors) -> Result<(), Error> {
+    tensors::save(path, metadata(path, card)?, weights)
+}
+
+/// The bytes of the file that [`save`] writes; errors name it as `path`.
+///
+/// # Errors
+/// The card can't be written as JSON.
+pub fn to_bytes(path: &Path, card: &ModelCard, weights: &Tensors) -> Result<Vec<u8>, Error> {
+    tensors::to_bytes(path, metadata(path, card)?, weights)
+}
+
+fn metadata(path: &Path, card: &ModelCard) -> Result<HashMap<String, String>, Error> {
     let text = serde_json::to_string(card)
         .map_err(|error| Error::Content { path: path.to_owned(), reason: error.to_string() })?;
-    tensors::save(path, HashMap::from([(METADATA_KEY.to_owned(), text)]), weights)
+    Ok(HashMap::from([(METADATA_KEY.to_owned(), text)]))
 }
 
 /// Writes the `bytes` of a model to `path` atomically.
@@ -55,12 +67,13 @@ pub fn load_card(path: &Path) -> Result<ModelCard, Error> {
     card(path, &tensors::load_metadata(path)?)
 }
 
-/// Reads the card of the model whose bytes these are; errors name it as `path`.
+/// Reads the card and the weights of the model whose bytes these are; errors name it as `path`.
 ///
 /// # Errors
-/// As [`load_card`].
-pub fn card_in(path: &Path, bytes: &[u8]) -> Result<ModelCard, Error> {
-    card(path, &tensors::metadata_in(path, bytes)?)
+/// As [`load`].
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<(ModelCard, Tensors), Error> {
+    let (metadata, weights) = tensors::parse(path, bytes)?;
+    Ok((card(path, &metadata)?, weights))
 }
 
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {

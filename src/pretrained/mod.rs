@@ -1,5 +1,5 @@
-//! The VGG16 weights of a data directory: uploaded by a user, or downloaded when a job first needs
-//! them.
+//! The weights of base networks that are not embedded in the binary, so far VGG16's: uploaded by a
+//! user, or downloaded when a job first needs them.
 //!
 //! Called by `http::weights`, and by the scheduler before it starts a trainer that needs them.
 //! One download runs at a time, in a task of its own; whoever waits for it watches its state.
@@ -26,8 +26,13 @@ use tokio::{sync::watch, task::AbortHandle};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{dataset::Digest, job::JobError},
-    weights::vgg16::{self, ConvertError, Info, Normalization},
+    domain::{
+        base::{Base, ShippedWeights, VGG16},
+        dataset::Digest,
+        job::JobError,
+        preprocessing::Normalization,
+    },
+    weights::vgg16::{self, ConvertError, Info},
 };
 
 pub use self::fetch::{Origin, Sources};
@@ -37,6 +42,8 @@ pub use self::fetch::{Origin, Sources};
 #[schema(as = WeightsState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Embedded in the binary.
+    Shipped,
     /// Not installed.
     Absent,
     /// Downloading.
@@ -45,17 +52,22 @@ pub enum State {
     Ready,
 }
 
-/// Status of the pretrained weights.
+/// Status of the weights of a base network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = WeightsStatus)]
 pub struct Status {
+    /// The base network.
+    pub base: &'static str,
     /// Status.
     pub state: State,
-    /// Publisher of the installed weights or of the running download.
+    /// Publisher of the installed weights or of the running download; package of the shipped ones.
     pub source: Option<String>,
     /// SHA-256 of the source file.
     pub sha256: Option<Digest>,
-    /// Required preprocessing.
+    /// How bytes become input of the network: `caffe`, BGR in 0 to 255 minus a mean; `torch`, RGB
+    /// divided by 255, minus a mean and divided by a deviation; `centred`, RGB minus 127 and divided
+    /// by 128.
+    #[schema(value_type = Option<String>)]
     pub preprocessing: Option<Normalization>,
     /// Bytes downloaded so far.
     pub downloaded_bytes: Option<u64>,
@@ -100,6 +112,21 @@ struct Inner {
     replace_lock: Mutex<()>,
     /// Number of uploads: a download that began before an upload must not replace it.
     supplied: AtomicU64,
+}
+
+impl Status {
+    /// The status of weights that are embedded in the binary.
+    #[must_use]
+    pub fn shipped(base: &Base, weights: &ShippedWeights) -> Self {
+        Self {
+            base: base.id(),
+            state: State::Shipped,
+            source: Some(weights.origin.to_owned()),
+            sha256: Some(weights.sha256),
+            preprocessing: Some(weights.normalise),
+            ..absent(None)
+        }
+    }
 }
 
 impl Pretrained {
@@ -239,7 +266,7 @@ impl Pretrained {
 }
 
 fn file(folder: &Path) -> PathBuf {
-    folder.join("vgg16.safetensors")
+    folder.join(VGG16.weights_file())
 }
 
 fn ready(info: Info) -> Status {
@@ -247,13 +274,14 @@ fn ready(info: Info) -> Status {
         state: State::Ready,
         source: Some(info.origin),
         sha256: Some(info.source_sha256),
-        preprocessing: Some(info.preprocessing),
+        preprocessing: Some(info.preprocessing.into()),
         ..absent(None)
     }
 }
 
 const fn absent(error: Option<JobError>) -> Status {
     Status {
+        base: VGG16.id(),
         state: State::Absent,
         source: None,
         sha256: None,

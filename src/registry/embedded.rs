@@ -9,21 +9,32 @@ use tch::{Device, Kind};
 
 use crate::{
     architectures::Network,
+    bases::BaseWeights,
     data_dir::DataDir,
-    domain::{ModelId, Name, model::ModelCard},
+    domain::{
+        ModelId, Name,
+        model::{Architecture, ModelCard},
+    },
     error_chain::chain,
     inference::network::ModelLoadError,
     model_file::{self, canary},
     storage::{self, Storage, models},
-    weights,
+    weights::{
+        self,
+        tensors::{self, Tensors},
+    },
 };
 
-/// The file, float16, built from a trained model with `pawprint embed`.
+/// The file, float16, built from a trained model with `pawprint embed`: without the weights of a base
+/// network that are embedded anyway.
 const MODEL: &[u8] = include_bytes!("../../assets/default.safetensors");
 
 /// Maximum size of the file.
 const MAX_BYTES: usize = 2_100_000;
 const _: () = assert!(MODEL.len() <= MAX_BYTES, "the built-in model is too large");
+
+/// What errors call the file.
+const PATH: &str = "the built-in model";
 
 /// Name of the model.
 pub const NAME: &str = "default";
@@ -48,14 +59,19 @@ pub enum Error {
 /// # Errors
 /// For example a full disk.
 pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error> {
-    let card = model_file::card_in(Path::new("the built-in model"), MODEL)?;
-    let path = data_dir.model(card.id);
-    let write = move || match std::fs::read(&path) {
+    let models = data_dir.models();
+    let write = move || {
+        let (card, tensors) = model()?;
+        let path = models.join(format!("{}.safetensors", card.id));
+        let bytes = model_file::to_bytes(&path, &card, &tensors)?;
         // Compared as a whole: a damaged file is repaired.
-        Ok(bytes) if bytes == MODEL => Ok(()),
-        _ => model_file::write(&path, MODEL),
+        if std::fs::read(&path).is_ok_and(|existing| existing == bytes) {
+            return Ok((card, bytes.len()));
+        }
+        model_file::write(&path, &bytes).map(|()| (card, bytes.len()))
     };
-    tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)??;
+    let (card, bytes) =
+        tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)??;
     let mut transaction = storage.write().await?;
     let older = models::find(&mut transaction, NAME, None).await?;
     let older = older.map(|model| model.id).filter(|&id| id != card.id);
@@ -63,7 +79,7 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
     if let Some(older) = older {
         models::delete(&mut transaction, older).await?;
     }
-    models::insert(&mut transaction, &card, MODEL.len() as u64).await?;
+    models::insert(&mut transaction, &card, bytes as u64).await?;
     if pinned.is_some() && pinned == older {
         models::pin(&mut transaction, Some(card.id)).await?;
     }
@@ -72,8 +88,28 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
     Ok(())
 }
 
-/// Builds a built-in model from the model at `from`: float16, with its fixed name, a new id, and
-/// recomputed canaries.
+/// The built-in model: its card and all its weights.
+///
+/// # Errors
+/// The binary was built with a damaged file.
+pub fn model() -> Result<(ModelCard, Tensors), weights::Error> {
+    let path = Path::new(PATH);
+    let (card, own) = model_file::parse(path, MODEL)?;
+    let invalid = |reason| weights::Error::Content { path: path.to_owned(), reason };
+    let mut tensors = shipped(card.architecture).map_err(invalid)?;
+    tensors.extend(own);
+    Ok((card, tensors))
+}
+
+/// The weights of an architecture's base network that are embedded in the binary, if any.
+fn shipped(architecture: Architecture) -> Result<Tensors, String> {
+    let Architecture::Base(base) = architecture else { return Ok(Tensors::new()) };
+    let Some(weights) = base.shipped() else { return Ok(Tensors::new()) };
+    Ok(BaseWeights::shipped(base, weights)?.tensors)
+}
+
+/// Builds a built-in model from the model at `from`: float16, without the weights of a base network
+/// that are embedded anyway, with its fixed name, a new id, and recomputed canaries.
 ///
 /// # Errors
 /// A message: `from` can't be read, `to` can't be written, or it would be too large.
@@ -83,13 +119,15 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
     for tensor in tensors.values_mut() {
         *tensor = tensor.to_kind(Kind::Half);
     }
-    let weights = weights::tensors::share(&tensors);
+    let weights = tensors::share(&tensors);
     let network =
         Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(ModelLoadError)?;
     card.canaries = canary::logits(&network, &card.preprocessing).map_err(ModelLoadError)?;
     // Another model than the one it is built from, which may be in the same data directory.
     card.id = ModelId::new();
     card.name = NAME.parse::<Name>().map_err(|error| ModelLoadError(error.to_string()))?;
+    let shipped = shipped(card.architecture).map_err(ModelLoadError)?;
+    tensors.retain(|name, tensor| shipped.get(name) != Some(tensor));
     let bytes = tensors.values().map(|tensor| tensor.numel() * 2).sum::<usize>();
     if bytes > MAX_BYTES {
         return Err(ModelLoadError(format!(

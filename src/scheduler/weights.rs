@@ -78,7 +78,7 @@ impl Scheduler {
         loop {
             let status = changes.borrow_and_update().clone();
             match status.state {
-                State::Ready => return Ok(()),
+                State::Shipped | State::Ready => return Ok(()),
                 State::Absent => return Err(status.error),
                 State::Downloading => {
                     let bytes = status.downloaded_bytes.unwrap_or(0);

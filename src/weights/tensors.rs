@@ -28,10 +28,18 @@ pub fn save(
     tensors: &Tensors,
 ) -> Result<(), Error> {
     let io_error = |source| Error::Io { path: path.to_owned(), source };
+    files::write(path, &to_bytes(path, metadata, tensors)?).map_err(io_error)
+}
+
+/// The bytes of the file that [`save`] writes; errors name it as `path`.
+pub(crate) fn to_bytes(
+    path: &Path,
+    metadata: HashMap<String, String>,
+    tensors: &Tensors,
+) -> Result<Vec<u8>, Error> {
     let views = tensors.iter().map(|(name, tensor)| (name, Stored::new(tensor)));
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|source| Error::Format { path: path.to_owned(), source })?;
-    files::write(path, &bytes).map_err(io_error)
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|source| Error::Format { path: path.to_owned(), source })
 }
 
 /// Reads the metadata and the tensors of the file at `path`, onto the CPU.
@@ -78,12 +86,7 @@ pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
     let file = File::open(path).map_err(io_error)?;
     // SAFETY: files of weights are replaced by renaming, never written in place.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error)?;
-    metadata_in(path, &bytes)
-}
-
-/// Reads the metadata of the file whose bytes these are; errors name it as `path`.
-pub(crate) fn metadata_in(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Error> {
-    let (_, header) = SafeTensors::read_metadata(bytes)
+    let (_, header) = SafeTensors::read_metadata(&bytes)
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())
 }

@@ -26,6 +26,7 @@ use common::{
 use pawprint::{
     domain::ModelId,
     model_file,
+    registry::embedded,
     storage::{models, upkeep},
 };
 use serde_json::Value;
@@ -88,8 +89,7 @@ impl Healthy {
 
 /// The model in the binary once more, under another name.
 async fn add_model(server: &Server) -> ModelId {
-    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-    let (mut card, weights) = model_file::load(Path::new(embedded)).unwrap();
+    let (mut card, weights) = embedded::model().unwrap();
     (card.id, card.name) = (ModelId::new(), "mine".parse().unwrap());
     model_file::save(&server.app.data_dir.model(card.id), &card, &weights).unwrap();
     let mut transaction = server.app.storage.write().await.unwrap();
