@@ -7,6 +7,7 @@
 pub mod dataset;
 pub mod evaluation;
 pub mod excerpt;
+pub mod gaps;
 pub mod ids;
 pub mod job;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod parameters;
 pub mod prediction;
 pub mod recipe;
 pub mod service;
+pub mod stable_split;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;
