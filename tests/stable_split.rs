@@ -137,7 +137,10 @@ async fn without_test_images_a_job_is_created_with_a_warning() {
         detail.contains("`cat` has 3 training, 2 validation and no test images; add"),
         "{detail}"
     );
-    assert!(detail.contains("`pawprint datasets split pets`") && !detail.contains("dog"), "{detail}");
+    assert!(
+        detail.contains("`pawprint datasets split pets`") && !detail.contains("dog"),
+        "{detail}"
+    );
     // It is about the moment of creation, not the job.
     assert!(server.get("/jobs/first").await.ok()["warnings"].is_null());
 }
@@ -149,8 +152,7 @@ async fn a_job_keeps_its_snapshot() {
     for (split, numbers) in [("train", 0..10), ("validation", 10..20)] {
         for class in ["cat", "dog"] {
             let middle = numbers.start + 5;
-            let half =
-                if class == "cat" { numbers.start..middle } else { middle..numbers.end };
+            let half = if class == "cat" { numbers.start..middle } else { middle..numbers.end };
             let query = format!("?split={split}&label={class}");
             upload(&server, &query, &training(class, half)).await;
         }

@@ -90,11 +90,8 @@ pub(super) fn note_gaps(session: &Session, name: &str, gaps: &Gaps) {
     if gaps.is_empty() {
         return;
     }
-    let lack = if gaps.prevent_training() {
-        "is not ready for training"
-    } else {
-        "can't be used to evaluate each class"
-    };
+    let lack =
+        if gaps.prevent_training() { "is not ready for training" } else { "lacks test images" };
     let remedy = gaps.remedy(&format!("`pawprint datasets split {name}`"));
     session.out.note(format_args!("{name} {lack}: {gaps}; {remedy}"));
 }

@@ -32,8 +32,9 @@ impl Split {
 /// gives each split of a class an image. If it does not (a class with few images), the boundaries
 /// of that class are moved by as few images as possible, so that each class with three or more
 /// images has one in each split, a class with two has a training and a validation image, and a
-/// single image is for training. At most two images of a class stand in like that. When images are
-/// added later, no others move, and these return to their own split once they are not needed.
+/// single image is for training. At most two images of a class stand in like that. Which ones can
+/// change when images are added; no other image moves then, and none at all once each split of the
+/// class has an image of its own.
 #[must_use]
 pub fn stable_splits(samples: &[Sample]) -> Vec<Split> {
     let at = |index: usize| position(&samples[index].sha256);

@@ -1,4 +1,4 @@
-//! `/datasets`: create, list, show and delete datasets.
+//! `/datasets`: create, list, show, split and delete datasets.
 
 use std::thread;
 
@@ -96,8 +96,8 @@ pub async fn delete(
 /// one on purpose: 70% training, 15% validation and 15% test images, approximately. The result
 /// depends neither on the order of the images nor on when they were added, and applying it twice
 /// changes nothing. It is the split of images that are uploaded without one, except that each class
-/// with at least three images gets one in each split; the one or two images that stand in for it may
-/// move back when images are added and it is applied again. Other images never move. Existing
+/// with at least three images gets one in each split. The one or two images of a class that stand
+/// in for that may change when images are added and it is applied again; others never move. Existing
 /// jobs keep their snapshots. Models that were trained on images that are now validation or test
 /// images look better on them than they are.
 #[utoipa::path(post, path = "", responses(

@@ -1,10 +1,6 @@
 //! `pawprint datasets split`, and the warnings of `pawprint train`.
 
-use axum::{
-    Json, Router,
-    http::StatusCode,
-    routing::post,
-};
+use axum::{Json, Router, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 
 use crate::common::{job, pawprint, problem, run, serve};
@@ -18,7 +14,10 @@ async fn server(cat: u64, dog: u64) -> String {
     let split = async move || Json(report);
     let none = async || problem(404, "not_found", "there is no dataset `none`");
     let router = Router::new();
-    serve(router.route("/datasets/pets/split", post(split)).route("/datasets/none/split", post(none))).await
+    serve(
+        router.route("/datasets/pets/split", post(split)).route("/datasets/none/split", post(none)),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -41,7 +40,7 @@ async fn what_is_still_missing_after_a_split_is_noted() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(
         ran.stderr,
-        "pets can't be used to evaluate each class: `dog` has 1 training, 1 validation and no test images; add images of `dog` (at least 3 per class), then reassign all images to splits automatically (70/15/15) with `pawprint datasets split pets`\n"
+        "pets lacks test images: `dog` has 1 training, 1 validation and no test images; add images of `dog` (at least 3 per class), then reassign all images to splits automatically (70/15/15) with `pawprint datasets split pets`\n"
     );
 }
 
