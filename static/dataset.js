@@ -5,6 +5,7 @@ import { attempt, button, count, el, field, fill, plural } from "./dom.js";
 import { sum } from "./datasets.js";
 import { gallery } from "./gallery.js";
 import { picture } from "./picture.js";
+import { splitOffer } from "./split.js";
 import { statistics } from "./statistics.js";
 import { uploads } from "./uploads.js";
 
@@ -16,6 +17,7 @@ export async function open(place, { parts: [name], signal }) {
   const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train a model");
   const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
   const samples = el("section", { class: "panel", "aria-label": "Augmentation preview" });
+  const gaps = el("div", { class: "stack advice" });
   const messages = el("div", null);
   const images = gallery(dataset, () => changed(), signal);
   let round = 0;
@@ -26,6 +28,12 @@ export async function open(place, { parts: [name], signal }) {
     train.hidden = dataset.images === 0;
     images.node.hidden = numbers.hidden = dataset.images === 0;
     samples.hidden = sum(dataset.counts.train) === 0;
+    splitOffer(gaps, dataset, () => {
+      images.reload();
+      changed();
+      augmentations(samples, dataset);
+    });
+    if (dataset.images === 0) gaps.hidden = true;
   };
   /** Refreshes the counts, version and statistics after a change, but not the gallery. */
   const changed = () => {
@@ -45,6 +53,7 @@ export async function open(place, { parts: [name], signal }) {
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, dataset.name), train),
     version,
+    gaps,
     messages,
     uploads(dataset, () => {
       images.reload();

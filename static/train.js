@@ -3,6 +3,7 @@
 import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
+import { splitOffer } from "./split.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -34,8 +35,18 @@ async function compose(place, started, signal) {
   if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;
   const dataset = select(datasets.map(({ name }) => name), { value: draft.dataset, onchange: () => {
     draft.dataset = dataset.value;
+    offer();
     show();
   } });
+  const gaps = el("div", { class: "stack advice" });
+  const offer = () => {
+    const at = datasets.findIndex(({ name }) => name === draft.dataset);
+    const { id } = datasets[at];
+    splitOffer(gaps, datasets[at], async () => {
+      datasets[at] = await get(`datasets/${path(id)}`, signal);
+      offer();
+    });
+  };
   const name = el("input", { value: draft.name, placeholder: "generated if left empty", autocomplete: "off", oninput: () => (draft.name = name.value) });
   const params = el("div", { class: "fields" });
   const more = el("div", null);
@@ -72,9 +83,10 @@ async function compose(place, started, signal) {
     });
   } },
     el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Name of the job and its model.")),
-    choices, params, more,
+    gaps, choices, params, more,
     el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);
+  offer();
   show();
 }
 

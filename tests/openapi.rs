@@ -171,6 +171,14 @@ async fn answers_are_of_the_form_that_the_document_gives_them() {
     let problem = server.json("POST", "/jobs", job).await;
     problem.problem(422, "invalid_value");
     assert_conforms(&document, "post", "/jobs", &problem);
+    let split = server.post("/datasets/pets/split", Body::empty()).await;
+    assert_conforms(&document, "post", "/datasets/{dataset}/split", &split);
+    let files = [("cat.3.jpg", photo(3)), ("dog.4.jpg", photo(4))];
+    server.upload(&format!("{}?split=validation", common::IMAGES), &files).await.ok();
+    let job = json!({ "recipe": "scratch_cnn", "dataset": "pets" });
+    let created = server.json("POST", "/jobs", job).await;
+    assert_eq!(created.ok()["warnings"][0]["code"], "no_test_images");
+    assert_conforms(&document, "post", "/jobs", &created);
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use tokio_util::io::ReaderStream;
 use super::{
     ExitStatus, Session,
     args::{ClientArgs, reference},
-    client, pack,
+    client, datasets, pack,
     progress::Transfer,
-    responses::{Dataset, Ignored, Rejected, Report},
+    responses::{Dataset, Ignored, Rejected, Report, gaps},
     source::{Archive, Contents, Folder, Source},
 };
 use crate::{datasets::layout, domain::dataset::Classes};
@@ -92,7 +92,7 @@ impl Import {
             }
         };
         show(session, &dataset, &report, &contents)?;
-        warn_if_not_trainable(session, &dataset.name).await;
+        note_gaps(session, &dataset.name).await;
         // A folder that was uploaded before may well contain other files beside its images.
         let no_images = contents.others + contents.links;
         let nothing_wrong = report.duplicates > 0 && report.rejected_total <= no_images;
@@ -194,28 +194,17 @@ fn partial_report(error: &anyhow::Error) -> Option<Report> {
     serde_json::from_value(problem.body.clone()).ok()
 }
 
-/// Notes what a dataset still lacks for training. This is only advice: there is none if the server
-/// can't be reached any more.
-async fn warn_if_not_trainable(session: &Session, name: &str) {
+/// Notes what a dataset still lacks for training and evaluation. This is only advice: there is none
+/// if the server can't be reached any more.
+async fn note_gaps(session: &Session, name: &str) {
     let request = session.client.request(Method::GET, &["datasets", name]);
-    let Ok(Dataset { classes, counts, .. }) = session.client.json(request).await else { return };
-    if counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {
+    let Ok(dataset) = session.client.json::<Dataset>(request).await else { return };
+    if dataset.counts.values().flat_map(BTreeMap::values).all(|&count| count == 0) {
         let remove = format_args!("delete it with `pawprint datasets delete {name}`");
         session.out.note(format_args!("{name} is empty; {remove}"));
         return;
     }
-    let lacks: Vec<_> = ["train", "validation"]
-        .into_iter()
-        .flat_map(|split| classes.iter().map(move |class| (split, class)))
-        .filter(|(split, class)| {
-            counts.get(*split).and_then(|of| of.get(*class)).is_none_or(|&count| count == 0)
-        })
-        .map(|(split, class)| format!("{class} in {split}"))
-        .collect();
-    if !lacks.is_empty() {
-        let lacks = lacks.join(", ");
-        session.out.note(format_args!("{name} is not ready for training; missing: {lacks}"));
-    }
+    datasets::note_gaps(session, name, &gaps(&dataset.classes, &dataset.counts));
 }
 
 fn show(

@@ -86,7 +86,7 @@ enum Command {
     Embed(embed::Embed),
     /// Import a folder or archive of images into a dataset
     Import(import::Import),
-    /// List datasets, or delete one
+    /// List datasets, reassign the images of one to splits, or delete one
     Datasets(datasets::Datasets),
     /// Start a training job
     Train(train::Train),

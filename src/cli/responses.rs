@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::job::{BestEpoch, JobError, JobStatus};
+use crate::domain::{
+    dataset::Split,
+    gaps::Gaps,
+    job::{BestEpoch, JobError, JobStatus},
+};
 
 /// A dataset.
 #[derive(Debug, Deserialize)]
@@ -21,6 +25,17 @@ pub(super) struct Dataset {
     pub(super) counts: BTreeMap<String, BTreeMap<String, u64>>,
     pub(super) bytes: u64,
     pub(super) created_at: Timestamp,
+}
+
+/// The classes without images in some split.
+pub(super) fn gaps<'a>(
+    classes: impl IntoIterator<Item = &'a String>,
+    counts: &BTreeMap<String, BTreeMap<String, u64>>,
+) -> Gaps {
+    Gaps::of(classes.into_iter().map(|class| {
+        let of = |split: Split| counts.get(split.as_str()).and_then(|of| of.get(class)).copied();
+        (class.clone(), Split::ALL.map(|split| of(split).unwrap_or(0)))
+    }))
 }
 
 /// A training job.
@@ -42,6 +57,13 @@ pub(super) struct Job {
     pub(super) created_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
+}
+
+/// The response to a new job, beside the job.
+#[derive(Debug, Deserialize)]
+pub(super) struct Warnings {
+    #[serde(default)]
+    pub(super) warnings: Vec<JobError>,
 }
 
 /// Whether the model of a job went into service.
@@ -115,6 +137,15 @@ pub(super) struct Rejected {
 pub(super) struct Predictions {
     pub(super) predictions: Vec<serde_json::Map<String, Value>>,
     pub(super) model: Value,
+}
+
+/// The result of reassigning the images of a dataset to splits.
+#[derive(Debug, Deserialize)]
+pub(super) struct SplitReport {
+    pub(super) dataset: String,
+    pub(super) moved: u64,
+    /// Images of each class in each split.
+    pub(super) counts: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// One page of a list.

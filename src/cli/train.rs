@@ -11,7 +11,7 @@ use super::{
     ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
-    responses::Job,
+    responses::{Job, Warnings},
     watch,
 };
 use crate::domain::{
@@ -115,6 +115,10 @@ impl Train {
         let request = client.request(Method::POST, &["jobs"]).json(&self.job);
         let response: Value = client.json(request).await?;
         let job: Job = client::read(&response)?;
+        let Warnings { warnings } = client::read(&response)?;
+        for warning in warnings {
+            session.out.note(format_args!("warning: {}", warning.detail));
+        }
         if self.follow {
             session.out.note(format_args!("job {} ({})", job.name, job.id));
             return watch::follow(session, &job.id, &job.name).await;

@@ -14,6 +14,7 @@
 //! | [`paths`] | paths: checks, and their display |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
+//! | [`stable_split`] | reassigns all images to splits by content |
 //! | [`sweep`] | removes unreferenced blobs |
 
 pub mod archive;
@@ -28,6 +29,7 @@ pub mod manifest;
 pub mod paths;
 pub mod report;
 mod splits;
+pub mod stable_split;
 pub mod statistics;
 pub mod sweep;
 pub mod upload;

@@ -38,19 +38,6 @@ impl Split {
             Self::Test => "test",
         }
     }
-
-    /// The split of an image that is uploaded without one: 70% training, 15% validation and 15%
-    /// test, by the image's own hash, so that the same image is always in the same split.
-    #[must_use]
-    pub fn by_content(digest: &Digest) -> Self {
-        let mut head = [0; 8];
-        head.copy_from_slice(&digest.0[..8]);
-        match u64::from_be_bytes(head) % 100 {
-            0..70 => Self::Train,
-            70..85 => Self::Validation,
-            _ => Self::Test,
-        }
-    }
 }
 
 impl fmt::Display for Split {
@@ -330,19 +317,6 @@ mod tests {
         assert_ne!(version_of(&[a, b]), version_of(&[a]));
         assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { label: 0, ..b }]));
         assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { split: Split::Train, ..b }]));
-    }
-
-    #[test]
-    fn content_splits_are_stable_and_near_seventy_fifteen_fifteen() {
-        let mut counts = BTreeMap::new();
-        for number in 0..10_000_u32 {
-            let digest = Digest::of(&number.to_be_bytes());
-            assert_eq!(Split::by_content(&digest), Split::by_content(&digest));
-            *counts.entry(Split::by_content(&digest)).or_insert(0) += 1;
-        }
-        assert!((6_800..7_200).contains(&counts[&Split::Train]), "{counts:?}");
-        assert!((1_350..1_650).contains(&counts[&Split::Validation]), "{counts:?}");
-        assert!((1_350..1_650).contains(&counts[&Split::Test]), "{counts:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod base;
 pub mod dataset;
 pub mod evaluation;
 pub mod excerpt;
+pub mod gaps;
 pub mod ids;
 pub mod job;
 pub mod metrics;
@@ -19,6 +20,7 @@ pub mod preprocessing;
 pub mod recipe;
 pub mod schedule;
 pub mod service;
+pub mod stable_split;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;

@@ -1,4 +1,4 @@
-//! `/datasets`: create, list, show and delete datasets.
+//! `/datasets`: create, list, show, split and delete datasets.
 
 use std::thread;
 
@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     charts,
-    datasets::statistics::{Histogram, Statistics},
+    datasets::{
+        stable_split::SplitReport,
+        statistics::{Histogram, Statistics},
+    },
     domain::{
         Name,
         dataset::{Classes, Dataset, Split},
@@ -85,6 +88,27 @@ pub async fn delete(
 ) -> Result<StatusCode, Problem> {
     app.datasets.delete(&dataset).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reassign all images of a dataset to splits by content, 70/15/15
+///
+/// Every image moves to the split that its content hash gives it, also if it was put into another
+/// one on purpose: 70% training, 15% validation and 15% test images, approximately. The result
+/// depends neither on the order of the images nor on when they were added, and applying it twice
+/// changes nothing. It is the split of images that are uploaded without one, except that each class
+/// with at least three images gets one in each split. The one or two images of a class that stand
+/// in for that may change when images are added and it is applied again; others never move. Existing
+/// jobs keep their snapshots. Models that were trained on images that are now validation or test
+/// images look better on them than they are.
+#[utoipa::path(post, path = "", responses(
+    (status = 200, description = "The new image counts, and the splits that still lack a class.", body = SplitReport),
+    (status = 507, description = "`disk_full`, `read_only`"),
+))]
+pub async fn split(
+    State(app): State<AppState>,
+    Path(dataset): Path<String>,
+) -> Result<Json<SplitReport>, Problem> {
+    Ok(Json(app.datasets.split(&dataset).await?))
 }
 
 /// Get dataset statistics: image counts, sizes, formats and near-duplicates across splits

@@ -29,25 +29,28 @@ use crate::{
         metrics::EpochMetrics,
         recipe::Recipe,
     },
-    scheduler::{Error, NewJob},
+    scheduler::{CreatedJob, Error, NewJob},
     storage::{self, Page, job_events, jobs},
 };
 
 /// Create and queue a training job
+///
+/// Each class needs training and validation images. A job on a class without test images is
+/// created with a warning: its model can't be evaluated on test images of each class.
 #[utoipa::path(post, path = "", request_body = NewJob, responses(
-    (status = 202, description = "The job.", body = Job, headers(("Location" = String, description = "URL of the job."))),
+    (status = 202, description = "The job.", body = CreatedJob, headers(("Location" = String, description = "URL of the job."))),
     (status = 404, description = "Unknown dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
-    (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`"),
+    (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`: other than two classes, or a class without training or validation images (named in `detail`)."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
     State(state): State<AppState>,
     Json(new): Json<NewJob>,
 ) -> Result<Response, Problem> {
-    let job = state.scheduler.submit(new).await?;
-    let location = format!("/jobs/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(job)).into_response())
+    let created = state.scheduler.submit(new).await?;
+    let location = format!("/jobs/{}", created.job.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(created)).into_response())
 }
 
 /// `?status=&recipe=&dataset=`

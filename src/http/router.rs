@@ -57,6 +57,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let datasets = OpenApiRouter::new()
         .at("/datasets", routes!(datasets::list, datasets::create))
         .at("/datasets/{dataset}", routes!(datasets::show, datasets::delete))
+        .at("/datasets/{dataset}/split", routes!(datasets::split))
         .at("/datasets/{dataset}/statistics", routes!(datasets::statistics))
         .at("/datasets/{dataset}/charts/{chart}", routes!(datasets::chart))
         .at("/datasets/{dataset}/augmentations", routes!(datasets::augmentations));

@@ -1,19 +1,21 @@
 //! Commands of users: create, cancel, stop, resume and delete jobs.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fs, io,
-};
+use std::{collections::HashSet, fs, io};
 
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
 use utoipa::ToSchema;
 
-use super::{Error, Scheduler, blocking::blocking, weights::link};
+use super::{
+    Error, Scheduler,
+    blocking::blocking,
+    trainable::{CreatedJob, check_trainable},
+    weights::link,
+};
 use crate::{
     domain::{
         JobId, ModelId, Name,
-        dataset::{Classes, Digest, Sample, Split},
+        dataset::Digest,
         job::{ControlRequest, Job, JobStatus},
         parameters::ParamOverrides,
         recipe::Recipe,
@@ -41,11 +43,11 @@ pub struct NewJob {
 }
 
 impl Scheduler {
-    /// Takes a snapshot of the dataset and queues a job.
+    /// Takes a snapshot of the dataset and queues a job; warns if a class has no test images.
     ///
     /// # Errors
     /// Unknown dataset, one that can't be trained on, a parameter out of range, a taken name.
-    pub async fn submit(&self, new: NewJob) -> Result<Job, Error> {
+    pub async fn submit(&self, new: NewJob) -> Result<CreatedJob, Error> {
         let mut params = new.params.resolve(new.recipe)?;
         let id = JobId::new();
         let name = match new.name {
@@ -55,7 +57,7 @@ impl Scheduler {
         // Until the manifest is in the job's folder, no sweep may remove its images.
         let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
-        check_trainable(&manifest.classes, &manifest.samples)?;
+        let warnings = check_trainable(&manifest)?;
         let head_files = match (new.params.head_from(), new.recipe.base()) {
             (Some(reference), Some(base)) => {
                 let head = self.find_head(reference, base, &manifest.version).await?;
@@ -101,7 +103,7 @@ impl Scheduler {
         if inserted.is_err() {
             self.remove_folder(id).await;
         }
-        inserted
+        Ok(CreatedJob { job: inserted?, warnings })
     }
 
     async fn insert(&self, row: &jobs::NewJob) -> Result<Job, Error> {
@@ -276,26 +278,4 @@ fn default_name(recipe: Recipe, id: JobId) -> Name {
         Ok(name) => name,
         Err(impossible) => unreachable!("a recipe and hex digits make a name: {impossible}"),
     }
-}
-
-/// Checks that a two-class network can be trained and evaluated on the samples.
-fn check_trainable(classes: &Classes, samples: &[Sample]) -> Result<(), Error> {
-    if classes.names().len() != 2 {
-        return Err(Error::NotTrainable(format!(
-            "training needs exactly two classes; the dataset has {}",
-            classes.names().len()
-        )));
-    }
-    let present: BTreeSet<(Split, usize)> =
-        samples.iter().map(|sample| (sample.split, sample.label)).collect();
-    for split in [Split::Train, Split::Validation] {
-        for (index, class) in classes.names().iter().enumerate() {
-            if !present.contains(&(split, index)) {
-                return Err(Error::NotTrainable(format!(
-                    "the {split} split has no images of class `{class}`; each class needs training and validation images"
-                )));
-            }
-        }
-    }
-    Ok(())
 }

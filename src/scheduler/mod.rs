@@ -10,6 +10,7 @@ mod compare;
 mod executor;
 mod outcome;
 mod progress;
+mod trainable;
 mod weights;
 
 use std::{
@@ -28,7 +29,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::commands::NewJob;
+pub use self::{commands::NewJob, trainable::CreatedJob};
 use self::{
     executor::Slot,
     outcome::{RequestedExit, TrainerExit},

@@ -216,6 +216,29 @@ pub async fn update(
     Ok(done.rows_affected() == 1)
 }
 
+/// Moves images of a dataset to a split.
+///
+/// # Errors
+/// The database failed.
+pub async fn move_to_split(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    images: &[ImageId],
+    split: Split,
+) -> Result<()> {
+    let images = Json(images);
+    sqlx::query!(
+        "UPDATE images SET split = ?
+         WHERE dataset_id = ? AND id IN (SELECT value FROM json_each(?))",
+        split,
+        dataset,
+        images
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Removes an image from a dataset; returns whether there was one.
 ///
 /// # Errors

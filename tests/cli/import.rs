@@ -137,7 +137,7 @@ async fn a_folder_arrives_as_a_sorted_tar_in_a_dataset_that_is_made_for_it() {
     let ran = import(&url, folder.path(), &["--split", "train", "--classes", "cat,dog"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stdout, "pets: 3 added, 0 duplicates, 0 rejected\n");
-    let lacks = "pets is not ready for training; missing: dog in train";
+    let lacks = "pets is not ready for training: `cat` has 1 training, 1 validation and no test images; `dog` has no training, 1 validation and no test images; add images of `cat`, `dog` (at least 3 per class), then reassign all images to splits automatically (70/15/15) with `pawprint datasets split pets`";
     assert!(ran.stderr.contains(lacks), "{}", ran.stderr);
 
     let seen = seen.lock().unwrap();

@@ -7,5 +7,6 @@ mod common;
 mod import;
 mod lists;
 mod predict;
+mod splits;
 mod watch;
 mod weights;

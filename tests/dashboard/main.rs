@@ -7,6 +7,7 @@
 
 mod browser;
 mod faults;
+mod splits;
 mod walk;
 
 #[path = "../common/mod.rs"]

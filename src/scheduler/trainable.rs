@@ -1,0 +1,61 @@
+//! What a dataset must have for a job, and what a job is created without but warns of.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Error;
+use crate::{
+    datasets::Manifest,
+    domain::{
+        gaps::Gaps,
+        job::{Job, JobError},
+    },
+};
+
+/// A new job, and what its dataset lacks.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CreatedJob {
+    /// The job.
+    #[serde(flatten)]
+    pub job: Job,
+    /// What to know before relying on its results; `no_test_images`: a class has no test images.
+    pub warnings: Vec<JobError>,
+}
+
+/// Checks that a two-class network can be trained on a dataset, and returns what else it lacks.
+///
+/// # Errors
+/// Other than two classes, or a class without training or validation images.
+pub(super) fn check_trainable(manifest: &Manifest) -> Result<Vec<JobError>, Error> {
+    let classes = manifest.classes.names();
+    if classes.len() != 2 {
+        return Err(Error::NotTrainable(format!(
+            "training needs exactly two classes; the dataset has {}",
+            classes.len()
+        )));
+    }
+    let mut images = vec![[0; 3]; classes.len()];
+    for sample in &manifest.samples {
+        if let Some(images) = images.get_mut(sample.label) {
+            images[sample.split as usize] += 1;
+        }
+    }
+    let gaps = Gaps::of(classes.iter().map(ToString::to_string).zip(images));
+    if gaps.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = &manifest.dataset;
+    let remedy =
+        gaps.remedy(&format!("`pawprint datasets split {name}` or `POST /datasets/{name}/split`"));
+    if gaps.prevent_training() {
+        return Err(Error::NotTrainable(format!(
+            "each class needs training and validation images, but {gaps}; {remedy}"
+        )));
+    }
+    Ok(vec![JobError {
+        code: "no_test_images".to_owned(),
+        detail: format!(
+            "the model can't be evaluated on test images of each class: {gaps}; {remedy}"
+        ),
+    }])
+}
