@@ -10,7 +10,7 @@ use common::{
     skip::skip,
     vgg16_weights,
 };
-use pawprint::weights::checkpoint::Checkpoints;
+use pawprint::{domain::recipe::Recipe, weights::checkpoint::Checkpoints};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -130,20 +130,22 @@ async fn on_a_gpu_every_recipe_comes_to_what_it_comes_to_on_the_processor() {
     server.pets(TRAIN).await;
     supply_weights(&server).await;
     let mut head = String::new();
-    for recipe in ["scratch_cnn", "augmented_cnn", "vgg16_features", "vgg16_finetune"] {
+    for recipe in Recipe::ALL {
         let mut losses = Vec::new();
         for (device, precision) in [("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "bf16")] {
-            let mut more =
-                json!({ "device": device, "precision": precision, "learning_rate": 1e-6 });
-            if recipe == "vgg16_finetune" {
+            let mut more = json!({ "device": device, "precision": precision });
+            if recipe.takes_steps() {
+                more["learning_rate"] = json!(1e-6);
+            }
+            if matches!(recipe, Recipe::FineTuning(_)) {
                 more["head_from"] = json!(head);
             }
-            let job = server.job_of(recipe, params(more)).await;
+            let job = server.job_of(recipe.as_str(), params(more)).await;
             let job = server.ended(&job).await;
             assert_eq!(job["status"], "succeeded", "{job}");
             assert_eq!((&job["device"], &job["precision"]), (&json!(device), &json!(precision)));
             losses.push(job["best"]["val_loss"].as_f64().unwrap());
-            if recipe == "vgg16_features" {
+            if matches!(recipe, Recipe::Features(_)) {
                 head = job["id"].as_str().unwrap().to_owned();
             }
         }

@@ -69,13 +69,14 @@ impl Recipe {
                     None => "Logistic regression",
                     Some(_) => "A new classifier head",
                 };
-                let rest = match weights {
-                    Weights::Shipped(_) => {
-                        "that is built in. Accurate from twenty images per class, and trained in seconds."
-                    }
-                    Weights::Published => "whose features are computed once per image.",
-                };
-                format!("{head} on features of {title}, a network pretrained on ImageNet {rest}")
+                match weights {
+                    Weights::Shipped(_) => format!(
+                        "{head} on features of {title}, a built-in network pretrained on ImageNet. Accurate from twenty images per class, and trained in seconds."
+                    ),
+                    Weights::Published => format!(
+                        "{head} on features of {title}, a network pretrained on ImageNet, whose weights are downloaded or uploaded."
+                    ),
+                }
             }
             Self::FineTuning(base) => format!(
                 "Trains a head like {}, then fine-tunes the last layers of {} with a low learning rate on augmented images. Slower, and more accurate if the photos are unlike those of ImageNet.",

@@ -86,3 +86,25 @@ async fn a_refused_file_is_told_with_the_servers_words() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("tensor `x` contains NaN"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn every_base_network_is_listed() {
+    let shipped = json!({
+        "base": "efficientnet_lite0", "state": "shipped", "source": "a package 0.1", "sha256": "5793",
+        "preprocessing": "centred", "downloaded_bytes": null, "total_bytes": null, "error": null,
+    });
+    let mut absent = status("absent");
+    absent["base"] = json!("vgg16");
+    let page = json!({ "items": [shipped, absent], "next_cursor": null });
+    let url = serve(Router::new().route("/weights", get(async move || Json(page)))).await;
+    let ran = run(pawprint(&url, &["weights", "list"])).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "efficientnet_lite0: built in, from a package 0.1, sha256 5793");
+    assert!(
+        lines[1].starts_with("vgg16: not installed; run `pawprint weights fetch`"),
+        "{lines:?}"
+    );
+    let ran = run(pawprint(&url, &["weights", "list", "--json"])).await;
+    assert!(ran.stdout.contains("\"shipped\""), "{}", ran.stdout);
+}
