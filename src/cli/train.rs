@@ -40,8 +40,7 @@ struct NewJob {
     #[arg(long, value_name = "NAME", value_parser = reference)]
     dataset: String,
 
-    /// Training recipe
-    #[arg(long, default_value = Recipe::DEFAULT.as_str(), value_name = "RECIPE")]
+    #[arg(long, help = recipes(), default_value = Recipe::DEFAULT.as_str(), value_name = "RECIPE")]
     recipe: String,
 
     /// Name of the job and its model [default: generated]
@@ -51,6 +50,10 @@ struct NewJob {
 
     #[command(flatten)]
     params: Params,
+}
+
+fn recipes() -> String {
+    format!("Training recipe: {}", Recipe::ALL.map(Recipe::as_str).join(", "))
 }
 
 /// Omitted parameters use the recipe's defaults. The flags are those of [`PARAMETERS`].

@@ -337,7 +337,7 @@ impl<'a> Learner<'a> {
     /// That of the current epoch.
     fn learning_rate(&self) -> f64 {
         let Params { learning_rate, learning_rate_schedule, epochs, .. } = *self.context.params;
-        learning_rate_schedule.rate(learning_rate, self.state.epoch + 1, epochs)
+        learning_rate_schedule.unwrap_or_default().rate(learning_rate, self.state.epoch + 1, epochs)
     }
 
     fn train_steps(&self) -> u64 {

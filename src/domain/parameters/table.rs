@@ -59,8 +59,8 @@ parameters! {
     .described("Learning rate of RMSprop. If it is too high, the loss diverges or becomes NaN")
     .only(Recipe::takes_steps);
 
-    #[serde(default)]
-    learning_rate_schedule: Schedule =
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learning_rate_schedule: Option<Schedule> =
         choice("Learning rate schedule", &["constant", "cosine"], |recipe| match recipe {
             FineTuning(base) => json!(base.fine_tuning.schedule),
             _ => json!(Schedule::Constant),
