@@ -14,14 +14,14 @@
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
-//! | [`pretrained`] | the VGG16 weights: imported, downloaded | server, tokio tasks |
+//! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
 //! | [`memory_budget`] | the memory that all requests share | server |
 //! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
-//! | [`bases`] | base networks: their weights, embedded in the binary | server and trainer |
+//! | [`bases`] | the weights that base networks start from; the networks are a table, [`domain::base`] | server and trainer |
 //! | [`architectures`] | layers and nothing else | server and trainer |
 //! | [`vision`] | decode, resize: one path for training and prediction | server and trainer |
 //! | [`blobs`] | the images' encoded bytes, by their hash | server and trainer |
