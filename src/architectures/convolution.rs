@@ -39,7 +39,11 @@ impl Convolution {
     pub(super) fn frozen(&self, kind: Kind) -> Self {
         let &Self { stride, groups, activation, .. } = self;
         let affine = self.affine.frozen(kind);
-        let fused = Fused::new(&affine, stride, groups, activation);
+        let fused = match &self.fused {
+            // For another thread: both only read the weights.
+            Some(fused) if self.affine.weight.kind() == kind => Some(fused.share()),
+            _ => Fused::new(&affine, stride, groups, activation),
+        };
         Self { affine, stride, groups, activation, fused }
     }
 

@@ -8,6 +8,7 @@ use super::{
     convolution::Convolution,
     fused::Activation,
     layers::{Affine, WeightSource},
+    parts::in_parts,
 };
 use crate::weights::tensors::Tensors;
 
@@ -118,8 +119,10 @@ impl Base {
     /// The maps that stage `first` takes, of normalised images `[n, 3, 224, 224]`, fp32 or bf16:
     /// `[n, 80, 14, 14]` of the same kind before stage 5.
     pub fn stages_before(&self, first: usize, images: &Tensor) -> Tensor {
-        let stages = (1..).zip(&self.stages).filter(|(number, _)| *number < first);
-        forward(stages.flat_map(|(_, stage)| stage), self.stem.forward(images))
+        let stages = || (1..).zip(&self.stages).filter(|(number, _)| *number < first);
+        in_parts(images, |images| {
+            forward(stages().flat_map(|(_, stage)| stage), self.stem.forward(images))
+        })
     }
 
     /// The last maps, `[n, 1280, 7, 7]`, rectified, of the output of [`Base::stages_before`].
@@ -136,7 +139,7 @@ impl Base {
 
     /// Features `[n, 1280]`, fp32, of normalised images `[n, 3, 224, 224]`, fp32 or bf16.
     pub fn features(&self, images: &Tensor) -> Tensor {
-        average(&self.feature_maps(images))
+        in_parts(images, |images| average(&self.feature_maps(images)))
     }
 
     /// The weights by name, as [`Base::take_from`] takes them. They share the network's memory.
@@ -306,7 +309,7 @@ impl EfficientNet {
 
     /// Logits `[n]` for normalised images `[n, 3, 224, 224]`, fp32 or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
-        self.classify(&self.feature_maps(images))
+        self.head.forward(&self.base.features(images), 0.0)
     }
 
     /// The maps `[n, 1280, 7, 7]` of the last convolution, rectified, of normalised images

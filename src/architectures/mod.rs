@@ -7,6 +7,7 @@ mod convolution;
 pub mod efficientnet;
 mod fused;
 mod layers;
+mod parts;
 pub mod vgg16;
 
 use tch::{Device, Kind, Tensor};

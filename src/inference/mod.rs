@@ -10,6 +10,7 @@ pub mod local;
 pub mod network;
 pub mod overrides;
 mod queue;
+mod threads;
 pub mod tuning;
 mod worker;
 
