@@ -22,7 +22,7 @@ use pawprint::{
     architectures::{channels_last, efficientnet::Base},
     bases,
     device::processors,
-    memory_budget::limit_allocator_arenas,
+    memory_budget::set_up_allocator,
     weights::tensors,
 };
 use tch::{Device, Kind, Tensor};
@@ -35,7 +35,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     // As in the server: the C library's allocator gives the main thread's memory back at other times.
-    limit_allocator_arenas();
+    set_up_allocator();
     thread::spawn(run).join().map_err(|_| "the thread panicked")?
 }
 

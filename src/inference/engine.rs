@@ -69,23 +69,20 @@ impl Engine {
         let Settings { tuning_cache, capacity, deadline } = settings;
         let (queue, commands) = mpsc::channel(capacity);
         let (ready, started) = oneshot::channel();
-        let waiting = Arc::<AtomicUsize>::default();
-        let requests = Arc::clone(&waiting);
         let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
             Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
                 let others: Result<Vec<_>, _> = (1..config.workers)
                     .map(|_| {
                         let (model, commands) = (model.share(), Arc::clone(&commands));
-                        let requests = Arc::clone(&requests);
-                        spawn(move || worker::run(&model, config, &commands, &requests))
+                        spawn(move || worker::run(&model, config, &commands))
                     })
                     .collect();
                 // If not all could be started, the queue closes, and the others end.
                 let answer = others.map(|_| (model.card().clone(), config));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
-                    worker::run(&model, config, &commands, &requests);
+                    worker::run(&model, config, &commands);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -94,7 +91,7 @@ impl Engine {
         let (card, config) = started.await.unwrap_or_else(|_| {
             Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
-        Ok(Self { card, config, deadline, waiting, queue })
+        Ok(Self { card, config, deadline, waiting: Arc::default(), queue })
     }
 
     /// The card of the model.
@@ -162,36 +159,4 @@ impl Engine {
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), ModelLoadError> {
     let thread = thread::Builder::new().name("model".to_owned()).spawn(work);
     thread.map(drop).map_err(|error| ModelLoadError(format!("can't start a thread: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::future::join_all;
-
-    use super::*;
-    use crate::device::processors;
-
-    #[tokio::test]
-    async fn requests_get_the_same_answers_alone_on_all_processors_and_together() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors");
-        let tuning_cache = TuningCache::default();
-        let settings = Settings { tuning_cache, capacity: 64, deadline: Duration::from_secs(60) };
-        let engine = Engine::start(path.into(), settings).await.unwrap();
-        let config = engine.config();
-        assert_eq!((config.busy_threads, config.workers), (1, processors().get()));
-
-        let bytes = engine.card().preprocessing.bytes();
-        let image = |n: usize| (0..bytes).map(|at| (at / (n + 1) % 256) as u8).collect::<Vec<u8>>();
-        let predict = async |n| engine.predict(vec![image(n)]).await.unwrap().output[0];
-        let mut alone = Vec::new();
-        for n in 0..24 {
-            alone.push(predict(n).await);
-        }
-        let together = join_all((0..24).map(predict)).await;
-        for (n, (alone, together)) in alone.iter().zip(&together).enumerate() {
-            // In bf16, passes of different sizes round differently.
-            assert!((alone - together).abs() < 0.05, "{n}: {alone} and {together}");
-        }
-        assert!((alone[0] - alone[23]).abs() > 0.1, "{alone:?}");
-    }
 }

@@ -10,7 +10,6 @@ pub mod local;
 pub mod network;
 pub mod overrides;
 mod queue;
-mod threads;
 pub mod tuning;
 mod worker;
 

@@ -3,10 +3,6 @@
 //! Neither the number of CPUs nor a rule of thumb gives the best number of threads for a network,
 //! or whether a batch costs less per image than single images: on some CPUs a batch of one is the
 //! cheapest, because its feature maps stay in the cache.
-//!
-//! A request that is alone gets the number of threads that is fastest for a single image. While
-//! there are others, each processor has a pass of its own, on one thread: threads that wait for one
-//! another waste what others could use.
 
 use std::{
     collections::HashMap,
@@ -18,7 +14,6 @@ use std::{
 use super::{
     network::{LoadedModel, ModelLoadError},
     overrides::TuningOverrides,
-    threads::with_threads,
 };
 use crate::{device::processors, domain::model::Architecture};
 
@@ -34,10 +29,8 @@ const MIN_BATCH_SPEEDUP: f64 = 1.05;
 /// How a model is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InferenceConfig {
-    /// Threads of a forward pass while no other request is in progress.
+    /// Threads of one forward pass.
     pub threads: usize,
-    /// Threads of a forward pass while others are.
-    pub busy_threads: usize,
     /// Maximum images of one forward pass.
     pub batch: usize,
     /// Forward passes at a time, each with threads of its own.
@@ -69,20 +62,12 @@ impl TuningCache {
         let architecture = model.card().architecture;
         if let Some(&config) = self.known().get(&architecture) {
             time(model, config.threads, 1)?;
-            time(model, config.busy_threads, config.batch)?;
+            time(model, config.threads, config.batch)?;
             return Ok(config);
         }
         let config = measure(model, self.overrides)?;
-        let InferenceConfig { threads, busy_threads, batch, workers, single } = config;
-        tracing::info!(
-            ?architecture,
-            threads,
-            busy_threads,
-            batch,
-            workers,
-            ?single,
-            "tuned inference settings"
-        );
+        let InferenceConfig { threads, batch, workers, single } = config;
+        tracing::info!(?architecture, threads, batch, workers, ?single, "tuned inference settings");
         self.known().insert(architecture, config);
         Ok(config)
     }
@@ -97,9 +82,8 @@ fn measure(
     overrides: TuningOverrides,
 ) -> Result<InferenceConfig, ModelLoadError> {
     let processors = processors().get();
-    let busy_threads = overrides.threads.map_or(1, NonZeroUsize::get);
-    let busy_single = time(model, busy_threads, 1)?;
-    let (mut threads, mut single) = (busy_threads, busy_single);
+    let mut threads = overrides.threads.map_or(1, NonZeroUsize::get);
+    let mut single = time(model, threads, 1)?;
     if overrides.threads.is_none() {
         for more in candidates(processors) {
             let faster = time(model, more, 1)?;
@@ -110,17 +94,21 @@ fn measure(
     }
     let mut batch = overrides.batch.map_or(1, NonZeroUsize::get);
     if overrides.batch.is_none() {
-        let mut cheapest = busy_single;
+        let mut cheapest = single;
         for images in [2, 4, 8, 16] {
-            let each = time(model, busy_threads, images)? / images as u32;
+            let each = time(model, threads, images)? / images as u32;
             if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
                 break;
             }
             (batch, cheapest) = (images, each);
         }
     }
-    let workers = (processors / busy_threads).max(1);
-    Ok(InferenceConfig { threads, busy_threads, batch, workers, single })
+    Ok(InferenceConfig { threads, batch, workers: (processors / threads).max(1), single })
+}
+
+/// Sets the threads of the forward passes that this thread makes from now on.
+pub(super) fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
 /// Numbers of threads to try after one: the powers of two below `processors`, and `processors`.
@@ -131,11 +119,11 @@ fn candidates(processors: usize) -> impl Iterator<Item = usize> {
 }
 
 fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, ModelLoadError> {
+    set_threads(threads);
     let grey = vec![vec![127; model.card().preprocessing.bytes()]; images];
     let pass = || -> Result<Duration, ModelLoadError> {
         let started = Instant::now();
-        with_threads(threads, || model.forward(&grey))
-            .map_err(|error| ModelLoadError(error.to_string()))?;
+        model.forward(&grey).map_err(|error| ModelLoadError(error.to_string()))?;
         Ok(started.elapsed())
     };
     // The first pass of a shape warms up the others.

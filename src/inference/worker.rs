@@ -3,15 +3,13 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
 
 use super::{
     network::{LoadedModel, ModelLoadError},
     queue::{Command, Commands, InferenceRequest, InferenceResult, next_batch},
-    threads::with_threads,
-    tuning::{InferenceConfig, TuningCache},
+    tuning::{InferenceConfig, TuningCache, set_threads},
 };
 use crate::device::ComputeConfig;
 
@@ -30,42 +28,31 @@ pub(super) fn open(
         .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed to load it".to_owned())))
 }
 
-/// Handles requests until the queue is closed and empty. `requests` are those in the queue or in
-/// progress on any thread.
-pub(super) fn run(
-    model: &LoadedModel,
-    config: InferenceConfig,
-    commands: &Commands,
-    requests: &AtomicUsize,
-) {
+/// Handles requests until the queue is closed and empty.
+pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Commands) {
+    set_threads(config.threads);
     while let Some(batch_commands) = next_batch(commands, config.batch) {
-        let alone = requests.load(Ordering::Relaxed) <= batch_commands.len();
-        let threads = if alone { config.threads } else { config.busy_threads };
-        with_threads(threads, || answer(model, config.batch, batch_commands));
-    }
-}
-
-fn answer(model: &LoadedModel, batch: usize, commands: Vec<Command>) {
-    let mut together = Vec::new();
-    for command in commands {
-        match command {
-            // The caller has left.
-            Command::Predict(request) if request.reply.is_closed() => {}
-            Command::Explain(request) if request.reply.is_closed() => {}
-            Command::Predict(request) => together.push(request),
-            Command::Explain(InferenceRequest { input, reply, enqueued_at, _slot }) => {
-                let started = Instant::now();
-                let output = catch_panic(|| model.explain(&input));
-                let (queued, inference) = (started - enqueued_at, started.elapsed());
-                drop(reply.send(output.map(|output| InferenceResult {
-                    output,
-                    queued,
-                    inference,
-                })));
+        let mut together = Vec::new();
+        for command in batch_commands {
+            match command {
+                // The caller has left.
+                Command::Predict(request) if request.reply.is_closed() => {}
+                Command::Explain(request) if request.reply.is_closed() => {}
+                Command::Predict(request) => together.push(request),
+                Command::Explain(InferenceRequest { input, reply, enqueued_at, _slot }) => {
+                    let started = Instant::now();
+                    let output = catch_panic(|| model.explain(&input));
+                    let (queued, inference) = (started - enqueued_at, started.elapsed());
+                    drop(reply.send(output.map(|output| InferenceResult {
+                        output,
+                        queued,
+                        inference,
+                    })));
+                }
             }
         }
+        predict_batch(model, config.batch, together);
     }
-    predict_batch(model, batch, together);
 }
 
 /// One forward pass after the other over the images of all requests; each gets its own reply.
