@@ -144,8 +144,12 @@ def onnxruntime_worker():
 
 
 def export():
+    import warnings
+
     import torch
 
+    # Of the exporter: that there is a newer one, which needs another package.
+    warnings.simplefilter("ignore")
     torch.onnx.export(
         network(),
         (torch.from_numpy(images(2)),),
