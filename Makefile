@@ -14,10 +14,10 @@ DATA ?= $(PAWPRINT_REAL_DATA)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode faults clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults clean distclean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo '  CUDA=1 also downloads the CUDA libraries, CUDA=0 removes them; the binary is the same.'
 
 tools: # runs each tool, because macOS has placeholders that only offer to install the real one
@@ -83,6 +83,9 @@ load: build ## load-test predictions on the images in DATA (ARGS="--data-dir DIR
 
 bench-decode: downloads ## benchmark image decoding and preprocessing on DATA
 	$(CARGO) bench --locked --bench decode -- $(DATA)
+
+bench-inference: downloads ## benchmark EfficientNet-Lite0 beside ONNX Runtime and PyTorch (ARGS="--json FILE")
+	benches/inference.py $(ARGS)
 
 faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1

@@ -23,6 +23,12 @@ pub(super) trait Stages: fmt::Debug + Send {
     /// The last maps, rectified and not pooled, of the output of [`Stages::before`].
     fn from(&self, first: usize, maps: &Tensor) -> Tensor;
 
+    /// The last maps, rectified and not pooled, of normalised images `[n, 3, side, side]`, fp32 or
+    /// bf16.
+    fn maps(&self, images: &Tensor) -> Tensor {
+        self.from(1, &self.before(1, images))
+    }
+
     /// The same with the weights of stage `first_trained` and of all that follows as fp32 leaves of
     /// the autograd graph, and those before it frozen in `kind`.
     fn converted(&self, first_trained: usize, kind: Kind) -> Box<dyn Stages>;
@@ -98,7 +104,7 @@ impl BaseNetwork {
     /// The last maps `[n, channels, height, width]`, rectified, of normalised images
     /// `[n, 3, side, side]`, fp32 or bf16.
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
-        self.stages_from(1, &self.stages_before(1, images))
+        self.stages.maps(images)
     }
 
     /// Features `[n, features]`, fp32, of the last maps.

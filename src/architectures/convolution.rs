@@ -39,7 +39,11 @@ impl Convolution {
     pub(super) fn frozen(&self, kind: Kind) -> Self {
         let &Self { stride, groups, activation, .. } = self;
         let affine = self.affine.frozen(kind);
-        let fused = Fused::new(&affine, stride, groups, activation);
+        let fused = match &self.fused {
+            // For another thread: both only read the weights.
+            Some(fused) if self.affine.weight.kind() == kind => Some(fused.share()),
+            _ => Fused::new(&affine, stride, groups, activation),
+        };
         Self { affine, stride, groups, activation, fused }
     }
 
@@ -94,7 +98,8 @@ mod tests {
     use super::{super::channels_last, *};
 
     /// Fused or in steps, each kind of convolution gives the same maps: at the centre, at the edges,
-    /// for images of odd sizes, which are not fused at a stride of 2, and in both number types.
+    /// for images of odd sizes, which are not fused at a stride of 2, in both number types, on one
+    /// thread and on two, and for batches of any size.
     #[test]
     fn a_fused_convolution_gives_the_same_maps() {
         let source = &mut WeightSource::random(0, Device::Cpu);
@@ -118,14 +123,23 @@ mod tests {
                 let images = channels_last(&(images * 20 - 10)).to_kind(kind);
                 let frozen = convolution.frozen(kind);
                 let expected = frozen.forward_in_steps(&images);
-                let maps = frozen.forward(&images);
-                assert_eq!((maps.kind(), maps.size()), (kind, expected.size()));
-                let difference = (&maps - &expected).abs().max().double_value(&[]);
                 let most = expected.abs().max().double_value(&[]);
-                assert!(
-                    difference < tolerance * most,
-                    "{shape:?} {kind:?}: {difference} of {most}"
-                );
+                let shared = frozen.frozen(kind);
+                // The weights are arranged for one thread or several, at the first input.
+                for (threads, convolution) in [(1, &frozen), (2, &frozen), (2, &shared)] {
+                    tch::set_num_threads(threads);
+                    for first in [1, 0] {
+                        let (images, expected) =
+                            (images.slice(0, first, None, 1), expected.slice(0, first, None, 1));
+                        let maps = convolution.forward(&images);
+                        assert_eq!((maps.kind(), maps.size()), (kind, expected.size()));
+                        let difference = (&maps - &expected).abs().max().double_value(&[]);
+                        assert!(
+                            difference < tolerance * most,
+                            "{shape:?} {kind:?} {threads}: {difference} of {most}"
+                        );
+                    }
+                }
             }
         }
     }

@@ -4,7 +4,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::{base::Stages, convolution::Convolution, fused::Activation, layers::WeightSource};
+use super::{
+    base::Stages, convolution::Convolution, fused::Activation, layers::WeightSource,
+    parts::in_parts,
+};
 use crate::{domain::base::Stage, weights::tensors::Tensors};
 
 /// The first convolution, which belongs to stage 1, the blocks of each stage, and the last
@@ -57,12 +60,18 @@ impl Stages for EfficientnetLite {
         if first == 1 {
             return images.shallow_clone();
         }
-        forward(self.stages[..first - 1].iter().flatten(), self.stem.forward(images))
+        in_parts(images, |images| {
+            forward(self.stages[..first - 1].iter().flatten(), self.stem.forward(images))
+        })
     }
 
     fn from(&self, first: usize, maps: &Tensor) -> Tensor {
         let maps = if first == 1 { self.stem.forward(maps) } else { maps.shallow_clone() };
         self.last.forward(&forward(self.stages[first - 1..].iter().flatten(), maps))
+    }
+
+    fn maps(&self, images: &Tensor) -> Tensor {
+        in_parts(images, |images| self.from(1, images))
     }
 
     fn converted(&self, first_trained: usize, kind: Kind) -> Box<dyn Stages> {

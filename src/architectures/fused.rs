@@ -5,9 +5,10 @@
 //! expose and that not every build of libtorch has. It is looked up by name.
 
 use std::{
+    collections::HashMap,
     ffi::{CStr, c_char, c_void},
     ptr,
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use libloading::os::unix::Library;
@@ -51,15 +52,21 @@ pub(super) enum Activation {
     Relu6,
 }
 
-/// A convolution for inference, of one stride and number type.
+/// A convolution for inference, of one number type.
 #[derive(Debug)]
 pub(super) struct Fused {
-    /// In oneDNN's own layout.
     weight: Tensor,
+    /// The weights in oneDNN's own layouts.
+    packed: Arc<Mutex<Packed>>,
     bias: Tensor,
     window: Window,
     activation: Activation,
 }
+
+/// The weights for passes on one thread (`false`) and on several (`true`), each arranged for the
+/// first input; `None` where oneDNN can't. Its best layout depends on both: with AVX2, another one
+/// is rearranged in each pass, which takes longer than all convolutions.
+type Packed = HashMap<bool, Option<Tensor>>;
 
 impl Fused {
     /// The convolution of `affine`, with TensorFlow's *same* padding. `None` if this libtorch, CPU or
@@ -83,20 +90,37 @@ impl Fused {
             2 => weight.constant_pad_nd([1, 0, 1, 0]),
             _ => return None,
         };
-        let pack = |weight: &Tensor| {
-            let (padding, stride) = ([padding; 2], [stride; 2]);
-            weight.f_to_mkldnn(weight.kind())?.f_mkldnn_reorder_conv2d_weight(
-                padding,
-                stride,
+        let window = Window { stride, padding, groups };
+        let bias = bias.shallow_clone();
+        Some(Self { weight, packed: Arc::default(), bias, window, activation })
+    }
+
+    /// The same convolution again; its weights are shared.
+    pub(super) fn share(&self) -> Self {
+        Self {
+            weight: self.weight.shallow_clone(),
+            packed: Arc::clone(&self.packed),
+            bias: self.bias.shallow_clone(),
+            window: self.window,
+            activation: self.activation,
+        }
+    }
+
+    /// The weights in oneDNN's layout for `x`. `None` for bf16 on a CPU without it.
+    fn packed(&self, x: &Tensor) -> Option<Tensor> {
+        let Window { stride, padding, groups } = self.window;
+        let pack = || {
+            self.weight.f_to_mkldnn(self.weight.kind())?.f_mkldnn_reorder_conv2d_weight(
+                [padding; 2],
+                [stride; 2],
                 [1, 1],
                 groups,
-                None::<&[i64]>,
+                x.size(),
             )
         };
-        // Fails for bf16 on a CPU without it.
-        let weight = pack(&weight).ok()?;
-        let window = Window { stride, padding, groups };
-        Some(Self { weight, bias: bias.shallow_clone(), window, activation })
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let weight = packed.entry(tch::get_num_threads() > 1).or_insert_with(|| pack().ok());
+        weight.as_ref().map(Tensor::shallow_clone)
     }
 
     /// The maps of `x`, outside the autograd graph. `None` if `x` is not such an input: of the
@@ -108,6 +132,7 @@ impl Fused {
             && x.size()[2..].iter().all(|size| size % stride == 0)
             && !x.requires_grad();
         let convolve = CONVOLUTION_POINTWISE.filter(|_| fits)?;
+        let weight = self.packed(x)?;
         let (stride, padding, dilation) = ([stride; 2], [padding; 2], [1; 2]);
         let (name, scalars): (&CStr, &[*const f64]) = match self.activation {
             Activation::None => (c"none", &[]),
@@ -122,7 +147,7 @@ impl Fused {
         let status = unsafe {
             convolve(
                 handle(x),
-                handle(&self.weight),
+                handle(&weight),
                 &raw const bias,
                 padding.as_ptr(),
                 2,

@@ -10,6 +10,7 @@ mod efficientnet;
 mod fused;
 mod head;
 mod layers;
+mod parts;
 mod vgg;
 
 use tch::{Device, Kind, Tensor};

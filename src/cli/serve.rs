@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 
 use super::{ExitStatus, output::Output};
-use crate::{config::ServeConfig, memory_budget::limit_allocator_arenas};
+use crate::{config::ServeConfig, memory_budget::set_up_allocator};
 
 pub(super) fn run(config: ServeConfig) -> ExitStatus {
     let out = Output::new(false);
@@ -31,7 +31,7 @@ pub(super) fn run(config: ServeConfig) -> ExitStatus {
 }
 
 fn start(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {
-    limit_allocator_arenas();
+    set_up_allocator();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
