@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     gradcam::Heatmap,
     network::ModelLoadError,
-    queue::{Command, InferenceRequest, InferenceResult, QueueSlot},
+    queue::{Command, Commands, InferenceRequest, InferenceResult, QueueSlot},
     tuning::{InferenceConfig, TuningCache},
     worker,
 };
@@ -41,6 +41,9 @@ pub struct Engine {
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Command>,
+    /// The queue of the thread whose passes use all processors, for a request that has the model to
+    /// itself; `None` if one thread is as fast.
+    alone: Option<mpsc::Sender<Command>>,
 }
 
 /// Why there is no result.
@@ -68,21 +71,28 @@ impl Engine {
     pub async fn start(path: PathBuf, settings: Settings) -> Result<Self, ModelLoadError> {
         let Settings { tuning_cache, capacity, deadline } = settings;
         let (queue, commands) = mpsc::channel(capacity);
+        let (alone, commands_alone) = mpsc::channel(1);
         let (ready, started) = oneshot::channel();
         let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
             Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
-                let others: Result<Vec<_>, _> = (1..config.workers)
-                    .map(|_| {
-                        let (model, commands) = (model.share(), Arc::clone(&commands));
-                        spawn(move || worker::run(&model, config, &commands))
-                    })
+                let InferenceConfig { threads, threads_under_load, batch, workers, .. } = config;
+                let spawn_worker = |threads, workers, commands: Arc<Commands>| {
+                    let model = model.share();
+                    spawn(move || worker::run(&model, threads, batch, workers, &commands))
+                };
+                let mut others: Result<Vec<_>, _> = (1..workers)
+                    .map(|_| spawn_worker(threads_under_load, workers, Arc::clone(&commands)))
                     .collect();
+                if threads > threads_under_load && others.is_ok() {
+                    let commands = Arc::new(Mutex::new(commands_alone));
+                    others = spawn_worker(threads, 1, commands).map(|()| Vec::new());
+                }
                 // If not all could be started, the queue closes, and the others end.
                 let answer = others.map(|_| (model.card().clone(), config));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
-                    worker::run(&model, config, &commands);
+                    worker::run(&model, threads_under_load, batch, workers, &commands);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -91,7 +101,8 @@ impl Engine {
         let (card, config) = started.await.unwrap_or_else(|_| {
             Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
-        Ok(Self { card, config, deadline, waiting: Arc::default(), queue })
+        let alone = (config.threads > config.threads_under_load).then_some(alone);
+        Ok(Self { card, config, deadline, waiting: Arc::default(), queue, alone })
     }
 
     /// The card of the model.
@@ -141,9 +152,10 @@ impl Engine {
         command: impl FnOnce(InferenceRequest<I, O>) -> Command,
     ) -> Result<InferenceResult<O>, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let slot = QueueSlot::occupy(&self.waiting);
+        let (slot, others) = QueueSlot::occupy(&self.waiting);
         let request = InferenceRequest { input, reply, enqueued_at: Instant::now(), _slot: slot };
-        self.queue.try_send(command(request)).map_err(|error| match error {
+        let alone = self.alone.as_ref().filter(|_| others == 0);
+        alone.unwrap_or(&self.queue).try_send(command(request)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => EngineError::WorkerStopped,
         })?;

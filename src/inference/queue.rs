@@ -36,10 +36,10 @@ pub(super) struct InferenceRequest<I, O> {
 pub(super) struct QueueSlot(Arc<AtomicUsize>);
 
 impl QueueSlot {
-    /// One more that waits.
-    pub(super) fn occupy(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(waiting))
+    /// One more that waits, and how many there were before it.
+    pub(super) fn occupy(waiting: &Arc<AtomicUsize>) -> (Self, usize) {
+        let others = waiting.fetch_add(1, Ordering::Relaxed);
+        (Self(Arc::clone(waiting)), others)
     }
 }
 
@@ -63,14 +63,20 @@ pub struct InferenceResult<O> {
 /// The queue for several workers: one waits on it, the others wait for their turn.
 pub(super) type Commands = Mutex<mpsc::Receiver<Command>>;
 
-/// The waiting requests, up to `batch` images; waits for the first. `None` once the queue is
-/// closed.
-pub(super) fn next_batch(commands: &Commands, batch: usize) -> Option<Vec<Command>> {
+/// The waiting requests, up to `batch` images, and no more than this worker's share of them; waits for
+/// the first. `None` once the queue is closed.
+pub(super) fn next_batch(
+    commands: &Commands,
+    batch: usize,
+    workers: usize,
+) -> Option<Vec<Command>> {
     let mut commands = commands.lock().unwrap_or_else(PoisonError::into_inner);
     let first = commands.blocking_recv()?;
+    let share = 1 + commands.len() / workers;
     let mut images = first.images();
     let mut batch_commands = vec![first];
     while images < batch
+        && batch_commands.len() < share
         && let Ok(next) = commands.try_recv()
     {
         images += next.images();

@@ -29,11 +29,13 @@ const MIN_BATCH_SPEEDUP: f64 = 1.05;
 /// How a model is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InferenceConfig {
-    /// Threads of one forward pass.
+    /// Threads of a forward pass while no other request is waiting or in progress.
     pub threads: usize,
+    /// Threads of each of several forward passes at a time.
+    pub threads_under_load: usize,
     /// Maximum images of one forward pass.
     pub batch: usize,
-    /// Forward passes at a time, each with threads of its own.
+    /// Forward passes at a time under load, each with threads of its own.
     pub workers: usize,
     /// Time of a single image.
     pub single: Duration,
@@ -61,13 +63,21 @@ impl TuningCache {
     pub fn warm_up(&self, model: &LoadedModel) -> Result<InferenceConfig, ModelLoadError> {
         let architecture = model.card().architecture;
         if let Some(&config) = self.known().get(&architecture) {
-            time(model, config.threads, 1)?;
-            time(model, config.threads, config.batch)?;
+            time(model, config.threads_under_load, 1)?;
+            time(model, config.threads_under_load, config.batch)?;
             return Ok(config);
         }
         let config = measure(model, self.overrides)?;
-        let InferenceConfig { threads, batch, workers, single } = config;
-        tracing::info!(?architecture, threads, batch, workers, ?single, "tuned inference settings");
+        let InferenceConfig { threads, threads_under_load, batch, workers, single } = config;
+        tracing::info!(
+            ?architecture,
+            threads,
+            threads_under_load,
+            batch,
+            workers,
+            ?single,
+            "tuned inference settings"
+        );
         self.known().insert(architecture, config);
         Ok(config)
     }
@@ -82,8 +92,21 @@ fn measure(
     overrides: TuningOverrides,
 ) -> Result<InferenceConfig, ModelLoadError> {
     let processors = processors().get();
-    let mut threads = overrides.threads.map_or(1, NonZeroUsize::get);
+    // Passes on one thread each, as many as there are processors, do the most work in a given time.
+    let threads_under_load = overrides.threads.map_or(1, NonZeroUsize::get);
+    let mut threads = threads_under_load;
     let mut single = time(model, threads, 1)?;
+    let mut batch = overrides.batch.map_or(1, NonZeroUsize::get);
+    if overrides.batch.is_none() {
+        let mut cheapest = single;
+        for images in [2, 4, 8, 16] {
+            let each = time(model, threads_under_load, images)? / images as u32;
+            if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
+                break;
+            }
+            (batch, cheapest) = (images, each);
+        }
+    }
     if overrides.threads.is_none() {
         for more in candidates(processors) {
             let faster = time(model, more, 1)?;
@@ -92,18 +115,8 @@ fn measure(
             }
         }
     }
-    let mut batch = overrides.batch.map_or(1, NonZeroUsize::get);
-    if overrides.batch.is_none() {
-        let mut cheapest = single;
-        for images in [2, 4, 8, 16] {
-            let each = time(model, threads, images)? / images as u32;
-            if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
-                break;
-            }
-            (batch, cheapest) = (images, each);
-        }
-    }
-    Ok(InferenceConfig { threads, batch, workers: (processors / threads).max(1), single })
+    let workers = (processors / threads_under_load).max(1);
+    Ok(InferenceConfig { threads, threads_under_load, batch, workers, single })
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.

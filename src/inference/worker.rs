@@ -28,10 +28,17 @@ pub(super) fn open(
         .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed to load it".to_owned())))
 }
 
-/// Handles requests until the queue is closed and empty.
-pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Commands) {
-    set_threads(config.threads);
-    while let Some(batch_commands) = next_batch(commands, config.batch) {
+/// Handles requests, up to `batch` images at a time on that many threads, until the queue, which that
+/// many workers share, is closed and empty.
+pub(super) fn run(
+    model: &LoadedModel,
+    threads: usize,
+    batch: usize,
+    workers: usize,
+    commands: &Commands,
+) {
+    set_threads(threads);
+    while let Some(batch_commands) = next_batch(commands, batch, workers) {
         let mut together = Vec::new();
         for command in batch_commands {
             match command {
@@ -51,7 +58,7 @@ pub(super) fn run(model: &LoadedModel, config: InferenceConfig, commands: &Comma
                 }
             }
         }
-        predict_batch(model, config.batch, together);
+        predict_batch(model, batch, together);
     }
 }
 
