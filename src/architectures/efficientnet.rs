@@ -5,8 +5,8 @@
 use tch::{Kind, Tensor};
 
 use super::{
-    base::Stages, convolution::Convolution, fused::Activation, layers::WeightSource,
-    parts::in_parts,
+    convolution::Convolution, fused::Activation, layers::WeightSource, parts::in_parts,
+    stages::Stages,
 };
 use crate::{domain::base::Stage, weights::tensors::Tensors};
 

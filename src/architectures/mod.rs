@@ -11,6 +11,7 @@ mod fused;
 mod head;
 mod layers;
 mod parts;
+mod stages;
 mod vgg;
 
 use tch::{Device, Kind, Tensor};

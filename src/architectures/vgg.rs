@@ -6,8 +6,8 @@ use std::iter;
 use tch::{Kind, Tensor};
 
 use super::{
-    base::Stages,
     layers::{Affine, WeightSource, Window, max_pool_relu},
+    stages::Stages,
 };
 use crate::weights::tensors::Tensors;
 

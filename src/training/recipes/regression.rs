@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-use super::features::FeatureHead;
+use super::feature_head::FeatureHead;
 use crate::{
     device::ComputeConfig,
     domain::{dataset::Sample, metrics::SplitMetrics},
