@@ -75,7 +75,7 @@ dist: build ## create a relocatable install tree in dist
 image: ## build the container image
 	docker build --build-arg CUDA=$(or $(CUDA),0) --tag $(IMAGE) .
 
-reproduce: build ## train all recipes on DATA and print the README's accuracy table (takes hours)
+reproduce: build ## train recipes on DATA and print the accuracy tables of docs/performance.md (takes hours)
 	scripts/reproduce $(RELEASE)/pawprint $(DATA) $(ARGS)
 
 load: build ## load-test predictions on the images in DATA (ARGS="--data-dir DIR")
