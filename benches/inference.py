@@ -38,7 +38,7 @@ CONTESTANTS = [
 ]
 REFERENCE = CONTESTANTS[0][0]
 
-# (blocks, kernel, stride, expansion, channels), as in src/architectures/efficientnet.rs.
+# (blocks, kernel, stride, expansion, channels), as in src/domain/base.rs.
 STAGES = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),

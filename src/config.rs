@@ -74,7 +74,7 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_TRAINER_THREADS", value_name = "N")]
     pub trainer_threads: Option<NonZeroUsize>,
 
-    /// Threads per forward pass [default: tuned when a model is loaded]
+    /// Threads per forward pass [default: 1 under load, tuned when a model is loaded for a single request]
     #[arg(long, env = "PAWPRINT_INFERENCE_THREADS", value_name = "N")]
     pub inference_threads: Option<NonZeroUsize>,
 

@@ -15,7 +15,7 @@
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
-//! | [`inference`] | the model's own thread and its queue | server, one named thread a model |
+//! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |

@@ -223,7 +223,7 @@ const LARGEST_BLOCK: libc::c_int = 32 << 20;
 
 /// Settings of the C library's allocator.
 ///
-/// One arena per processor: by default glibc has eight, each of which may keep tens of megabytes that
+/// One arena per processor, up to eight: by default glibc has eight per processor, each of which may keep tens of megabytes that
 /// images were decoded in. And an arena keeps the room for one more large block: by default, whether
 /// a network's feature maps are unmapped and mapped again, page by page, in every pass depends on how
 /// the arena happens to be filled: two starts of one server answered 8 clients at 420 and at 225
@@ -232,7 +232,7 @@ const LARGEST_BLOCK: libc::c_int = 32 << 20;
 /// To be called before there are threads.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn set_up_allocator() {
-    let arenas = i32::try_from(processors().get().max(2)).unwrap_or(i32::MAX);
+    let arenas = i32::try_from(processors().get().clamp(2, 8)).unwrap_or(i32::MAX);
     let settings = [
         (libc::M_ARENA_MAX, arenas),
         (libc::M_MMAP_THRESHOLD, LARGEST_BLOCK),

@@ -23,7 +23,7 @@ export function splitOffer(place, dataset, changed) {
   const prevents = gaps.some(({ images: [train, validation] }) => train === 0 || validation === 0);
   const small = gaps.filter(({ images }) => total(images) < MIN_IMAGES).map(({ name }) => name);
   const split = button("Split automatically", async () => {
-    const sure = await confirmLoss(`Reassign all ${plural(dataset.images, "image")} of ${dataset.name} to train, validation and test (70/15/15)? Images that were put into a split on purpose move too. Existing jobs keep their images.`, "Split automatically");
+    const sure = await confirmLoss(`Reassign all ${plural(dataset.images, "image")} of ${dataset.name} to train, validation and test (70/15/15)? Images that were assigned to a split deliberately move too. Existing jobs keep their images.`, "Split automatically");
     if (!sure) return;
     await once(split, place, async () => {
       const { moved, counts } = await send("POST", `datasets/${path(dataset.id)}/split`);

@@ -55,19 +55,22 @@ fn features(sample: &Sample) -> [f32; 3] {
 /// Prepares the features of `samples` and checks them; gives the number of images that were
 /// computed for that.
 fn computed(folder: &Path, layout: Layout, samples: &[Sample]) -> usize {
-    let computed = RefCell::new(0);
+    let ready = RefCell::new(Vec::new());
     let forward = |batch: &[Sample]| {
-        *computed.borrow_mut() += batch.len();
         let values: Vec<f32> = batch.iter().flat_map(features).collect();
         Tensor::from_slice(&values).reshape([-1, SHAPE[0]])
     };
-    let records = prepare(folder, layout, samples, forward, |_| Ok(())).unwrap();
+    let progress = |images| {
+        ready.borrow_mut().push(images);
+        Ok(())
+    };
+    let records = prepare(folder, layout, samples, forward, progress).unwrap();
     let gathered = records.gather(samples);
     assert_eq!(gathered.size(), [samples.len() as i64, SHAPE[0]]);
     let gathered = Vec::<f32>::try_from(gathered.to_kind(Kind::Float).flatten(0, -1)).unwrap();
     let expected: Vec<f32> = samples.iter().flat_map(features).collect();
     assert_eq!(gathered, expected);
-    computed.into_inner()
+    samples.len() - ready.into_inner()[0]
 }
 
 /// A cache that holds the features of 40 images: more than one batch.
@@ -93,6 +96,18 @@ fn features_are_computed_once() {
     let mut others = samples[10..20].to_vec();
     others.reverse();
     assert_eq!(computed(folder.path(), block5(), &others), 0, "in any order, for any job");
+}
+
+#[test]
+fn features_that_are_no_longer_those_of_the_images_are_computed_again() {
+    for garbage in [0x00, 0x41, 0xff] {
+        let (folder, samples) = filled();
+        let records = file(folder.path(), "records");
+        let length = fs::read(&records).unwrap().len();
+        fs::write(&records, vec![garbage; length]).unwrap();
+        assert_eq!(computed(folder.path(), block5(), &samples), 40, "{garbage}");
+        assert_eq!(computed(folder.path(), block5(), &samples), 0);
+    }
 }
 
 #[test]

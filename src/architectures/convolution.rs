@@ -50,7 +50,7 @@ impl Convolution {
     /// The same with its weights in fp32, as leaves of the autograd graph.
     pub(super) fn trainable(&self) -> Self {
         let &Self { stride, groups, activation, .. } = self;
-        let affine = self.affine.to_kind(Kind::Float).trainable();
+        let affine = self.affine.frozen(Kind::Float).trainable();
         Self { affine, stride, groups, activation, fused: None }
     }
 

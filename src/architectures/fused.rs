@@ -14,7 +14,10 @@ use std::{
 use libloading::os::unix::Library;
 use tch::{Device, Tensor};
 
-use super::layers::{Affine, Window};
+use super::{
+    layers::{Affine, Window},
+    parts::images_of_part,
+};
 
 /// `at::Tensor*`, as in `tch`.
 type Handle = *mut c_void;
@@ -63,10 +66,10 @@ pub(super) struct Fused {
     activation: Activation,
 }
 
-/// The weights for passes on one thread (`false`) and on several (`true`), each arranged for the
-/// first input; `None` where oneDNN can't. Its best layout depends on both: with AVX2, another one
-/// is rearranged in each pass, which takes longer than all convolutions.
-type Packed = HashMap<bool, Option<Tensor>>;
+/// The weights for passes on one thread or several, of one image or several; `None` where oneDNN can't.
+/// Its best layout depends on both: with AVX2, another one is rearranged in each pass, which takes
+/// longer than all convolutions.
+type Packed = HashMap<(bool, bool), Option<Tensor>>;
 
 impl Fused {
     /// The convolution of `affine`, with TensorFlow's *same* padding. `None` if this libtorch, CPU or
@@ -87,7 +90,7 @@ impl Fused {
         let padding = (weight.size()[2] - 1) / 2;
         let weight = match stride {
             1 => weight.shallow_clone(),
-            2 => weight.constant_pad_nd([1, 0, 1, 0]),
+            2 if weight.size()[2] > 1 => weight.constant_pad_nd([1, 0, 1, 0]),
             _ => return None,
         };
         let window = Window { stride, padding, groups };
@@ -109,17 +112,22 @@ impl Fused {
     /// The weights in oneDNN's layout for `x`. `None` for bf16 on a CPU without it.
     fn packed(&self, x: &Tensor) -> Option<Tensor> {
         let Window { stride, padding, groups } = self.window;
+        // The same for batches of any size: a layout also decides how sums are rounded.
+        let mut size = x.size();
+        let several = size[0] > 1;
+        size[0] = if several { images_of_part(x.kind()) } else { 1 };
         let pack = || {
             self.weight.f_to_mkldnn(self.weight.kind())?.f_mkldnn_reorder_conv2d_weight(
                 [padding; 2],
                 [stride; 2],
                 [1, 1],
                 groups,
-                x.size(),
+                size,
             )
         };
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let weight = packed.entry(tch::get_num_threads() > 1).or_insert_with(|| pack().ok());
+        let weight =
+            packed.entry((tch::get_num_threads() > 1, several)).or_insert_with(|| pack().ok());
         weight.as_ref().map(Tensor::shallow_clone)
     }
 

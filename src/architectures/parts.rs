@@ -1,17 +1,22 @@
 //! Large batches on the CPU, a few images at a time.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// Images of a part for each thread, times the bytes of a number: 2 in fp32, 4 in bf16. The largest
+/// Images of a part for each thread, times the bytes of a value: 2 in fp32, 4 in bf16. The largest
 /// maps of EfficientNet-Lite0 then have 10 MB a thread.
-const BYTES: usize = 8;
+const IMAGE_BYTES_PER_THREAD: usize = 8;
+
+/// Images of a part for values of that kind.
+pub(super) fn images_of_part(kind: Kind) -> i64 {
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1);
+    (threads * IMAGE_BYTES_PER_THREAD / kind.elt_size_in_bytes()).max(1) as i64
+}
 
 /// `forward` of `images`, `[n, …]`, whose result begins with the same dimension. On the CPU, a large
 /// batch is computed in parts: the next layer finds the maps of the one before in the cache, and the
 /// C library keeps memory of that size for the next maps instead of returning it to the system.
 pub(super) fn in_parts(images: &Tensor, forward: impl Fn(&Tensor) -> Tensor) -> Tensor {
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1);
-    let part = (threads * BYTES / images.kind().elt_size_in_bytes()).max(1) as i64;
+    let part = images_of_part(images.kind());
     if images.device() != Device::Cpu || images.size()[0] <= part {
         return forward(images);
     }
@@ -22,8 +27,6 @@ pub(super) fn in_parts(images: &Tensor, forward: impl Fn(&Tensor) -> Tensor) -> 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-
-    use tch::Kind;
 
     use super::*;
 

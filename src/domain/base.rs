@@ -156,7 +156,7 @@ pub enum Pooling {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadConfig {
     /// Units of a hidden dense layer. Without one, training the head on features is logistic
-    /// regression, which is solved instead of descended.
+    /// regression, which is fitted by L-BFGS instead of gradient descent.
     pub hidden: Option<i64>,
     /// Dropout rate before the last layer in training.
     pub dropout: f64,

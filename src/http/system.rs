@@ -131,7 +131,8 @@ impl ShippedWeights {
 struct Threads {
     processors: usize,
     trainer: usize,
-    /// Threads per forward pass of the model in service; null if none.
+    /// Threads of a forward pass while no other request is in progress; null if no model is in
+    /// service.
     inference: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! One model, its threads, one bounded queue.
+//! One model, its threads and their queues.
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use super::{
     gradcam::Heatmap,
@@ -76,23 +79,25 @@ impl Engine {
         let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
             Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
-                let InferenceConfig { threads, threads_under_load, batch, workers, .. } = config;
-                let spawn_worker = |threads, workers, commands: Arc<Commands>| {
+                let InferenceConfig { threads, threads_under_load, workers, .. } = config;
+                let spawn_worker = |share: worker::Share, commands: Arc<Commands>| {
                     let model = model.share();
-                    spawn(move || worker::run(&model, threads, batch, workers, &commands))
+                    spawn(move || worker::run(&model, share, &commands))
                 };
-                let mut others: Result<Vec<_>, _> = (1..workers)
-                    .map(|_| spawn_worker(threads_under_load, workers, Arc::clone(&commands)))
-                    .collect();
+                let share =
+                    worker::Share { threads: threads_under_load, batch: config.batch, workers };
+                let mut others: Result<Vec<_>, _> =
+                    (1..workers).map(|_| spawn_worker(share, Arc::clone(&commands))).collect();
                 if threads > threads_under_load && others.is_ok() {
                     let commands = Arc::new(Mutex::new(commands_alone));
-                    others = spawn_worker(threads, 1, commands).map(|()| Vec::new());
+                    let share = worker::Share { threads, batch: config.batch_alone, workers: 1 };
+                    others = spawn_worker(share, commands).map(|()| Vec::new());
                 }
                 // If not all could be started, the queue closes, and the others end.
                 let answer = others.map(|_| (model.card().clone(), config));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
-                    worker::run(&model, threads_under_load, batch, workers, &commands);
+                    worker::run(&model, share, &commands);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -153,12 +158,27 @@ impl Engine {
     ) -> Result<InferenceResult<O>, EngineError> {
         let (reply, answer) = oneshot::channel();
         let (slot, others) = QueueSlot::occupy(&self.waiting);
-        let request = InferenceRequest { input, reply, enqueued_at: Instant::now(), _slot: slot };
-        let alone = self.alone.as_ref().filter(|_| others == 0);
-        alone.unwrap_or(&self.queue).try_send(command(request)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => EngineError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => EngineError::WorkerStopped,
+        let request = InferenceRequest { input, reply, enqueued_at: Instant::now(), slot };
+        let mut command = command(request);
+        if let Some(alone) = self.alone.as_ref().filter(|_| others == 0) {
+            match alone.try_send(command) {
+                Ok(()) => return self.reply(answer).await,
+                Err(TrySendError::Full(returned) | TrySendError::Closed(returned)) => {
+                    command = returned;
+                }
+            }
+        }
+        self.queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => EngineError::QueueFull,
+            TrySendError::Closed(_) => EngineError::WorkerStopped,
         })?;
+        self.reply(answer).await
+    }
+
+    async fn reply<O>(
+        &self,
+        answer: oneshot::Receiver<Result<InferenceResult<O>, String>>,
+    ) -> Result<InferenceResult<O>, EngineError> {
         // A caller that no longer waits drops the receiver, and the worker skips the request.
         tokio::time::timeout(self.deadline, answer)
             .await

@@ -28,7 +28,7 @@ pub(super) struct InferenceRequest<I, O> {
     pub(super) reply: oneshot::Sender<Result<InferenceResult<O>, String>>,
     pub(super) enqueued_at: Instant,
     /// Counts the request as waiting, until it is dropped.
-    pub(super) _slot: QueueSlot,
+    pub(super) slot: QueueSlot,
 }
 
 /// A request's place in the count of those that wait.
@@ -91,5 +91,45 @@ impl Command {
             Self::Predict(request) => request.input.len(),
             Self::Explain(_) => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(waiting: &Arc<AtomicUsize>) -> Command {
+        let (reply, _) = oneshot::channel();
+        let (slot, _) = QueueSlot::occupy(waiting);
+        let (input, enqueued_at) = (vec![Vec::new()], Instant::now());
+        Command::Predict(InferenceRequest { input, reply, enqueued_at, slot })
+    }
+
+    #[test]
+    fn a_worker_takes_its_share_of_what_waits_and_no_more_than_a_batch() {
+        for (workers, batch, shares) in [
+            (1, 16, vec![8]),
+            (2, 16, vec![4, 2, 1, 1]),
+            (2, 2, vec![2, 2, 2, 1, 1]),
+            (8, 16, vec![1; 8]),
+        ] {
+            let (queue, commands) = mpsc::channel(8);
+            let (waiting, commands) = (Arc::default(), Mutex::new(commands));
+            (0..8).for_each(|_| queue.try_send(request(&waiting)).unwrap());
+            drop(queue);
+            let taken: Vec<_> =
+                std::iter::from_fn(|| next_batch(&commands, batch, workers).map(|it| it.len()))
+                    .collect();
+            assert_eq!(taken, shares, "{workers} workers, batches of {batch}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_no_longer_waits() {
+        let waiting = Arc::default();
+        let (first, others) = QueueSlot::occupy(&waiting);
+        assert_eq!((others, QueueSlot::occupy(&waiting).1), (0, 1));
+        drop(first);
+        assert_eq!(QueueSlot::occupy(&waiting).1, 0);
     }
 }

@@ -35,6 +35,8 @@ pub struct InferenceConfig {
     pub threads_under_load: usize,
     /// Maximum images of one forward pass.
     pub batch: usize,
+    /// The same while no other request is waiting or in progress.
+    pub batch_alone: usize,
     /// Forward passes at a time under load, each with threads of its own.
     pub workers: usize,
     /// Time of a single image.
@@ -65,10 +67,13 @@ impl TuningCache {
         if let Some(&config) = self.known().get(&architecture) {
             time(model, config.threads_under_load, 1)?;
             time(model, config.threads_under_load, config.batch)?;
+            if config.threads > config.threads_under_load {
+                time(model, config.threads, 1)?;
+            }
             return Ok(config);
         }
         let config = measure(model, self.overrides)?;
-        let InferenceConfig { threads, threads_under_load, batch, workers, single } = config;
+        let InferenceConfig { threads, threads_under_load, batch, workers, single, .. } = config;
         tracing::info!(
             ?architecture,
             threads,
@@ -116,11 +121,15 @@ fn measure(
         }
     }
     let workers = (processors / threads_under_load).max(1);
-    Ok(InferenceConfig { threads, threads_under_load, batch, workers, single })
+    // Threads share the images of a pass.
+    let batch_alone = overrides.batch.map_or(batch * threads, NonZeroUsize::get);
+    Ok(InferenceConfig { threads, threads_under_load, batch, batch_alone, workers, single })
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.
 pub(super) fn set_threads(threads: usize) {
+    // At the first use of a thread, libtorch gives it the number that any thread has set last.
+    let _ = tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
@@ -146,7 +155,28 @@ fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, 
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use super::*;
+
+    #[test]
+    fn each_thread_keeps_its_own_number() {
+        let (first, second) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            let one = scope.spawn(|| {
+                set_threads(1);
+                first.wait();
+                second.wait();
+                tch::get_num_threads()
+            });
+            scope.spawn(|| {
+                first.wait();
+                set_threads(2);
+                second.wait();
+            });
+            assert_eq!(one.join().unwrap(), 1);
+        });
+    }
 
     #[test]
     fn all_processors_and_the_powers_of_two_below_are_tried() {

@@ -28,15 +28,20 @@ pub(super) fn open(
         .unwrap_or_else(|_| Err(ModelLoadError("libtorch failed to load it".to_owned())))
 }
 
-/// Handles requests, up to `batch` images at a time on that many threads, until the queue, which that
-/// many workers share, is closed and empty.
-pub(super) fn run(
-    model: &LoadedModel,
-    threads: usize,
-    batch: usize,
-    workers: usize,
-    commands: &Commands,
-) {
+/// What a worker does of the work of a queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    /// Threads of each pass.
+    pub(super) threads: usize,
+    /// Maximum images of a pass.
+    pub(super) batch: usize,
+    /// Workers of the queue.
+    pub(super) workers: usize,
+}
+
+/// Handles requests until the queue is closed and empty.
+pub(super) fn run(model: &LoadedModel, share: Share, commands: &Commands) {
+    let Share { threads, batch, workers } = share;
     set_threads(threads);
     while let Some(batch_commands) = next_batch(commands, batch, workers) {
         let mut together = Vec::new();
@@ -46,10 +51,12 @@ pub(super) fn run(
                 Command::Predict(request) if request.reply.is_closed() => {}
                 Command::Explain(request) if request.reply.is_closed() => {}
                 Command::Predict(request) => together.push(request),
-                Command::Explain(InferenceRequest { input, reply, enqueued_at, _slot }) => {
+                Command::Explain(InferenceRequest { input, reply, enqueued_at, slot }) => {
                     let started = Instant::now();
                     let output = catch_panic(|| model.explain(&input));
                     let (queued, inference) = (started - enqueued_at, started.elapsed());
+                    // First: whoever gets the reply may have sent the next request before it is dropped.
+                    drop(slot);
                     drop(reply.send(output.map(|output| InferenceResult {
                         output,
                         queued,
@@ -71,8 +78,8 @@ fn predict_batch(
     let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
         .into_iter()
-        .map(|InferenceRequest { input, reply, enqueued_at, _slot }| {
-            (input, (reply, enqueued_at, _slot))
+        .map(|InferenceRequest { input, reply, enqueued_at, slot }| {
+            (input, (reply, enqueued_at, slot))
         })
         .unzip();
     let counts: Vec<_> = images.iter().map(Vec::len).collect();
@@ -89,11 +96,12 @@ fn predict_batch(
     });
     let inference = started.elapsed();
     let mut next = 0;
-    for ((reply, enqueued_at, _slot), count) in waiting.into_iter().zip(counts) {
+    for ((reply, enqueued_at, slot), count) in waiting.into_iter().zip(counts) {
         let mine = next..next + count;
         next = mine.end;
         let output = logits.as_ref().map(|logits| logits[mine].to_vec()).map_err(Clone::clone);
         let queued = started - enqueued_at;
+        drop(slot);
         drop(reply.send(output.map(|output| InferenceResult { output, queued, inference })));
     }
 }

@@ -11,12 +11,13 @@ use crate::{
     architectures::Network,
     bases::BaseWeights,
     data_dir::DataDir,
+    device::ComputeConfig,
     domain::{
         ModelId, Name,
         model::{Architecture, ModelCard},
     },
     error_chain::chain,
-    inference::network::ModelLoadError,
+    inference::{LoadedModel, network::ModelLoadError},
     model_file::{self, canary},
     storage::{self, Storage, models},
     weights::{
@@ -114,6 +115,11 @@ fn shipped(architecture: Architecture) -> Result<Tensors, String> {
 /// # Errors
 /// A message: `from` can't be read, `to` can't be written, or it would be too large.
 pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
+    if from.canonicalize().is_ok_and(|from| to.canonicalize().is_ok_and(|to| from == to)) {
+        return Err(ModelLoadError("the output file is the input file".to_owned()));
+    }
+    // With all the checks of a model that is to serve.
+    LoadedModel::open(from, ComputeConfig::cpu())?;
     let unusable = |error: weights::Error| ModelLoadError(chain(&error));
     let (mut card, mut tensors) = model_file::load(from).map_err(unusable)?;
     for tensor in tensors.values_mut() {

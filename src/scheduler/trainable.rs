@@ -1,4 +1,4 @@
-//! What a dataset must have for a job, and what a job is created without but warns of.
+//! Checks that a dataset can be trained on; missing test images are only a warning.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ pub struct CreatedJob {
     /// The job.
     #[serde(flatten)]
     pub job: Job,
-    /// What to know before relying on its results; `no_test_images`: a class has no test images.
+    /// Warnings about the dataset; `no_test_images`: a class has no test images.
     pub warnings: Vec<JobError>,
 }
 

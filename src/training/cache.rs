@@ -17,6 +17,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -138,7 +139,6 @@ impl CacheWriter {
         let (lock_path, path, index_path) = (path("lock"), path("records"), path("index"));
         let lock = lock(&lock_path, waiting)?;
         let open = || {
-            let open = |path| OpenOptions::new().read(true).append(true).create(true).open(path);
             let (records, index) = (open(&path)?, open(&index_path)?);
             let hashes = fs::read(&index_path)?;
             let held = records.metadata()?.len() as usize / layout.bytes();
@@ -152,6 +152,53 @@ impl CacheWriter {
         let (records, index, slots, count) =
             open().map_err(|error: io::Error| Failure::io(&path, &error))?;
         Ok(Self { layout, path, records, index, _lock: lock, slots, count, unsynced: Vec::new() })
+    }
+
+    /// Up to `count` of `samples` that have a record, spread over all of them, with their records.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub fn sampled(
+        &self,
+        samples: &[Sample],
+        count: usize,
+    ) -> Result<Vec<(Sample, Vec<u8>)>, StopReason> {
+        let held: Vec<_> = samples
+            .iter()
+            .filter_map(|sample| Some((*sample, *self.slots.get(&sample.sha256)?)))
+            .collect();
+        let step = held.len().div_ceil(count).max(1);
+        held.into_iter()
+            .step_by(step)
+            .map(|(sample, slot)| {
+                let mut record = vec![0; self.layout.bytes()];
+                let offset = slot as u64 * record.len() as u64;
+                self.records
+                    .read_exact_at(&mut record, offset)
+                    .map_err(|error| Failure::io(&self.path, &error))?;
+                Ok((sample, record))
+            })
+            .collect()
+    }
+
+    /// Begins anew, without records. Trainers that read the old ones continue.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub fn clear(&mut self) -> Result<(), StopReason> {
+        let mut begin = || {
+            // The index first: slots without hashes are cut off, hashes without slots are not.
+            for path in [self.path.with_extension("index"), self.path.clone()] {
+                fs::remove_file(path)?;
+            }
+            self.index = open(&self.path.with_extension("index"))?;
+            self.records = open(&self.path)?;
+            Ok(())
+        };
+        begin().map_err(|error: io::Error| Failure::io(&self.path, &error))?;
+        self.slots.clear();
+        self.count = 0;
+        Ok(())
     }
 
     /// Those of `samples` that have no record yet.
@@ -213,6 +260,10 @@ impl CacheWriter {
         };
         Ok(CachedRecords { records, slots: self.slots, _map: map })
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).open(path)
 }
 
 /// Waits for the lock; `waiting` may end the wait.

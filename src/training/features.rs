@@ -19,6 +19,11 @@ use crate::{
 /// Images of one pass.
 const BATCH: usize = 32;
 
+/// Records that are computed again, to find a damaged cache.
+const CHECKED: usize = 8;
+/// Difference of a record from the same computed again, relative to the largest value.
+const TOLERANCE: f64 = 0.05;
+
 /// The layout of features in the cache: vectors in the number type of the job, named after
 /// everything they depend on: the base network, its weights, the layer, the size, the precision, and the device,
 /// which rounds in its own way.
@@ -57,11 +62,15 @@ pub fn prepare(
 ) -> Result<CachedRecords, StopReason> {
     let (kind, bytes) = (layout.kind, layout.bytes());
     let mut writer = CacheWriter::open(folder, layout, || progress(0))?;
+    let _no_grad = tch::no_grad_guard();
+    if is_damaged(&writer, samples, kind, &forward)? {
+        tracing::warn!("the cached features are damaged; computing them again");
+        writer.clear()?;
+    }
     let missing = writer.missing(samples);
     let mut ready = samples.len() - missing.len();
     progress(ready)?;
     let started = Instant::now();
-    let _no_grad = tch::no_grad_guard();
     for batch in missing.chunks(BATCH) {
         let records = to_bytes(&forward(batch), kind);
         for (sample, record) in batch.iter().zip(records.chunks_exact(bytes)) {
@@ -76,6 +85,25 @@ pub fn prepare(
         "features ready"
     );
     writer.finish()
+}
+
+/// Whether records in the cache differ from what `forward` gives now, judged by a few of them.
+fn is_damaged(
+    writer: &CacheWriter,
+    samples: &[Sample],
+    kind: Kind,
+    forward: &impl Fn(&[Sample]) -> Tensor,
+) -> Result<bool, StopReason> {
+    let (samples, records): (Vec<_>, Vec<_>) =
+        writer.sampled(samples, CHECKED)?.into_iter().unzip();
+    if samples.is_empty() {
+        return Ok(false);
+    }
+    let now = forward(&samples).to_kind(Kind::Double).to_device(Device::Cpu).flatten(1, -1);
+    let records = Tensor::from_data_size(&records.concat(), &now.size(), kind);
+    let difference = (records.to_kind(Kind::Double) - &now).abs().max().double_value(&[]);
+    // Another batch size rounds in another way.
+    Ok(difference.is_nan() || difference > TOLERANCE * now.abs().max().double_value(&[]))
 }
 
 fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {

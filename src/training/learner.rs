@@ -323,15 +323,15 @@ impl<'a> Learner<'a> {
         if loss.is_finite() {
             return Ok(());
         }
-        let learning_rate = self.learning_rate();
-        Err(Failure::new(
-            "nan_loss",
+        let (epoch, learning_rate) = (self.state.epoch + 1, self.learning_rate());
+        let detail = if learning_rate > 0.0 {
             format!(
-                "the loss became NaN or infinite in epoch {}; the learning rate {learning_rate} is probably too high: start a new job with a lower one",
-                self.state.epoch + 1
-            ),
-        )
-        .into())
+                "the loss became NaN or infinite in epoch {epoch}; the learning rate {learning_rate} is probably too high: start a new job with a lower one"
+            )
+        } else {
+            format!("the loss became NaN or infinite in epoch {epoch}")
+        };
+        Err(Failure::new("nan_loss", detail).into())
     }
 
     /// That of the current epoch.

@@ -7,7 +7,11 @@ use super::PreparedJob;
 use crate::{
     architectures::BaseNetwork,
     bases::BaseWeights,
-    domain::{base::Base, dataset::Sample, model::Architecture},
+    domain::{
+        base::Base,
+        dataset::Sample,
+        model::{Architecture, Pretrained},
+    },
     training::{
         cache::Layout,
         control::Control,
@@ -39,6 +43,11 @@ impl<'a> BaseJob<'a> {
             BaseWeights::load(base, &job.folder).map_err(|reason| bad_weights(base, &reason))?;
         let prepared = PreparedJob::new(job, weights.preprocessing, control, events)?;
         Ok(Self { prepared, base, weights })
+    }
+
+    /// Where its initial weights were published.
+    pub(super) const fn pretrained(&self) -> &Pretrained {
+        &self.weights.pretrained
     }
 
     /// The base network with its initial weights.

@@ -26,7 +26,7 @@ struct FineTuning<'a> {
     network: &'a BaseNetwork,
     head: &'a Head,
     inputs: &'a InputPipeline,
-    /// What the first trained stage takes for each image of the validation split, which is evaluated
+    /// The input of the first trained stage for each image of the validation split, which is evaluated
     /// without augmentation after every epoch.
     validation: &'a RecordStore,
 }
@@ -120,7 +120,10 @@ fn head_of_other_job(job: &BaseJob<'_>) -> Result<Head, StopReason> {
             format!("can't use the head of the job in params.head_from: {reason}"),
         )
     };
-    let (_, mut tensors) = model_file::load(&path).map_err(|error| bad(error.to_string()))?;
+    let (card, mut tensors) = model_file::load(&path).map_err(|error| bad(error.to_string()))?;
+    if card.pretrained.as_ref() != Some(job.pretrained()) {
+        return Err(bad("it was trained on features of other weights".to_owned()).into());
+    }
     let names = Head::new(job.base, 0, tch::Device::Cpu).tensors();
     tensors.retain(|name, _| names.contains_key(name));
     Head::from_tensors(tensors, job.base, job.prepared.compute.device)
