@@ -9,7 +9,7 @@ use axum::{
 };
 use futures::StreamExt as _;
 use mime::Mime;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     body_buffer::BodyBuffer, content_encoding::DecodingError, pace::BodyTimeout, problem::Problem,
@@ -109,7 +109,8 @@ pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
         });
         let error = error.into_inner();
         let reason = shorten_quote(&error.to_string());
-        if !error.is_data() {
+        // Of another type than an enumeration's, serde_json says that it is not JSON.
+        if !error.is_data() && serde_json::from_slice::<IgnoredAny>(text).is_err() {
             return malformed(format!("the body is not valid JSON: {reason}"));
         }
         let detail = if path == "." { reason } else { format!("{path}: {reason}") };
@@ -118,6 +119,11 @@ pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
     deserializer
         .end()
         .map_err(|error| malformed(format!("the body is not valid JSON: {error}")))?;
+    // serde takes the members of an object in their order, too.
+    if text.trim_ascii_start().starts_with(b"[") {
+        let detail = "the body must be a JSON object, not an array";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail));
+    }
     Ok(value)
 }
 
@@ -130,6 +136,42 @@ mod tests {
 
     fn status(text: &[u8]) -> u16 {
         json::<Value>(text).map_or_else(|it| it.into_response().status().as_u16(), |_| 200)
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Colour {
+        Red,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Painted {
+        colour: Colour,
+    }
+
+    #[test]
+    fn json_of_another_type_is_not_called_malformed() {
+        let status = |text: &[u8]| {
+            json::<Painted>(text).map_or_else(
+                |problem| problem.into_response().status().as_u16(),
+                |Painted { colour: Colour::Red }| 200,
+            )
+        };
+        assert_eq!(status(br#"{"colour": "red"}"#), 200);
+        for other in [
+            r#"{"colour": 1}"#,
+            r#"{"colour": null}"#,
+            r#"{"colour": "blue"}"#,
+            r#"["red"]"#,
+            r#" [ "red"]"#,
+            "[]",
+            "7",
+        ] {
+            assert_eq!(status(other.as_bytes()), 422, "{other}");
+        }
+        for broken in [r#"{"colour": "#, r#"{"colour": 1"#, r#"["red""#, ""] {
+            assert_eq!(status(broken.as_bytes()), 400, "{broken}");
+        }
     }
 
     #[test]
