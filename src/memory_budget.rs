@@ -223,11 +223,11 @@ const LARGEST_BLOCK: libc::c_int = 32 << 20;
 
 /// Settings of the C library's allocator.
 ///
-/// One arena per processor, up to eight: by default glibc has eight per processor, each of which may keep tens of megabytes that
-/// images were decoded in. And an arena keeps the room for one more large block: by default, whether
-/// a network's feature maps are unmapped and mapped again, page by page, in every pass depends on how
-/// the arena happens to be filled: two starts of one server answered 8 clients at 420 and at 225
-/// predictions per second.
+/// One arena per processor, up to eight: by default glibc has eight per processor, each of which may
+/// keep tens of megabytes that images were decoded in. And an arena keeps the room for one more large
+/// block: by default, whether a network's feature maps are unmapped and mapped again, page by page, in
+/// every pass depends on how the arena happens to be filled. Two starts of one server answered 8 clients
+/// at 420 and at 225 predictions per second.
 ///
 /// To be called before there are threads.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
