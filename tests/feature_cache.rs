@@ -111,6 +111,17 @@ fn features_that_are_no_longer_those_of_the_images_are_computed_again() {
 }
 
 #[test]
+fn a_single_record_that_is_no_number_is_found() {
+    let (folder, samples) = filled();
+    let records = file(folder.path(), "records");
+    let mut bytes = fs::read(&records).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&records, bytes).unwrap();
+    assert_eq!(computed(folder.path(), block5(), &samples), 40);
+}
+
+#[test]
 fn of_a_dataset_that_grew_only_new_images_are_computed() {
     let (folder, mut grown) = filled();
     grown.extend(samples(40..45));

@@ -19,6 +19,8 @@ use crate::{
 /// Images of one pass.
 const BATCH: usize = 32;
 
+/// Records that are read at a time.
+const READ: usize = 256;
 /// Records that are computed again, to find a damaged cache.
 const CHECKED: usize = 8;
 /// Difference of a record from the same computed again, relative to the largest value.
@@ -87,20 +89,33 @@ pub fn prepare(
     writer.finish()
 }
 
-/// Whether records in the cache differ from what `forward` gives now, judged by a few of them.
+/// Whether a record in the cache is NaN or infinite, or a few of them differ from what `forward` gives
+/// now.
 fn is_damaged(
     writer: &CacheWriter,
     samples: &[Sample],
     kind: Kind,
     forward: &impl Fn(&[Sample]) -> Tensor,
 ) -> Result<bool, StopReason> {
-    let (samples, records): (Vec<_>, Vec<_>) =
-        writer.sampled(samples, CHECKED)?.into_iter().unzip();
+    let held = |samples: &[Sample], count| -> Result<(Vec<Sample>, Tensor), StopReason> {
+        let held = writer.sampled(samples, count)?;
+        let (samples, records): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        let (bytes, count) = (records.concat(), samples.len().max(1));
+        let values = bytes.len() / count / kind.elt_size_in_bytes();
+        let shape = [samples.len() as i64, values as i64];
+        Ok((samples, Tensor::from_data_size(&bytes, &shape, kind)))
+    };
+    for chunk in samples.chunks(READ) {
+        let (_, records) = held(chunk, READ)?;
+        if records.isfinite().all().int64_value(&[]) == 0 {
+            return Ok(true);
+        }
+    }
+    let (samples, records) = held(samples, CHECKED)?;
     if samples.is_empty() {
         return Ok(false);
     }
     let now = forward(&samples).to_kind(Kind::Double).to_device(Device::Cpu).flatten(1, -1);
-    let records = Tensor::from_data_size(&records.concat(), &now.size(), kind);
     let difference = (records.to_kind(Kind::Double) - &now).abs().max().double_value(&[]);
     // Another batch size rounds in another way.
     Ok(difference.is_nan() || difference > TOLERANCE * now.abs().max().double_value(&[]))
