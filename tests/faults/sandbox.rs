@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Method, RequestBuilder};
@@ -71,6 +71,20 @@ impl Sandbox {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Asserts that no partial upload is left once the running requests have ended: one whose client
+    /// is gone may end a moment later.
+    pub(crate) async fn assert_no_partial_upload(&self) {
+        let begun = Instant::now();
+        loop {
+            let left: Vec<_> = fs::read_dir(self.data().join("tmp")).unwrap().collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{left:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Asserts that no server panicked.

@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{GROWTH, assert_no_leftovers, mutate::mutate, send};
+use super::{GROWTH, mutate::mutate, send};
 use crate::{
     common::{gzip, photo, tar, tar_gz},
     sandbox::{Client, Sandbox},
@@ -77,7 +77,7 @@ async fn damaged_archives_are_read_as_far_as_they_can_be() {
         let bytes = client.bytes(&format!("/images/{}", image["id"].as_str().unwrap())).await;
         assert_eq!(image["sha256"], hex::encode(Sha256::digest(bytes)));
     }
-    assert_no_leftovers(&sandbox.data());
+    sandbox.assert_no_partial_upload().await;
     sandbox.assert_no_panic();
     trial.ends(format_args!("{figures}; {} images kept", kept.len()));
 }

@@ -8,7 +8,7 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 use reqwest::{Method, multipart};
 use serde_json::json;
 
-use super::{GROWTH, assert_no_leftovers, mutate::mutate, send};
+use super::{GROWTH, mutate::mutate, send};
 use crate::{
     common::{encode, photo, picture},
     sandbox::{Client, Sandbox},
@@ -106,7 +106,7 @@ async fn damaged_photos_are_judged_or_refused() {
         client.bytes(&format!("/images/{id}/thumbnail")).await;
     }
     assert_eq!(client.predict("", photo(1)).await.unwrap().0, 200);
-    assert_no_leftovers(&sandbox.data());
+    sandbox.assert_no_partial_upload().await;
     sandbox.assert_no_panic();
     trial.ends(format_args!("{figures}; {} kept", kept.len()));
 }

@@ -6,7 +6,7 @@ mod images;
 mod mutate;
 mod weights;
 
-use std::{future::Future, path::Path};
+use std::future::Future;
 
 use futures::{StreamExt as _, stream};
 
@@ -65,10 +65,4 @@ async fn send<F: Future<Output = (String, reqwest::Result<Answer>)>>(
     );
     assert!(after < before + growth, "{figures}");
     figures
-}
-
-/// Asserts that no partial upload is left.
-fn assert_no_leftovers(data: &Path) {
-    let left: Vec<_> = std::fs::read_dir(data.join("tmp")).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
 }

@@ -6,7 +6,7 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{GROWTH, MB, assert_no_leftovers, mutate::mutate, send};
+use super::{GROWTH, MB, mutate::mutate, send};
 use crate::{
     common::{self, photo, process::Process},
     machine::{mb, memory},
@@ -139,7 +139,7 @@ async fn damaged_weights_are_refused_and_those_of_before_stay() {
     assert_eq!((&now["state"], &now["error"]), (&json!("ready"), &Value::Null), "{now}");
     let (status, again) = put(seeds[0].clone()).await.unwrap();
     assert_eq!((status, &again), (200, &first));
-    assert_no_leftovers(&sandbox.data());
+    sandbox.assert_no_partial_upload().await;
     sandbox.assert_no_panic();
     trial.ends(figures);
 }
