@@ -21,6 +21,7 @@ pub mod recipe;
 pub mod schedule;
 pub mod service;
 pub mod stable_split;
+pub mod temperature;
 
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;

@@ -201,7 +201,7 @@ impl<'a> Learner<'a> {
     fn train_epoch(&mut self, clock: Clock) -> Result<SplitMetrics, StopReason> {
         self.context.control.check()?;
         let epochs = self.context.params.epochs;
-        if let Some(metrics) = self.trainable.solve(self.state.epoch + 1, epochs) {
+        if let Some(metrics) = self.trainable.solve(self.state.epoch + 1, epochs)? {
             self.check_loss(metrics.loss)?;
             return Ok(metrics);
         }

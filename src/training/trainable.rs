@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use crate::{
     domain::{dataset::Sample, metrics::SplitMetrics},
+    training::failure::StopReason,
     weights::tensors::Tensors,
 };
 
@@ -15,8 +16,11 @@ pub trait Trainable {
 
     /// Trains a whole epoch at once, if the recipe does that, and gives the metrics of the training
     /// split after it. `epoch`, of `epochs`, starts at 1.
-    fn solve(&self, _epoch: u32, _epochs: u32) -> Option<SplitMetrics> {
-        None
+    ///
+    /// # Errors
+    /// It failed or was ended.
+    fn solve(&self, _epoch: u32, _epochs: u32) -> Result<Option<SplitMetrics>, StopReason> {
+        Ok(None)
     }
 
     /// Logits `[n]` of a training batch, part of the autograd graph. Random numbers are drawn from

@@ -33,6 +33,6 @@ pub(super) fn on_features<'a>(
     let head = FeatureHead::new(head, features);
     match job.base.head.hidden {
         Some(_) => Box::new(head),
-        None => Box::new(Regression::new(head, &job.prepared.train, job.prepared.compute)),
+        None => Box::new(Regression::new(head, &job.prepared)),
     }
 }

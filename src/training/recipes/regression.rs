@@ -1,20 +1,21 @@
 //! Logistic regression on fixed features.
 //!
 //! Each epoch solves the regression to its minimum under a weaker regularisation than the one before,
-//! from its solution on; the epoch with the lowest validation loss is kept. So the strength is chosen
-//! on the validation split, and five images per class need no other settings than thousands.
+//! from its solution on, and then scales its logits to the validation split: what is regularised
+//! strongly is too unsure. The epoch with the lowest validation loss is kept. So the strength is
+//! chosen on the validation split, and five images per class need no other settings than thousands.
 
 use std::cell::OnceCell;
 
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-use super::feature_head::FeatureHead;
+use super::{feature_head::FeatureHead, prepared::PreparedJob};
 use crate::{
-    device::ComputeConfig,
-    domain::{dataset::Sample, metrics::SplitMetrics},
+    domain::{dataset::Sample, metrics::SplitMetrics, temperature},
     training::{
         evaluate::{self, RunningMetrics},
+        failure::StopReason,
         lbfgs,
         trainable::Trainable,
     },
@@ -40,15 +41,24 @@ fn strength(epoch: u32, epochs: u32) -> f64 {
 /// A head without hidden units, solved in each epoch.
 pub(super) struct Regression<'a> {
     head: FeatureHead<'a>,
-    train: &'a [Sample],
-    compute: ComputeConfig,
+    job: &'a PreparedJob<'a>,
     /// Features and labels of the training split.
     data: OnceCell<(Tensor, Tensor)>,
 }
 
 impl<'a> Regression<'a> {
-    pub(super) fn new(head: FeatureHead<'a>, train: &'a [Sample], compute: ComputeConfig) -> Self {
-        Self { head, train, compute, data: OnceCell::new() }
+    pub(super) const fn new(head: FeatureHead<'a>, job: &'a PreparedJob<'_>) -> Self {
+        Self { head, job, data: OnceCell::new() }
+    }
+
+    /// The factor of the logits with which the validation loss is smallest.
+    fn scale(&self) -> Result<f64, StopReason> {
+        let PreparedJob { validation, compute, .. } = self.job;
+        let batch_size = self.job.job.spec.params.batch_size;
+        let predict = |batch: &[Sample]| self.predict_logits(batch);
+        let logits = evaluate::logits(predict, validation, *compute, batch_size, |_, _| Ok(()))?;
+        let labels: Vec<_> = validation.iter().map(|sample| sample.label).collect();
+        Ok(temperature::factor(&logits, 1, &labels))
     }
 }
 
@@ -57,12 +67,12 @@ impl Trainable for Regression<'_> {
         self.head.weights()
     }
 
-    fn solve(&self, epoch: u32, epochs: u32) -> Option<SplitMetrics> {
+    fn solve(&self, epoch: u32, epochs: u32) -> Result<Option<SplitMetrics>, StopReason> {
         let _no_grad = tch::no_grad_guard();
-        let (features, labels) = self.data.get_or_init(|| {
-            (self.head.gather(self.train), evaluate::targets(self.train, self.compute))
-        });
-        let (count, width) = (self.train.len() as f64, features.size()[1]);
+        let (train, compute) = (&self.job.train, self.job.compute);
+        let (features, labels) =
+            self.data.get_or_init(|| (self.head.gather(train), evaluate::targets(train, compute)));
+        let (count, width) = (train.len() as f64, features.size()[1]);
         let weight_decay = strength(epoch, epochs) / count;
         // The bias comes last and is not regularised.
         let loss = |parameters: &Tensor| {
@@ -88,10 +98,12 @@ impl Trainable for Regression<'_> {
         let solution = lbfgs::minimise(start.to_kind(Kind::Double), loss);
         weight.copy_(&solution.narrow(0, 0, width).reshape([1, width]));
         bias.copy_(&solution.narrow(0, width, 1));
+        let scale = self.scale()?;
+        let _ = (weight.g_mul_scalar_(scale), bias.g_mul_scalar_(scale));
         let logits = self.head.head.forward(features);
-        let mut metrics = RunningMetrics::new(self.compute);
+        let mut metrics = RunningMetrics::new(compute);
         metrics.add(&evaluate::losses(&logits, labels), &logits, labels);
-        Some(metrics.means())
+        Ok(Some(metrics.means()))
     }
 
     fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor {
