@@ -8,6 +8,7 @@ use pawprint::{
         dataset::{Classes, Counts, Split},
         evaluation::{Evaluation, ScoredSample, evaluate},
         metrics::EpochMetrics,
+        objective::Logits,
     },
 };
 
@@ -31,12 +32,14 @@ fn evaluation(first: &str) -> Evaluation {
         .map(|number| ScoredSample {
             image_id: ImageId::new(),
             label: (number % 2) as usize,
-            logit: f64::from(number % 2) * 2.0 - 1.0 + f64::from(number * 37 % 100) / 40.0 - 1.25,
+            logits: Logits(vec![
+                f64::from(number % 2) * 2.0 - 1.0 + f64::from(number * 37 % 100) / 40.0 - 1.25,
+            ]),
         })
         .collect();
     let names = [first, "dog"].map(|name| name.parse().unwrap());
     let classes = Classes::try_from(names.to_vec()).unwrap();
-    evaluate(Split::Test, &classes, &judged, &judged)
+    evaluate(Split::Test, &classes, &judged, &judged, 1.0)
 }
 
 fn all() -> Vec<(&'static str, String)> {

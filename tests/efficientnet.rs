@@ -12,7 +12,10 @@ use std::path::Path;
 use pawprint::{
     architectures::{BaseNetwork, Head, Network, count_parameters, normalise},
     bases::BaseWeights,
-    domain::{base::EFFICIENTNET_LITE0, model::Architecture, preprocessing::Normalization},
+    domain::{
+        base::EFFICIENTNET_LITE0, model::Architecture, objective::Objective,
+        preprocessing::Normalization,
+    },
     inference::gradcam,
     weights::tensors::Tensors,
 };
@@ -172,7 +175,7 @@ fn stages_from_the_fifth_are_trained_on_what_the_frozen_ones_give() {
 #[test]
 fn a_network_is_explained_by_the_weights_of_its_head() {
     for seed in 0..4 {
-        let mut head = Head::new(&EFFICIENTNET_LITE0, 0, Device::Cpu).tensors();
+        let mut head = Head::new(&EFFICIENTNET_LITE0, 1, 0, Device::Cpu).tensors();
         let values: Vec<f32> = (0..EFFICIENTNET_LITE0.features)
             .map(|it| ((it * 7 + seed * 13) % 101) as f32 / 101.0 - 0.5)
             .collect();
@@ -180,12 +183,17 @@ fn a_network_is_explained_by_the_weights_of_its_head() {
         head.insert("output.weight".to_owned(), weights.shallow_clone());
         let mut tensors = shipped_tensors();
         tensors.extend(head);
-        let network =
-            Network::from_tensors(Architecture::Base(&EFFICIENTNET_LITE0), tensors, Device::Cpu)
-                .unwrap();
+        let network = Network::from_tensors(
+            Architecture::Base(&EFFICIENTNET_LITE0),
+            Objective::Sigmoid,
+            tensors,
+            Device::Cpu,
+        )
+        .unwrap();
         let image = images(Kind::Float).narrow(0, seed, 1);
-        let (logit, map) = gradcam::explain(&network, &image).unwrap();
-        assert!((network.forward(&image).double_value(&[0]) - logit).abs() < 1e-4);
+        let (logits, map) = gradcam::explain(&network, &image, None).unwrap();
+        let logit = logits.0[0];
+        assert!((network.forward(&image).double_value(&[0, 0]) - logit).abs() < 1e-4);
         assert_eq!((map.height, map.width), (7, 7));
         let maps = network.feature_maps(&image).squeeze_dim(0);
         let expected =

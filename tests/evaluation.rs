@@ -4,6 +4,7 @@ use pawprint::domain::{
     ImageId,
     dataset::{Classes, Split},
     evaluation::{ClassScore, Evaluation, ScoredSample, evaluate},
+    objective::Logits,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -34,11 +35,17 @@ struct Reference {
 
 fn judged(labels: &[usize], logits: &[f64]) -> Vec<ScoredSample> {
     let pairs = labels.iter().zip(logits);
-    pairs.map(|(&label, &logit)| ScoredSample { image_id: ImageId::new(), label, logit }).collect()
+    pairs
+        .map(|(&label, &logit)| ScoredSample {
+            image_id: ImageId::new(),
+            label,
+            logits: Logits(vec![logit]),
+        })
+        .collect()
 }
 
 fn evaluation(judged: &[ScoredSample]) -> Evaluation {
-    evaluate(Split::Test, &Classes::default(), judged, judged)
+    evaluate(Split::Test, &Classes::default(), judged, judged, 1.0)
 }
 
 fn close(ours: f64, theirs: f64, what: &str) {
@@ -74,20 +81,16 @@ fn every_number_is_that_of_scikit_learn() {
             let ClassScore { precision, recall, f1, support } = *score;
             all_close(&[precision, recall, f1, support as f64], theirs, &of("report"));
         }
-        let pr = &ours.pr_curve;
+        let (pr, roc) = (ours.pr_curve.as_ref().unwrap(), ours.roc_curve.as_ref().unwrap());
         all_close(&pr.precision, &reference.precision, &of("precision"));
         all_close(&pr.recall, &reference.recall, &of("recall"));
         all_close(&pr.thresholds, &reference.thresholds, &of("thresholds"));
         close(pr.auc, reference.pr_auc, &of("area under precision and recall"));
         close(pr.average_precision, reference.average_precision, &of("average precision"));
-        all_close(&ours.roc_curve.fpr, &reference.fpr, &of("false positives"));
-        all_close(&ours.roc_curve.tpr, &reference.tpr, &of("true positives"));
-        assert_eq!(ours.roc_curve.auc.is_some(), reference.roc_auc.is_some(), "{name}");
-        close(
-            ours.roc_curve.auc.unwrap_or(0.0),
-            reference.roc_auc.unwrap_or(0.0),
-            &of("area under ROC"),
-        );
+        all_close(&roc.fpr, &reference.fpr, &of("false positives"));
+        all_close(&roc.tpr, &reference.tpr, &of("true positives"));
+        assert_eq!(roc.auc.is_some(), reference.roc_auc.is_some(), "{name}");
+        close(roc.auc.unwrap_or(0.0), reference.roc_auc.unwrap_or(0.0), &of("area under ROC"));
         let calibration = &ours.calibration;
         let error = calibration.expected_calibration_error;
         close(error, reference.calibration_error, &of("calibration error"));
@@ -124,7 +127,7 @@ fn the_threshold_of_the_best_f1_is_chosen_on_the_validation_split() {
     assert_eq!(cases.len(), 3);
     for Case { validation, test, threshold, validation_f1, accuracy } in cases {
         let [validation, test] = [validation, test].map(|of| judged(&of.labels, &of.logits));
-        let evaluation = evaluate(Split::Test, &Classes::default(), &test, &validation);
+        let evaluation = evaluate(Split::Test, &Classes::default(), &test, &validation, 1.0);
         let best = evaluation.best_threshold.unwrap();
         close(best.threshold, threshold, "threshold");
         close(best.validation_f1, validation_f1, "F1 on the validation split");
@@ -158,7 +161,7 @@ fn a_class_named_like_a_mean_keeps_its_place_in_the_report() {
     let names = ["macro_avg".parse().unwrap(), "dog".parse().unwrap()];
     let classes = Classes::try_from(names.to_vec()).unwrap();
     let judged = judged(&[0, 0, 1], &[-1.0, 1.0, 1.0]);
-    let report = evaluate(Split::Test, &classes, &judged, &judged).report;
+    let report = evaluate(Split::Test, &classes, &judged, &judged, 1.0).report;
     assert_eq!(report.classes["macro_avg (class)"].support, 2);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["macro_avg"]["support"], 3);
@@ -197,13 +200,15 @@ proptest! {
         prop_assert!(interval.low <= accuracy && accuracy <= interval.high);
         // The area under ROC is the chance that a positive outranks a negative, ties half.
         let of = |label| judged.iter().filter(move |judged| judged.label == label);
-        let pairs = of(1).flat_map(|dog| of(0).map(|cat| (dog.probability(), cat.probability())));
+        let dog_probability = |judged: &ScoredSample| judged.logits.probabilities()[1];
+        let pairs = of(1).flat_map(|dog| of(0).map(move |cat| (dog, cat)));
+        let pairs = pairs.map(|(dog, cat)| (dog_probability(dog), dog_probability(cat)));
         let (mut won, mut all) = (0.0, 0.0);
         for (dog, cat) in pairs {
             all += 1.0;
             won += if dog > cat { 1.0 } else if dog == cat { 0.5 } else { 0.0 };
         }
-        match evaluation.roc_curve.auc {
+        match evaluation.roc_curve.unwrap().auc {
             Some(auc) => prop_assert!((auc - won / all).abs() < 1e-9),
             None => prop_assert_eq!(all, 0.0),
         }

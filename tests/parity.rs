@@ -55,7 +55,7 @@ struct CnnReference {
 #[test]
 fn the_small_network_is_that_of_keras() {
     let reference: CnnReference = fixture("cnn.json");
-    let mut tensors = Cnn::random(0, Device::Cpu).tensors();
+    let mut tensors = Cnn::random(1, 0, Device::Cpu).tensors();
     assert_eq!(count_parameters(&tensors), reference.parameters);
     let layers = ["conv1", "conv2", "conv3", "conv4", "conv5", "dense"];
     for (number, layer) in (0..).zip(layers) {
@@ -64,7 +64,7 @@ fn the_small_network_is_that_of_keras() {
         let bias = pattern(&[shape[0], 1], 2 * number + 1).reshape(-1) * 0.1;
         tensors.insert(format!("{layer}.bias"), bias);
     }
-    let network = Cnn::from_tensors(tensors, Device::Cpu).unwrap();
+    let network = Cnn::from_tensors(tensors, 1, Device::Cpu).unwrap();
     let mut pixels = Vec::with_capacity(3 * 180 * 180 * 3);
     for n in 0..3_u32 {
         for y in 0..180_u32 {
@@ -78,7 +78,8 @@ fn the_small_network_is_that_of_keras() {
     }
     let pixels = Tensor::from_slice(&pixels).reshape([3, 180, 180, 3]);
     let ours = network.forward(&normalise(&pixels, Normalization::UnitRange, Kind::Float));
-    let difference = relative_difference(&ours, &Tensor::from_slice(&reference.logits));
+    let difference =
+        relative_difference(&ours.squeeze_dim(1), &Tensor::from_slice(&reference.logits));
     assert!(difference < 1e-4, "{difference}: {ours:?}, Keras {:?}", reference.logits);
 }
 
@@ -117,14 +118,14 @@ fn the_vgg16_base_is_that_of_keras_and_of_torchvision() {
 
 #[test]
 fn networks_have_the_parameters_of_the_notebook() {
-    assert_eq!(count_parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
-    let head = Head::new(&VGG16, 0, Device::Cpu).tensors();
+    assert_eq!(count_parameters(&Cnn::random(1, 0, Device::Cpu).tensors()), 991_041);
+    let head = Head::new(&VGG16, 1, 0, Device::Cpu).tensors();
     assert_eq!(count_parameters(&head), 3_277_313);
     let folder = tempfile::tempdir().unwrap();
     let (mut tensors, _) = converted("torchvision_zip.pth", folder.path());
     assert_eq!(count_parameters(&tensors), 14_714_688);
     tensors.extend(head);
-    let network = Classifier::from_tensors(tensors, &VGG16, Device::Cpu).unwrap();
+    let network = Classifier::from_tensors(tensors, &VGG16, 1, Device::Cpu).unwrap();
     assert_eq!(count_parameters(&network.tensors()), 17_992_001);
 }
 

@@ -124,8 +124,8 @@ fn assert_judged_alike(model: &LoadedModel, photo: RgbImage) {
     let whole = vision::decode(&photo, &LIMITS).unwrap();
     let whole = vision::resize(&whole, preprocessing.width, preprocessing.height).unwrap();
     let judged = [seen, whole.into_raw()].map(|pixels| {
-        let logit = model.forward(&[pixels]).unwrap()[0];
-        Prediction::from_logit(None, &model.card().classes, logit).unwrap()
+        let logits = &model.forward(&[pixels]).unwrap()[0];
+        Prediction::new(None, model.card(), logits).unwrap()
     });
     let [seen, whole] = &judged;
     assert_eq!(seen.label, whole.label, "{size:?}");

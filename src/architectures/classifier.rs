@@ -20,13 +20,14 @@ impl Classifier {
     pub fn from_tensors(
         mut tensors: Tensors,
         base: &'static Base,
+        outputs: usize,
         device: Device,
     ) -> Result<Self, String> {
         let network = BaseNetwork::take_from(&mut tensors, base, device)?;
-        Ok(Self { base: network, head: Head::from_tensors(tensors, base, device)? })
+        Ok(Self { base: network, head: Head::from_tensors(tensors, base, outputs, device)? })
     }
 
-    /// Logits `[n]` for normalised images `[n, 3, side, side]`, fp32 or bf16.
+    /// Logits `[n, outputs]` for normalised images `[n, 3, side, side]`, fp32 or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.classify(&self.feature_maps(images))
     }
@@ -37,7 +38,7 @@ impl Classifier {
         self.base.feature_maps(images)
     }
 
-    /// Logits `[n]` for the output of [`Classifier::feature_maps`].
+    /// Logits `[n, outputs]` for the output of [`Classifier::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         self.head.forward(&self.base.pool(maps))
     }

@@ -31,8 +31,8 @@ impl Cnn {
     /// A network of random weights: Glorot-uniform kernels and zero biases, as Keras draws them,
     /// from a generator of its own that `seed` sets.
     #[must_use]
-    pub fn random(seed: u64, device: Device) -> Self {
-        match Self::build(WeightSource::random(seed, device)) {
+    pub fn random(outputs: usize, seed: u64, device: Device) -> Self {
+        match Self::build(WeightSource::random(seed, device), outputs) {
             Ok(network) => network,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -42,11 +42,11 @@ impl Cnn {
     ///
     /// # Errors
     /// A message that names the tensor that is missing, unexpected or of another shape.
-    pub fn from_tensors(tensors: Tensors, device: Device) -> Result<Self, String> {
-        Self::build(WeightSource::Tensors(tensors, device))
+    pub fn from_tensors(tensors: Tensors, outputs: usize, device: Device) -> Result<Self, String> {
+        Self::build(WeightSource::Tensors(tensors, device), outputs)
     }
 
-    fn build(mut source: WeightSource) -> Result<Self, String> {
+    fn build(mut source: WeightSource, outputs: usize) -> Result<Self, String> {
         let mut channels = 3;
         let mut convolutions = Vec::new();
         for (number, (filters, pooled)) in (1..).zip(CONVOLUTIONS) {
@@ -54,7 +54,7 @@ impl Cnn {
             convolutions.push(Convolution { affine: affine.trainable(), pooled });
             channels = filters;
         }
-        let dense = source.affine("dense", &[1, FEATURES])?.trainable();
+        let dense = source.affine("dense", &[outputs as i64, FEATURES])?.trainable();
         source.ensure_all_used()?;
         Ok(Self { convolutions, dense })
     }
@@ -75,12 +75,12 @@ impl Cnn {
         flatten(&self.feature_maps(images))
     }
 
-    /// Logits `[n]` for features `[n, 12544]`.
+    /// Logits `[n, outputs]` for features `[n, 12544]`.
     pub fn classify(&self, features: &Tensor) -> Tensor {
-        self.dense.linear(features).squeeze_dim(1)
+        self.dense.linear(features)
     }
 
-    /// Logits `[n]` for images `[n, 3, 180, 180]` in 0 to 1.
+    /// Logits `[n, outputs]` for images `[n, 3, 180, 180]` in 0 to 1.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.classify(&self.features(images))
     }
@@ -99,7 +99,7 @@ impl Cnn {
     }
 
     /// The weights by name: `conv1.weight` `[32, 3, 3, 3]`, `conv1.bias` `[32]`, … and
-    /// `dense.weight` `[1, 12544]`, `dense.bias` `[1]`. They share the network's memory.
+    /// `dense.weight` `[outputs, 12544]`, `dense.bias` `[outputs]`. They share the network's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
@@ -120,19 +120,19 @@ mod tests {
 
     #[test]
     fn it_has_the_parameters_of_the_notebook() {
-        assert_eq!(count_parameters(&Cnn::random(0, Device::Cpu).tensors()), 991_041);
+        assert_eq!(count_parameters(&Cnn::random(1, 0, Device::Cpu).tensors()), 991_041);
     }
 
     #[test]
     fn a_seed_gives_the_same_network_and_another_another() {
-        let tensors = |seed| Cnn::random(seed, Device::Cpu).tensors();
+        let tensors = |seed| Cnn::random(1, seed, Device::Cpu).tensors();
         assert_eq!(tensors(7), tensors(7));
         assert_ne!(tensors(7), tensors(8));
     }
 
     #[test]
     fn kernels_fill_the_range_of_glorot_and_biases_are_zero() {
-        let tensors = Cnn::random(0, Device::Cpu).tensors();
+        let tensors = Cnn::random(1, 0, Device::Cpu).tensors();
         let kernel = &tensors["conv2.weight"];
         let limit = (6.0 / (9.0 * (32.0 + 64.0_f64))).sqrt();
         let (low, high) = (kernel.min().double_value(&[]), kernel.max().double_value(&[]));
@@ -143,21 +143,21 @@ mod tests {
 
     #[test]
     fn tensors_make_the_same_network_again_and_a_wrong_shape_is_named() {
-        let network = Cnn::random(3, Device::Cpu);
+        let network = Cnn::random(4, 3, Device::Cpu);
         let images = Tensor::rand([2, 3, 180, 180], (Kind::Float, Device::Cpu));
-        let again = Cnn::from_tensors(network.tensors(), Device::Cpu).unwrap();
-        assert_eq!(network.forward(&images).size(), [2]);
+        let again = Cnn::from_tensors(network.tensors(), 4, Device::Cpu).unwrap();
+        assert_eq!(network.forward(&images).size(), [2, 4]);
         assert_eq!(network.forward(&images), again.forward(&images));
 
         let mut wrong = network.tensors();
         wrong.insert("conv3.weight".to_owned(), Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)));
-        let message = Cnn::from_tensors(wrong, Device::Cpu).unwrap_err();
+        let message = Cnn::from_tensors(wrong, 4, Device::Cpu).unwrap_err();
         assert_eq!(message, "tensor `conv3.weight` has shape [1, 2], expected [128, 64, 3, 3]");
     }
 
     #[test]
     fn bf16_agrees_with_fp32_to_its_precision() {
-        let network = Cnn::random(3, Device::Cpu);
+        let network = Cnn::random(1, 3, Device::Cpu);
         let images = channels_last(&Tensor::rand([2, 3, 180, 180], (Kind::Float, Device::Cpu)));
         let exact = network.forward(&images);
         let rough = network.forward(&images.to_kind(Kind::BFloat16));

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::layers::{Affine, WeightSource};
 use crate::{domain::base::Base, weights::tensors::Tensors};
 
-/// Dropout and a dense layer with one output, after a dense linear layer if the base network's
+/// Dropout and a dense layer, after a dense linear layer if the base network's
 /// [`crate::domain::base::HeadConfig`] has hidden units; fp32 leaves of the autograd graph.
 #[derive(Debug)]
 pub struct Head {
@@ -18,13 +18,14 @@ impl Head {
     /// A new head: zero where training is logistic regression, otherwise random as Keras draws its
     /// weights, from a generator that `seed` sets.
     #[must_use]
-    pub fn new(base: &Base, seed: u64, device: Device) -> Self {
+    pub fn new(base: &Base, outputs: usize, seed: u64, device: Device) -> Self {
         if base.head.hidden.is_none() {
             let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
-            let output = Affine { weight: zeros(&[1, base.features]), bias: zeros(&[1]) };
+            let units = outputs as i64;
+            let output = Affine { weight: zeros(&[units, base.features]), bias: zeros(&[units]) };
             return Self { hidden: None, output: output.trainable(), dropout: base.head.dropout };
         }
-        match Self::build(&mut WeightSource::random(seed, device), base) {
+        match Self::build(&mut WeightSource::random(seed, device), base, outputs) {
             Ok(head) => head,
             Err(impossible) => unreachable!("drawing weights can't fail: {impossible}"),
         }
@@ -34,33 +35,38 @@ impl Head {
     ///
     /// # Errors
     /// A message that names the tensor that is missing, unexpected or of another shape.
-    pub fn from_tensors(tensors: Tensors, base: &Base, device: Device) -> Result<Self, String> {
+    pub fn from_tensors(
+        tensors: Tensors,
+        base: &Base,
+        outputs: usize,
+        device: Device,
+    ) -> Result<Self, String> {
         let mut source = WeightSource::Tensors(tensors, device);
-        let head = Self::build(&mut source, base)?;
+        let head = Self::build(&mut source, base, outputs)?;
         source.ensure_all_used()?;
         Ok(head)
     }
 
-    fn build(source: &mut WeightSource, base: &Base) -> Result<Self, String> {
+    fn build(source: &mut WeightSource, base: &Base, outputs: usize) -> Result<Self, String> {
         let hidden = match base.head.hidden {
             Some(units) => Some(source.affine("hidden", &[units, base.features])?.trainable()),
             None => None,
         };
         let inputs = base.head.hidden.unwrap_or(base.features);
-        let output = source.affine("output", &[1, inputs])?.trainable();
+        let output = source.affine("output", &[outputs as i64, inputs])?.trainable();
         Ok(Self { hidden, output, dropout: base.head.dropout })
     }
 
-    /// Logits `[n]` for features `[n, features]`.
+    /// Logits `[n, outputs]` for features `[n, features]`.
     pub fn forward(&self, features: &Tensor) -> Tensor {
-        self.output.linear(&self.hidden(features)).squeeze_dim(1)
+        self.output.linear(&self.hidden(features))
     }
 
-    /// Logits `[n]` for features `[n, features]` in training: some inputs of the last layer are
-    /// dropped.
+    /// Logits `[n, outputs]` for features `[n, features]` in training: some inputs of the last layer
+    /// are dropped.
     pub fn training_forward(&self, features: &Tensor) -> Tensor {
         let inputs = self.hidden(features).dropout(self.dropout, true);
-        self.output.linear(&inputs).squeeze_dim(1)
+        self.output.linear(&inputs)
     }
 
     fn hidden(&self, features: &Tensor) -> Tensor {
@@ -77,8 +83,8 @@ impl Head {
     }
 
     /// The weights by name: `hidden.weight` `[units, features]` and `hidden.bias` `[units]` if it has
-    /// hidden units, `output.weight` `[1, units or features]`, `output.bias` `[1]`. They share the
-    /// head's memory.
+    /// hidden units, `output.weight` `[outputs, units or features]`, `output.bias` `[outputs]`. They
+    /// share the head's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();

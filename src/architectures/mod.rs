@@ -18,7 +18,11 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::{base::BaseNetwork, classifier::Classifier, cnn::Cnn, head::Head};
 use crate::{
-    domain::{model::Architecture, preprocessing::Normalization},
+    domain::{
+        model::Architecture,
+        objective::{Logits, Objective},
+        preprocessing::Normalization,
+    },
     weights::tensors::Tensors,
 };
 
@@ -32,24 +36,26 @@ pub enum Network {
 }
 
 impl Network {
-    /// The network of that architecture with these weights.
+    /// The network of that architecture and objective with these weights.
     ///
     /// # Errors
     /// A message that names the tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(
         architecture: Architecture,
+        objective: Objective,
         tensors: Tensors,
         device: Device,
     ) -> Result<Self, String> {
+        let outputs = objective.outputs();
         Ok(match architecture {
-            Architecture::Cnn => Self::Cnn(Cnn::from_tensors(tensors, device)?),
+            Architecture::Cnn => Self::Cnn(Cnn::from_tensors(tensors, outputs, device)?),
             Architecture::Base(base) => {
-                Self::Classifier(Classifier::from_tensors(tensors, base, device)?)
+                Self::Classifier(Classifier::from_tensors(tensors, base, outputs, device)?)
             }
         })
     }
 
-    /// Logits `[n]` for normalised images `[n, 3, side, side]`, fp32 or bf16.
+    /// Logits `[n, outputs]` for normalised images `[n, 3, side, side]`, fp32 or bf16.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.forward(images),
@@ -66,7 +72,7 @@ impl Network {
         }
     }
 
-    /// Logits `[n]` for the output of [`Network::feature_maps`].
+    /// Logits `[n, outputs]` for the output of [`Network::feature_maps`].
     pub fn classify(&self, maps: &Tensor) -> Tensor {
         match self {
             Self::Cnn(network) => network.classify(&layers::flatten(maps)),
@@ -92,6 +98,17 @@ impl Network {
             Self::Classifier(network) => network.tensors(),
         }
     }
+}
+
+/// The logits of each image, `[n, outputs]`, on the CPU.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn logit_rows(logits: &Tensor) -> Result<Vec<Logits>, tch::TchError> {
+    let (_, outputs) = logits.size2()?;
+    let values: Vec<f64> =
+        logits.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1).try_into()?;
+    Ok(values.chunks(outputs.max(1) as usize).map(|row| Logits(row.to_vec())).collect())
 }
 
 /// Total number of values in `tensors`.

@@ -163,3 +163,10 @@ pub(super) fn escape(text: &str) -> String {
         escaped
     })
 }
+
+/// A name, shortened to fit next to a chart.
+pub(super) fn shortened(name: &str) -> String {
+    let mut characters = name.chars();
+    let start: String = characters.by_ref().take(14).collect();
+    if characters.next().is_some() { format!("{start}…") } else { start }
+}

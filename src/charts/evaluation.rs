@@ -1,160 +1,157 @@
-//! Charts of an evaluation.
+//! Curves of an evaluation.
 
-use plotters::prelude::{ChartBuilder, Circle, LineSeries, PathElement, Rectangle, Text};
-use plotters::style::{
-    Color as _,
-    text_anchor::{HPos, Pos, VPos},
-};
+use plotters::prelude::{ChartBuilder, Circle, LineSeries, PathElement, Text};
+use plotters::style::Color as _;
 
 use super::{
     Result,
-    canvas::{Area, Axis, FIRST, SECOND, SIZE, Tooltips, draw, draw_axes, text},
+    canvas::{Area, Axis, FAINT, FIRST, SECOND, Tooltips, draw, draw_axes, shortened, text},
 };
-use crate::domain::evaluation::Evaluation;
+use crate::domain::evaluation::{Evaluation, PrCurve, RocCurve};
 
 /// Maximum number of points of a curve with a tooltip.
 const TIPS: usize = 200;
+/// Maximum number of classes whose curves are drawn beside their average: the hardest.
+const CLASSES: usize = 10;
 
-/// The confusion matrix as a heat map, with counts and percentages per true class.
-///
-/// # Errors
-/// None that its input could cause.
-pub fn confusion(evaluation: &Evaluation) -> Result {
-    let matrix = &evaluation.confusion_matrix;
-    draw("Confusion matrix", |area, tips| {
-        let centred = |size| text(size).pos(Pos::new(HPos::Center, VPos::Center));
-        area.draw_text("Confusion matrix", &centred(18), (SIZE.0 as i32 / 2, 24))?;
-        let (left, top, right, bottom) = (150, 50, SIZE.0 as i32 - 40, SIZE.1 as i32 - 62);
-        let classes = matrix.labels.len() as i32;
-        let (width, height) = ((right - left) / classes, (bottom - top) / classes);
-        for (row, (true_class, counts)) in (0..).zip(matrix.labels.iter().zip(&matrix.matrix)) {
-            let of_class = counts.iter().sum::<u64>().max(1) as f64;
-            let y = top + row * height;
-            let right_aligned = text(14).pos(Pos::new(HPos::Right, VPos::Center));
-            area.draw_text(&shortened(true_class), &right_aligned, (left - 10, y + height / 2))?;
-            for (column, (predicted, count)) in (0..).zip(matrix.labels.iter().zip(counts)) {
-                let fraction = *count as f64 / of_class;
-                let x = left + column * width;
-                let (from, to) = ((x + 1, y + 1), (x + width - 1, y + height - 1));
-                // Strong enough to be visible, light enough to read the text.
-                area.draw(&Rectangle::new([from, to], FIRST.mix(0.05 + 0.5 * fraction).filled()))?;
-                let middle = (x + width / 2, y + height / 2);
-                area.draw_text(&count.to_string(), &centred(22), (middle.0, middle.1 - 10))?;
-                area.draw_text(
-                    &format!("{:.1}%", 100.0 * fraction),
-                    &centred(14),
-                    (middle.0, middle.1 + 14),
-                )?;
-                tips.field(from, to, &format!("true {true_class}, predicted {predicted}: {count}"));
-                if row == 0 {
-                    area.draw_text(&shortened(predicted), &centred(14), (middle.0, bottom + 16))?;
-                }
-            }
-        }
-        area.draw_text("predicted class", &centred(13), ((left + right) / 2, bottom + 42))?;
-        let turned = centred(13).transform(plotters::style::FontTransform::Rotate270);
-        Ok(area.draw_text("true class", &turned, (24, (top + bottom) / 2))?)
-    })
+/// A curve in the unit square.
+struct Line {
+    /// In the tooltips; empty for the only curve.
+    name: String,
+    points: Vec<(f64, f64)>,
+    tips: Vec<String>,
 }
 
-/// Precision–recall curve.
+impl Line {
+    fn pr(name: &str, curve: &PrCurve) -> Self {
+        let points: Vec<_> =
+            curve.recall.iter().copied().zip(curve.precision.iter().copied()).collect();
+        let tip = |(index, (recall, precision)): (usize, &(f64, f64))| {
+            let values = format!("recall {recall:.4}, precision {precision:.4}");
+            match curve.thresholds.get(index) {
+                Some(threshold) => format!("threshold {threshold:.4}: {values}"),
+                None => values,
+            }
+        };
+        let tips = points.iter().enumerate().map(tip).collect();
+        Self { name: name.to_owned(), points, tips }
+    }
+
+    fn roc(name: &str, curve: &RocCurve) -> Self {
+        let points: Vec<_> = curve.fpr.iter().copied().zip(curve.tpr.iter().copied()).collect();
+        let tips = points.iter().map(|(fpr, tpr)| format!("FPR {fpr:.4}, TPR {tpr:.4}")).collect();
+        Self { name: name.to_owned(), points, tips }
+    }
+}
+
+/// Precision–recall curve: of the second of two classes; of more, of each against the rest.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn pr(evaluation: &Evaluation) -> Result {
-    let curve = &evaluation.pr_curve;
-    let title = format!(
-        "Precision–recall curve ({}): AUC {:.4}, AP {:.4}",
-        positive(evaluation),
-        curve.auc,
-        curve.average_precision
-    );
-    let points: Vec<_> =
-        curve.recall.iter().copied().zip(curve.precision.iter().copied()).collect();
-    unit_square(&title, "recall", "precision", &points, None, &|index, (recall, precision)| {
-        let values = format!("recall {recall:.4}, precision {precision:.4}");
-        match curve.thresholds.get(index) {
-            Some(threshold) => format!("threshold {threshold:.4}: {values}"),
-            None => values,
-        }
-    })
+    let (title, lines) = if let Some(curve) = &evaluation.pr_curve {
+        let title = format!(
+            "Precision–recall curve ({}): AUC {:.4}, AP {:.4}",
+            positive(evaluation),
+            curve.auc,
+            curve.average_precision
+        );
+        (title, vec![Line::pr("", curve)])
+    } else if let Some(curves) = &evaluation.one_vs_rest {
+        let micro = &curves.micro.pr_curve;
+        let title = format!(
+            "Precision–recall curves: AP {:.4} (micro), {:.4} (macro)",
+            micro.average_precision, curves.macro_avg.average_precision
+        );
+        let mut classes: Vec<_> = curves.classes.iter().collect();
+        classes.sort_by(|a, b| {
+            let precision = |it: &PrCurve| it.average_precision;
+            precision(&a.curves.pr_curve).total_cmp(&precision(&b.curves.pr_curve))
+        });
+        let classes = classes.into_iter().take(CLASSES).map(|class| {
+            let curve = &class.curves.pr_curve;
+            Line::pr(&format!("{}, AP {:.4}", class.label, curve.average_precision), curve)
+        });
+        (title, [Line::pr("micro average", micro)].into_iter().chain(classes).collect())
+    } else {
+        ("Precision–recall curve".to_owned(), Vec::new())
+    };
+    unit_square(&title, "recall", "precision", &lines, None)
 }
 
-/// ROC curve.
+/// ROC curve: of the second of two classes; of more, of each against the rest.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn roc(evaluation: &Evaluation) -> Result {
-    let curve = &evaluation.roc_curve;
-    let class = positive(evaluation);
-    let title = match curve.auc {
-        Some(auc) => format!("ROC curve ({class}): AUC {auc:.4}"),
-        None => format!("ROC curve ({class}): undefined, only one class present"),
+    let number = |auc: Option<f64>| auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
+    let (title, lines) = if let Some(curve) = &evaluation.roc_curve {
+        let class = positive(evaluation);
+        let title = match curve.auc {
+            Some(auc) => format!("ROC curve ({class}): AUC {auc:.4}"),
+            None => format!("ROC curve ({class}): undefined, only one class present"),
+        };
+        (title, vec![Line::roc("", curve)])
+    } else if let Some(curves) = &evaluation.one_vs_rest {
+        let micro = &curves.micro.roc_curve;
+        let (of_micro, of_macro) = (number(micro.auc), number(curves.macro_avg.roc_auc));
+        let title = format!("ROC curves: AUC {of_micro} (micro), {of_macro} (macro)");
+        let mut classes: Vec<_> = curves.classes.iter().collect();
+        classes.sort_by(|a, b| {
+            let auc = |it: &RocCurve| it.auc.unwrap_or(1.0);
+            auc(&a.curves.roc_curve).total_cmp(&auc(&b.curves.roc_curve))
+        });
+        let classes = classes.into_iter().take(CLASSES).map(|class| {
+            let curve = &class.curves.roc_curve;
+            Line::roc(&format!("{}, AUC {}", class.label, number(curve.auc)), curve)
+        });
+        (title, [Line::roc("micro average", micro)].into_iter().chain(classes).collect())
+    } else {
+        ("ROC curve".to_owned(), Vec::new())
     };
-    let points: Vec<_> = curve.fpr.iter().copied().zip(curve.tpr.iter().copied()).collect();
-    let chance = Some("chance");
-    unit_square(&title, "false positive rate", "true positive rate", &points, chance, &|_,
-                                                                                        (
-        fpr,
-        tpr,
-    )| {
-        format!("FPR {fpr:.4}, TPR {tpr:.4}")
-    })
+    unit_square(&title, "false positive rate", "true positive rate", &lines, Some("chance"))
 }
 
-/// Reliability diagram: fraction of positives against mean predicted probability, per bin.
+/// Reliability diagram: the frequency of a class against its mean predicted probability, per bin; of
+/// more than two classes, accuracy against confidence.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn reliability(evaluation: &Evaluation) -> Result {
     let calibration = &evaluation.calibration;
     let title = format!("Reliability diagram: ECE {:.4}", calibration.expected_calibration_error);
-    let bins: Vec<_> = calibration
-        .bins
-        .iter()
-        .filter_map(|bin| {
-            Some((bin.mean_predicted_probability?, bin.fraction_of_positives?, bin.count))
+    let bins = calibration.bins.iter().filter_map(|bin| {
+        Some((bin.mean_predicted_probability?, bin.fraction_of_positives?, bin.count))
+    });
+    let (points, tips) = bins
+        .map(|(predicted, observed, count)| {
+            let tip = format!("{count} images: predicted {predicted:.4}, observed {observed:.4}");
+            ((predicted, observed), tip)
         })
-        .collect();
-    let points: Vec<_> =
-        bins.iter().map(|(predicted, observed, _)| (*predicted, *observed)).collect();
-    let class = positive(evaluation);
-    let (x, y) = (
-        format!("mean predicted probability ({class})"),
-        format!("fraction of positives ({class})"),
-    );
-    unit_square(
-        &title,
-        &x,
-        &y,
-        &points,
-        Some("perfectly calibrated"),
-        &|index, (predicted, observed)| {
-            let count = bins.get(index).map_or(0, |(_, _, count)| *count);
-            format!("{count} images: predicted {predicted:.4}, observed {observed:.4}")
-        },
-    )
+        .unzip();
+    let (x, y) = if evaluation.threshold.is_some() {
+        let class = positive(evaluation);
+        let x = format!("mean predicted probability ({class})");
+        (x, format!("fraction of positives ({class})"))
+    } else {
+        ("mean confidence".to_owned(), "accuracy".to_owned())
+    };
+    let line = Line { name: String::new(), points, tips };
+    unit_square(&title, &x, &y, &[line], Some("perfectly calibrated"))
 }
 
 fn positive(evaluation: &Evaluation) -> String {
     shortened(evaluation.confusion_matrix.labels.last().map_or("", String::as_str))
 }
 
-/// A name, shortened to fit next to a chart.
-fn shortened(name: &str) -> String {
-    let mut characters = name.chars();
-    let start: String = characters.by_ref().take(14).collect();
-    if characters.next().is_some() { format!("{start}…") } else { start }
-}
-
-/// A curve in the unit square; `diagonal` is the name of an additional diagonal line.
+/// Curves in the unit square, the first of which is the main one; `diagonal` is the name of an
+/// additional diagonal line.
 fn unit_square(
     title: &str,
     x_desc: &str,
     y_desc: &str,
-    points: &[(f64, f64)],
+    lines: &[Line],
     diagonal: Option<&str>,
-    tip: &dyn Fn(usize, (f64, f64)) -> String,
 ) -> Result {
     draw(title, |area: &Area<'_>, tips: &mut Tooltips| {
         let mut chart = ChartBuilder::on(area)
@@ -173,14 +170,21 @@ fn unit_square(
             )])?;
             chart.draw_series([Text::new(name.to_owned(), (0.74, 0.68), text(12))])?;
         }
-        chart.draw_series(LineSeries::new(points.iter().copied(), FIRST.stroke_width(2)))?;
-        let stride = points.len().div_ceil(TIPS).max(1);
-        let few = points.len() <= 20;
-        for (index, point) in points.iter().enumerate().step_by(stride) {
-            if few {
-                chart.draw_series([Circle::new(*point, 3, FIRST.filled())])?;
+        // The main one is drawn last, above the others.
+        for (number, line) in lines.iter().enumerate().rev() {
+            let Line { name, points, tips: texts } = line;
+            let style = if number == 0 { FIRST.stroke_width(2) } else { FAINT.stroke_width(2) };
+            chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+            let stride = points.len().div_ceil(TIPS / lines.len()).max(1);
+            let few = number == 0 && points.len() <= 20;
+            for (point, text) in points.iter().zip(texts).step_by(stride) {
+                if few {
+                    chart.draw_series([Circle::new(*point, 3, FIRST.filled())])?;
+                }
+                let separator = if name.is_empty() { "" } else { ": " };
+                let text = format!("{name}{separator}{text}");
+                tips.spot(chart.backend_coord(point), if number == 0 { 6 } else { 4 }, &text);
             }
-            tips.spot(chart.backend_coord(point), 6, &tip(index, *point));
         }
         Ok(())
     })

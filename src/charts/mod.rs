@@ -5,13 +5,15 @@
 
 mod bars;
 mod canvas;
+mod confusion;
 mod curves;
 mod evaluation;
 
 pub use self::{
     bars::{classes, formats, histogram},
+    confusion::confusion,
     curves::{accuracy, loss},
-    evaluation::{confusion, pr, reliability, roc},
+    evaluation::{pr, reliability, roc},
 };
 
 /// A chart that can't be drawn, which is a bug.

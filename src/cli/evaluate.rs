@@ -11,7 +11,10 @@ use super::{
     responses::Job,
     service,
 };
-use crate::domain::evaluation::Evaluation;
+use crate::domain::evaluation::{Calibration, Evaluation};
+
+/// Pairs of confused classes that are listed.
+const WORST_PAIRS: usize = 5;
 
 /// Options of `pawprint evaluate`.
 #[derive(Debug, Args)]
@@ -54,13 +57,51 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
         interval.low,
         interval.high,
     );
-    let auc = evaluation.roc_curve.auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
-    text += &format!(
-        "ROC AUC {auc}, PR AUC {:.4}, average precision {:.4}, expected calibration error {:.4}\n",
-        evaluation.pr_curve.auc,
-        evaluation.pr_curve.average_precision,
-        evaluation.calibration.expected_calibration_error,
-    );
+    let number = |auc: Option<f64>| auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
+    if let Some(top_5) = evaluation.top_5_accuracy {
+        text += &format!("top-5 accuracy {top_5:.4}\n");
+    }
+    if let (Some(roc), Some(pr)) = (&evaluation.roc_curve, &evaluation.pr_curve) {
+        text += &format!(
+            "ROC AUC {}, PR AUC {:.4}, average precision {:.4}, expected calibration error {:.4}\n",
+            number(roc.auc),
+            pr.auc,
+            pr.average_precision,
+            evaluation.calibration.expected_calibration_error,
+        );
+    }
+    if let Some(curves) = &evaluation.one_vs_rest {
+        text += &format!(
+            "one-vs-rest ROC AUC {} (macro), {} (micro); average precision {:.4} (macro), {:.4} (micro)\n",
+            number(curves.macro_avg.roc_auc),
+            number(curves.micro.roc_curve.auc),
+            curves.macro_avg.average_precision,
+            curves.micro.pr_curve.average_precision,
+        );
+    }
+    let Calibration { temperature, scaled, raw, .. } = &evaluation.calibration;
+    if let (Some(temperature), Some(scaled), Some(raw)) = (temperature, scaled, raw) {
+        text += &format!(
+            "temperature {temperature:.3}: expected calibration error {:.4} (without: {:.4}), log loss {:.4} ({:.4}), Brier score {:.4} ({:.4})\n",
+            scaled.expected_calibration_error,
+            raw.expected_calibration_error,
+            scaled.log_loss,
+            raw.log_loss,
+            scaled.brier_score,
+            raw.brier_score,
+        );
+    }
+    if let Some(weights) = &evaluation.class_weights {
+        let weights: Vec<_> = weights.iter().map(|(name, it)| format!("{name} {it:.3}")).collect();
+        text += &format!("class weights in training: {}\n", weights.join(", "));
+    }
+    if evaluation.threshold.is_none() {
+        for (label, predicted, count) in
+            evaluation.confusion_matrix.worst_pairs().into_iter().take(WORST_PAIRS)
+        {
+            text += &format!("{label} classified as {predicted}: {count} images\n");
+        }
+    }
     if let Some(best) = &evaluation.best_threshold {
         text += &format!(
             "at threshold {:.4} (best F1 on the validation split: {:.4}): accuracy {:.4}\n",

@@ -5,6 +5,7 @@
 //! tested without a server.
 
 pub mod base;
+pub mod class_weights;
 pub mod dataset;
 pub mod evaluation;
 pub mod excerpt;
@@ -14,6 +15,7 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod name;
+pub mod objective;
 pub mod parameters;
 pub mod prediction;
 pub mod preprocessing;

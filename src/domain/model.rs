@@ -102,12 +102,23 @@ pub struct ModelCard {
     pub validation: SplitMetrics,
     /// Metrics of the test split, if there is one.
     pub test: Option<SplitMetrics>,
+    /// What its logits are divided by before they become probabilities; older models have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Number of parameters.
     pub parameters: u64,
     /// Creation time.
     pub created_at: Timestamp,
     /// Logits of the canary images, in their order; see `model_file::canary`.
     pub canaries: Vec<f32>,
+}
+
+impl ModelCard {
+    /// The factor of its logits: the inverse of the temperature.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.temperature.map_or(1.0, f64::recip)
+    }
 }
 
 /// Model.

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ModelId, Name, dataset::Classes, recipe::Recipe};
+use super::{
+    ModelId, Name,
+    model::ModelCard,
+    objective::{Logits, Objective},
+    recipe::Recipe,
+};
 
 /// Prediction for one image.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -16,31 +21,57 @@ pub struct Prediction {
     pub label: Name,
     /// Probability of `label`.
     pub probability: f64,
-    /// Probability of every class.
+    /// Probability of every class, or of the `top` most likely ones that were requested.
     pub probabilities: BTreeMap<Name, f64>,
 }
 
 impl Prediction {
-    /// The prediction of a two-class network with one sigmoid output.
+    /// The prediction of the model with that card, whose network gave `logits`.
     ///
-    /// `logit` is that of the second class. A probability of exactly 0.5 is predicted as the second
-    /// class, as in the evaluation.
-    #[must_use]
-    pub fn from_logit(file_name: Option<String>, classes: &Classes, logit: f64) -> Option<Self> {
-        let [negative, positive] = classes.names() else { return None };
-        let second = 1.0 / (1.0 + (-logit).exp());
+    /// # Errors
+    /// The number of logits is not that of the model's classes.
+    pub fn new(
+        file_name: Option<String>,
+        card: &ModelCard,
+        logits: &Logits,
+    ) -> Result<Self, WrongOutputs> {
+        let names = card.classes.names();
+        let expected = Objective::of(&card.classes).outputs();
+        if logits.0.len() != expected {
+            return Err(WrongOutputs { outputs: logits.0.len(), expected });
+        }
+        let probabilities = logits.scaled(card.scale()).probabilities();
+        let predicted = logits.predicted();
+        let of_predicted = names.get(predicted).zip(probabilities.get(predicted));
         let (label, probability) =
-            if second >= 0.5 { (positive, second) } else { (negative, 1.0 - second) };
-        Some(Self {
+            of_predicted.ok_or(WrongOutputs { outputs: logits.0.len(), expected })?;
+        Ok(Self {
             file_name,
             label: label.clone(),
-            probability,
-            probabilities: BTreeMap::from([
-                (negative.clone(), 1.0 - second),
-                (positive.clone(), second),
-            ]),
+            probability: *probability,
+            probabilities: names.iter().cloned().zip(probabilities).collect(),
         })
     }
+
+    /// The same with the `top` most likely classes alone.
+    #[must_use]
+    pub fn with_top(mut self, top: usize) -> Self {
+        let mut ranked: Vec<_> = self.probabilities.into_iter().collect();
+        // The predicted one first where others are as likely.
+        ranked.sort_by(|a, b| {
+            b.1.total_cmp(&a.1).then_with(|| (b.0 == self.label).cmp(&(a.0 == self.label)))
+        });
+        self.probabilities = ranked.into_iter().take(top).collect();
+        self
+    }
+}
+
+/// A network's outputs that don't fit its classes.
+#[derive(Debug, thiserror::Error)]
+#[error("the network has {outputs} outputs, expected {expected} for its classes")]
+pub struct WrongOutputs {
+    outputs: usize,
+    expected: usize,
 }
 
 /// The model used.
@@ -76,21 +107,4 @@ pub struct PredictResponse {
     pub model: ModelRef,
     /// Timing in milliseconds.
     pub timing_ms: Timing,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_label_is_the_likelier_class_and_the_probabilities_sum_to_one() {
-        for (logit, label) in
-            [(-3.0, "cat"), (0.0, "dog"), (3.0, "dog"), (800.0, "dog"), (-800.0, "cat")]
-        {
-            let prediction = Prediction::from_logit(None, &Classes::default(), logit).unwrap();
-            assert_eq!(&*prediction.label, label);
-            assert!(prediction.probability >= 0.5);
-            assert!((prediction.probabilities.values().sum::<f64>() - 1.0).abs() < 1e-12);
-        }
-    }
 }

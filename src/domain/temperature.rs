@@ -1,26 +1,28 @@
 //! Temperature scaling (Guo, Pleiss, Sun and Weinberger, 2017): one factor for all logits, which
 //! changes how sure a classifier is but never its answer.
 
+use super::objective::Logits;
+
 /// Factors that are tried.
 const RANGE: (f64, f64) = (1e-3, 1e3);
 /// Halvings of the range, in logarithms: far below what a probability shows.
 const HALVINGS: u32 = 40;
 
-/// The factor by which to multiply logits so that their mean cross-entropy is smallest: the inverse
-/// of the temperature. `logits` are `[n, outputs]` in rows, `labels` the `n` classes. One output is
-/// that of the second of two classes, whose first has the logit 0.
+/// The factor by which to multiply logits so that their mean cross-entropy with `labels` is
+/// smallest: the inverse of the temperature.
 ///
 /// As after Platt (1999), a few images that happen to be classified without a mistake prove no
 /// certainty: the loss is that of labels of which one in `n + 2` is wrong.
 #[must_use]
-pub fn factor(logits: &[f64], outputs: usize, labels: &[usize]) -> f64 {
+pub fn factor(logits: &[Logits], labels: &[usize]) -> f64 {
     let wrong = 1.0 / (labels.len() as f64 + 2.0);
     let (mut low, mut high) = (RANGE.0.ln(), RANGE.1.ln());
     // The loss is convex in the factor.
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, high);
-        let rows = logits.chunks_exact(outputs).zip(labels);
-        let slope: f64 = rows.map(|(row, label)| slope(row, *label, middle.exp(), wrong)).sum();
+        let images = logits.iter().zip(labels);
+        let slope: f64 =
+            images.map(|(logits, label)| slope(logits, *label, middle.exp(), wrong)).sum();
         if slope > 0.0 {
             high = middle;
         } else {
@@ -32,19 +34,17 @@ pub fn factor(logits: &[f64], outputs: usize, labels: &[usize]) -> f64 {
 
 /// The derivative of an image's cross-entropy by the factor: the mean logit under the predicted
 /// probabilities minus that under the label's.
-fn slope(logits: &[f64], label: usize, factor: f64, wrong: f64) -> f64 {
-    let first = (logits.len() == 1).then_some(&0.0);
-    let all = || first.into_iter().chain(logits).copied();
-    let (classes, sum) = all().fold((0.0, 0.0), |(count, sum), it| (count + 1.0, sum + it));
-    let largest = all().fold(f64::NEG_INFINITY, f64::max);
+fn slope(logits: &Logits, label: usize, factor: f64, wrong: f64) -> f64 {
+    let classes = logits.objective().classes() as f64;
+    let largest = logits.by_class().fold(f64::NEG_INFINITY, f64::max);
     let (mut weights, mut predicted) = (0.0, 0.0);
-    for logit in all() {
+    for logit in logits.by_class() {
         let weight = (factor * (logit - largest)).exp();
         weights += weight;
         predicted += weight * logit;
     }
-    let of_label = all().nth(label).unwrap_or_default();
-    let others = (sum - of_label) / (classes - 1.0);
+    let of_label = logits.by_class().nth(label).unwrap_or_default();
+    let others = (logits.by_class().sum::<f64>() - of_label) / (classes - 1.0);
     predicted / weights - (1.0 - wrong) * of_label - wrong * others
 }
 
@@ -52,13 +52,20 @@ fn slope(logits: &[f64], label: usize, factor: f64, wrong: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn rows(logits: &[f64], outputs: usize) -> Vec<Logits> {
+        logits.chunks(outputs).map(|row| Logits(row.to_vec())).collect()
+    }
+
     /// 100 images with the logits ±`size`, of which `right` are classified correctly.
     fn binary(size: f64, right: usize) -> f64 {
         let labels: Vec<usize> = (0..100).map(|it| it % 2).collect();
         let logit = |label: usize, right: bool| if (label == 1) == right { size } else { -size };
-        let logits: Vec<_> =
-            labels.iter().enumerate().map(|(at, label)| logit(*label, at < right)).collect();
-        factor(&logits, 1, &labels)
+        let logits: Vec<_> = labels
+            .iter()
+            .enumerate()
+            .map(|(at, label)| Logits(vec![logit(*label, at < right)]))
+            .collect();
+        factor(&logits, &labels)
     }
 
     /// The factor is known in closed form: the probability of the answer becomes the accuracy.
@@ -79,7 +86,7 @@ mod tests {
     #[test]
     fn without_a_mistake_the_factor_is_finite_and_more_images_make_it_surer() {
         assert!((binary(1.0, 100) / expected(1.0, 1.0) - 1.0).abs() < 1e-6);
-        assert!(factor(&[-1.0, 1.0], 1, &[0, 1]) < binary(1.0, 100));
+        assert!(factor(&rows(&[-1.0, 1.0], 1), &[0, 1]) < binary(1.0, 100));
     }
 
     #[test]
@@ -87,13 +94,14 @@ mod tests {
         let labels = [0, 1, 1, 0, 1];
         let one = [-2.0, 0.3, -0.1, -1.0, 4.0];
         let two: Vec<f64> = one.iter().flat_map(|logit| [5.0, 5.0 + logit]).collect();
-        assert!((factor(&one, 1, &labels) / factor(&two, 2, &labels) - 1.0).abs() < 1e-6);
+        let factors = factor(&rows(&one, 1), &labels) / factor(&rows(&two, 2), &labels);
+        assert!((factors - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn answers_worse_than_guessing_and_huge_logits_stay_in_range() {
-        assert!((factor(&[1.0, -1.0], 1, &[0, 1]) / RANGE.0 - 1.0).abs() < 1e-6);
-        let factor = factor(&[1e30, -1e30, 3e38, 0.0], 2, &[0, 1]);
+        assert!((factor(&rows(&[1.0, -1.0], 1), &[0, 1]) / RANGE.0 - 1.0).abs() < 1e-6);
+        let factor = factor(&rows(&[1e30, -1e30, 3e38, 0.0], 2), &[0, 1]);
         assert!(factor.is_finite() && factor > 0.0);
     }
 }

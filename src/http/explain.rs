@@ -22,6 +22,8 @@ use super::{
 };
 use crate::{
     domain::{
+        Name,
+        dataset::Classes,
         excerpt::Excerpt,
         prediction::{ModelRef, Prediction},
     },
@@ -45,6 +47,8 @@ pub struct ExplainQuery {
     format: Option<String>,
     /// Name of the image: its `file_name` in the response.
     name: Option<String>,
+    /// The class to explain. Default: the predicted class.
+    class: Option<String>,
 }
 
 /// A form with an image, and the query parameters as text fields.
@@ -60,6 +64,8 @@ struct ExplainForm {
     format: Option<Format>,
     /// Same as `name` in the query.
     name: Option<String>,
+    /// Same as `class` in the query.
+    class: Option<String>,
 }
 
 /// Response format.
@@ -94,13 +100,15 @@ pub struct Explanation {
     prediction: Prediction,
     /// The model used.
     model: ModelRef,
+    /// The class that the heat map explains.
+    class: Name,
     /// Grad-CAM heat map at the last convolutional layer, covering the whole image.
     map: Heatmap,
 }
 
 /// Explain a prediction with a Grad-CAM heat map
 ///
-/// In a form, `model`, `format` and `name` may be text fields, before or after the file; other text
+/// In a form, `model`, `format`, `name` and `class` may be text fields, before or after the file; other text
 /// fields are rejected.
 #[utoipa::path(post, path = "", params(ExplainQuery),
     request_body(content(
@@ -127,28 +135,32 @@ pub async fn explain(
     request: Request,
 ) -> Result<Response, Problem> {
     let RequestBody { content, fields } =
-        RequestBody::read(&state, request, 1, &["model", "format", "name"]).await?;
+        RequestBody::read(&state, request, 1, &["model", "format", "name", "class"]).await?;
     let model = fields.resolve("model", query.model.as_deref())?;
     let name = fields.resolve("name", query.name.as_deref())?;
+    let class = fields.resolve("class", query.class.as_deref())?;
     let format = Format::of(fields.resolve("format", query.format.as_deref())?.as_deref())?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
+    let class = class.map(|class| index_of(&card.classes, &class)).transpose()?;
     let decoding = ImageDecoder::new(&state, card.preprocessing).with_picture(MAX_SIDE);
     let mut photos = decoding.decode(content, name).await?;
     let one = (photos.names.pop(), photos.pixels.pop(), photos.pictures.pop());
     let (Some(name), Some(pixels), Some(picture)) = one else {
         return Err(Problem::internal(&std::io::Error::other("the decoded image is missing")));
     };
-    let (logit, map) = engine.explain(pixels).await?.output;
-    let prediction = Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
-        Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
-    })?;
+    let (logits, map) = engine.explain(pixels, class).await?.output;
+    let prediction = Prediction::new(name, card, &logits);
+    let prediction = prediction.map_err(|error| Problem::internal(&error))?;
+    let explained = class.and_then(|index| card.classes.name(index)).unwrap_or(&prediction.label);
+    let explained = explained.clone();
     let headers =
         [(LABEL, prediction.label.to_string()), (PROBABILITY, prediction.probability.to_string())];
     if format == Format::Json {
         let model = ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe };
-        return Ok((headers, Json(Explanation { prediction, model, map })).into_response());
+        return Ok((headers, Json(Explanation { prediction, model, class: explained, map }))
+            .into_response());
     }
     let paint = move || {
         let mut png = Vec::new();
@@ -161,4 +173,13 @@ pub async fn explain(
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| Problem::internal(&error))?;
     Ok((headers, [(header::CONTENT_TYPE, "image/png")], png).into_response())
+}
+
+/// The index of the class of that name.
+fn index_of(classes: &Classes, name: &str) -> Result<usize, Problem> {
+    classes.index_of(name).ok_or_else(|| {
+        let detail = format!("the model has no class `{}`", Excerpt(name));
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+            .with("field", "class")
+    })
 }

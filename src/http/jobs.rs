@@ -41,7 +41,7 @@ use crate::{
     (status = 202, description = "The job.", body = CreatedJob, headers(("Location" = String, description = "URL of the job."))),
     (status = 404, description = "Unknown dataset."),
     (status = 409, description = "`name_taken`: another job or model has that name."),
-    (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`: other than two classes, or a class without training or validation images (named in `detail`)."),
+    (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`: fewer than two classes, or a class without training or validation images (named in `detail`)."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::{
     extract::{Request, State},
+    http::StatusCode,
     response::IntoResponse,
 };
 use serde::Deserialize;
@@ -20,7 +21,10 @@ use super::{
     state::AppState,
 };
 use crate::{
-    domain::prediction::{ModelRef, PredictResponse, Prediction, Timing},
+    domain::{
+        excerpt::Excerpt,
+        prediction::{ModelRef, PredictResponse, Prediction, Timing},
+    },
     inference::EngineError,
 };
 
@@ -32,6 +36,9 @@ pub struct PredictQuery {
     model: Option<String>,
     /// Name of a single image: its `file_name` in the response.
     name: Option<String>,
+    /// Return only this many classes in `probabilities`, the most likely ones. Default: all.
+    #[param(minimum = 1)]
+    top: Option<String>,
 }
 
 /// Multipart form with image files, and the query parameters as text fields; any field names.
@@ -45,12 +52,14 @@ struct PredictForm {
     model: Option<String>,
     /// Same as `name` in the query.
     name: Option<String>,
+    /// Same as `top` in the query.
+    top: Option<String>,
 }
 
 /// Classify images
 ///
-/// An unreadable image fails the whole request; `index` identifies it. In a form, `model` and
-/// `name` may be text fields, before or after the files; other text fields are rejected.
+/// An unreadable image fails the whole request; `index` identifies it. In a form, `model`, `name`
+/// and `top` may be text fields, before or after the files; other text fields are rejected.
 #[utoipa::path(post, path = "", params(PredictQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
@@ -76,21 +85,25 @@ pub async fn predict(
     let started = Instant::now();
     let max_images = state.config.max_predict_images.get();
     let RequestBody { content, fields } =
-        RequestBody::read(&state, request, max_images, &["model", "name"]).await?;
+        RequestBody::read(&state, request, max_images, &["model", "name", "top"]).await?;
     let model = fields.resolve("model", query.model.as_deref())?;
     let name = fields.resolve("name", query.name.as_deref())?;
+    let top = fields.resolve("top", query.top.as_deref())?.as_deref().map(parse_top).transpose()?;
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
     let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
     let result = engine.predict(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(result.output).map(|(name, logit)| {
-        Prediction::from_logit(name, &card.classes, logit).ok_or_else(|| {
-            Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
+    let predictions = photos.names.into_iter().zip(&result.output).map(|(name, logits)| {
+        let prediction = Prediction::new(name, card, logits);
+        let prediction = prediction.map_err(|error| Problem::internal(&error))?;
+        Ok(match top {
+            Some(top) => prediction.with_top(top),
+            None => prediction,
         })
     });
     let response = PredictResponse {
-        predictions: predictions.collect::<Result<_, _>>()?,
+        predictions: predictions.collect::<Result<_, Problem>>()?,
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: Timing {
             decode: photos.decode_ms,
@@ -101,4 +114,12 @@ pub async fn predict(
     };
     state.metrics.record_prediction(&response);
     Ok((server_timing(&response.timing_ms), Json(response)))
+}
+
+/// Number of classes to return.
+fn parse_top(text: &str) -> Result<usize, Problem> {
+    text.parse().ok().filter(|top| *top > 0).ok_or_else(|| {
+        let detail = format!("top must be a whole number of at least 1, not `{}`", Excerpt(text));
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail).with("field", "top")
+    })
 }

@@ -22,7 +22,10 @@ use super::{
     tuning::{InferenceConfig, TuningCache},
     worker,
 };
-use crate::{device::ComputeConfig, domain::model::ModelCard};
+use crate::{
+    device::ComputeConfig,
+    domain::{model::ModelCard, objective::Logits},
+};
 
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
@@ -128,27 +131,28 @@ impl Engine {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The logits, for the second class, of images that are preprocessed as the card says.
+    /// The logits of images that are preprocessed as the card says.
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or the model failed.
     pub async fn predict(
         &self,
         images: Vec<Vec<u8>>,
-    ) -> Result<InferenceResult<Vec<f64>>, EngineError> {
+    ) -> Result<InferenceResult<Vec<Logits>>, EngineError> {
         self.submit(images, Command::Predict).await
     }
 
-    /// The logit, for the second class, of an image that is preprocessed as the card says, and its
-    /// Grad-CAM heat map.
+    /// The logits of an image that is preprocessed as the card says, and its Grad-CAM heat map for
+    /// the class of index `class`, or for the predicted one.
     ///
     /// # Errors
     /// As [`Engine::predict`].
     pub async fn explain(
         &self,
         image: Vec<u8>,
-    ) -> Result<InferenceResult<(f64, Heatmap)>, EngineError> {
-        self.submit(image, Command::Explain).await
+        class: Option<usize>,
+    ) -> Result<InferenceResult<(Logits, Heatmap)>, EngineError> {
+        self.submit((image, class), Command::Explain).await
     }
 
     async fn submit<I, O>(

@@ -6,7 +6,10 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 use utoipa::ToSchema;
 
-use crate::architectures::Network;
+use crate::{
+    architectures::{Network, logit_rows},
+    domain::objective::{Logits, Objective},
+};
 
 /// Opacity of the heat map over an image.
 const OPACITY: f32 = 0.5;
@@ -45,20 +48,30 @@ impl Heatmap {
     }
 }
 
-/// The logit of a normalised image, `[1, 3, side, side]`, and the heat map of the predicted class:
-/// the second for a logit from 0 up, otherwise the first, whose score is the negated logit.
+/// The logits of a normalised image, `[1, 3, side, side]`, and the heat map of the class of index
+/// `class`, or of the predicted one. The score of the first of two classes is the negated logit.
 ///
 /// The weighted feature maps are those of the last convolution, rectified.
 ///
 /// # Errors
 /// Those of libtorch, such as out of memory.
-pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Heatmap), tch::TchError> {
+pub fn explain(
+    network: &Network,
+    image: &Tensor,
+    class: Option<usize>,
+) -> Result<(Logits, Heatmap), tch::TchError> {
     let maps = tch::no_grad(|| network.feature_maps(image)).to_kind(Kind::Float);
     let maps = maps.set_requires_grad(true);
-    let logit = tch::with_grad(|| network.classify(&maps));
-    let gradient = Tensor::f_run_backward(&[&logit], &[&maps], false, false)?;
-    let logit = logit.f_double_value(&[0])?;
-    let score = if logit >= 0.0 { 1.0 } else { -1.0 };
+    let outputs = tch::with_grad(|| network.classify(&maps));
+    let logits = logit_rows(&outputs)?.pop();
+    let logits = logits.ok_or_else(|| tch::TchError::Torch("no output".to_owned()))?;
+    let class = class.unwrap_or_else(|| logits.predicted());
+    let (output, score) = match logits.objective() {
+        Objective::Sigmoid => (0, if class == 1 { 1.0 } else { -1.0 }),
+        Objective::Softmax(_) => (class as i64, 1.0),
+    };
+    let of_class = tch::with_grad(|| outputs.f_select(1, output))?;
+    let gradient = Tensor::f_run_backward(&[&of_class], &[&maps], false, false)?;
     let [gradient] = gradient.as_slice() else {
         return Err(tch::TchError::Torch("no gradient of the feature maps".to_owned()));
     };
@@ -69,7 +82,7 @@ pub fn explain(network: &Network, image: &Tensor) -> Result<(f64, Heatmap), tch:
     let map = if strongest > 0.0 { map / strongest } else { map };
     let (height, width) = map.size2()?;
     let values = Vec::<f32>::try_from(map.contiguous().flatten(0, -1))?;
-    Ok((logit, Heatmap { height: height as usize, width: width as usize, values }))
+    Ok((logits, Heatmap { height: height as usize, width: width as usize, values }))
 }
 
 #[cfg(test)]
@@ -101,10 +114,11 @@ mod tests {
     #[test]
     fn the_small_network_is_explained_by_its_dense_weights() {
         for seed in 0..4 {
-            let network = Cnn::random(seed, Device::Cpu);
+            let network = Cnn::random(1, seed, Device::Cpu);
             let weights = network.tensors()["dense.weight"].detach().reshape([7, 7, 256]);
             let network = Network::Cnn(network);
-            let (logit, map) = explain(&network, &image()).unwrap();
+            let (logits, map) = explain(&network, &image(), None).unwrap();
+            let logit = logits.0[0];
             let maps = tch::no_grad(|| network.feature_maps(&image())).squeeze_dim(0);
             let weights = weights.mean_dim([0, 1].as_slice(), false, Kind::Float) * logit.signum();
             let expected = Tensor::einsum("k,khw->hw", &[weights, maps], None::<&[i64]>).relu();
@@ -116,7 +130,7 @@ mod tests {
     /// The gradient of VGG16's logit, by differences.
     #[test]
     fn vgg16_is_explained_by_what_a_change_of_its_maps_does() {
-        let mut tensors = Head::new(&VGG16, 1, Device::Cpu).tensors();
+        let mut tensors = Head::new(&VGG16, 1, 1, Device::Cpu).tensors();
         let mut channels = 3;
         for (block, (count, filters)) in
             (1..).zip([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512_i64)])
@@ -133,11 +147,12 @@ mod tests {
             }
         }
         let network =
-            Network::Classifier(Classifier::from_tensors(tensors, &VGG16, Device::Cpu).unwrap());
-        let (logit, map) = explain(&network, &image()).unwrap();
+            Network::Classifier(Classifier::from_tensors(tensors, &VGG16, 1, Device::Cpu).unwrap());
+        let (logits, map) = explain(&network, &image(), None).unwrap();
+        let logit = logits.0[0];
         let _no_grad = tch::no_grad_guard();
         let maps = network.feature_maps(&image());
-        let base = network.classify(&maps).double_value(&[0]);
+        let base = network.classify(&maps).double_value(&[0, 0]);
         assert!((base - logit).abs() < 1e-3);
         // Large: behind the maps all is linear, as the same is added everywhere.
         let step = 10.0;
@@ -146,7 +161,8 @@ mod tests {
                 let changed = maps.copy();
                 let _ = changed.select(1, channel).g_add_scalar_(step);
                 let places = (map.height * map.width) as f64;
-                let slope = (network.classify(&changed).double_value(&[0]) - base) / step / places;
+                let slope =
+                    (network.classify(&changed).double_value(&[0, 0]) - base) / step / places;
                 slope as f32 * logit.signum() as f32
             })
             .collect();

@@ -23,9 +23,9 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, 
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
                 .map_err(|error| error.to_string())?;
         let logits = model.forward(&[pixels]).map_err(|error| error.to_string())?;
-        let logit = logits.first().copied().ok_or("the model returned no output")?;
-        Prediction::from_logit(Some(path.display().to_string()), &model.card().classes, logit)
-            .ok_or_else(|| "the model does not have exactly two classes".to_owned())
+        let logits = logits.first().ok_or("the model returned no output")?;
+        Prediction::new(Some(path.display().to_string()), model.card(), logits)
+            .map_err(|error| error.to_string())
     };
     Ok(images.iter().map(|path| (path.clone(), predict_file(path))).collect())
 }

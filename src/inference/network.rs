@@ -6,9 +6,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::gradcam;
 use crate::{
-    architectures::{Network, normalise},
+    architectures::{Network, logit_rows, normalise},
     device::ComputeConfig,
-    domain::model::ModelCard,
+    domain::{
+        model::ModelCard,
+        objective::{Logits, Objective},
+    },
     error_chain::chain,
     model_file::{self, canary},
     weights::tensors::{self, Tensors},
@@ -46,17 +49,16 @@ impl LoadedModel {
         weights: Tensors,
         compute: ComputeConfig,
     ) -> Result<Self, ModelLoadError> {
-        let [_, _] = card.classes.names() else {
-            return Err(ModelLoadError("the model does not have exactly two classes".to_owned()));
-        };
         let (width, height) = (card.preprocessing.width, card.preprocessing.height);
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
             return Err(ModelLoadError(format!(
                 "its input size is {width}×{height} px; each side must be 1 to {MAX_SIDE} px"
             )));
         }
+        let objective = Objective::of(&card.classes);
         let network = |weights, device| {
-            Network::from_tensors(card.architecture, weights, device).map_err(ModelLoadError)
+            Network::from_tensors(card.architecture, objective, weights, device)
+                .map_err(ModelLoadError)
         };
         let on_cpu = network(tensors::share(&weights), Device::Cpu)?;
         let now = canary::logits(&on_cpu, &card.preprocessing).map_err(ModelLoadError)?;
@@ -86,18 +88,22 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Those of libtorch, such as out of memory.
-    pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<f64>, tch::TchError> {
+    pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<Logits>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
-        let logits = self.network.forward(&self.input(images)?);
-        Vec::<f64>::try_from(logits.to_kind(Kind::Double))
+        logit_rows(&self.network.forward(&self.input(images)?))
     }
 
-    /// Logit of one image, and the Grad-CAM heat map of its predicted class.
+    /// Logits of one image, and the Grad-CAM heat map of the class of index `class`, or of its
+    /// predicted class.
     ///
     /// # Errors
     /// As [`LoadedModel::forward`].
-    pub fn explain(&self, image: &[u8]) -> Result<(f64, gradcam::Heatmap), tch::TchError> {
-        gradcam::explain(&self.network, &self.input(&[image])?)
+    pub fn explain(
+        &self,
+        image: &[u8],
+        class: Option<usize>,
+    ) -> Result<(Logits, gradcam::Heatmap), tch::TchError> {
+        gradcam::explain(&self.network, &self.input(&[image])?, class)
     }
 
     fn input(&self, images: &[impl AsRef<[u8]>]) -> Result<Tensor, tch::TchError> {

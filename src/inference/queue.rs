@@ -11,14 +11,15 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::gradcam::Heatmap;
+use crate::domain::objective::Logits;
 
 /// A command for the model's threads.
 #[derive(Debug)]
 pub(super) enum Command {
     /// The logits of images.
-    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<f64>>),
-    /// The logit of an image, and its Grad-CAM heat map.
-    Explain(InferenceRequest<Vec<u8>, (f64, Heatmap)>),
+    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<Logits>>),
+    /// The logits of an image, and its Grad-CAM heat map for a class, or for the predicted one.
+    Explain(InferenceRequest<(Vec<u8>, Option<usize>), (Logits, Heatmap)>),
 }
 
 /// Pixels, and the channel of the reply.

@@ -11,7 +11,7 @@ use super::{
     queue::{Command, Commands, InferenceRequest, InferenceResult, next_batch},
     tuning::{InferenceConfig, TuningCache, set_threads},
 };
-use crate::device::ComputeConfig;
+use crate::{device::ComputeConfig, domain::objective::Logits};
 
 /// Loads the model at `path` and warms it up.
 pub(super) fn open(
@@ -53,7 +53,8 @@ pub(super) fn run(model: &LoadedModel, share: Share, commands: &Commands) {
                 Command::Predict(request) => together.push(request),
                 Command::Explain(InferenceRequest { input, reply, enqueued_at, slot }) => {
                     let started = Instant::now();
-                    let output = catch_panic(|| model.explain(&input));
+                    let (image, class) = input;
+                    let output = catch_panic(|| model.explain(&image, class));
                     let (queued, inference) = (started - enqueued_at, started.elapsed());
                     // First: whoever gets the reply may have sent the next request before it is dropped.
                     drop(slot);
@@ -73,7 +74,7 @@ pub(super) fn run(model: &LoadedModel, share: Share, commands: &Commands) {
 fn predict_batch(
     model: &LoadedModel,
     batch: usize,
-    requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<f64>>>,
+    requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<Logits>>>,
 ) {
     let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
@@ -90,9 +91,9 @@ fn predict_batch(
             Ok(logits)
         })
     })
-    .and_then(|logits: Vec<f64>| match logits.iter().any(|logit| logit.is_nan()) {
-        true => Err("the network's output is NaN".to_owned()),
-        false => Ok(logits),
+    .and_then(|logits: Vec<Logits>| match logits.iter().all(Logits::are_numbers) {
+        true => Ok(logits),
+        false => Err("the network's output is NaN".to_owned()),
     });
     let inference = started.elapsed();
     let mut next = 0;

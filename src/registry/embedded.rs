@@ -15,6 +15,7 @@ use crate::{
     domain::{
         ModelId, Name,
         model::{Architecture, ModelCard},
+        objective::Objective,
     },
     error_chain::chain,
     inference::{LoadedModel, network::ModelLoadError},
@@ -126,8 +127,13 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
         *tensor = tensor.to_kind(Kind::Half);
     }
     let weights = tensors::share(&tensors);
-    let network =
-        Network::from_tensors(card.architecture, weights, Device::Cpu).map_err(ModelLoadError)?;
+    let network = Network::from_tensors(
+        card.architecture,
+        Objective::of(&card.classes),
+        weights,
+        Device::Cpu,
+    )
+    .map_err(ModelLoadError)?;
     card.canaries = canary::logits(&network, &card.preprocessing).map_err(ModelLoadError)?;
     // Another model than the one it is built from, which may be in the same data directory.
     card.id = ModelId::new();

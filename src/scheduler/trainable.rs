@@ -22,15 +22,15 @@ pub struct CreatedJob {
     pub warnings: Vec<JobError>,
 }
 
-/// Checks that a two-class network can be trained on a dataset, and returns what else it lacks.
+/// Checks that a network can be trained on a dataset, and returns what else it lacks.
 ///
 /// # Errors
-/// Other than two classes, or a class without training or validation images.
+/// Fewer than two classes, or a class without training or validation images.
 pub(super) fn check_trainable(manifest: &Manifest) -> Result<Vec<JobError>, Error> {
     let classes = manifest.classes.names();
-    if classes.len() != 2 {
+    if classes.len() < 2 {
         return Err(Error::NotTrainable(format!(
-            "training needs exactly two classes; the dataset has {}",
+            "training needs at least two classes; the dataset has {}",
             classes.len()
         )));
     }

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         dataset::{Classes, Sample, Split},
         evaluation::{self, ScoredSample},
+        objective::Objective,
         preprocessing::Preprocessing,
         service::ComparisonMetrics,
     },
@@ -43,9 +44,14 @@ pub(super) fn compare(
     let unusable =
         |why: String| Failure::new("model_unusable", format!("the model can't be loaded: {why}"));
     let (card, tensors) = model_file::load(model).map_err(|error| unusable(chain(&error)))?;
-    let network = Network::from_tensors(card.architecture, tensors, compute.device)
-        .map_err(unusable)?
-        .for_inference(compute.kind());
+    let network = Network::from_tensors(
+        card.architecture,
+        Objective::of(&card.classes),
+        tensors,
+        compute.device,
+    )
+    .map_err(unusable)?
+    .for_inference(compute.kind());
     let samples: Vec<Sample> = job
         .samples
         .iter()
@@ -72,10 +78,11 @@ pub(super) fn compare(
     };
     let predict = |batch: &[Sample]| network.forward(&inputs.plain(batch));
     let logits = evaluate::logits(predict, &samples, compute, params.batch_size, progress)?;
-    let scored = evaluate::scored_samples(&samples, &logits);
+    let logits = logits.iter().map(|logits| logits.scaled(card.scale())).collect();
+    let scored = evaluate::scored_samples(&samples, logits);
     let metrics = |split| {
         let pairs = samples.iter().zip(&scored).filter(|(sample, _)| sample.split == split);
-        let of_split: Vec<ScoredSample> = pairs.map(|(_, scored)| *scored).collect();
+        let of_split: Vec<ScoredSample> = pairs.map(|(_, scored)| scored.clone()).collect();
         (!of_split.is_empty()).then(|| evaluation::split_metrics(&of_split))
     };
     let validation = metrics(Split::Validation)

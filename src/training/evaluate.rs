@@ -1,11 +1,12 @@
 //! Evaluation of a network in training, predictions and labels in one pass.
 
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::failure::{Failure, StopReason};
 use crate::{
+    architectures::logit_rows,
     device::ComputeConfig,
-    domain::{dataset::Sample, evaluation::ScoredSample, metrics::SplitMetrics},
+    domain::{dataset::Sample, evaluation::ScoredSample, metrics::SplitMetrics, objective::Logits},
 };
 
 /// Running sums over the images of an epoch.
@@ -24,14 +25,12 @@ impl RunningMetrics {
         Self { loss: zero(), correct: zero(), count: 0 }
     }
 
-    /// Adds one batch: the losses of its images and their logits, each `[n]`. Stays on the
-    /// device; nothing waits for it.
-    pub fn add(&mut self, losses: &Tensor, logits: &Tensor, labels: &Tensor) {
-        let losses = losses.detach().sum(Kind::Double);
-        let correct = logits.detach().ge(0.0).eq_tensor(&labels.gt(0.5)).sum(Kind::Double);
-        self.loss = &self.loss + losses;
-        self.correct = &self.correct + correct;
-        self.count += labels.size()[0] as u64;
+    /// Adds one batch: the losses of its images, and which of them are classified correctly, each
+    /// `[n]`. Stays on the device; nothing waits for it.
+    pub fn add(&mut self, losses: &Tensor, correct: &Tensor) {
+        self.loss = &self.loss + losses.detach().sum(Kind::Double);
+        self.correct = &self.correct + correct.sum(Kind::Double);
+        self.count += losses.size()[0] as u64;
     }
 
     /// The sums so far: loss, correctly classified images, images. Waits for the device.
@@ -56,18 +55,6 @@ impl RunningMetrics {
     }
 }
 
-/// Binary cross-entropy of each image, `[n]`, for logits and labels `[n]`.
-pub fn losses(logits: &Tensor, labels: &Tensor) -> Tensor {
-    logits.binary_cross_entropy_with_logits::<Tensor>(labels, None, None, Reduction::None)
-}
-
-/// The labels of `samples` as a network's targets: 0 or 1, `[n]`.
-pub fn targets(samples: &[Sample], compute: ComputeConfig) -> Tensor {
-    let labels: Vec<f32> = samples.iter().map(|sample| sample.label as f32).collect();
-    // A few hundred bytes, not waited for.
-    Tensor::from_slice(&labels).to_device_(compute.device, Kind::Float, true, false)
-}
-
 /// Images of one pass: a few stay in the CPU's cache. A GPU needs many, but no more than the job's
 /// batch size, so that a smaller `batch_size` helps if it has little memory.
 fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
@@ -78,7 +65,7 @@ fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
 }
 
 /// Logits of `samples`, in order, of a job with batches of `batch_size` images: `predict` gives those
-/// of one pass, `[n]`. `progress` is called with the number of passes done and their total, and may
+/// of one pass, `[n, outputs]`. `progress` is called with the number of passes done and their total, and may
 /// end it.
 ///
 /// # Errors
@@ -89,7 +76,7 @@ pub fn logits(
     compute: ComputeConfig,
     batch_size: u32,
     mut progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
-) -> Result<Vec<f64>, StopReason> {
+) -> Result<Vec<Logits>, StopReason> {
     let _no_grad = tch::no_grad_guard();
     let batches = samples.chunks(inference_batch_size(compute, batch_size));
     let all = batches.len() as u64;
@@ -98,20 +85,19 @@ pub fn logits(
         progress(done, all)?;
         logits.push(predict(batch));
     }
-    let logits = Tensor::cat(&logits, 0).to_kind(Kind::Double).to_device(Device::Cpu);
-    Vec::try_from(logits)
-        .map_err(|error: tch::TchError| Failure::new("internal", error.to_string()).into())
+    logit_rows(&Tensor::cat(&logits, 0))
+        .map_err(|error| Failure::new("internal", error.to_string()).into())
 }
 
 /// The outputs for each of `samples` with their logits.
 #[must_use]
-pub fn scored_samples(samples: &[Sample], logits: &[f64]) -> Vec<ScoredSample> {
+pub fn scored_samples(samples: &[Sample], logits: Vec<Logits>) -> Vec<ScoredSample> {
     let pairs = samples.iter().zip(logits);
     pairs
-        .map(|(sample, &logit)| ScoredSample {
+        .map(|(sample, logits)| ScoredSample {
             image_id: sample.image_id,
             label: sample.label,
-            logit,
+            logits,
         })
         .collect()
 }

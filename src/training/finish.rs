@@ -1,6 +1,6 @@
 //! The end of training: evaluates the best epoch on the test split, and writes the model.
 
-use std::{fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use super::{
     evaluate,
@@ -14,12 +14,14 @@ use crate::{
     architectures::{Cnn, Network, count_parameters},
     domain::{
         Timestamp,
-        dataset::{Sample, Split},
+        dataset::{Classes, Sample, Split},
         evaluation::{self, Evaluation},
         job::{Phase, Progress},
         metrics::SplitMetrics,
         model::{Architecture, ModelCard, Pretrained},
+        objective::Objective,
         preprocessing::Preprocessing,
+        temperature,
     },
     model_file::{self, canary},
     weights::tensors::{self, Tensors},
@@ -70,19 +72,44 @@ pub fn finish(
     network: TrainedNetwork,
 ) -> Result<(), StopReason> {
     let TrainingResult { best, epochs } = result;
+    let mut reported: Option<Instant> = None;
+    let mut score = |samples: &[Sample]| {
+        let progress = |done, passes| {
+            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                reported = Some(Instant::now());
+                report(&context, Phase::Evaluating, epochs, done, passes);
+            }
+            context.control.check_unless_stopped()
+        };
+        let batch_size = context.params.batch_size;
+        let predict = |batch: &[Sample]| trainable.predict_logits(batch);
+        evaluate::logits(predict, samples, context.compute, batch_size, progress)
+    };
+    let logits = score(context.validation)?;
+    let labels: Vec<_> = context.validation.iter().map(|sample| sample.label).collect();
+    let scale = temperature::factor(&logits, &labels);
+    let validation = evaluate::scored_samples(context.validation, logits);
     let test = if test.is_empty() {
         None
     } else {
-        let evaluation = evaluate_on_test(job, &context, trainable, result, test)?;
-        let score = evaluation.metrics();
+        let test = evaluate::scored_samples(test, score(test)?);
+        let classes = &job.spec.classes;
+        let mut evaluation = evaluation::evaluate(Split::Test, classes, &test, &validation, scale);
+        evaluation.class_weights = class_weights(&context, classes);
+        let metrics = evaluation.metrics();
+        let SplitMetrics { loss, accuracy, .. } = metrics;
+        let (epoch, temperature) = (best.epoch, scale.recip());
+        tracing::info!(epoch, loss, accuracy, temperature, "evaluated on the test split");
         save(&job.folder.join(EVALUATION), &evaluation)?;
-        context.events.send(&Event::Evaluation(score));
-        Some(score)
+        context.events.send(&Event::Evaluation(metrics));
+        Some(metrics)
     };
     report(&context, Phase::Saving, epochs, 0, 1);
     let TrainedNetwork { architecture, tensors, preprocessing, pretrained } = network;
     let internal = |reason| Failure::new("internal", reason);
-    let network = Network::from_tensors(architecture, tensors::share(&tensors), tch::Device::Cpu)
+    let objective = Objective::of(&job.spec.classes);
+    let weights = tensors::share(&tensors);
+    let network = Network::from_tensors(architecture, objective, weights, tch::Device::Cpu)
         .map_err(internal)?;
     let canaries = canary::logits(&network, &preprocessing).map_err(internal)?;
     let spec = &job.spec;
@@ -107,6 +134,7 @@ pub fn finish(
             accuracy: best.val_accuracy,
         },
         test,
+        temperature: Some(scale.recip()),
         parameters: count_parameters(&tensors),
         created_at: Timestamp::now(),
         canaries,
@@ -116,37 +144,14 @@ pub fn finish(
     Ok(())
 }
 
-/// Evaluates on the test split; the best threshold is chosen on the validation split.
-fn evaluate_on_test(
-    job: &Job,
+/// The weight of each class in the loss, by name.
+fn class_weights(
     context: &TrainingContext<'_>,
-    trainable: &dyn Trainable,
-    result: TrainingResult,
-    test: &[Sample],
-) -> Result<Evaluation, StopReason> {
-    let score = |samples: &[Sample]| {
-        let mut reported: Option<Instant> = None;
-        let progress = |done, passes| {
-            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-                reported = Some(Instant::now());
-                report(context, Phase::Evaluating, result.epochs, done, passes);
-            }
-            context.control.check_unless_stopped()
-        };
-        let batch_size = context.params.batch_size;
-        let predict = |batch: &[Sample]| trainable.predict_logits(batch);
-        let logits = evaluate::logits(predict, samples, context.compute, batch_size, progress)?;
-        Ok::<_, StopReason>(evaluate::scored_samples(samples, &logits))
-    };
-    let (validation, test) = (score(context.validation)?, score(test)?);
-    let evaluation = evaluation::evaluate(Split::Test, &job.spec.classes, &test, &validation);
-    tracing::info!(
-        epoch = result.best.epoch,
-        loss = evaluation.loss,
-        accuracy = evaluation.accuracy,
-        "evaluated on the test split"
-    );
-    Ok(evaluation)
+    classes: &Classes,
+) -> Option<BTreeMap<String, f64>> {
+    let names = classes.names();
+    let weights = context.params.class_weights.of(names.len(), context.train)?;
+    Some(names.iter().map(ToString::to_string).zip(weights).collect())
 }
 
 fn save(path: &Path, evaluation: &Evaluation) -> Result<(), StopReason> {

@@ -11,6 +11,7 @@ use super::{
     evaluate::{self, RunningMetrics},
     events::{Event, Events},
     failure::{Failure, StopReason},
+    loss::Loss,
     optimizer::RmsProp,
     policy::{self, EpochProgress},
     rng,
@@ -54,6 +55,8 @@ pub struct TrainingContext<'a> {
     pub params: &'a Params,
     /// Where and how precisely to compute.
     pub compute: ComputeConfig,
+    /// What training minimises.
+    pub loss: &'a Loss,
     /// The training split.
     pub train: &'a [Sample],
     /// The validation split.
@@ -217,7 +220,7 @@ impl<'a> Learner<'a> {
     }
 
     fn run_steps(&mut self, metrics: &mut RunningMetrics, clock: Clock) -> Result<(), StopReason> {
-        let TrainingContext { params, compute, .. } = self.context;
+        let TrainingContext { params, loss, .. } = self.context;
         let epoch = self.state.epoch + 1;
         let order = rng::shuffled(self.context.train, params.seed, epoch);
         let learning_rate = self.learning_rate();
@@ -226,11 +229,11 @@ impl<'a> Learner<'a> {
         for batch in order.chunks(params.batch_size as usize).skip(self.state.step as usize) {
             self.context.control.check()?;
             let mut generator = rng::step_rng(params.seed, epoch, self.state.step);
-            let labels = evaluate::targets(batch, compute);
+            let targets = loss.targets(batch);
             let logits = self.trainable.training_logits(batch, &mut generator);
-            let losses = evaluate::losses(&logits, &labels);
-            self.optimizer.step(&losses.mean(None), learning_rate);
-            metrics.add(&losses, &logits, &labels);
+            let losses = loss.of_images(&logits, &targets);
+            self.optimizer.step(&loss.mean(&losses, &targets), learning_rate);
+            metrics.add(&losses, &loss.correct(&logits, &targets));
             self.state.step += 1;
             if self.report_is_due() {
                 self.report(Phase::Training, self.state.step, steps, clock);
@@ -256,7 +259,7 @@ impl<'a> Learner<'a> {
         let batch_size = params.batch_size;
         let predict = |batch: &[Sample]| self.trainable.predict_logits(batch);
         let logits = evaluate::logits(predict, validation, compute, batch_size, progress)?;
-        let score = evaluation::split_metrics(&evaluate::scored_samples(validation, &logits));
+        let score = evaluation::split_metrics(&evaluate::scored_samples(validation, logits));
         self.check_loss(score.loss)?;
         Ok(score)
     }

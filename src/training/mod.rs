@@ -30,6 +30,7 @@ pub mod image_cache;
 pub mod input_pipeline;
 pub mod lbfgs;
 pub mod learner;
+pub mod loss;
 pub mod optimizer;
 pub mod policy;
 pub mod recipes;

@@ -23,10 +23,10 @@ pub trait Trainable {
         Ok(None)
     }
 
-    /// Logits `[n]` of a training batch, part of the autograd graph. Random numbers are drawn from
+    /// Logits `[n, outputs]` of a training batch, part of the autograd graph. Random numbers are drawn from
     /// `generator`, or from libtorch's own.
     fn training_logits(&self, batch: &[Sample], generator: &mut ChaCha8Rng) -> Tensor;
 
-    /// Logits `[n]` of an evaluation batch; deterministic.
+    /// Logits `[n, outputs]` of an evaluation batch; deterministic.
     fn predict_logits(&self, batch: &[Sample]) -> Tensor;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ScoredSample;
+use super::{Reliability, ScoredSample, curves::Score};
 
 /// The 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -39,7 +39,8 @@ impl Interval {
     }
 }
 
-/// Calibration of the predicted probabilities.
+/// Calibration of the predicted probabilities: of the second of two classes; of more, of the predicted
+/// class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Calibration {
     /// Expected calibration error: mean absolute gap between predicted and observed frequency,
@@ -48,6 +49,17 @@ pub struct Calibration {
     /// Ten bins of equal width; as in scikit-learn's `calibration_curve`, a probability on an edge
     /// belongs to the lower bin.
     pub bins: Vec<Bin>,
+    /// The temperature that the logits are divided by, chosen on the validation split; null for
+    /// models that have none.
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    /// The probabilities of the predicted classes as the model gives them; null in evaluations of
+    /// older versions.
+    #[serde(default)]
+    pub scaled: Option<Reliability>,
+    /// The same without the temperature.
+    #[serde(default)]
+    pub raw: Option<Reliability>,
 }
 
 /// One bin of the reliability diagram.
@@ -59,25 +71,26 @@ pub struct Bin {
     pub high: f64,
     /// Number of images.
     pub count: u64,
-    /// Mean predicted probability of the positive class; null for an empty bin.
+    /// Mean predicted probability; null for an empty bin.
     #[serde(alias = "probability")]
     pub mean_predicted_probability: Option<f64>,
-    /// Fraction of positives; null for an empty bin.
+    /// Fraction of images that are of that class; null for an empty bin.
     #[serde(alias = "share")]
     pub fraction_of_positives: Option<f64>,
 }
 
 impl Calibration {
-    pub(super) fn new(samples: &[ScoredSample]) -> Self {
+    /// That of a model whose logits were `raw` before they were multiplied by `factor`.
+    pub(super) fn new(samples: &[ScoredSample], raw: &[ScoredSample], factor: f64) -> Self {
+        let scores: Vec<Score> = samples.iter().map(score).collect();
         let edge = |index: usize| index as f64 / BINS as f64;
         let mut sums = [(0_u64, 0.0, 0.0); BINS];
-        for sample in samples {
-            let probability = sample.probability();
+        for (probability, positive) in scores {
             let bin = (1..BINS).filter(|&index| edge(index) < probability).count();
             let (count, probabilities, positives) = &mut sums[bin];
             *count += 1;
             *probabilities += probability;
-            *positives += sample.label as f64;
+            *positives += f64::from(u8::from(positive));
         }
         let distance: f64 =
             sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
@@ -94,6 +107,21 @@ impl Calibration {
         Self {
             bins: bins.collect(),
             expected_calibration_error: distance / samples.len().max(1) as f64,
+            temperature: Some(factor.recip()),
+            scaled: Some(Reliability::new(samples)),
+            raw: Some(Reliability::new(raw)),
+        }
+    }
+}
+
+/// The probability of the second of two classes; of more, of the predicted class.
+fn score(sample: &ScoredSample) -> Score {
+    match *sample.logits.probabilities() {
+        [_, second] => (second, sample.label == 1),
+        ref probabilities => {
+            let predicted = sample.logits.predicted();
+            let probability = probabilities.get(predicted).copied().unwrap_or_default();
+            (probability, predicted == sample.label)
         }
     }
 }

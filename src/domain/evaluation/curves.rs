@@ -1,11 +1,12 @@
-//! Curves over all thresholds; the second class is the positive one. As in scikit-learn's
+//! Curves over all thresholds, of one class against the rest. As in scikit-learn's
 //! `precision_recall_curve` and `roc_curve`, both with `drop_intermediate=True`, points on the line
 //! between their neighbours are omitted, which changes no area.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ScoredSample;
+/// The probability of a class, and whether the image is of that class.
+pub(super) type Score = (f64, bool);
 
 /// True and false positives at each distinct probability, the highest first.
 struct Counts {
@@ -15,15 +16,13 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(samples: &[ScoredSample]) -> Self {
-        let mut sorted: Vec<(f64, usize)> =
-            samples.iter().map(|sample| (sample.probability(), sample.label)).collect();
+    fn new(mut sorted: Vec<Score>) -> Self {
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut counts =
             Self { thresholds: vec![], true_positives: vec![], false_positives: vec![] };
         let (mut positives, mut negatives) = (0.0, 0.0);
         for equal in sorted.chunk_by(|a, b| a.0 == b.0) {
-            let right = equal.iter().filter(|(_, label)| *label == 1).count();
+            let right = equal.iter().filter(|(_, positive)| *positive).count();
             positives += right as f64;
             negatives += (equal.len() - right) as f64;
             counts.thresholds.extend(equal.first().map(|(probability, _)| *probability));
@@ -54,7 +53,7 @@ impl Counts {
     }
 }
 
-/// Precision–recall curve of the positive class.
+/// Precision–recall curve of a class: the second of two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PrCurve {
     /// Precision at each threshold, then 1.
@@ -70,8 +69,8 @@ pub struct PrCurve {
 }
 
 impl PrCurve {
-    pub(super) fn new(samples: &[ScoredSample]) -> Self {
-        let counts = Counts::new(samples).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
+    pub(super) fn new(scores: Vec<Score>) -> Self {
+        let counts = Counts::new(scores).thinned(|[(a, _), (b, _), (c, _)]| a != b || b != c);
         let positives = counts.true_positives.last().copied().unwrap_or(0.0);
         let predicted = counts.true_positives.iter().zip(&counts.false_positives);
         let (mut precision, mut recall): (Vec<f64>, Vec<f64>) = predicted
@@ -111,20 +110,21 @@ impl PrCurve {
     }
 }
 
-/// ROC curve of the positive class.
+/// ROC curve of a class: the second of two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RocCurve {
-    /// False positive rates, ascending; empty if one class has no images.
+    /// False positive rates, ascending; empty if there are only images of the class, or none of it.
     pub fpr: Vec<f64>,
     /// True positive rates, ascending.
     pub tpr: Vec<f64>,
-    /// Area under the ROC curve; null if one class has no images.
+    /// Area under the ROC curve; null if there are only images of the class, or none
+    /// of it.
     pub auc: Option<f64>,
 }
 
 impl RocCurve {
-    pub(super) fn new(samples: &[ScoredSample]) -> Self {
-        let counts = Counts::new(samples)
+    pub(super) fn new(scores: Vec<Score>) -> Self {
+        let counts = Counts::new(scores)
             .thinned(|[a, b, c]| c.0 - b.0 != b.0 - a.0 || c.1 - b.1 != b.1 - a.1);
         let last = |values: &[f64]| values.last().copied().filter(|&last| last > 0.0);
         let (Some(positives), Some(negatives)) =

@@ -6,20 +6,28 @@
 
 mod calibration;
 mod curves;
+mod one_vs_rest;
+mod reliability;
 mod report;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use self::curves::Score;
 use super::{
     ImageId,
     dataset::{Classes, Split},
     metrics::SplitMetrics,
+    objective::{Logits, Objective},
 };
 
 pub use self::{
     calibration::{Bin, Calibration, Interval},
     curves::{PrCurve, RocCurve},
+    one_vs_rest::{ClassCurves, Curves, MacroAverages, OneVsRest},
+    reliability::{ConfidenceBin, Reliability},
     report::{ClassScore, ConfusionMatrix, Report},
 };
 
@@ -27,38 +35,33 @@ pub use self::{
 pub const THRESHOLD: f64 = 0.5;
 
 /// A model's output for one image.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScoredSample {
     /// Id of the image.
     pub image_id: ImageId,
-    /// Its true class: 0 or 1.
+    /// Its true class.
     pub label: usize,
-    /// The logit of the second class.
-    pub logit: f64,
+    /// The network's outputs.
+    pub logits: Logits,
 }
 
 impl ScoredSample {
-    /// Probability of the second class, 0 to 1.
-    #[must_use]
-    pub fn probability(&self) -> f64 {
-        // The variant whose exponential can't overflow.
-        let small = (-self.logit.abs()).exp();
-        if self.logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
-    }
-
-    /// Binary cross-entropy, from the logit: exact even if the probability has rounded to 0 or 1.
-    #[must_use]
-    pub fn loss(&self) -> f64 {
-        let towards_the_other = if self.label == 1 { -self.logit } else { self.logit };
-        towards_the_other.max(0.0) + (-towards_the_other.abs()).exp().ln_1p()
-    }
-
+    /// The predicted class: of two, the second if its probability is at least `threshold`.
     fn predicted(&self, threshold: f64) -> usize {
-        usize::from(self.probability() >= threshold)
+        match *self.logits.probabilities() {
+            [_, second] => usize::from(second >= threshold),
+            _ => self.logits.predicted(),
+        }
     }
 
     fn is_correct(&self, threshold: f64) -> bool {
         self.predicted(threshold) == self.label
+    }
+
+    /// Whether the label is among the five classes with the highest probabilities.
+    fn is_in_top_5(&self) -> bool {
+        let own = self.logits.by_class().nth(self.label).unwrap_or(f64::NEG_INFINITY);
+        self.logits.by_class().filter(|logit| *logit > own).count() < 5
     }
 }
 
@@ -68,14 +71,17 @@ pub fn split_metrics(samples: &[ScoredSample]) -> SplitMetrics {
     let images = samples.len().max(1) as f64;
     SplitMetrics {
         count: samples.len() as u64,
-        loss: samples.iter().map(ScoredSample::loss).sum::<f64>() / images,
+        loss: samples.iter().map(|sample| sample.logits.loss(sample.label)).sum::<f64>() / images,
         accuracy: accuracy(samples, THRESHOLD),
     }
 }
 
 fn accuracy(samples: &[ScoredSample], threshold: f64) -> f64 {
-    let right = samples.iter().filter(|sample| sample.is_correct(threshold)).count();
-    right as f64 / samples.len().max(1) as f64
+    share(samples, |sample| sample.is_correct(threshold))
+}
+
+fn share(samples: &[ScoredSample], holds: impl Fn(&ScoredSample) -> bool) -> f64 {
+    samples.iter().filter(|sample| holds(sample)).count() as f64 / samples.len().max(1) as f64
 }
 
 /// Evaluation of a model on one split.
@@ -85,26 +91,36 @@ pub struct Evaluation {
     pub split: Split,
     /// Number of images.
     pub count: u64,
-    /// Mean binary cross-entropy.
+    /// Mean cross-entropy.
     pub loss: f64,
-    /// Accuracy at `threshold`.
+    /// Accuracy, of two classes at `threshold`.
     pub accuracy: f64,
     /// 95% confidence interval of the accuracy (Wilson).
     pub accuracy_interval: Interval,
-    /// Decision threshold (0.5).
-    pub threshold: f64,
+    /// Fraction of images whose class is among the five with the highest probabilities; null for
+    /// ten classes or fewer.
+    #[serde(default)]
+    pub top_5_accuracy: Option<f64>,
+    /// Decision threshold of two classes (0.5); null for more.
+    pub threshold: Option<f64>,
     /// Confusion matrix.
     pub confusion_matrix: ConfusionMatrix,
     /// Classification report: precision, recall and F1 per class, with averages.
     pub report: Report,
-    /// Precision–recall curve of the positive (second) class.
-    pub pr_curve: PrCurve,
-    /// ROC curve of the positive (second) class.
-    pub roc_curve: RocCurve,
+    /// Precision–recall curve of the positive (second) of two classes; null for more.
+    pub pr_curve: Option<PrCurve>,
+    /// ROC curve of the positive (second) of two classes; null for more.
+    pub roc_curve: Option<RocCurve>,
+    /// Curves of more than two classes, each against the rest; null for two.
+    #[serde(default)]
+    pub one_vs_rest: Option<OneVsRest>,
     /// Calibration of the predicted probabilities.
     pub calibration: Calibration,
-    /// Result at the threshold with the best validation F1.
+    /// Result at the threshold with the best validation F1; null for more than two classes.
     pub best_threshold: Option<BestThreshold>,
+    /// The weight of each class in the training loss; null if all had the same.
+    #[serde(default)]
+    pub class_weights: Option<BTreeMap<String, f64>>,
     /// Misclassified images, most confident first.
     pub misclassified: Vec<Misclassified>,
 }
@@ -153,17 +169,22 @@ impl Evaluation {
     }
 }
 
-/// Evaluates a model's outputs for the images of `split`, of two classes; the best threshold is
-/// chosen on its outputs for the validation split.
+/// Evaluates a model's outputs for the images of `split`, as they are before they are multiplied by
+/// `factor`, the inverse of the temperature. The best threshold of two classes is chosen on its
+/// outputs for the validation split.
 #[must_use]
 pub fn evaluate(
     split: Split,
     classes: &Classes,
-    samples: &[ScoredSample],
+    raw: &[ScoredSample],
     validation: &[ScoredSample],
+    factor: f64,
 ) -> Evaluation {
+    let [ref samples, ref validation] = [raw, validation].map(|samples| scaled(samples, factor));
+    let binary = Objective::of(classes) == Objective::Sigmoid;
     let SplitMetrics { count, loss, accuracy } = split_metrics(samples);
     let labels: Vec<String> = classes.names().iter().map(ToString::to_string).collect();
+    let one_vs_rest = (!binary).then(|| OneVsRest::new(&labels, samples));
     let confusion_matrix = ConfusionMatrix::new(labels, samples);
     Evaluation {
         split,
@@ -171,19 +192,33 @@ pub fn evaluate(
         loss,
         accuracy,
         accuracy_interval: Interval::wilson(confusion_matrix.correct(), count),
-        threshold: THRESHOLD,
+        top_5_accuracy: (classes.names().len() > 10)
+            .then(|| share(samples, ScoredSample::is_in_top_5)),
+        threshold: binary.then_some(THRESHOLD),
         report: Report::new(&confusion_matrix),
-        pr_curve: PrCurve::new(samples),
-        roc_curve: RocCurve::new(samples),
-        calibration: Calibration::new(samples),
-        best_threshold: best_threshold(validation, samples),
+        pr_curve: binary.then(|| PrCurve::new(of_second_class(samples))),
+        roc_curve: binary.then(|| RocCurve::new(of_second_class(samples))),
+        one_vs_rest,
+        calibration: Calibration::new(samples, raw, factor),
+        best_threshold: best_threshold(validation, samples).filter(|_| binary),
+        class_weights: None,
         misclassified: misclassified(&confusion_matrix.labels, samples),
         confusion_matrix,
     }
 }
 
+fn scaled(samples: &[ScoredSample], factor: f64) -> Vec<ScoredSample> {
+    let samples = samples.iter();
+    samples.map(|it| ScoredSample { logits: it.logits.scaled(factor), ..it.clone() }).collect()
+}
+
+fn of_second_class(samples: &[ScoredSample]) -> Vec<Score> {
+    let second = |sample: &ScoredSample| Some(*sample.logits.probabilities().get(1)?);
+    samples.iter().filter_map(|it| Some((second(it)?, it.label == 1))).collect()
+}
+
 fn best_threshold(validation: &[ScoredSample], samples: &[ScoredSample]) -> Option<BestThreshold> {
-    let (threshold, validation_f1) = PrCurve::new(validation).best_f1()?;
+    let (threshold, validation_f1) = PrCurve::new(of_second_class(validation)).best_f1()?;
     Some(BestThreshold {
         threshold,
         validation_f1,
@@ -201,7 +236,7 @@ fn misclassified(labels: &[String], samples: &[ScoredSample]) -> Vec<Misclassifi
             file_name: None,
             label: name(sample.label),
             predicted: name(sample.predicted(THRESHOLD)),
-            probability: sample.probability().max(1.0 - sample.probability()),
+            probability: sample.logits.probabilities().into_iter().fold(0.0, f64::max),
         })
         .collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));

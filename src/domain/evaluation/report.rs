@@ -36,6 +36,36 @@ impl ConfusionMatrix {
         self.matrix.iter().enumerate().map(|(class, row)| row[class]).sum()
     }
 
+    /// The classes, those first whose images, or predictions, are wrong most often.
+    #[must_use]
+    pub fn most_confused(&self) -> Vec<usize> {
+        let errors = |class: usize| {
+            self.support(class) + self.predicted_count(class) - 2 * self.matrix[class][class]
+        };
+        let mut classes: Vec<_> =
+            (0..self.labels.len()).map(|class| (class, errors(class))).collect();
+        classes.sort_by_key(|(_, errors)| std::cmp::Reverse(*errors));
+        classes.into_iter().map(|(class, _)| class).collect()
+    }
+
+    /// Pairs of a true class and the class it was predicted as, with the number of images, the most
+    /// frequent first; none with none.
+    #[must_use]
+    pub fn worst_pairs(&self) -> Vec<(&str, &str, u64)> {
+        let mut pairs: Vec<_> = self
+            .matrix
+            .iter()
+            .enumerate()
+            .flat_map(|(class, row)| row.iter().enumerate().map(move |it| (class, it)))
+            .filter(|(class, (predicted, count))| class != predicted && **count > 0)
+            .map(|(class, (predicted, count))| {
+                (&*self.labels[class], &*self.labels[predicted], *count)
+            })
+            .collect();
+        pairs.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+        pairs
+    }
+
     /// Images of true class `class`.
     fn support(&self, class: usize) -> u64 {
         self.matrix[class].iter().sum()

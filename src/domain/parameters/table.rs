@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::parameter::{Parameter, choice, integer, job, number};
 use crate::domain::{
     JobId,
+    class_weights::ClassWeights,
     recipe::{
         DeviceChoice, PrecisionChoice, Recipe,
         Recipe::{AugmentedCnn, Features, FineTuning},
@@ -74,6 +75,10 @@ parameters! {
     early_stopping_patience: Option<u32> =
         integer("Early stopping patience", 1, 10_000, |_| Value::Null)
             .described("Stop after this many epochs without a lower validation loss; disabled by default");
+
+    #[serde(default)]
+    class_weights: ClassWeights = choice("Class weights", &["none", "balanced"], |_| json!("none"))
+        .described("balanced makes each class count the same, however many training images it has");
 
     precision: PrecisionChoice = choice("Precision", &["auto", "fp32", "bf16"], |_| json!("auto"))
         .described("auto uses bf16 if the device supports it natively, otherwise fp32");

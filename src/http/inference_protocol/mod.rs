@@ -160,8 +160,7 @@ pub async fn infer(
     let card = engine.card();
     let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
     let logits = engine.predict(photos.pixels).await?.output;
-    InferResponse { model: &card.name, id: asked.id, classes: &card.classes, logits: &logits }
-        .write(&asked.outputs)
+    InferResponse { card, id: asked.id, logits: &logits }.write(&asked.outputs)
 }
 
 /// Parses a request and decodes its images. The body is dropped as soon as they are decoded.

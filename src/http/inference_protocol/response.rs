@@ -9,35 +9,33 @@ use super::{
     request::{HEADER_LENGTH, Output, Requested},
 };
 use crate::{
-    domain::{Name, dataset::Classes, prediction::Prediction},
+    domain::{model::ModelCard, objective::Logits, prediction::Prediction},
     http::{extract::Json, problem::Problem},
 };
 
 /// A model's output for the images of a request.
 #[derive(Debug)]
 pub struct InferResponse<'a> {
-    /// The model's name.
-    pub model: &'a Name,
+    /// The card of the model.
+    pub card: &'a ModelCard,
     /// The request's id, if it has one.
     pub id: Option<String>,
-    /// The model's classes.
-    pub classes: &'a Classes,
-    /// A logit for each image.
-    pub logits: &'a [f64],
+    /// The logits of each image.
+    pub logits: &'a [Logits],
 }
 
 impl InferResponse<'_> {
     /// The response with those outputs, in order.
     ///
     /// # Errors
-    /// The model does not have exactly two classes.
+    /// 500: the outputs don't fit the model's classes.
     pub fn write(self, outputs: &[Requested]) -> Result<Response, Problem> {
         let predictions = self.predictions()?;
         let mut binary = Vec::new();
         let tensors: Vec<_> =
             outputs.iter().map(|output| self.tensor(&predictions, *output, &mut binary)).collect();
         let mut answer = json!({
-            "model_name": self.model,
+            "model_name": self.card.name,
             "model_version": VERSION,
             "outputs": tensors,
         });
@@ -55,10 +53,9 @@ impl InferResponse<'_> {
     }
 
     fn predictions(&self) -> Result<Vec<Prediction>, Problem> {
-        let of = |logit: &f64| Prediction::from_logit(None, self.classes, *logit);
-        self.logits.iter().map(of).collect::<Option<_>>().ok_or_else(|| {
-            Problem::internal(&std::io::Error::other("the model does not have exactly two classes"))
-        })
+        let of = |logits: &Logits| Prediction::new(None, self.card, logits);
+        let predictions = self.logits.iter().map(of).collect::<Result<_, _>>();
+        predictions.map_err(|error| Problem::internal(&error))
     }
 
     /// The description of an output, with its data inside it or appended to `binary`.
@@ -78,7 +75,7 @@ impl InferResponse<'_> {
                 if output.binary {
                     binary.extend(numbers.clone().flat_map(f32::to_le_bytes));
                 }
-                let shape = json!([of.len(), self.classes.names().len()]);
+                let shape = json!([of.len(), self.card.classes.names().len()]);
                 (json!({ "datatype": "FP32", "shape": shape }), numbers.collect::<Value>())
             }
         };
@@ -94,7 +91,7 @@ impl InferResponse<'_> {
     /// The probability of each class, in the order of their indices.
     #[expect(clippy::cast_possible_truncation, reason = "the protocol's type is FP32")]
     fn in_order(&self, prediction: &Prediction) -> impl Iterator<Item = f32> + Clone {
-        let classes = self.classes.names().iter();
+        let classes = self.card.classes.names().iter();
         classes.filter_map(|class| prediction.probabilities.get(class)).map(|it| *it as f32)
     }
 }

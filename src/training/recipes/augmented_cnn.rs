@@ -40,7 +40,7 @@ impl Trainable for AugmentedCnn<'_> {
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
     let prepared = PreparedJob::new(job, Preprocessing::UNIT_180, control, events)?;
-    let network = Cnn::random(job.spec.params.seed, prepared.compute.device);
+    let network = prepared.new_cnn();
     let recipe = AugmentedCnn { network: &network, inputs: &prepared.inputs };
     let result = prepared.fit(Stage::Main, &recipe)?;
     prepared.finish(&recipe, result, TrainedNetwork::cnn(&network, prepared.preprocessing))

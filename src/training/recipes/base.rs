@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::PreparedJob;
 use crate::{
-    architectures::BaseNetwork,
+    architectures::{BaseNetwork, Head},
     bases::BaseWeights,
     domain::{
         base::Base,
@@ -54,6 +54,13 @@ impl<'a> BaseJob<'a> {
     pub(super) fn network(&self) -> Result<BaseNetwork, StopReason> {
         let network = self.weights.network(self.prepared.compute.device);
         network.map_err(|reason| bad_weights(self.base, &reason).into())
+    }
+
+    /// A new head on it.
+    pub(super) fn new_head(&self) -> Head {
+        let PreparedJob { job, compute, .. } = &self.prepared;
+        let outputs = self.prepared.objective().outputs();
+        Head::new(self.base, outputs, job.spec.params.seed, compute.device)
     }
 
     /// The features of `samples`, `[n, features]`, computed once per image.

@@ -18,7 +18,7 @@ pub(super) fn train(
 ) -> Result<(), StopReason> {
     let job = BaseJob::new(base, job, control, events)?;
     let features = job.features(&job.prepared.job.samples)?;
-    let head = Head::new(base, job.prepared.job.spec.params.seed, job.prepared.compute.device);
+    let head = job.new_head();
     let recipe = on_features(&job, &head, &features);
     let result = job.prepared.fit(Stage::Main, &*recipe)?;
     job.prepared.finish(&*recipe, result, job.trained_network(head.tensors()))

@@ -96,7 +96,7 @@ fn initial_head(job: &BaseJob<'_>) -> Result<Head, StopReason> {
     let prepared = &job.prepared;
     let params = &prepared.job.spec.params;
     let Some(head_epochs) = params.head_epochs else { return head_of_other_job(job) };
-    let head = Head::new(job.base, params.seed, prepared.compute.device);
+    let head = job.new_head();
     // Its weights are in the checkpoint then.
     if prepared.resumes {
         return Ok(head);
@@ -124,8 +124,9 @@ fn head_of_other_job(job: &BaseJob<'_>) -> Result<Head, StopReason> {
     if card.pretrained.as_ref() != Some(job.pretrained()) {
         return Err(bad("it was trained on features of other weights".to_owned()).into());
     }
-    let names = Head::new(job.base, 0, tch::Device::Cpu).tensors();
+    let names = job.new_head().tensors();
     tensors.retain(|name, _| names.contains_key(name));
-    Head::from_tensors(tensors, job.base, job.prepared.compute.device)
+    let outputs = job.prepared.objective().outputs();
+    Head::from_tensors(tensors, job.base, outputs, job.prepared.compute.device)
         .map_err(|reason| bad(reason).into())
 }

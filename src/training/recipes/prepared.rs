@@ -3,10 +3,12 @@
 use std::{cell::Cell, time::Instant};
 
 use crate::{
+    architectures::Cnn,
     device::ComputeConfig,
     domain::{
         dataset::{Sample, Split},
         job::{Phase, Progress},
+        objective::Objective,
         parameters::Params,
         preprocessing::Preprocessing,
     },
@@ -20,6 +22,7 @@ use crate::{
         image_cache,
         input_pipeline::InputPipeline,
         learner::{Learner, Stage, TrainingContext, TrainingResult},
+        loss::Loss,
         record_store::RecordStore,
         spec::Job,
         trainable::Trainable,
@@ -34,6 +37,7 @@ const HEAD_CHECKPOINTS: &str = "checkpoints/head";
 pub(super) struct PreparedJob<'a> {
     pub(super) job: &'a Job,
     pub(super) compute: ComputeConfig,
+    pub(super) loss: Loss,
     pub(super) preprocessing: Preprocessing,
     pub(super) inputs: InputPipeline,
     pub(super) train: Vec<Sample>,
@@ -84,9 +88,12 @@ impl<'a> PreparedJob<'a> {
             completed_epochs = epoch,
             "images ready"
         );
+        let objective = Objective::of(&job.spec.classes);
+        let class_weights = job.spec.params.class_weights.of(objective.classes(), &train);
         Ok(Self {
             job,
             compute,
+            loss: Loss::new(objective, class_weights.as_deref(), compute),
             preprocessing,
             inputs: InputPipeline { pixels, normalise: preprocessing.normalise, compute },
             train,
@@ -98,6 +105,17 @@ impl<'a> PreparedJob<'a> {
             checkpoints,
             reporter: reports,
         })
+    }
+
+    /// What the outputs of its network mean.
+    pub(super) fn objective(&self) -> Objective {
+        Objective::of(&self.job.spec.classes)
+    }
+
+    /// The small network with random weights.
+    pub(super) fn new_cnn(&self) -> Cnn {
+        let seed = self.job.spec.params.seed;
+        Cnn::random(self.objective().outputs(), seed, self.compute.device)
     }
 
     /// The records of `samples` that `forward` computes, as far as the cache lacks them.
@@ -161,6 +179,7 @@ impl<'a> PreparedJob<'a> {
             stage,
             params,
             compute: self.compute,
+            loss: &self.loss,
             train: &self.train,
             validation: &self.validation,
             checkpoints,

@@ -42,7 +42,7 @@ fn strength(epoch: u32, epochs: u32) -> f64 {
 pub(super) struct Regression<'a> {
     head: FeatureHead<'a>,
     job: &'a PreparedJob<'a>,
-    /// Features and labels of the training split.
+    /// Features and targets of the training split.
     data: OnceCell<(Tensor, Tensor)>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Regression<'a> {
         let predict = |batch: &[Sample]| self.predict_logits(batch);
         let logits = evaluate::logits(predict, validation, *compute, batch_size, |_, _| Ok(()))?;
         let labels: Vec<_> = validation.iter().map(|sample| sample.label).collect();
-        Ok(temperature::factor(&logits, 1, &labels))
+        Ok(temperature::factor(&logits, &labels))
     }
 }
 
@@ -69,40 +69,46 @@ impl Trainable for Regression<'_> {
 
     fn solve(&self, epoch: u32, epochs: u32) -> Result<Option<SplitMetrics>, StopReason> {
         let _no_grad = tch::no_grad_guard();
-        let (train, compute) = (&self.job.train, self.job.compute);
-        let (features, labels) =
-            self.data.get_or_init(|| (self.head.gather(train), evaluate::targets(train, compute)));
-        let (count, width) = (train.len() as f64, features.size()[1]);
-        let weight_decay = strength(epoch, epochs) / count;
-        // The bias comes last and is not regularised.
-        let loss = |parameters: &Tensor| {
-            let weights = parameters.narrow(0, 0, width);
-            let bias = parameters.narrow(0, width, 1).to_kind(Kind::Float);
-            let logits = features.mv(&weights.to_kind(Kind::Float)) + bias;
-            let residuals = logits.sigmoid() - labels;
-            let gradient = Tensor::cat(
-                &[features.tr().mv(&residuals), residuals.sum(Kind::Float).reshape([1])],
-                0,
-            )
-            .to_kind(Kind::Double)
-                / count;
-            let _ = gradient.narrow(0, 0, width).g_add_(&(&weights * weight_decay));
-            let losses = evaluate::losses(&logits, labels).sum(Kind::Double).double_value(&[]);
-            let penalty = weights.dot(&weights).double_value(&[]);
-            (losses / count + 0.5 * weight_decay * penalty, gradient)
-        };
+        let PreparedJob { train, compute, loss, .. } = self.job;
+        let (features, targets) =
+            self.data.get_or_init(|| (self.head.gather(train), loss.targets(train)));
+        let image_weights = loss.weights(targets);
         let tensors = self.weights();
         let (mut weight, mut bias) =
             (tensors["output.weight"].shallow_clone(), tensors["output.bias"].shallow_clone());
+        let (outputs, width) = (weight.size()[0], weight.size()[1]);
+        let count = train.len() as f64;
+        let weight_decay = strength(epoch, epochs) / count;
+        // The biases come last and are not regularised.
+        let objective = |parameters: &Tensor| {
+            let weights = parameters.narrow(0, 0, outputs * width);
+            let bias = parameters.narrow(0, outputs * width, outputs).to_kind(Kind::Float);
+            let matrix = weights.to_kind(Kind::Float).reshape([outputs, width]);
+            let logits = features.linear(&matrix, Some(&bias));
+            let mut residuals = loss.residuals(&logits, targets);
+            let mut losses = loss.of_images(&logits, targets);
+            if let Some(weights) = &image_weights {
+                residuals *= weights.unsqueeze(1);
+                losses *= weights;
+            }
+            let of_bias = residuals.sum_dim_intlist([0].as_slice(), false, Kind::Float);
+            let gradient =
+                Tensor::cat(&[residuals.tr().matmul(features).flatten(0, -1), of_bias], 0);
+            let gradient = gradient.to_kind(Kind::Double) / count;
+            let _ = gradient.narrow(0, 0, outputs * width).g_add_(&(&weights * weight_decay));
+            let penalty = weights.dot(&weights).double_value(&[]);
+            let mean = losses.sum(Kind::Double).double_value(&[]) / count;
+            (mean + 0.5 * weight_decay * penalty, gradient)
+        };
         let start = Tensor::cat(&[weight.reshape([-1]), bias.shallow_clone()], 0);
-        let solution = lbfgs::minimise(start.to_kind(Kind::Double), loss);
-        weight.copy_(&solution.narrow(0, 0, width).reshape([1, width]));
-        bias.copy_(&solution.narrow(0, width, 1));
+        let solution = lbfgs::minimise(start.to_kind(Kind::Double), objective);
+        weight.copy_(&solution.narrow(0, 0, outputs * width).reshape([outputs, width]));
+        bias.copy_(&solution.narrow(0, outputs * width, outputs));
         let scale = self.scale()?;
         let _ = (weight.g_mul_scalar_(scale), bias.g_mul_scalar_(scale));
         let logits = self.head.head.forward(features);
-        let mut metrics = RunningMetrics::new(compute);
-        metrics.add(&evaluate::losses(&logits, labels), &logits, labels);
+        let mut metrics = RunningMetrics::new(*compute);
+        metrics.add(&loss.of_images(&logits, targets), &loss.correct(&logits, targets));
         Ok(Some(metrics.means()))
     }
 
