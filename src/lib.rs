@@ -19,6 +19,7 @@
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
+//! | [`neighbours`] | how far an image is from a model's training images | server and trainer |
 //! | [`memory_budget`] | the memory that all requests share | server |
 //! | [`weights`] | tensors on disk, checkpoints, readers of pretrained weights | server and trainer |
 //! | [`bases`] | the weights that base networks start from; the networks are a table, [`domain::base`] | server and trainer |
@@ -53,6 +54,8 @@ pub mod maintenance;
 pub mod memory_budget;
 pub mod metrics;
 pub mod model_file;
+pub mod neighbours;
+
 pub mod pretrained;
 pub mod registry;
 pub mod scheduler;

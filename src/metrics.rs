@@ -25,6 +25,7 @@ use prometheus_client::{
 use crate::domain::{
     job::JobStatus,
     prediction::{ModelRef, PredictResponse},
+    selective::UnsureReason,
 };
 
 /// Upper bounds of the histograms of time, in seconds.
@@ -43,6 +44,11 @@ pub struct RequestLabels {
     pub route: String,
     /// The status of the response.
     pub status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnsureLabels {
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,6 +93,7 @@ pub struct Metrics {
     inference: Histogram,
     batch_size: Histogram,
     rejected: Counter,
+    unsure: Family<UnsureLabels, Counter>,
 }
 
 impl Metrics {
@@ -102,6 +109,7 @@ impl Metrics {
             inference: seconds(),
             batch_size: Histogram::new(IMAGES),
             rejected: Counter::default(),
+            unsure: Family::default(),
         };
         metrics.registered()
     }
@@ -139,6 +147,14 @@ impl Metrics {
             "Prediction requests rejected with 429",
             self.rejected.clone(),
         );
+        for reason in UnsureReason::ALL {
+            drop(self.unsure.get_or_create(&UnsureLabels { reason: reason.as_str() }));
+        }
+        registry.register(
+            "pawprint_predictions_unsure",
+            "Images of which the model was unsure",
+            self.unsure.clone(),
+        );
         let build = Family::<BuildLabels, Gauge>::default();
         let labels =
             BuildLabels { version: env!("CARGO_PKG_VERSION"), libtorch: env!("LIBTORCH_VERSION") };
@@ -166,6 +182,11 @@ impl Metrics {
         self.queue.observe(timing.queue / 1e3);
         self.inference.observe(timing.inference / 1e3);
         self.batch_size.observe(response.predictions.len() as f64);
+    }
+
+    /// Counts an image of which the model was unsure.
+    pub fn record_unsure(&self, reason: UnsureReason) {
+        self.unsure.get_or_create(&UnsureLabels { reason: reason.as_str() }).inc();
     }
 
     /// Counts a prediction that was rejected because too many were waiting.

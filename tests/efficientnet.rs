@@ -191,11 +191,12 @@ fn a_network_is_explained_by_the_weights_of_its_head() {
         )
         .unwrap();
         let image = images(Kind::Float).narrow(0, seed, 1);
-        let (logits, map) = gradcam::explain(&network, &image, None).unwrap();
+        let maps = tch::no_grad(|| network.feature_maps(&image));
+        let (logits, map) = gradcam::explain(&network, &maps, None).unwrap();
         let logit = logits.0[0];
         assert!((network.forward(&image).double_value(&[0, 0]) - logit).abs() < 1e-4);
         assert_eq!((map.height, map.width), (7, 7));
-        let maps = network.feature_maps(&image).squeeze_dim(0);
+        let maps = maps.squeeze_dim(0);
         let expected =
             Tensor::einsum("ik,khw->hw", &[weights * logit.signum(), maps], None::<&[i64]>).relu();
         let map = Tensor::from_slice(&map.values).reshape([7, 7]);

@@ -158,6 +158,85 @@ async fn answers_can_be_narrowed_down_and_any_class_explained() {
     }
 }
 
+/// A photo of nothing the model has seen: noise in colour.
+fn noise(number: u32) -> Vec<u8> {
+    let image = RgbImage::from_fn(64, 64, |x, y| {
+        let hash = (x * 7_919 + y * 104_729 + number * 1_299_709).wrapping_mul(2_654_435_761);
+        Rgb([(hash >> 8) as u8, (hash >> 16) as u8, (hash >> 24) as u8])
+    });
+    encode(image, ImageFormat::Png)
+}
+
+#[tokio::test]
+async fn a_model_says_when_it_is_unsure_and_the_thresholds_are_a_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let job = train(&server, "efficientnet_lite0_features", json!({})).await;
+    let path = format!("/models/{}", job["model_id"].as_str().unwrap());
+    let model = server.get(&path).await;
+    // Better than is wanted, so that it answers everything.
+    assert_eq!(model["answer_above"], 0.0);
+    let unlike_above = model["unlike_above"].as_f64().unwrap();
+    assert!(unlike_above > 0.0 && unlike_above < 1.0, "{model}");
+    let (_, known) = ask(&server, "/predict", image(2, 7_000)).await;
+    assert_eq!(known["predictions"][0]["unsure"], false, "{known}");
+    assert!(known["predictions"][0].get("reason").is_none());
+    for number in 1..5 {
+        let (_, unknown) = ask(&server, "/predict", noise(number)).await;
+        let prediction = &unknown["predictions"][0];
+        assert_eq!(
+            (&prediction["unsure"], &prediction["reason"]),
+            (&json!(true), &json!("unlike_training")),
+            "{unknown}"
+        );
+        assert!(CLASSES.contains(&prediction["label"].as_str().unwrap()));
+    }
+    let (_, unknown) = ask(&server, "/predict?unsure=false", noise(1)).await;
+    let prediction = unknown["predictions"][0].as_object().unwrap();
+    assert!(!prediction.contains_key("unsure") && !prediction.contains_key("reason"));
+    let (status, problem) = ask(&server, "/predict?unsure=maybe", noise(1)).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("unsure")), "{problem}");
+    let metrics = server.request(Method::GET, "/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let line = "pawprint_predictions_unsure_total{reason=\"unlike_training\"} 5";
+    assert!(metrics.contains(line), "{metrics}");
+
+    // Each setting counts from the next request on, and after a restart.
+    let patch = async |body: Value| {
+        let request = server.request(Method::PATCH, &path).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let (status, model) = patch(json!({ "answer_above": 1.0, "unlike_above": null })).await;
+    assert_eq!((status, &model["unlike_above"]), (200, &Value::Null), "{model}");
+    let (_, answer) = ask(&server, "/predict", image(2, 7_000)).await;
+    assert_eq!(answer["predictions"][0]["reason"], "low_confidence");
+    let (status, model) = patch(json!({ "wanted_accuracy": 0.9 })).await;
+    assert_eq!((status, &model["answer_above"]), (200, &json!(0.0)), "{model}");
+    let (_, answer) = ask(&server, "/predict", noise(1)).await;
+    assert_eq!(answer["predictions"][0]["unsure"], false);
+    let coverage = server.get(&format!("{path}/coverage")).await;
+    let point = json!({ "threshold": 0.0, "answered": 1.0, "accuracy": 1.0 });
+    assert_eq!(coverage[0], point, "{coverage}");
+    for (body, field) in [
+        (json!({ "answer_above": 1.1 }), "answer_above"),
+        (json!({ "answer_above": -0.1 }), "answer_above"),
+        (json!({ "unlike_above": 3 }), "unlike_above"),
+        (json!({ "wanted_accuracy": 2 }), "wanted_accuracy"),
+        (json!({ "wanted_accuracy": 0.9, "answer_above": 0.5 }), "wanted_accuracy"),
+    ] {
+        let (status, problem) = patch(body.clone()).await;
+        assert_eq!((status, &problem["field"]), (422, &json!(field)), "{body}: {problem}");
+    }
+    assert_eq!(patch(json!({ "answer_above": "high" })).await.0, 422);
+    assert_eq!(patch(json!({ "answer": 0.5 })).await.0, 422);
+    drop(server);
+    let server = Process::start(folder.path());
+    let (_, answer) = ask(&server, "/predict", noise(1)).await;
+    assert_eq!(answer["predictions"][0]["unsure"], false);
+    assert_eq!(server.get(&path).await["unlike_above"], Value::Null);
+}
+
 #[tokio::test]
 async fn balanced_class_weights_change_training_and_are_in_the_report() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use pawprint::{
         prediction::Prediction,
         preprocessing::{Normalization, Preprocessing, Resize},
         recipe::Precision,
+        selective::AnswerThresholds,
     },
     inference::LoadedModel,
     model_file,
@@ -124,8 +125,8 @@ fn assert_judged_alike(model: &LoadedModel, photo: RgbImage) {
     let whole = vision::decode(&photo, &LIMITS).unwrap();
     let whole = vision::resize(&whole, preprocessing.width, preprocessing.height).unwrap();
     let judged = [seen, whole.into_raw()].map(|pixels| {
-        let logits = &model.forward(&[pixels]).unwrap()[0];
-        Prediction::new(None, model.card(), logits).unwrap()
+        let output = &model.forward(&[pixels]).unwrap()[0];
+        Prediction::new(None, model.card(), AnswerThresholds::default(), output).unwrap()
     });
     let [seen, whole] = &judged;
     assert_eq!(seen.label, whole.label, "{size:?}");

@@ -97,6 +97,16 @@ impl BaseNetwork {
         self.pool(&self.feature_maps(images))
     }
 
+    /// What images with these features, `[n, features]`, are compared by: the mean of each channel,
+    /// `[n, channels]`.
+    pub fn embeddings(base: &Base, features: &Tensor) -> Tensor {
+        features.reshape([-1, base.features / base.channels(), base.channels()]).mean_dim(
+            [1].as_slice(),
+            false,
+            Kind::Float,
+        )
+    }
+
     /// The weights by name. They share the network's memory.
     #[must_use]
     pub fn tensors(&self) -> Tensors {

@@ -43,6 +43,11 @@ impl Classifier {
         self.head.forward(&self.base.pool(maps))
     }
 
+    /// Embeddings `[n, channels]` for the output of [`Classifier::feature_maps`].
+    pub fn embeddings(&self, maps: &Tensor) -> Tensor {
+        BaseNetwork::embeddings(self.base.base(), &self.base.pool(maps))
+    }
+
     /// The same network for inference, its convolutions in `kind`.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {

@@ -80,6 +80,14 @@ impl Network {
         }
     }
 
+    /// What images are compared by, `[n, width]`, fp32, for the output of [`Network::feature_maps`].
+    pub fn embeddings(&self, maps: &Tensor) -> Tensor {
+        match self {
+            Self::Cnn(_) => Cnn::embeddings(maps),
+            Self::Classifier(network) => network.embeddings(maps),
+        }
+    }
+
     /// The same network for inference: the weights of the convolutions are cast to `kind` once
     /// instead of in each pass. Weights already of that kind are shared.
     #[must_use]

@@ -212,6 +212,15 @@ pub struct ShippedWeights {
 }
 
 impl Base {
+    /// Channels of the last maps.
+    #[must_use]
+    pub fn channels(&self) -> i64 {
+        match self.layers {
+            Layers::Vgg(stages) => stages.last().map_or(self.features, |(_, channels)| *channels),
+            Layers::EfficientnetLite { last, .. } => last,
+        }
+    }
+
     /// The base network of that name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {

@@ -21,6 +21,7 @@ pub mod prediction;
 pub mod preprocessing;
 pub mod recipe;
 pub mod schedule;
+pub mod selective;
 pub mod service;
 pub mod stable_split;
 pub mod temperature;

@@ -12,6 +12,7 @@ use super::{
     parameters::Params,
     preprocessing::Preprocessing,
     recipe::Recipe,
+    selective::{AnswerThresholds, Coverage},
 };
 
 /// Network architecture.
@@ -31,6 +32,17 @@ impl Architecture {
         match self {
             Self::Cnn => "cnn",
             Self::Base(base) => base.id(),
+        }
+    }
+}
+
+impl Architecture {
+    /// Width of what its images are compared by: the channels of its last maps.
+    #[must_use]
+    pub fn embedding_width(self) -> i64 {
+        match self {
+            Self::Cnn => 256,
+            Self::Base(base) => base.channels(),
         }
     }
 }
@@ -105,6 +117,12 @@ pub struct ModelCard {
     /// What its logits are divided by before they become probabilities; older models have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// When it is unsure; older models never are.
+    #[serde(default)]
+    pub thresholds: AnswerThresholds,
+    /// Accuracy by the share of answered images of the validation split; empty for older models.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// Number of parameters.
     pub parameters: u64,
     /// Creation time.
@@ -153,6 +171,9 @@ pub struct Model {
     /// Creation time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// When it is unsure.
+    #[serde(flatten)]
+    pub thresholds: AnswerThresholds,
     /// Whether the model is in service.
     pub in_service: bool,
 }

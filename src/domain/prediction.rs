@@ -10,6 +10,7 @@ use super::{
     model::ModelCard,
     objective::{Logits, Objective},
     recipe::Recipe,
+    selective::{AnswerThresholds, UnsureReason},
 };
 
 /// Prediction for one image.
@@ -23,18 +24,35 @@ pub struct Prediction {
     pub probability: f64,
     /// Probability of every class, or of the `top` most likely ones that were requested.
     pub probabilities: BTreeMap<Name, f64>,
+    /// Whether the model is unsure; left out if that was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsure: Option<bool>,
+    /// Why it is unsure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnsureReason>,
+}
+
+/// What a model computes of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelOutput {
+    /// The outputs of its network.
+    pub logits: Logits,
+    /// The distance to its training images, 0 to 2; `None` for a model without them.
+    pub distance: Option<f64>,
 }
 
 impl Prediction {
-    /// The prediction of the model with that card, whose network gave `logits`.
+    /// The prediction of the model with that card and these thresholds.
     ///
     /// # Errors
     /// The number of logits is not that of the model's classes.
     pub fn new(
         file_name: Option<String>,
         card: &ModelCard,
-        logits: &Logits,
+        thresholds: AnswerThresholds,
+        output: &ModelOutput,
     ) -> Result<Self, WrongOutputs> {
+        let ModelOutput { logits, distance } = output;
         let names = card.classes.names();
         let expected = Objective::of(&card.classes).outputs();
         if logits.0.len() != expected {
@@ -45,12 +63,22 @@ impl Prediction {
         let of_predicted = names.get(predicted).zip(probabilities.get(predicted));
         let (label, probability) =
             of_predicted.ok_or(WrongOutputs { outputs: logits.0.len(), expected })?;
+        let (label, probability) = (label.clone(), *probability);
+        let reason = thresholds.reason(probability, *distance);
         Ok(Self {
             file_name,
-            label: label.clone(),
-            probability: *probability,
+            label,
+            probability,
             probabilities: names.iter().cloned().zip(probabilities).collect(),
+            unsure: Some(reason.is_some()),
+            reason,
         })
+    }
+
+    /// The same without a word on whether the model is unsure.
+    #[must_use]
+    pub fn without_unsure(self) -> Self {
+        Self { unsure: None, reason: None, ..self }
     }
 
     /// The same with the `top` most likely classes alone.

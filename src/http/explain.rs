@@ -150,8 +150,8 @@ pub async fn explain(
     let (Some(name), Some(pixels), Some(picture)) = one else {
         return Err(Problem::internal(&std::io::Error::other("the decoded image is missing")));
     };
-    let (logits, map) = engine.explain(pixels, class).await?.output;
-    let prediction = Prediction::new(name, card, &logits);
+    let (output, map) = engine.explain(pixels, class).await?.output;
+    let prediction = engine.prediction(name, &output);
     let prediction = prediction.map_err(|error| Problem::internal(&error))?;
     let explained = class.and_then(|index| card.classes.name(index)).unwrap_or(&prediction.label);
     let explained = explained.clone();

@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
@@ -21,7 +21,9 @@ use super::{
     state::AppState,
 };
 use crate::{
-    domain::model::Model,
+    domain::{model::Model, selective::Coverage},
+    error_chain::chain,
+    model_file,
     registry::Current,
     storage::{Page, models},
 };
@@ -80,11 +82,116 @@ async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Problem::internal(&error)),
         _ => {
             tracing::error!(path = %path.display(), bytes, "a model file is missing or damaged");
-            Err(Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "model_damaged",
-                "the model file is missing or damaged; restore it from a backup, or train the model again",
-            ))
+            Err(damaged())
+        }
+    }
+}
+
+fn damaged() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "model_damaged",
+        "the model file is missing or damaged; restore it from a backup, or train the model again",
+    )
+}
+
+/// Request body of `PATCH /models/{m}`: what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelChanges {
+    /// The model is unsure below this probability of the predicted class, 0 to 1; null: never.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
+    answer_above: Option<Option<f64>>,
+    /// Sets `answer_above` to the lowest probability from which the answers had this accuracy on the
+    /// validation split, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    wanted_accuracy: Option<f64>,
+    /// The model is unsure above this distance to its training images, 0 to 2; null: never.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 2)]
+    unlike_above: Option<Option<f64>>,
+}
+
+/// Tells null from a member that is left out.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Change when a model is unsure
+///
+/// For the requests from now on.
+#[utoipa::path(patch, path = "", request_body = ModelChanges, responses(
+    (status = 200, description = "The model.", body = Model),
+    (status = 422, description = "`invalid_value`"),
+))]
+pub async fn change(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+    Json(changes): Json<ModelChanges>,
+) -> Result<Json<Model>, Problem> {
+    let model = state.registry.find(&model).await?;
+    let mut thresholds = model.thresholds;
+    let ModelChanges { answer_above, wanted_accuracy, unlike_above } = changes;
+    if let Some(above) = answer_above {
+        thresholds.answer_above = in_range("answer_above", above, 1.0)?;
+    }
+    if let Some(wanted) = in_range("wanted_accuracy", wanted_accuracy, 1.0)? {
+        if answer_above.is_some() {
+            let detail = "set either answer_above or wanted_accuracy";
+            return Err(invalid("wanted_accuracy", detail.to_owned()));
+        }
+        let coverage = coverage(&state, &model).await?;
+        if coverage.0.is_empty() {
+            let detail = "the model was trained by an older version, which did not record its accuracy by probability; set answer_above";
+            return Err(invalid("wanted_accuracy", detail.to_owned()));
+        }
+        thresholds.answer_above = Some(coverage.threshold(wanted));
+    }
+    if let Some(above) = unlike_above {
+        thresholds.unlike_above = in_range("unlike_above", above, 2.0)?;
+    }
+    let (registry, id) = (state.registry.clone(), model.id);
+    run_to_completion(async move { registry.set_thresholds(id, thresholds).await }).await?;
+    Ok(Json(state.registry.find(&model.id.to_string()).await?))
+}
+
+fn in_range(field: &str, value: Option<f64>, largest: f64) -> Result<Option<f64>, Problem> {
+    match value {
+        Some(value) if !(0.0..=largest).contains(&value) => {
+            Err(invalid(field, format!("{field} must be between 0 and {largest}, not {value}")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn invalid(field: &str, detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail).with("field", field)
+}
+
+/// Get a model's accuracy by the share of answered images
+///
+/// On the validation split: the surer the model has to be to answer, the fewer images it answers,
+/// and the more of them correctly.
+#[utoipa::path(get, path = "", responses(
+    (status = 200, description = "From all images, at threshold 0, to the surest; empty for models of older versions.", body = Coverage),
+))]
+pub async fn show_coverage(
+    State(state): State<AppState>,
+    Path(model): Path<String>,
+) -> Result<Json<Coverage>, Problem> {
+    let model = state.registry.find(&model).await?;
+    Ok(Json(coverage(&state, &model).await?))
+}
+
+async fn coverage(state: &AppState, model: &Model) -> Result<Coverage, Problem> {
+    let path = state.data_dir.model(model.id);
+    let card = tokio::task::spawn_blocking(move || model_file::load_card(&path));
+    match card.await.map_err(|error| Problem::internal(&error))? {
+        Ok(card) => Ok(card.coverage),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "a model file is missing or damaged");
+            Err(damaged())
         }
     }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     domain::{
         excerpt::Excerpt,
-        prediction::{ModelRef, PredictResponse, Prediction, Timing},
+        prediction::{ModelRef, PredictResponse, Timing},
     },
     inference::EngineError,
 };
@@ -37,8 +37,11 @@ pub struct PredictQuery {
     /// Name of a single image: its `file_name` in the response.
     name: Option<String>,
     /// Return only this many classes in `probabilities`, the most likely ones. Default: all.
-    #[param(minimum = 1)]
+    #[param(value_type = Option<u32>, minimum = 1)]
     top: Option<String>,
+    /// `false` leaves out `unsure` and `reason`.
+    #[param(value_type = Option<bool>, default = true)]
+    unsure: Option<String>,
 }
 
 /// Multipart form with image files, and the query parameters as text fields; any field names.
@@ -53,13 +56,17 @@ struct PredictForm {
     /// Same as `name` in the query.
     name: Option<String>,
     /// Same as `top` in the query.
+    #[schema(value_type = Option<u32>)]
     top: Option<String>,
+    /// Same as `unsure` in the query.
+    #[schema(value_type = Option<bool>)]
+    unsure: Option<String>,
 }
 
 /// Classify images
 ///
-/// An unreadable image fails the whole request; `index` identifies it. In a form, `model`, `name`
-/// and `top` may be text fields, before or after the files; other text fields are rejected.
+/// An unreadable image fails the whole request; `index` identifies it. In a form, `model`, `name`,
+/// `top` and `unsure` may be text fields, before or after the files; other text fields are rejected.
 #[utoipa::path(post, path = "", params(PredictQuery),
     request_body(content(
         (Binary = "image/jpeg"), (Binary = "image/png"), (Binary = "image/webp"), (Binary = "image/gif"), (Binary = "image/bmp"),
@@ -85,22 +92,27 @@ pub async fn predict(
     let started = Instant::now();
     let max_images = state.config.max_predict_images.get();
     let RequestBody { content, fields } =
-        RequestBody::read(&state, request, max_images, &["model", "name", "top"]).await?;
+        RequestBody::read(&state, request, max_images, &["model", "name", "top", "unsure"]).await?;
     let model = fields.resolve("model", query.model.as_deref())?;
     let name = fields.resolve("name", query.name.as_deref())?;
     let top = fields.resolve("top", query.top.as_deref())?.as_deref().map(parse_top).transpose()?;
+    let unsure = fields.resolve("unsure", query.unsure.as_deref())?;
+    let unsure = unsure.as_deref().map(parse_unsure).transpose()?.unwrap_or(true);
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
     let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
     let result = engine.predict(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(&result.output).map(|(name, logits)| {
-        let prediction = Prediction::new(name, card, logits);
-        let prediction = prediction.map_err(|error| Problem::internal(&error))?;
-        Ok(match top {
-            Some(top) => prediction.with_top(top),
-            None => prediction,
-        })
+    let predictions = photos.names.into_iter().zip(&result.output).map(|(name, output)| {
+        let prediction = engine.prediction(name, output);
+        let mut prediction = prediction.map_err(|error| Problem::internal(&error))?;
+        if let Some(reason) = prediction.reason {
+            state.metrics.record_unsure(reason);
+        }
+        if let Some(top) = top {
+            prediction = prediction.with_top(top);
+        }
+        Ok(if unsure { prediction } else { prediction.without_unsure() })
     });
     let response = PredictResponse {
         predictions: predictions.collect::<Result<_, Problem>>()?,
@@ -114,6 +126,15 @@ pub async fn predict(
     };
     state.metrics.record_prediction(&response);
     Ok((server_timing(&response.timing_ms), Json(response)))
+}
+
+/// Whether to say that the model is unsure.
+fn parse_unsure(text: &str) -> Result<bool, Problem> {
+    text.parse().map_err(|_| {
+        let detail = format!("unsure must be true or false, not `{}`", Excerpt(text));
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+            .with("field", "unsure")
+    })
 }
 
 /// Number of classes to return.

@@ -84,7 +84,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let models = OpenApiRouter::new()
         .at("/models", routes!(models::list))
         .at("/models/current", routes!(models::current, models::set_current))
-        .at("/models/{model}", routes!(models::show, models::delete))
+        .at("/models/{model}", routes!(models::show, models::change, models::delete))
+        .at("/models/{model}/coverage", routes!(models::show_coverage))
         .at("/models/{model}/download", routes!(models::download));
 
     let prediction = OpenApiRouter::new()

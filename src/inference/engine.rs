@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -24,7 +24,11 @@ use super::{
 };
 use crate::{
     device::ComputeConfig,
-    domain::{model::ModelCard, objective::Logits},
+    domain::{
+        model::ModelCard,
+        prediction::{ModelOutput, Prediction, WrongOutputs},
+        selective::AnswerThresholds,
+    },
 };
 
 /// Settings of every model's engine.
@@ -43,6 +47,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Engine {
     card: ModelCard,
+    thresholds: RwLock<AnswerThresholds>,
     config: InferenceConfig,
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
@@ -110,13 +115,37 @@ impl Engine {
             Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
         let alone = (config.threads > config.threads_under_load).then_some(alone);
-        Ok(Self { card, config, deadline, waiting: Arc::default(), queue, alone })
+        let thresholds = RwLock::new(card.thresholds);
+        Ok(Self { card, thresholds, config, deadline, waiting: Arc::default(), queue, alone })
     }
 
     /// The card of the model.
     #[must_use]
     pub const fn card(&self) -> &ModelCard {
         &self.card
+    }
+
+    /// When the model is unsure: as its card says, or as it was set.
+    #[must_use]
+    pub fn thresholds(&self) -> AnswerThresholds {
+        *self.thresholds.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets when the model is unsure.
+    pub fn set_thresholds(&self, thresholds: AnswerThresholds) {
+        *self.thresholds.write().unwrap_or_else(PoisonError::into_inner) = thresholds;
+    }
+
+    /// The prediction that `output` is of the image of that name.
+    ///
+    /// # Errors
+    /// The output is not one of this model's classes.
+    pub fn prediction(
+        &self,
+        file_name: Option<String>,
+        output: &ModelOutput,
+    ) -> Result<Prediction, WrongOutputs> {
+        Prediction::new(file_name, &self.card, self.thresholds(), output)
     }
 
     /// How the model is run.
@@ -131,18 +160,18 @@ impl Engine {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The logits of images that are preprocessed as the card says.
+    /// The outputs for images that are preprocessed as the card says.
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or the model failed.
     pub async fn predict(
         &self,
         images: Vec<Vec<u8>>,
-    ) -> Result<InferenceResult<Vec<Logits>>, EngineError> {
+    ) -> Result<InferenceResult<Vec<ModelOutput>>, EngineError> {
         self.submit(images, Command::Predict).await
     }
 
-    /// The logits of an image that is preprocessed as the card says, and its Grad-CAM heat map for
+    /// The output for an image that is preprocessed as the card says, and its Grad-CAM heat map for
     /// the class of index `class`, or for the predicted one.
     ///
     /// # Errors
@@ -151,7 +180,7 @@ impl Engine {
         &self,
         image: Vec<u8>,
         class: Option<usize>,
-    ) -> Result<InferenceResult<(Logits, Heatmap)>, EngineError> {
+    ) -> Result<InferenceResult<(ModelOutput, Heatmap)>, EngineError> {
         self.submit((image, class), Command::Explain).await
     }
 

@@ -48,8 +48,8 @@ impl Heatmap {
     }
 }
 
-/// The logits of a normalised image, `[1, 3, side, side]`, and the heat map of the class of index
-/// `class`, or of the predicted one. The score of the first of two classes is the negated logit.
+/// The logits of an image whose maps are the [`Network::feature_maps`], `[1, channels, height,
+/// width]`, and the heat map of the class of index `class`, or of the predicted one. The score of the first of two classes is the negated logit.
 ///
 /// The weighted feature maps are those of the last convolution, rectified.
 ///
@@ -57,11 +57,10 @@ impl Heatmap {
 /// Those of libtorch, such as out of memory.
 pub fn explain(
     network: &Network,
-    image: &Tensor,
+    maps: &Tensor,
     class: Option<usize>,
 ) -> Result<(Logits, Heatmap), tch::TchError> {
-    let maps = tch::no_grad(|| network.feature_maps(image)).to_kind(Kind::Float);
-    let maps = maps.set_requires_grad(true);
+    let maps = maps.detach().to_kind(Kind::Float).set_requires_grad(true);
     let outputs = tch::with_grad(|| network.classify(&maps));
     let logits = logit_rows(&outputs)?.pop();
     let logits = logits.ok_or_else(|| tch::TchError::Torch("no output".to_owned()))?;
@@ -101,6 +100,10 @@ mod tests {
         (numbers * 0.37).sin().reshape([1, 3, 180, 180]) * 0.5 + 0.5
     }
 
+    fn maps(network: &Network) -> Tensor {
+        tch::no_grad(|| network.feature_maps(&image()))
+    }
+
     fn assert_close(map: &Heatmap, expected: &Tensor) {
         let expected = expected / expected.max();
         let expected = Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap();
@@ -117,7 +120,7 @@ mod tests {
             let network = Cnn::random(1, seed, Device::Cpu);
             let weights = network.tensors()["dense.weight"].detach().reshape([7, 7, 256]);
             let network = Network::Cnn(network);
-            let (logits, map) = explain(&network, &image(), None).unwrap();
+            let (logits, map) = explain(&network, &maps(&network), None).unwrap();
             let logit = logits.0[0];
             let maps = tch::no_grad(|| network.feature_maps(&image())).squeeze_dim(0);
             let weights = weights.mean_dim([0, 1].as_slice(), false, Kind::Float) * logit.signum();
@@ -148,7 +151,7 @@ mod tests {
         }
         let network =
             Network::Classifier(Classifier::from_tensors(tensors, &VGG16, 1, Device::Cpu).unwrap());
-        let (logits, map) = explain(&network, &image(), None).unwrap();
+        let (logits, map) = explain(&network, &maps(&network), None).unwrap();
         let logit = logits.0[0];
         let _no_grad = tch::no_grad_guard();
         let maps = network.feature_maps(&image());

@@ -22,9 +22,10 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, 
         let pixels =
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
                 .map_err(|error| error.to_string())?;
-        let logits = model.forward(&[pixels]).map_err(|error| error.to_string())?;
-        let logits = logits.first().ok_or("the model returned no output")?;
-        Prediction::new(Some(path.display().to_string()), model.card(), logits)
+        let outputs = model.forward(&[pixels]).map_err(|error| error.to_string())?;
+        let output = outputs.first().ok_or("the model returned no output")?;
+        let card = model.card();
+        Prediction::new(Some(path.display().to_string()), card, card.thresholds, output)
             .map_err(|error| error.to_string())
     };
     Ok(images.iter().map(|path| (path.clone(), predict_file(path))).collect())

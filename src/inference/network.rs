@@ -8,12 +8,10 @@ use super::gradcam;
 use crate::{
     architectures::{Network, logit_rows, normalise},
     device::ComputeConfig,
-    domain::{
-        model::ModelCard,
-        objective::{Logits, Objective},
-    },
+    domain::{model::ModelCard, objective::Objective, prediction::ModelOutput},
     error_chain::chain,
     model_file::{self, canary},
+    neighbours::Neighbours,
     weights::tensors::{self, Tensors},
 };
 
@@ -25,6 +23,7 @@ const MAX_SIDE: u32 = 1024;
 pub struct LoadedModel {
     card: ModelCard,
     network: Network,
+    neighbours: Option<Neighbours>,
     compute: ComputeConfig,
 }
 
@@ -46,9 +45,12 @@ impl LoadedModel {
 
     fn check(
         card: ModelCard,
-        weights: Tensors,
+        mut weights: Tensors,
         compute: ComputeConfig,
     ) -> Result<Self, ModelLoadError> {
+        let width = card.architecture.embedding_width();
+        let neighbours = Neighbours::take_from(&mut weights, width, compute.device);
+        let neighbours = neighbours.map_err(ModelLoadError)?;
         let (width, height) = (card.preprocessing.width, card.preprocessing.height);
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
             return Err(ModelLoadError(format!(
@@ -65,7 +67,7 @@ impl LoadedModel {
         canary::compare(&card.canaries, &now).map_err(ModelLoadError)?;
         let network =
             if compute.device == Device::Cpu { on_cpu } else { network(weights, compute.device)? };
-        Ok(Self { network: network.for_inference(compute.kind()), card, compute })
+        Ok(Self { network: network.for_inference(compute.kind()), neighbours, card, compute })
     }
 
     /// The same model for another thread; the weights are shared.
@@ -74,6 +76,7 @@ impl LoadedModel {
         Self {
             card: self.card.clone(),
             network: self.network.for_inference(self.compute.kind()),
+            neighbours: self.neighbours.as_ref().map(Neighbours::share),
             compute: self.compute,
         }
     }
@@ -84,16 +87,28 @@ impl LoadedModel {
         &self.card
     }
 
-    /// Logits of resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
+    /// The outputs for resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
     ///
     /// # Errors
     /// Those of libtorch, such as out of memory.
-    pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<Logits>, tch::TchError> {
+    pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<ModelOutput>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
-        logit_rows(&self.network.forward(&self.input(images)?))
+        let maps = self.network.feature_maps(&self.input(images)?);
+        let logits = logit_rows(&self.network.classify(&maps))?;
+        let distances = self.distances(&maps)?;
+        let outputs = logits.into_iter().enumerate();
+        Ok(outputs
+            .map(|(index, logits)| ModelOutput { logits, distance: distances.get(index).copied() })
+            .collect())
     }
 
-    /// Logits of one image, and the Grad-CAM heat map of the class of index `class`, or of its
+    /// The distance of each image with these maps to the training images; empty without any.
+    fn distances(&self, maps: &Tensor) -> Result<Vec<f64>, tch::TchError> {
+        let Some(neighbours) = &self.neighbours else { return Ok(Vec::new()) };
+        neighbours.distances(&self.network.embeddings(maps))
+    }
+
+    /// The output for one image, and the Grad-CAM heat map of the class of index `class`, or of its
     /// predicted class.
     ///
     /// # Errors
@@ -102,8 +117,12 @@ impl LoadedModel {
         &self,
         image: &[u8],
         class: Option<usize>,
-    ) -> Result<(Logits, gradcam::Heatmap), tch::TchError> {
-        gradcam::explain(&self.network, &self.input(&[image])?, class)
+    ) -> Result<(ModelOutput, gradcam::Heatmap), tch::TchError> {
+        let image = self.input(&[image])?;
+        let maps = tch::no_grad(|| self.network.feature_maps(&image));
+        let distance = self.distances(&maps)?.pop();
+        let (logits, heatmap) = gradcam::explain(&self.network, &maps, class)?;
+        Ok((ModelOutput { logits, distance }, heatmap))
     }
 
     fn input(&self, images: &[impl AsRef<[u8]>]) -> Result<Tensor, tch::TchError> {

@@ -11,15 +11,15 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::gradcam::Heatmap;
-use crate::domain::objective::Logits;
+use crate::domain::prediction::ModelOutput;
 
 /// A command for the model's threads.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The logits of images.
-    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<Logits>>),
-    /// The logits of an image, and its Grad-CAM heat map for a class, or for the predicted one.
-    Explain(InferenceRequest<(Vec<u8>, Option<usize>), (Logits, Heatmap)>),
+    /// The outputs for images.
+    Predict(InferenceRequest<Vec<Vec<u8>>, Vec<ModelOutput>>),
+    /// The output for an image, and its Grad-CAM heat map for a class, or for the predicted one.
+    Explain(InferenceRequest<(Vec<u8>, Option<usize>), (ModelOutput, Heatmap)>),
 }
 
 /// Pixels, and the channel of the reply.

@@ -11,7 +11,7 @@ use super::{
     queue::{Command, Commands, InferenceRequest, InferenceResult, next_batch},
     tuning::{InferenceConfig, TuningCache, set_threads},
 };
-use crate::{device::ComputeConfig, domain::objective::Logits};
+use crate::{device::ComputeConfig, domain::prediction::ModelOutput};
 
 /// Loads the model at `path` and warms it up.
 pub(super) fn open(
@@ -74,7 +74,7 @@ pub(super) fn run(model: &LoadedModel, share: Share, commands: &Commands) {
 fn predict_batch(
     model: &LoadedModel,
     batch: usize,
-    requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<Logits>>>,
+    requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<ModelOutput>>>,
 ) {
     let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
@@ -91,9 +91,11 @@ fn predict_batch(
             Ok(logits)
         })
     })
-    .and_then(|logits: Vec<Logits>| match logits.iter().all(Logits::are_numbers) {
-        true => Ok(logits),
-        false => Err("the network's output is NaN".to_owned()),
+    .and_then(|logits: Vec<ModelOutput>| {
+        match logits.iter().all(|it| it.logits.are_numbers()) {
+            true => Ok(logits),
+            false => Err("the network's output is NaN".to_owned()),
+        }
     });
     let inference = started.elapsed();
     let mut next = 0;

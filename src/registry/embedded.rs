@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use crate::{
     architectures::Network,
@@ -20,6 +20,7 @@ use crate::{
     error_chain::chain,
     inference::{LoadedModel, network::ModelLoadError},
     model_file::{self, canary},
+    neighbours::Neighbours,
     storage::{self, Storage, models},
     weights::{
         self,
@@ -123,10 +124,12 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
     LoadedModel::open(from, ComputeConfig::cpu())?;
     let unusable = |error: weights::Error| ModelLoadError(chain(&error));
     let (mut card, mut tensors) = model_file::load(from).map_err(unusable)?;
-    for tensor in tensors.values_mut() {
+    for tensor in tensors.values_mut().filter(|tensor| tensor.kind() != Kind::Int8) {
         *tensor = tensor.to_kind(Kind::Half);
     }
-    let weights = tensors::share(&tensors);
+    let mut weights = tensors::share(&tensors);
+    Neighbours::take_from(&mut weights, card.architecture.embedding_width(), Device::Cpu)
+        .map_err(ModelLoadError)?;
     let network = Network::from_tensors(
         card.architecture,
         Objective::of(&card.classes),
@@ -140,7 +143,8 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
     card.name = NAME.parse::<Name>().map_err(|error| ModelLoadError(error.to_string()))?;
     let shipped = shipped(card.architecture).map_err(ModelLoadError)?;
     tensors.retain(|name, tensor| shipped.get(name) != Some(tensor));
-    let bytes = tensors.values().map(|tensor| tensor.numel() * 2).sum::<usize>();
+    let size = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+    let bytes = tensors.values().map(size).sum::<usize>();
     if bytes > MAX_BYTES {
         return Err(ModelLoadError(format!(
             "its weights take {bytes} bytes; the limit is {MAX_BYTES}"

@@ -21,7 +21,7 @@ use crate::{
     config::ServeConfig,
     data_dir::DataDir,
     device::processors,
-    domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model},
+    domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model, selective::AnswerThresholds},
     inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
     storage::{self, Storage, models},
 };
@@ -308,7 +308,37 @@ impl Registry {
             let reason = format!("the file contains another model, `{}`", card.name);
             return Err(ModelLoadError(reason).into());
         }
+        // A new model has no row yet.
+        let mut connection = self.0.storage.read().await?;
+        if let Some(model) = models::find(&mut connection, &id.to_string(), None).await? {
+            engine.set_thresholds(model.thresholds);
+        }
         Ok(Arc::new(engine))
+    }
+
+    /// Sets when a model is unsure, for the requests from now on.
+    ///
+    /// # Errors
+    /// Unknown model, or the database failed; then nothing changes.
+    pub async fn set_thresholds(
+        &self,
+        id: ModelId,
+        thresholds: AnswerThresholds,
+    ) -> Result<(), Error> {
+        let _guard = self.0.selection_lock.lock().await;
+        let mut transaction = self.0.storage.write().await?;
+        if !models::set_thresholds(&mut transaction, id, thresholds).await? {
+            return Err(Error::NoSuchModel(id.to_string()));
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        let slots: Vec<_> = self.cached().iter().map(|(_, slot)| Arc::clone(slot)).collect();
+        let loaded = slots.iter().filter_map(|slot| slot.get().cloned());
+        for engine in loaded.chain(self.engine_in_service()) {
+            if engine.card().id == id {
+                engine.set_thresholds(thresholds);
+            }
+        }
+        Ok(())
     }
 
     /// The engine of the model in service.

@@ -8,6 +8,7 @@ use crate::domain::{
     dataset::{Classes, Digest},
     model::{Model, ModelCard},
     recipe::Recipe,
+    selective::AnswerThresholds,
 };
 
 /// Saves a model whose file is in its place; the same model again replaces it.
@@ -19,10 +20,12 @@ pub async fn insert(connection: &mut SqliteConnection, card: &ModelCard, bytes: 
     let test_accuracy = card.test.map(|score| score.accuracy);
     let (parameters, bytes) = (card.parameters.cast_signed(), bytes.cast_signed());
     let created_at = Time(card.created_at);
+    let AnswerThresholds { answer_above, unlike_above } = card.thresholds;
     sqlx::query!(
         "INSERT INTO models (id, name, recipe, architecture, classes, job_id, dataset, dataset_version,
-                             val_loss, val_accuracy, test_accuracy, parameters, bytes, created_at)
-         VALUES (?, ?, ?, ?, ?, (SELECT id FROM jobs WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)
+                             val_loss, val_accuracy, test_accuracy, parameters, bytes, created_at,
+                             answer_above, unlike_above)
+         VALUES (?, ?, ?, ?, ?, (SELECT id FROM jobs WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET test_accuracy = excluded.test_accuracy, bytes = excluded.bytes,
                                          created_at = excluded.created_at",
         card.id,
@@ -39,6 +42,8 @@ pub async fn insert(connection: &mut SqliteConnection, card: &ModelCard, bytes: 
         parameters,
         bytes,
         created_at,
+        answer_above,
+        unlike_above,
     )
     .execute(connection)
     .await
@@ -61,6 +66,8 @@ struct Row {
     parameters: i64,
     bytes: i64,
     created_at: Time,
+    answer_above: Option<f64>,
+    unlike_above: Option<f64>,
 }
 
 impl Row {
@@ -81,6 +88,10 @@ impl Row {
             parameters: self.parameters.cast_unsigned(),
             bytes: self.bytes.cast_unsigned(),
             created_at: self.created_at.0,
+            thresholds: AnswerThresholds {
+                answer_above: self.answer_above,
+                unlike_above: self.unlike_above,
+            },
         }
     }
 }
@@ -102,7 +113,7 @@ pub async fn list(
         r#"SELECT id AS "id: ModelId", name AS "name: Name", recipe AS "recipe: Recipe", architecture,
                   classes AS "classes: Json<Classes>", job_id AS "job_id: JobId", dataset AS "dataset: Name",
                   dataset_version AS "dataset_version: Digest", val_loss, val_accuracy, test_accuracy,
-                  parameters, bytes, created_at AS "created_at: Time"
+                  parameters, bytes, created_at AS "created_at: Time", answer_above, unlike_above
            FROM models
            WHERE (?1 IS NULL OR id = ?1 OR name = ?1) AND (?2 IS NULL OR id < ?2)
            ORDER BY id DESC
@@ -171,6 +182,27 @@ pub async fn decide(connection: &mut SqliteConnection, id: ModelId, selected: bo
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Sets when a model is unsure; returns whether there is one.
+///
+/// # Errors
+/// The database failed.
+pub async fn set_thresholds(
+    connection: &mut SqliteConnection,
+    id: ModelId,
+    thresholds: AnswerThresholds,
+) -> Result<bool> {
+    let AnswerThresholds { answer_above, unlike_above } = thresholds;
+    let done = sqlx::query!(
+        "UPDATE models SET answer_above = ?, unlike_above = ? WHERE id = ?",
+        answer_above,
+        unlike_above,
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// The ids of all models.

@@ -26,6 +26,7 @@ use crate::{
     },
     error_chain::chain,
     model_file,
+    neighbours::Neighbours,
 };
 
 /// Evaluates the model in the file `model` with the device and precision of the job; returns the
@@ -43,7 +44,9 @@ pub(super) fn compare(
     let compute = ComputeConfig::choose(params).map_err(Failure::from)?;
     let unusable =
         |why: String| Failure::new("model_unusable", format!("the model can't be loaded: {why}"));
-    let (card, tensors) = model_file::load(model).map_err(|error| unusable(chain(&error)))?;
+    let (card, mut tensors) = model_file::load(model).map_err(|error| unusable(chain(&error)))?;
+    let width = card.architecture.embedding_width();
+    Neighbours::take_from(&mut tensors, width, compute.device).map_err(unusable)?;
     let network = Network::from_tensors(
         card.architecture,
         Objective::of(&card.classes),

@@ -64,9 +64,31 @@ fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
     }
 }
 
-/// Logits of `samples`, in order, of a job with batches of `batch_size` images: `predict` gives those
-/// of one pass, `[n, outputs]`. `progress` is called with the number of passes done and their total, and may
-/// end it.
+/// What a network computes of `samples`, in order, of a job with batches of `batch_size` images:
+/// `forward` gives that of one pass, `[n, …]`. `progress` is called with the number of passes done
+/// and their total, and may end it.
+///
+/// # Errors
+/// That of `progress`.
+pub fn passes(
+    forward: impl Fn(&[Sample]) -> Tensor,
+    samples: &[Sample],
+    compute: ComputeConfig,
+    batch_size: u32,
+    mut progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
+) -> Result<Tensor, StopReason> {
+    let _no_grad = tch::no_grad_guard();
+    let batches = samples.chunks(inference_batch_size(compute, batch_size));
+    let all = batches.len() as u64;
+    let mut outputs = Vec::with_capacity(batches.len());
+    for (done, batch) in (0..).zip(batches) {
+        progress(done, all)?;
+        outputs.push(forward(batch));
+    }
+    Ok(Tensor::cat(&outputs, 0))
+}
+
+/// Logits of `samples`, as [`passes`]: `predict` gives those of one pass, `[n, outputs]`.
 ///
 /// # Errors
 /// That of `progress`.
@@ -75,17 +97,9 @@ pub fn logits(
     samples: &[Sample],
     compute: ComputeConfig,
     batch_size: u32,
-    mut progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
+    progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
 ) -> Result<Vec<Logits>, StopReason> {
-    let _no_grad = tch::no_grad_guard();
-    let batches = samples.chunks(inference_batch_size(compute, batch_size));
-    let all = batches.len() as u64;
-    let mut logits = Vec::with_capacity(batches.len());
-    for (done, batch) in (0..).zip(batches) {
-        progress(done, all)?;
-        logits.push(predict(batch));
-    }
-    logit_rows(&Tensor::cat(&logits, 0))
+    logit_rows(&passes(predict, samples, compute, batch_size, progress)?)
         .map_err(|error| Failure::new("internal", error.to_string()).into())
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use super::{
-    evaluate,
+    calibrate::{Calibration, Scorer},
     events::Event,
     failure::{Failure, StopReason},
     learner::{REPORT_EVERY, TrainingContext, TrainingResult},
@@ -15,13 +15,12 @@ use crate::{
     domain::{
         Timestamp,
         dataset::{Classes, Sample, Split},
-        evaluation::{self, Evaluation},
+        evaluation::{self, Evaluation, UnsureReport},
         job::{Phase, Progress},
         metrics::SplitMetrics,
         model::{Architecture, ModelCard, Pretrained},
         objective::Objective,
         preprocessing::Preprocessing,
-        temperature,
     },
     model_file::{self, canary},
     weights::tensors::{self, Tensors},
@@ -73,29 +72,29 @@ pub fn finish(
 ) -> Result<(), StopReason> {
     let TrainingResult { best, epochs } = result;
     let mut reported: Option<Instant> = None;
-    let mut score = |samples: &[Sample]| {
-        let progress = |done, passes| {
-            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-                reported = Some(Instant::now());
-                report(&context, Phase::Evaluating, epochs, done, passes);
-            }
-            context.control.check_unless_stopped()
-        };
-        let batch_size = context.params.batch_size;
-        let predict = |batch: &[Sample]| trainable.predict_logits(batch);
-        evaluate::logits(predict, samples, context.compute, batch_size, progress)
+    let progress = |done, passes| {
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            reported = Some(Instant::now());
+            report(&context, Phase::Evaluating, epochs, done, passes);
+        }
+        context.control.check_unless_stopped()
     };
-    let logits = score(context.validation)?;
-    let labels: Vec<_> = context.validation.iter().map(|sample| sample.label).collect();
-    let scale = temperature::factor(&logits, &labels);
-    let validation = evaluate::scored_samples(context.validation, logits);
+    let (compute, batch_size) = (context.compute, context.params.batch_size);
+    let mut scorer = Scorer { trainable, compute, batch_size, progress };
+    let validation = scorer.scored(context.validation)?;
+    let calibration = scorer.calibrate(context.train, context.validation, &validation)?;
+    let Calibration { scale, thresholds, coverage, neighbours } = calibration;
     let test = if test.is_empty() {
         None
     } else {
-        let test = evaluate::scored_samples(test, score(test)?);
+        let scored = scorer.scored(test)?;
+        let distances = scorer.distances(test, &neighbours)?;
         let classes = &job.spec.classes;
-        let mut evaluation = evaluation::evaluate(Split::Test, classes, &test, &validation, scale);
+        let mut evaluation =
+            evaluation::evaluate(Split::Test, classes, &scored, &validation, scale);
         evaluation.class_weights = class_weights(&context, classes);
+        let answers = evaluation::answers(&scored, scale);
+        evaluation.unsure = Some(UnsureReport::new(&answers, &distances, thresholds));
         let metrics = evaluation.metrics();
         let SplitMetrics { loss, accuracy, .. } = metrics;
         let (epoch, temperature) = (best.epoch, scale.recip());
@@ -135,10 +134,14 @@ pub fn finish(
         },
         test,
         temperature: Some(scale.recip()),
+        thresholds,
+        coverage,
         parameters: count_parameters(&tensors),
         created_at: Timestamp::now(),
         canaries,
     };
+    let mut tensors = tensors;
+    neighbours.insert_into(&mut tensors);
     context.control.check_unless_stopped()?;
     model_file::save(&job.folder.join(MODEL), &card, &tensors)?;
     Ok(())

@@ -18,6 +18,7 @@
 
 pub mod augment;
 pub mod cache;
+mod calibrate;
 pub mod clock;
 mod compare;
 pub mod control;

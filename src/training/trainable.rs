@@ -29,4 +29,8 @@ pub trait Trainable {
 
     /// Logits `[n, outputs]` of an evaluation batch; deterministic.
     fn predict_logits(&self, batch: &[Sample]) -> Tensor;
+
+    /// What the images of an evaluation batch are compared by, `[n, width]`: the embeddings of
+    /// [`crate::architectures::Network`].
+    fn embeddings(&self, batch: &[Sample]) -> Tensor;
 }

@@ -137,6 +137,7 @@ impl Stored {
         let (dtype, tensor) = match tensor.kind() {
             Kind::Half => (Dtype::F16, tensor),
             Kind::BFloat16 => (Dtype::BF16, tensor),
+            Kind::Int8 => (Dtype::I8, tensor),
             _ => (Dtype::F32, tensor.to_kind(Kind::Float)),
         };
         let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
@@ -169,6 +170,7 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
         Dtype::F32 => Some(Kind::Float),
         Dtype::F16 => Some(Kind::Half),
         Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::I8 => Some(Kind::Int8),
         _ => None,
     }
 }

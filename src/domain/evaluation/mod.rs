@@ -21,6 +21,7 @@ use super::{
     dataset::{Classes, Split},
     metrics::SplitMetrics,
     objective::{Logits, Objective},
+    selective::{AnswerThresholds, Coverage, UnsureReason},
 };
 
 pub use self::{
@@ -118,11 +119,60 @@ pub struct Evaluation {
     pub calibration: Calibration,
     /// Result at the threshold with the best validation F1; null for more than two classes.
     pub best_threshold: Option<BestThreshold>,
+    /// Accuracy by the share of answered images.
+    #[serde(default)]
+    pub coverage: Coverage,
+    /// How often the model is unsure at its initial thresholds; null for older models.
+    #[serde(default)]
+    pub unsure: Option<UnsureReport>,
     /// The weight of each class in the training loss; null if all had the same.
     #[serde(default)]
     pub class_weights: Option<BTreeMap<String, f64>>,
     /// Misclassified images, most confident first.
     pub misclassified: Vec<Misclassified>,
+}
+
+/// How often a model is unsure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UnsureReport {
+    /// The model is unsure below this probability of the predicted class.
+    pub answer_above: Option<f64>,
+    /// The model is unsure above this distance to its training images.
+    pub unlike_above: Option<f64>,
+    /// Images that it is unsure of because of the probability.
+    pub low_confidence: u64,
+    /// Images that it is unsure of because of the distance.
+    pub unlike_training: u64,
+    /// Accuracy of the other images; null if there are none.
+    pub answered_accuracy: Option<f64>,
+}
+
+impl UnsureReport {
+    /// That of images with these answers and distances to the training images.
+    #[must_use]
+    pub fn new(answers: &[(f64, bool)], distances: &[f64], thresholds: AnswerThresholds) -> Self {
+        let AnswerThresholds { answer_above, unlike_above } = thresholds;
+        let mut report = Self {
+            answer_above,
+            unlike_above,
+            low_confidence: 0,
+            unlike_training: 0,
+            answered_accuracy: None,
+        };
+        let (mut answered, mut correct) = (0_u64, 0_u64);
+        for ((probability, is_correct), distance) in answers.iter().zip(distances) {
+            match thresholds.reason(*probability, Some(*distance)) {
+                Some(UnsureReason::LowConfidence) => report.low_confidence += 1,
+                Some(UnsureReason::UnlikeTraining) => report.unlike_training += 1,
+                None => {
+                    answered += 1;
+                    correct += u64::from(*is_correct);
+                }
+            }
+        }
+        report.answered_accuracy = (answered > 0).then(|| correct as f64 / answered as f64);
+        report
+    }
 }
 
 /// The threshold with the best F1 of the positive class on the validation split, and its result on
@@ -201,10 +251,25 @@ pub fn evaluate(
         one_vs_rest,
         calibration: Calibration::new(samples, raw, factor),
         best_threshold: best_threshold(validation, samples).filter(|_| binary),
+        coverage: Coverage::new(answers(raw, factor)).thinned(),
+        unsure: None,
         class_weights: None,
         misclassified: misclassified(&confusion_matrix.labels, samples),
         confusion_matrix,
     }
+}
+
+/// The probability of the predicted class of each image, whose logits are multiplied by `factor`, and
+/// whether it is correct.
+#[must_use]
+pub fn answers(raw: &[ScoredSample], factor: f64) -> Vec<(f64, bool)> {
+    raw.iter()
+        .map(|sample| {
+            let probabilities = sample.logits.scaled(factor).probabilities();
+            let largest = probabilities.into_iter().fold(0.0, f64::max);
+            (largest, sample.logits.predicted() == sample.label)
+        })
+        .collect()
 }
 
 fn scaled(samples: &[ScoredSample], factor: f64) -> Vec<ScoredSample> {

@@ -159,8 +159,8 @@ pub async fn infer(
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
     let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
-    let logits = engine.predict(photos.pixels).await?.output;
-    InferResponse { card, id: asked.id, logits: &logits }.write(&asked.outputs)
+    let outputs = engine.predict(photos.pixels).await?.output;
+    InferResponse { engine: &engine, id: asked.id, outputs: &outputs }.write(&asked.outputs)
 }
 
 /// Parses a request and decodes its images. The body is dropped as soon as they are decoded.

@@ -9,19 +9,20 @@ use super::{
     request::{HEADER_LENGTH, Output, Requested},
 };
 use crate::{
-    domain::{model::ModelCard, objective::Logits, prediction::Prediction},
+    domain::prediction::{ModelOutput, Prediction},
     http::{extract::Json, problem::Problem},
+    inference::Engine,
 };
 
 /// A model's output for the images of a request.
 #[derive(Debug)]
 pub struct InferResponse<'a> {
-    /// The card of the model.
-    pub card: &'a ModelCard,
+    /// The model.
+    pub engine: &'a Engine,
     /// The request's id, if it has one.
     pub id: Option<String>,
-    /// The logits of each image.
-    pub logits: &'a [Logits],
+    /// Its output for each image.
+    pub outputs: &'a [ModelOutput],
 }
 
 impl InferResponse<'_> {
@@ -35,7 +36,7 @@ impl InferResponse<'_> {
         let tensors: Vec<_> =
             outputs.iter().map(|output| self.tensor(&predictions, *output, &mut binary)).collect();
         let mut answer = json!({
-            "model_name": self.card.name,
+            "model_name": self.engine.card().name,
             "model_version": VERSION,
             "outputs": tensors,
         });
@@ -53,8 +54,8 @@ impl InferResponse<'_> {
     }
 
     fn predictions(&self) -> Result<Vec<Prediction>, Problem> {
-        let of = |logits: &Logits| Prediction::new(None, self.card, logits);
-        let predictions = self.logits.iter().map(of).collect::<Result<_, _>>();
+        let of = |output| self.engine.prediction(None, output);
+        let predictions = self.outputs.iter().map(of).collect::<Result<_, _>>();
         predictions.map_err(|error| Problem::internal(&error))
     }
 
@@ -75,7 +76,7 @@ impl InferResponse<'_> {
                 if output.binary {
                     binary.extend(numbers.clone().flat_map(f32::to_le_bytes));
                 }
-                let shape = json!([of.len(), self.card.classes.names().len()]);
+                let shape = json!([of.len(), self.engine.card().classes.names().len()]);
                 (json!({ "datatype": "FP32", "shape": shape }), numbers.collect::<Value>())
             }
         };
@@ -91,7 +92,7 @@ impl InferResponse<'_> {
     /// The probability of each class, in the order of their indices.
     #[expect(clippy::cast_possible_truncation, reason = "the protocol's type is FP32")]
     fn in_order(&self, prediction: &Prediction) -> impl Iterator<Item = f32> + Clone {
-        let classes = self.card.classes.names().iter();
+        let classes = self.engine.card().classes.names().iter();
         classes.filter_map(|class| prediction.probabilities.get(class)).map(|it| *it as f32)
     }
 }

@@ -4,8 +4,8 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
 use crate::{
-    architectures::Head,
-    domain::dataset::Sample,
+    architectures::{BaseNetwork, Head},
+    domain::{base::Base, dataset::Sample},
     training::{record_store::RecordStore, trainable::Trainable},
     weights::tensors::Tensors,
 };
@@ -13,12 +13,17 @@ use crate::{
 /// A head on fixed features.
 pub(super) struct FeatureHead<'a> {
     pub(super) head: &'a Head,
+    base: &'static Base,
     features: &'a RecordStore,
 }
 
 impl<'a> FeatureHead<'a> {
-    pub(super) const fn new(head: &'a Head, features: &'a RecordStore) -> Self {
-        Self { head, features }
+    pub(super) const fn new(
+        base: &'static Base,
+        head: &'a Head,
+        features: &'a RecordStore,
+    ) -> Self {
+        Self { head, base, features }
     }
 
     /// Features `[n, features]`, fp32.
@@ -38,5 +43,9 @@ impl Trainable for FeatureHead<'_> {
 
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.forward(&self.gather(batch))
+    }
+
+    fn embeddings(&self, batch: &[Sample]) -> Tensor {
+        BaseNetwork::embeddings(self.base, &self.gather(batch))
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn on_features<'a>(
     head: &'a Head,
     features: &'a RecordStore,
 ) -> Box<dyn Trainable + 'a> {
-    let head = FeatureHead::new(head, features);
+    let head = FeatureHead::new(job.base, head, features);
     match job.base.head.hidden {
         Some(_) => Box::new(head),
         None => Box::new(Regression::new(head, &job.prepared)),

@@ -40,6 +40,16 @@ impl FineTuning<'_> {
     fn features(&self, maps: &Tensor) -> Tensor {
         self.network.pool(&self.network.stages_from(self.first_stage(), maps))
     }
+
+    /// Features of images without augmentation.
+    fn plain_features(&self, batch: &[Sample]) -> Tensor {
+        let maps = if self.validation.contains_all(batch) {
+            self.validation.gather(batch).permute([0, 3, 1, 2])
+        } else {
+            self.network.stages_before(self.first_stage(), &self.inputs.plain(batch))
+        };
+        self.features(&maps)
+    }
 }
 
 impl Trainable for FineTuning<'_> {
@@ -59,12 +69,11 @@ impl Trainable for FineTuning<'_> {
     }
 
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
-        let maps = if self.validation.contains_all(batch) {
-            self.validation.gather(batch).permute([0, 3, 1, 2])
-        } else {
-            self.network.stages_before(self.first_stage(), &self.inputs.plain(batch))
-        };
-        self.head.forward(&self.features(&maps))
+        self.head.forward(&self.plain_features(batch))
+    }
+
+    fn embeddings(&self, batch: &[Sample]) -> Tensor {
+        BaseNetwork::embeddings(self.network.base(), &self.plain_features(batch))
     }
 }
 

@@ -119,6 +119,10 @@ impl Trainable for Regression<'_> {
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.predict_logits(batch)
     }
+
+    fn embeddings(&self, batch: &[Sample]) -> Tensor {
+        self.head.embeddings(batch)
+    }
 }
 
 #[cfg(test)]

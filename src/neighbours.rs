@@ -1,0 +1,128 @@
+//! How far an image is from the training images of a model, by its features: the cosine distance to
+//! the third nearest of some of them, which the model file contains (Sun, Ming, Zhu and Li, 2022).
+//!
+//! Used by the trainer, which chooses the training images and a threshold, and by whoever answers
+//! with the model.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::weights::tensors::Tensors;
+
+/// The name in a model file.
+const NAME: &str = "neighbours";
+/// Maximum training images that are kept.
+pub const MAX_IMAGES: usize = 1000;
+/// Which of the nearest counts: a single odd training image must not vouch for others like it.
+const RANK: i64 = 3;
+
+/// Features of training images.
+#[derive(Debug)]
+pub struct Neighbours {
+    /// `[images, width]`, int8.
+    quantised: Tensor,
+    /// `[images, width]`, fp32, rows of length 1.
+    features: Tensor,
+}
+
+impl Neighbours {
+    /// Of images with these embeddings, `[images, width]`.
+    #[must_use]
+    pub fn new(embeddings: &Tensor) -> Self {
+        let unit = unit(embeddings);
+        let largest = unit.abs().amax([1].as_slice(), true).clamp_min(f64::from(f32::MIN_POSITIVE));
+        let quantised = (unit / largest * 127.0).round().to_kind(Kind::Int8);
+        Self::of_quantised(quantised, embeddings.device())
+    }
+
+    fn of_quantised(quantised: Tensor, device: Device) -> Self {
+        let features = unit(&quantised.to_device(device));
+        Self { quantised, features }
+    }
+
+    /// Takes those of a model file out of its tensors; `None` if it has none.
+    ///
+    /// # Errors
+    /// A message: they are not `[images, width]` or there are none.
+    pub fn take_from(
+        tensors: &mut Tensors,
+        width: i64,
+        device: Device,
+    ) -> Result<Option<Self>, String> {
+        let Some(quantised) = tensors.remove(NAME) else { return Ok(None) };
+        match *quantised.size() {
+            [images, found] if images > 0 && found == width => {}
+            ref shape => {
+                return Err(format!("tensor `{NAME}` has shape {shape:?}, expected [n, {width}]"));
+            }
+        }
+        Ok(Some(Self::of_quantised(quantised, device)))
+    }
+
+    /// Adds them to the tensors of a model file.
+    pub fn insert_into(&self, tensors: &mut Tensors) {
+        tensors.insert(NAME.to_owned(), self.quantised.shallow_clone());
+    }
+
+    /// The distance of each image with these embeddings, `[n, width]`, 0 to 2.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn distances(&self, embeddings: &Tensor) -> Result<Vec<f64>, tch::TchError> {
+        let similarities = unit(embeddings).f_matmul(&self.features.tr())?;
+        let rank = RANK.min(self.features.size()[0]);
+        let (nearest, _) = similarities.f_topk(rank, 1, true, true)?;
+        let distances: Tensor = 1.0 - nearest.f_select(1, rank - 1)?.to_kind(Kind::Double);
+        distances.to_device(Device::Cpu).try_into()
+    }
+
+    /// The same for another thread; the memory is shared.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { quantised: self.quantised.shallow_clone(), features: self.features.shallow_clone() }
+    }
+}
+
+/// Rows of length 1, fp32; a row of zeros stays one.
+fn unit(rows: &Tensor) -> Tensor {
+    let rows = rows.to_kind(Kind::Float);
+    let length = rows.square().sum_dim_intlist([1].as_slice(), true, Kind::Float).sqrt();
+    rows / length.clamp_min(f64::from(f32::MIN_POSITIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_third_nearest_counts_whatever_the_length() {
+        let known = Tensor::from_slice2(&[[1.0_f32, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.0]]);
+        let neighbours = Neighbours::new(&known);
+        let asked = Tensor::from_slice2(&[[5.0_f32, 0.0], [0.0, -1.0]]);
+        let distances = neighbours.distances(&asked).unwrap();
+        for (distance, expected) in distances.iter().zip([1.0, 1.0 + 0.5_f64.sqrt()]) {
+            assert!((distance - expected).abs() < 0.01, "{distance} {expected}");
+        }
+    }
+
+    #[test]
+    fn few_images_and_features_of_zeros_have_a_distance() {
+        let neighbours = Neighbours::new(&Tensor::from_slice2(&[[0.0_f32, 0.0]]));
+        let distances = neighbours.distances(&Tensor::from_slice2(&[[0.0_f32, 0.0], [1.0, 1.0]]));
+        assert_eq!(distances.unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_file_gives_the_same_distances_and_another_width_is_refused() {
+        let features = Tensor::arange(60, (Kind::Float, Device::Cpu)).sin().reshape([12, 5]);
+        let neighbours = Neighbours::new(&features);
+        let mut tensors = Tensors::new();
+        neighbours.insert_into(&mut tensors);
+        let again = Neighbours::take_from(&mut tensors, 5, Device::Cpu).unwrap().unwrap();
+        assert!(tensors.is_empty());
+        let asked = features.cos();
+        assert_eq!(neighbours.distances(&asked).unwrap(), again.distances(&asked).unwrap());
+        again.insert_into(&mut tensors);
+        assert!(Neighbours::take_from(&mut tensors, 6, Device::Cpu).is_err());
+        assert!(Neighbours::take_from(&mut tensors, 6, Device::Cpu).unwrap().is_none());
+    }
+}
