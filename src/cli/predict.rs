@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Read, stdin},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -54,6 +55,10 @@ pub(super) struct Predict {
     #[arg(long, value_name = "MODEL|FILE.safetensors")]
     model: Option<String>,
 
+    /// Print this many of the most likely classes
+    #[arg(long, value_name = "N")]
+    top: Option<NonZeroU32>,
+
     #[command(flatten)]
     pub(super) client: ClientArgs,
 }
@@ -79,10 +84,14 @@ impl Predict {
             let file = path.display().to_string();
             match result {
                 Ok(prediction) => {
+                    let prediction = match self.top {
+                        Some(top) => prediction.with_top(top.get() as usize),
+                        None => prediction,
+                    };
                     let Value::Object(prediction) = serde_json::to_value(prediction)? else {
                         bail!("the model returned no valid prediction");
                     };
-                    show(out, &file, prediction, None)?;
+                    show(out, &file, prediction, self.top, None)?;
                 }
                 Err(detail) => {
                     show_failure(
@@ -104,7 +113,7 @@ impl Predict {
         let inputs = self.inputs(session.out);
         let bar = progress::images(session.out, inputs.paths.len() as u64);
         let model = self.model.as_deref();
-        let mut labeller = Labeller { session, model, bar, failed: inputs.failed };
+        let mut labeller = Labeller { session, model, top: self.top, bar, failed: inputs.failed };
         let ended = labeller.label(&inputs.paths).await;
         labeller.bar.finish_and_clear();
         ended?;
@@ -160,6 +169,7 @@ impl Inputs {
 struct Labeller<'a> {
     session: &'a Session,
     model: Option<&'a str>,
+    top: Option<NonZeroU32>,
     bar: ProgressBar,
     failed: bool,
 }
@@ -234,6 +244,9 @@ impl Labeller<'_> {
             if let Some(model) = self.model {
                 request = request.query(&[("model", model)]);
             }
+            if let Some(top) = self.top {
+                request = request.query(&[("top", top)]);
+            }
             match client.json(request).await {
                 Err(Error::Problem(problem))
                     if problem.status == StatusCode::TOO_MANY_REQUESTS && attempt < ATTEMPTS =>
@@ -258,7 +271,7 @@ impl Labeller<'_> {
         for (image, prediction) in images.iter().zip(response.predictions) {
             self.bar.inc(1);
             self.bar.suspend(|| {
-                show(self.session.out, &image.name, prediction, Some(&response.model))
+                show(self.session.out, &image.name, prediction, self.top, Some(&response.model))
             })?;
         }
         Ok(())
@@ -297,6 +310,7 @@ fn show(
     out: Output,
     file: &str,
     mut prediction: Map<String, Value>,
+    top: Option<NonZeroU32>,
     model: Option<&Value>,
 ) -> anyhow::Result<()> {
     if out.is_json() {
@@ -307,14 +321,30 @@ fn show(
         }
         return out.document(&prediction);
     }
-    let label = prediction.get("label").and_then(Value::as_str);
-    let probability = prediction.get("probability").and_then(Value::as_f64);
-    match (label, probability) {
-        (Some(label), Some(probability)) => {
-            out.line(format_args!("{file}\t{label}\t{probability:.4}"))
-        }
-        _ => bail!("can't parse the server's response for {file}"),
+    let answer = text(&prediction, top);
+    let answer = answer.ok_or_else(|| anyhow!("can't parse the server's response for {file}"))?;
+    out.line(format_args!("{file}\t{answer}"))
+}
+
+/// The predicted class and its probability, or those of the `top` most likely ones, and why the model
+/// is unsure.
+fn text(prediction: &Map<String, Value>, top: Option<NonZeroU32>) -> Option<String> {
+    let label = prediction.get("label")?.as_str()?;
+    let mut answers = vec![(label, prediction.get("probability")?.as_f64()?)];
+    if top.is_some() {
+        let others = prediction.get("probabilities")?.as_object()?.iter();
+        let others = others.filter(|(class, _)| *class != label);
+        answers.extend(others.filter_map(|(class, it)| Some((class.as_str(), it.as_f64()?))));
+        answers[1..].sort_by(|a, b| b.1.total_cmp(&a.1));
     }
+    let mut columns: Vec<_> =
+        answers.iter().map(|(class, probability)| format!("{class}\t{probability:.4}")).collect();
+    match prediction.get("reason").and_then(Value::as_str) {
+        Some("low_confidence") => columns.push("unsure (low confidence)".to_owned()),
+        Some("unlike_training") => columns.push("unsure (unlike the training images)".to_owned()),
+        _ => {}
+    }
+    Some(columns.join("\t"))
 }
 
 /// Reports on standard error why a file has no prediction.

@@ -1,12 +1,16 @@
 //! Predictions without a server: `pawprint predict --model`.
 
 use std::{
-    fs,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use super::network::{LoadedModel, ModelLoadError};
 use crate::{device::ComputeConfig, domain::prediction::Prediction, vision};
+
+/// A larger file is not read.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// An image's path and its prediction, or why it can't be read.
 pub type FilePrediction = (PathBuf, Result<Prediction, String>);
@@ -18,7 +22,7 @@ pub type FilePrediction = (PathBuf, Result<Prediction, String>);
 pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, ModelLoadError> {
     let model = LoadedModel::open(model, ComputeConfig::cpu())?;
     let predict_file = |path: &PathBuf| -> Result<Prediction, String> {
-        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+        let bytes = read(path).map_err(|error| error.to_string())?;
         let pixels =
             vision::prepare(&bytes, &vision::Limits::default(), &model.card().preprocessing)
                 .map_err(|error| error.to_string())?;
@@ -29,4 +33,14 @@ pub fn predict(model: &Path, images: &[PathBuf]) -> Result<Vec<FilePrediction>, 
             .map_err(|error| error.to_string())
     };
     Ok(images.iter().map(|path| (path.clone(), predict_file(path))).collect())
+}
+
+/// The bytes of a file, which may be a pipe or a device without end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 256 MiB"));
+    }
+    Ok(bytes)
 }
