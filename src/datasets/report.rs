@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Name, dataset::Classes},
+    domain::{ClassName, dataset::Classes},
     memory_budget::OverBudget,
     vision::DecodeError,
 };
@@ -128,7 +128,7 @@ pub enum Rejection {
     )]
     LabelConflict {
         /// Its class in the dataset.
-        label: Name,
+        label: ClassName,
     },
     /// Its path leads out of the archive.
     #[error("unsafe path: absolute or contains `..`")]

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Datasets, Error, fingerprint};
 use crate::{
     domain::{
-        ImageId, Name,
+        ClassName, ImageId,
         dataset::{Classes, Counts, Split},
     },
     storage::{self, statistics::NearDuplicate},
@@ -82,7 +82,7 @@ pub struct Member {
     /// Original file name.
     pub file_name: String,
     /// Class.
-    pub label: Name,
+    pub label: ClassName,
     /// Split.
     pub split: Split,
 }

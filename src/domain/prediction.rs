@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ModelId, Name, dataset::Classes, recipe::Recipe};
+use super::{ClassName, ModelId, Name, dataset::Classes, recipe::Recipe};
 
 /// Prediction for one image.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -13,11 +13,11 @@ pub struct Prediction {
     /// File name in the request, if any.
     pub file_name: Option<String>,
     /// Predicted class.
-    pub label: Name,
+    pub label: ClassName,
     /// Probability of `label`.
     pub probability: f64,
     /// Probability of every class.
-    pub probabilities: BTreeMap<Name, f64>,
+    pub probabilities: BTreeMap<ClassName, f64>,
 }
 
 impl Prediction {

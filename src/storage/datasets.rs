@@ -6,7 +6,7 @@ use sqlx::{SqliteConnection, types::Json};
 
 use super::{Error, Page, Result, name_taken, types::Time};
 use crate::domain::{
-    DatasetId, Name, Timestamp,
+    ClassName, DatasetId, Name, Timestamp,
     dataset::{Classes, Counts, Dataset, Digest, Split},
 };
 
@@ -131,7 +131,7 @@ pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Cou
     )
     .fetch_all(connection)
     .await?;
-    let none: BTreeMap<Name, u64> =
+    let none: BTreeMap<ClassName, u64> =
         row.classes.names().iter().map(|name| (name.clone(), 0)).collect();
     let mut counts: Counts = Split::ALL.into_iter().map(|split| (split, none.clone())).collect();
     let (mut images, mut bytes) = (0, 0);
