@@ -93,7 +93,7 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     let storage = storage(folder.path()).await;
     let mut connection = storage.write().await.unwrap();
     let name = "pets".parse().unwrap();
-    let id = datasets::insert(&mut connection, &name, &Classes::default()).await.unwrap();
+    let id = datasets::insert(&mut connection, &name, &Classes::default(), false).await.unwrap();
     let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
     datasets::clear_version(&mut connection, id).await.unwrap();
     datasets::store_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();

@@ -137,7 +137,7 @@ impl Import {
         let transfer = Arc::new(Transfer::new(session.out, folder.contents.bytes));
         let names = dataset.classes.iter().map(|name| name.parse());
         let classes =
-            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
+            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::of_dataset(it).ok());
         let classes = classes.unwrap_or_default();
         let top = pack::own_name(&folder.path, |name| layout::names_split_or_class(name, &classes));
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));

@@ -111,8 +111,10 @@ impl Datasets {
     /// # Errors
     /// There is none of that id or name.
     pub async fn statistics(&self, dataset: &str) -> Result<Statistics, Error> {
-        let row = self.row(dataset).await?;
-        let mut connection = self.storage().read().await?;
+        // Labels are indices of the classes at one moment.
+        let mut connection = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut connection, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
         let (counts, images, bytes) = storage::datasets::counts(&mut connection, &row).await?;
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;

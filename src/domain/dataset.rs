@@ -249,7 +249,10 @@ pub struct Dataset {
     pub id: DatasetId,
     /// Unique name.
     pub name: Name,
-    /// Classes.
+    /// Whether images that arrive make its classes; otherwise only these are accepted.
+    pub open: bool,
+    /// Classes, in the order of their indices; sorted by name in an open dataset.
+    #[schema(value_type = Vec<ClassName>, max_items = 1000)]
     pub classes: Classes,
     /// Hash of all (sha256, label, split); identical content has the same version.
     pub version: Digest,

@@ -10,6 +10,7 @@ pub mod b64;
 pub mod binary;
 pub mod body;
 mod body_buffer;
+pub mod classes;
 pub mod content_encoding;
 pub mod dashboard;
 pub mod datasets;

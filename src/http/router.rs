@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, content_encoding, dashboard, datasets, docs,
+    auth, classes, content_encoding, dashboard, datasets, docs,
     document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     problem::Problem,
@@ -57,6 +57,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let datasets = OpenApiRouter::new()
         .at("/datasets", routes!(datasets::list, datasets::create))
         .at("/datasets/{dataset}", routes!(datasets::show, datasets::delete))
+        .at("/datasets/{dataset}/classes", routes!(classes::add))
+        .at("/datasets/{dataset}/classes/{class}", routes!(classes::rename, classes::delete))
         .at("/datasets/{dataset}/split", routes!(datasets::split))
         .at("/datasets/{dataset}/statistics", routes!(datasets::statistics))
         .at("/datasets/{dataset}/charts/{chart}", routes!(datasets::chart))

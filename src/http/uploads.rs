@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     datasets::{
-        Datasets, Error,
+        Datasets, Error, LabelSource,
         archive::{HEAD, recognise},
         report::Report,
         upload::{Spooled, Upload},
@@ -37,8 +37,12 @@ pub struct Target {
     /// Target split; `auto` uses the split in the path, otherwise 70/15/15 by content hash.
     #[param(inline, value_type = Option<Destination>, default = "auto")]
     split: Option<String>,
-    /// Class of all images; by default read from each file's path. Not allowed for archives.
+    /// Class of all images; by default read from each file's path. An open dataset gets the class
+    /// if it lacks it. Not allowed for archives.
     label: Option<String>,
+    /// What names the class of a file: its folders, or the word before the number in its name.
+    #[param(inline, value_type = Option<Labels>, default = "folders")]
+    labels: Option<String>,
     /// File name of a single file. Not allowed for archives.
     name: Option<String>,
 }
@@ -55,6 +59,9 @@ struct ImagesForm {
     split: Option<Destination>,
     /// Same as `label` in the query.
     label: Option<String>,
+    /// Same as `labels` in the query.
+    #[schema(inline)]
+    labels: Option<Labels>,
     /// Same as `name` in the query.
     name: Option<String>,
 }
@@ -70,14 +77,34 @@ enum Destination {
     Auto,
 }
 
+/// Values of `labels` for an upload.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only the OpenAPI document reads them")]
+enum Labels {
+    Folders,
+    Names,
+}
+
 impl Target {
     /// The parameters of the query and the form combined.
     fn merge(&self, form: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             split: form.resolve("split", self.split.as_deref())?,
             label: form.resolve("label", self.label.as_deref())?,
+            labels: form.resolve("labels", self.labels.as_deref())?,
             name: form.resolve("name", self.name.as_deref())?,
         })
+    }
+
+    fn labels(&self) -> Result<LabelSource, Problem> {
+        match self.labels.as_deref() {
+            None | Some("folders") => Ok(LabelSource::Folders),
+            Some("names") => Ok(LabelSource::Names),
+            Some(other) => {
+                Err(invalid(format!("labels must be folders or names, not `{}`", Excerpt(other))))
+            }
+        }
     }
 
     /// The named split; `None` for `auto`.
@@ -98,8 +125,8 @@ fn invalid(detail: impl Into<String>) -> Problem {
 
 /// Upload images to a dataset
 ///
-/// Files that can't be used do not fail the request; the report lists them. `split`, `label` and
-/// `name` may be text fields of the form, before or after the files; other text fields are
+/// Files that can't be used do not fail the request; the report lists them. `split`, `label`,
+/// `labels` and `name` may be text fields of the form, before or after the files; other text fields are
 /// rejected.
 #[utoipa::path(post, path = "", params(Target), request_body(content = ImagesForm, content_type = "multipart/form-data"), responses(
     (status = 200, description = "Upload report.", body = Report),
@@ -118,12 +145,13 @@ pub async fn upload(
 ) -> Result<Json<Report>, Problem> {
     // An unknown dataset or class is an error before gigabytes are sent.
     let split = target.split()?;
-    let mut upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
+    let mut upload =
+        app.datasets.upload(&dataset, split, target.label.as_deref(), target.labels()?).await?;
     // Otherwise a field after the files may still set their target.
-    let settled = target.split.is_some() && target.label.is_some();
+    let settled = target.split.is_some() && target.label.is_some() && target.labels.is_some();
     let limits = app.datasets.limits();
     let mut form = Parts::from_request(request, limits.max_archive_bytes).await?;
-    let mut fields = Fields::new(&["split", "label", "name"]);
+    let mut fields = Fields::new(&["split", "label", "labels", "name"]);
     let (mut files, mut held) = (0, Vec::new());
     while let Some(part) = form.next().await? {
         let Some(part) = fields.take_field(part).await? else { continue };
@@ -154,7 +182,8 @@ pub async fn upload(
     }
     if !settled {
         let split = target.split()?;
-        upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
+        upload =
+            app.datasets.upload(&dataset, split, target.label.as_deref(), target.labels()?).await?;
     }
     add_files(&mut upload, held, limits.max_image_bytes).await?;
     Ok(Json(upload.finish().await?))
@@ -193,7 +222,8 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
 
 /// Import images from a zip, tar or tar.gz archive
 ///
-/// The class is read from each path: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. If the
+/// The class is read from each path: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. In an open
+/// dataset, the folders make the classes. If the
 /// archive is damaged, images read so far are kept and counted in the problem.
 #[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
     (status = 200, description = "Upload report.", body = Report),
@@ -211,7 +241,7 @@ pub async fn upload_archive(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Report>, Problem> {
-    let split = target.split()?;
+    let (split, labels) = (target.split()?, target.labels()?);
     if target.label.is_some() {
         return Err(invalid("`label` is not allowed for archives; the class comes from each path"));
     }
@@ -225,7 +255,7 @@ pub async fn upload_archive(
         return Err(Error::BodyTooLarge { max }.into());
     }
     let archive = spool(&app.datasets, body, max).await?;
-    Ok(Json(app.datasets.import(&dataset, split, archive.path).await?))
+    Ok(Json(app.datasets.import(&dataset, split, labels, archive.path).await?))
 }
 
 async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {

@@ -28,6 +28,12 @@ pub struct CreatedJob {
 /// Other than two classes, or a class without training or validation images.
 pub(super) fn check_trainable(manifest: &Manifest) -> Result<Vec<JobError>, Error> {
     let classes = manifest.classes.names();
+    if classes.len() < 2 {
+        let has = classes.first().map_or_else(|| "none".to_owned(), |one| format!("only `{one}`"));
+        return Err(Error::NotTrainable(format!(
+            "training needs at least two classes; the dataset has {has}: upload images of each class in a folder of that name, or with `label=`"
+        )));
+    }
     if classes.len() != 2 {
         return Err(Error::NotTrainable(format!(
             "training needs exactly two classes; the dataset has {}",

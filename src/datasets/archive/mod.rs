@@ -29,7 +29,7 @@ use self::{
 use super::{
     Datasets, Error,
     ingest::Ingest,
-    layout::{AssignmentRule, Layout},
+    layout::{AssignmentRule, LabelSource, Layout},
     report::Report,
 };
 use crate::domain::dataset::Split;
@@ -82,15 +82,16 @@ impl Datasets {
         &self,
         dataset: &str,
         split: Option<Split>,
+        labels: LabelSource,
         file: TempPath,
     ) -> Result<Report, Error> {
-        let (id, classes) = self.resolve(dataset).await?;
-        let layout = Layout::new(&classes);
-        let mut ingest = Ingest::new(self.clone(), id, classes, true);
+        let row = self.row(dataset).await?;
+        let layout = Layout::new(&row.classes, row.open);
+        let mut ingest = Ingest::new(self.clone(), row.id, true);
         let (entries, mut received) = mpsc::channel(self.limits().workers);
         let datasets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let rule = AssignmentRule { split, label: None };
+            let rule = AssignmentRule { split, label: None, labels };
             read(&file, layout, &datasets, |layout| {
                 Sink::new(datasets.clone(), layout, rule, entries)
             })

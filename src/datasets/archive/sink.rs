@@ -89,7 +89,7 @@ impl Sink {
             return Ok(None);
         }
         let max = self.limits().max_image_bytes;
-        let outcome = match (kind, self.layout.assign(path, self.rule)) {
+        let outcome = match (kind, self.layout.assign(path, &self.rule)) {
             (_, PathDecision::Ignore) => EntryOutcome::Ignore,
             (_, PathDecision::Reject(Rejection::UnsafePath)) => {
                 EntryOutcome::Reject(Rejection::UnsafePath)
