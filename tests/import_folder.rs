@@ -74,7 +74,7 @@ async fn a_folder_and_an_archive_of_it_get_the_same_answer() {
     let files = messy();
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &files);
-    let ran = import(&server, folder.path(), "cli", &["--json"]).await;
+    let ran = import(&server, folder.path(), "cli", &["--json", "--classes", "cat,dog"]).await;
     let said = String::from_utf8(ran.stdout).unwrap();
     let mut answer: Value = serde_json::from_str(&said).unwrap();
     let own = answer.as_object_mut().unwrap();
@@ -105,13 +105,13 @@ async fn a_folder_and_an_archive_of_it_get_the_same_answer() {
     for (dataset, archive) in
         [("zip", zip(&files)), ("tar", tar(&files)), ("targz", tar_gz(&files))]
     {
-        server.post("/datasets", json!({ "name": dataset })).await;
+        server.post("/datasets", json!({ "name": dataset, "classes": ["cat", "dog"] })).await;
         let request = server.request(Method::POST, &format!("/datasets/{dataset}/archive"));
         let report: Value = request.body(archive).send().await.unwrap().json().await.unwrap();
         assert_eq!(report, answer, "{dataset}");
         assert_eq!(images(&server, dataset).await, images(&server, "cli").await);
     }
-    server.post("/datasets", json!({ "name": "form" })).await;
+    server.post("/datasets", json!({ "name": "form", "classes": ["cat", "dog"] })).await;
     let request = server.request(Method::POST, "/datasets/form/images");
     let request = request.header("content-type", "multipart/form-data; boundary=a-form");
     let report: Value = request.body(form(&files)).send().await.unwrap().json().await.unwrap();

@@ -318,8 +318,13 @@ impl Layout {
 /// is part of the paths of its contents.
 #[must_use]
 pub fn names_split_or_class(folder: &str, classes: &Classes) -> bool {
-    Labels::new(classes).of_folder(folder).is_some()
-        || splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
+    Labels::new(classes).of_folder(folder).is_some() || names_split(folder)
+}
+
+/// Whether a folder of that name is a split on its own.
+#[must_use]
+pub fn names_split(folder: &str) -> bool {
+    splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
 }
 
 impl FolderFacts {

@@ -13,6 +13,7 @@
 //! | [`layout`] | class and split from the folders of an upload; by `labels` and `splits` |
 //! | [`junk`] | system files in folders |
 //! | [`paths`] | paths: checks, and their display |
+//! | [`preview`] | what an upload would do |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`stable_split`] | reassigns all images to splits by content |
@@ -29,6 +30,7 @@ mod labels;
 pub mod layout;
 pub mod manifest;
 pub mod paths;
+pub mod preview;
 pub mod report;
 mod splits;
 pub mod stable_split;

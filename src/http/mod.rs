@@ -33,6 +33,7 @@ pub mod models;
 pub mod pace;
 pub mod parts;
 pub mod predict;
+pub mod previews;
 pub mod problem;
 pub mod request_body;
 pub mod request_images;

@@ -23,6 +23,7 @@ use super::{
     auth, classes, content_encoding, dashboard, datasets, docs,
     document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
+    previews,
     problem::Problem,
     state::AppState,
     system, uploads, weights,
@@ -66,6 +67,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
 
     let images = OpenApiRouter::new()
         .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
+        .at("/datasets/{dataset}/layout", routes!(previews::preview))
         .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
         .at("/datasets/{dataset}/images/{image}", routes!(images::update, images::delete))
         .at("/images/{image}", routes!(images::original))

@@ -7,7 +7,7 @@ use axum::{
 };
 use axum_extra::headers::{ContentLength, HeaderMapExt as _};
 use futures::StreamExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -23,6 +23,7 @@ use crate::{
     datasets::{
         Datasets, Error, LabelSource,
         archive::{HEAD, recognise},
+        preview::Preview,
         report::Report,
         upload::{Spooled, Upload},
     },
@@ -81,9 +82,22 @@ enum Destination {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only the OpenAPI document reads them")]
-enum Labels {
+pub(super) enum Labels {
     Folders,
     Names,
+}
+
+impl Labels {
+    /// The source of that name.
+    pub(super) fn parse(name: Option<&str>) -> Result<LabelSource, Problem> {
+        match name {
+            None | Some("folders") => Ok(LabelSource::Folders),
+            Some("names") => Ok(LabelSource::Names),
+            Some(other) => {
+                Err(invalid(format!("labels must be folders or names, not `{}`", Excerpt(other))))
+            }
+        }
+    }
 }
 
 impl Target {
@@ -98,13 +112,7 @@ impl Target {
     }
 
     fn labels(&self) -> Result<LabelSource, Problem> {
-        match self.labels.as_deref() {
-            None | Some("folders") => Ok(LabelSource::Folders),
-            Some("names") => Ok(LabelSource::Names),
-            Some(other) => {
-                Err(invalid(format!("labels must be folders or names, not `{}`", Excerpt(other))))
-            }
-        }
+        Labels::parse(self.labels.as_deref())
     }
 
     /// The named split; `None` for `auto`.
@@ -220,13 +228,45 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
     Ok(())
 }
 
+/// Target of the images of an archive.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveTarget {
+    /// Target split; `auto` uses the split in the path, otherwise 70/15/15 by content hash.
+    #[param(inline, value_type = Option<Destination>, default = "auto")]
+    split: Option<String>,
+    /// Not allowed for archives.
+    label: Option<String>,
+    /// What names the class of a file: its folders, or the word before the number in its name.
+    #[param(inline, value_type = Option<Labels>, default = "folders")]
+    labels: Option<String>,
+    /// Not allowed for archives.
+    name: Option<String>,
+    /// Only report what the names in the archive say: classes, splits, rejected files. Nothing is
+    /// stored.
+    #[serde(default)]
+    #[param(default = false)]
+    dry_run: bool,
+}
+
+/// Response of an archive import.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Imported {
+    /// What was added.
+    Report(Report),
+    /// What would be added, with `dry_run`.
+    Preview(Preview),
+}
+
 /// Import images from a zip, tar or tar.gz archive
 ///
 /// The class is read from each path: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. In an open
 /// dataset, the folders make the classes. If the
 /// archive is damaged, images read so far are kept and counted in the problem.
-#[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
-    (status = 200, description = "Upload report.", body = Report),
+#[utoipa::path(post, path = "", params(ArchiveTarget), request_body(content = Binary, content_type = "application/octet-stream"), responses(
+    (status = 200, description = "Upload report, or the preview of a dry run.", body = Imported),
     (status = 400, description = "`malformed`: the request body is incomplete."),
     (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
     (status = 415, description = "`unsupported_type`: not a supported archive. `unsupported_encoding`"),
@@ -237,10 +277,12 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
 pub async fn upload_archive(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
-    Query(target): Query<Target>,
+    Query(target): Query<ArchiveTarget>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<Imported>, Problem> {
+    let ArchiveTarget { split, label, labels, name, dry_run } = target;
+    let target = Target { split, label, labels, name };
     let (split, labels) = (target.split()?, target.labels()?);
     if target.label.is_some() {
         return Err(invalid("`label` is not allowed for archives; the class comes from each path"));
@@ -255,7 +297,13 @@ pub async fn upload_archive(
         return Err(Error::BodyTooLarge { max }.into());
     }
     let archive = spool(&app.datasets, body, max).await?;
-    Ok(Json(app.datasets.import(&dataset, split, labels, archive.path).await?))
+    Ok(Json(if dry_run {
+        Imported::Preview(
+            app.datasets.preview_archive(&dataset, split, labels, archive.path).await?,
+        )
+    } else {
+        Imported::Report(app.datasets.import(&dataset, split, labels, archive.path).await?)
+    }))
 }
 
 async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {
