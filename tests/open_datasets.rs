@@ -1,4 +1,5 @@
 //! Datasets whose classes are made by the images that arrive, and changes of classes.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
 mod common;
 
@@ -133,6 +134,8 @@ async fn no_more_than_a_thousand_classes_are_made() {
     let full = server.json("POST", "/datasets/pets/classes", json!({ "name": "x" })).await;
     full.problem(422, "invalid_value");
     assert_eq!(server.get("/datasets/pets/statistics").await.ok()["images"], 1_000);
+    let chart = server.get("/datasets/pets/charts/classes.svg").await.body;
+    assert!(String::from_utf8(chart).unwrap().contains("12 smallest of 1000"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,15 +3,20 @@
 //!
 //! The classes of an open dataset are sorted by name; a closed one keeps its order.
 
+use std::collections::HashSet;
+
 use sqlx::SqliteConnection;
 
-use super::{Datasets, Error, report::listed};
+use super::{
+    Datasets, Error,
+    report::{Rejection, listed},
+};
 use crate::{
     domain::{
         ClassName,
         dataset::{Classes, Dataset, InvalidClasses},
     },
-    storage::{self, datasets::Row},
+    storage::{self, datasets::Row, images::NewImage},
 };
 
 /// The classes of a dataset while they change: each with the indices that its images have now.
@@ -83,6 +88,52 @@ pub(super) async fn find_or_add(
         }
         found => found,
     }
+}
+
+/// The classes of a dataset after those are added that new images make.
+pub(super) async fn add_classes(
+    transaction: &mut SqliteConnection,
+    dataset: &Row,
+    images: impl Iterator<Item = &(NewImage, ClassName)>,
+) -> Result<Classes, Error> {
+    if !dataset.open {
+        return Ok(dataset.classes.clone());
+    }
+    let mut known: HashSet<String> =
+        dataset.classes.names().iter().map(ClassName::folded).collect();
+    let (mut draft, mut seen, before) = (Draft::of(&dataset.classes), HashSet::new(), known.len());
+    for (image, label) in images {
+        let is_first = seen.insert(image.sha256);
+        let folded = label.folded();
+        if !is_first || known.len() == Classes::MAX || known.contains(&folded) {
+            continue;
+        }
+        // An image that is in the dataset already makes no class.
+        if storage::images::label_of(transaction, dataset.id, &image.sha256).await?.is_none() {
+            known.insert(folded);
+            draft.add(label.clone());
+        }
+    }
+    if known.len() == before {
+        return Ok(dataset.classes.clone());
+    }
+    draft.store(transaction, dataset).await
+}
+
+/// Why an image whose class the dataset does not have is not added.
+pub(super) async fn refusal(
+    transaction: &mut SqliteConnection,
+    dataset: &Row,
+    classes: &Classes,
+    image: &NewImage,
+    label: ClassName,
+) -> Result<Rejection, Error> {
+    let known = storage::images::label_of(transaction, dataset.id, &image.sha256).await?;
+    Ok(match known.and_then(|label| classes.name(label)) {
+        Some(label) => Rejection::LabelConflict { label: label.clone() },
+        None if dataset.open => Rejection::TooManyClasses { label },
+        None => Rejection::ClassGone { label },
+    })
 }
 
 impl Datasets {

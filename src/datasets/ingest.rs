@@ -6,12 +6,11 @@
 //! upload that is interrupted before that leaves nothing behind.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     fs,
     sync::Arc,
 };
 
-use sqlx::SqliteConnection;
 use tempfile::TempPath;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,7 +19,7 @@ use tokio::{
 
 use super::{
     Datasets, Error,
-    classes::Draft,
+    classes::{add_classes, refusal},
     fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
@@ -28,11 +27,10 @@ use super::{
 use crate::{
     domain::{
         ClassName, DatasetId,
-        dataset::{Classes, Digest, Split},
+        dataset::{Digest, Split},
     },
     storage::{
         self,
-        datasets::Row,
         images::{Inserted, NewImage},
     },
     vision,
@@ -299,52 +297,6 @@ impl Ingest {
         }
         Ok(())
     }
-}
-
-/// The classes of a dataset after those are added that new images make.
-async fn add_classes(
-    transaction: &mut SqliteConnection,
-    dataset: &Row,
-    images: impl Iterator<Item = &(NewImage, ClassName)>,
-) -> Result<Classes, Error> {
-    if !dataset.open {
-        return Ok(dataset.classes.clone());
-    }
-    let mut known: HashSet<String> =
-        dataset.classes.names().iter().map(ClassName::folded).collect();
-    let (mut draft, mut seen, before) = (Draft::of(&dataset.classes), HashSet::new(), known.len());
-    for (image, label) in images {
-        let is_first = seen.insert(image.sha256);
-        let folded = label.folded();
-        if !is_first || known.len() == Classes::MAX || known.contains(&folded) {
-            continue;
-        }
-        // An image that is in the dataset already makes no class.
-        if storage::images::label_of(transaction, dataset.id, &image.sha256).await?.is_none() {
-            known.insert(folded);
-            draft.add(label.clone());
-        }
-    }
-    if known.len() == before {
-        return Ok(dataset.classes.clone());
-    }
-    draft.store(transaction, dataset).await
-}
-
-/// Why an image whose class the dataset does not have is not added.
-async fn refusal(
-    transaction: &mut SqliteConnection,
-    dataset: &Row,
-    classes: &Classes,
-    image: &NewImage,
-    label: ClassName,
-) -> Result<Rejection, Error> {
-    let known = storage::images::label_of(transaction, dataset.id, &image.sha256).await?;
-    Ok(match known.and_then(|label| classes.name(label)) {
-        Some(label) => Rejection::LabelConflict { label: label.clone() },
-        None if dataset.open => Rejection::TooManyClasses { label },
-        None => Rejection::ClassGone { label },
-    })
 }
 
 fn split_of(assignment: &Assignment, sha256: &Digest) -> Split {

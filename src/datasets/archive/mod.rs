@@ -66,6 +66,12 @@ enum ReadError {
     Disk(io::Error),
 }
 
+/// The entries of an archive, by name.
+type Entries = mpsc::Receiver<(String, EntryOutcome)>;
+
+/// The thread that reads an archive.
+type Reading = JoinHandle<Result<(), ReadError>>;
+
 impl From<ArchiveError> for ReadError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
@@ -146,7 +152,7 @@ impl Datasets {
         layout: Layout,
         rule: AssignmentRule,
         names_only: bool,
-    ) -> (mpsc::Receiver<(String, EntryOutcome)>, JoinHandle<Result<(), ReadError>>) {
+    ) -> (Entries, Reading) {
         let (entries, received) = mpsc::channel(self.limits().workers);
         let datasets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {

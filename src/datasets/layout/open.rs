@@ -42,11 +42,11 @@ pub(super) struct ImageFolders {
 
 #[derive(Debug, Default)]
 struct Paths {
-    folders: HashSet<String>,
+    /// Each with whether the names of all files in it begin with an expected class.
+    folders: HashMap<String, bool>,
     bytes: usize,
-    /// Whether there are files whose names do not begin with an expected class.
-    other_names: bool,
-    any: bool,
+    /// Whether there are folders that are not remembered.
+    more: bool,
 }
 
 /// What the folders of an upload mean together.
@@ -74,19 +74,21 @@ impl OpenLabels {
 impl ImageFolders {
     pub(super) fn observe(&mut self, folders: &[&str], file: &str, labels: &OpenLabels) {
         let paths = &mut self.named[usize::from(has_image_name(file))];
-        paths.any = true;
-        paths.other_names |= labels.expected.of_file(file).is_none();
+        let expected = labels.expected.of_file(file).is_some();
         let path = folders.join("/");
-        let has_room = paths.folders.len() < MAX_FOLDERS && paths.bytes + path.len() <= MAX_BYTES;
-        if has_room && !paths.folders.contains(&path) {
+        if let Some(all) = paths.folders.get_mut(&path) {
+            *all &= expected;
+        } else if paths.folders.len() < MAX_FOLDERS && paths.bytes + path.len() <= MAX_BYTES {
             paths.bytes += path.len();
-            paths.folders.insert(path);
+            paths.folders.insert(path, expected);
+        } else {
+            paths.more = true;
         }
     }
 
     fn paths(&self) -> &Paths {
         let [others, images] = &self.named;
-        if images.any { images } else { others }
+        if images.folders.is_empty() { others } else { images }
     }
 }
 
@@ -157,7 +159,8 @@ impl Layout {
         let Some(facts) = self.facts.get(self.wrapper.hidden()) else { return Plan::default() };
         let paths = facts.images.paths();
         let mut folders: Vec<Vec<&str>> = Vec::new();
-        for path in &paths.folders {
+        let (mut any, mut expected_names) = (false, !paths.more);
+        for (path, expected) in &paths.folders {
             let names: Vec<&str> = components(path).collect();
             let (all, _) = self.folders(&names);
             let (splits, others): (Vec<_>, Vec<_>) =
@@ -165,7 +168,12 @@ impl Layout {
             // What is in no split beside splits is rejected.
             let is_stray = splits.is_empty() && !facts.splits.is_empty();
             let is_labelled = splits.iter().any(|folder| folder.label.is_some());
-            if !is_stray && !is_labelled && !others.is_empty() {
+            if is_stray || is_labelled {
+                continue;
+            }
+            any = true;
+            expected_names &= expected;
+            if !others.is_empty() {
                 folders.push(others.iter().map(|folder| folder.name).collect());
             }
         }
@@ -176,7 +184,7 @@ impl Layout {
         };
         let mut known = classes.iter().map(|name| open.expected.of_folder(name).is_some());
         let (all_expected, any_expected) = (known.clone().all(|it| it), known.any(|it| it));
-        let by_name = paths.any && !paths.other_names && classes.len() <= 1 && !any_expected;
+        let by_name = any && expected_names && classes.len() <= 1 && !any_expected;
         let mut spellings = HashMap::new();
         for name in classes.into_iter().filter_map(|name| parse(name).ok()) {
             spellings.entry(name.folded()).or_insert(name);

@@ -149,6 +149,15 @@ fn file_names_make_classes_of_cats_and_dogs_alone() {
     check(&[], &[("all/cat.0.jpg", all("cat")), ("all/dog.1.jpg", all("dog"))]);
     check(&[], &[("cat.0.jpg", Err("unlabelled")), ("bird.1.jpg", Err("unlabelled"))]);
     check(&[], &[("IMG_1.jpg", Err("unlabelled"))]);
+    // What is rejected anyway does not count.
+    check(
+        &[],
+        &[
+            ("dogs-vs-cats/train/cat.0.jpg", Ok(("cat", TRAIN))),
+            ("dogs-vs-cats/train/dog.0.jpg", Ok(("dog", TRAIN))),
+            ("dogs-vs-cats/test1/1.jpg", Err("unlabelled")),
+        ],
+    );
     check(&["rose", "tulip"], &[("rose.1.jpg", all("rose")), ("lily.1.jpg", Err("unlabelled"))]);
 }
 
