@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn a_dataset_is_made_and_found_by_id_and_by_name() {
     let server = Server::start().await;
-    let answer = server.json("POST", "/datasets", json!({ "name": "pets" })).await;
+    let new = json!({ "name": "pets", "classes": ["cat", "dog"] });
+    let answer = server.json("POST", "/datasets", new).await;
     assert_eq!(answer.status, 201);
     let made = answer.ok();
     let location = answer.headers[header::LOCATION].to_str().unwrap().to_owned();

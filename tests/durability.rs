@@ -14,12 +14,12 @@ use common::{
 use pawprint::{
     domain::{
         DatasetId, ModelId,
-        dataset::{Classes, Digest},
+        dataset::{Classes, Digest, Split},
         job::JobStatus,
         model::ModelCard,
     },
     registry::embedded,
-    storage::{self, Storage, datasets, jobs, models},
+    storage::{self, Storage, datasets, images, jobs, models},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -29,17 +29,56 @@ async fn storage(folder: &Path) -> Storage {
     Storage::open(&folder.join("pawprint.sqlite")).await.unwrap()
 }
 
-#[tokio::test]
-async fn rows_of_the_first_schema_come_through_every_migration() {
-    let folder = tempfile::tempdir().unwrap();
-    let migrations = folder.path().join("migrations");
+/// A database as the first `version` migrations made it.
+async fn old_database(folder: &Path, version: usize) -> SqlitePool {
+    let migrations = folder.join("migrations");
     fs::create_dir(&migrations).unwrap();
-    let first = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/0001_initial.sql");
-    fs::copy(first, migrations.join("0001_initial.sql")).unwrap();
-    let path = folder.path().join("pawprint.sqlite");
+    let all = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let mut files: Vec<_> = fs::read_dir(all).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    for file in &files[..version] {
+        fs::copy(file, migrations.join(file.file_name().unwrap())).unwrap();
+    }
+    let path = folder.join("pawprint.sqlite");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let old = SqlitePool::connect_with(options).await.unwrap();
     Migrator::new(migrations.as_path()).await.unwrap().run(&old).await.unwrap();
+    old
+}
+
+#[tokio::test]
+async fn datasets_that_are_older_than_open_ones_stay_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = old_database(folder.path(), 4).await;
+    let id = DatasetId::new();
+    let time = "2026-01-01T00:00:00Z";
+    let digest = Digest::of(b"v");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        r#"INSERT INTO datasets (id, name, classes, created_at)
+           VALUES ('{id}', 'pets', '["wolf","dog","Dog.2"]', '{time}');
+           INSERT INTO images VALUES ('{id}', '{id}', '{digest}', 'dog.jpg', 1, 'train', 'image/jpeg',
+                                      4, 3, 9, 1, '{time}');"#
+    )))
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let storage = storage(folder.path()).await;
+    let mut connection = storage.write().await.unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    let names: Vec<&str> = row.classes.names().iter().map(|name| &**name).collect();
+    assert_eq!((row.open, names), (false, vec!["wolf", "dog", "Dog.2"]));
+    let page = images::page(&mut connection, id, None, Some(1), None, 10).await.unwrap();
+    assert_eq!(&*page.items[0].label, "dog");
+    let counts = datasets::counts(&mut connection, &row).await.unwrap().0;
+    assert_eq!(counts[&Split::Train].values().sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn rows_of_the_first_schema_come_through_every_migration() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = old_database(folder.path(), 1).await;
     let (id, version) = (DatasetId::new(), Digest::of(b"v").to_string());
     let [first, second] = [ModelId::new(), ModelId::new()];
     let params = r#"{"epochs":1,"batch_size":8,"learning_rate":0.001,"seed":0,"early_stopping_patience":null,
@@ -93,7 +132,7 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     let storage = storage(folder.path()).await;
     let mut connection = storage.write().await.unwrap();
     let name = "pets".parse().unwrap();
-    let id = datasets::insert(&mut connection, &name, &Classes::default()).await.unwrap();
+    let id = datasets::insert(&mut connection, &name, &Classes::default(), false).await.unwrap();
     let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
     datasets::clear_version(&mut connection, id).await.unwrap();
     datasets::store_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();

@@ -74,7 +74,7 @@ async fn a_folder_and_an_archive_of_it_get_the_same_answer() {
     let files = messy();
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &files);
-    let ran = import(&server, folder.path(), "cli", &["--json"]).await;
+    let ran = import(&server, folder.path(), "cli", &["--json", "--classes", "cat,dog"]).await;
     let said = String::from_utf8(ran.stdout).unwrap();
     let mut answer: Value = serde_json::from_str(&said).unwrap();
     let own = answer.as_object_mut().unwrap();
@@ -105,13 +105,13 @@ async fn a_folder_and_an_archive_of_it_get_the_same_answer() {
     for (dataset, archive) in
         [("zip", zip(&files)), ("tar", tar(&files)), ("targz", tar_gz(&files))]
     {
-        server.post("/datasets", json!({ "name": dataset })).await;
+        server.post("/datasets", json!({ "name": dataset, "classes": ["cat", "dog"] })).await;
         let request = server.request(Method::POST, &format!("/datasets/{dataset}/archive"));
         let report: Value = request.body(archive).send().await.unwrap().json().await.unwrap();
         assert_eq!(report, answer, "{dataset}");
         assert_eq!(images(&server, dataset).await, images(&server, "cli").await);
     }
-    server.post("/datasets", json!({ "name": "form" })).await;
+    server.post("/datasets", json!({ "name": "form", "classes": ["cat", "dog"] })).await;
     let request = server.request(Method::POST, "/datasets/form/images");
     let request = request.header("content-type", "multipart/form-data; boundary=a-form");
     let report: Value = request.body(form(&files)).send().await.unwrap().json().await.unwrap();
@@ -140,7 +140,8 @@ async fn the_name_of_the_folder_counts_where_it_is_a_split_or_a_class() {
         ],
     );
     for name in ["training_set", "val/dogs", "mine"] {
-        let ran = import(&server, &folder.path().join(name), "pets", &[]).await;
+        let ran =
+            import(&server, &folder.path().join(name), "pets", &["--classes", "cat,dog"]).await;
         assert!(ran.status.success());
     }
     let found = images(&server, "pets").await;
@@ -163,7 +164,7 @@ async fn of_a_broken_archive_the_command_line_says_what_was_added() {
     ];
     let bytes = tar(&files);
     fs::write(&archive, &bytes[..bytes.len() - 1_500]).unwrap();
-    let ran = import(&server, &archive, "pets", &[]).await;
+    let ran = import(&server, &archive, "pets", &["--classes", "cat,dog"]).await;
     let (said, complained) =
         (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
     assert_eq!(ran.status.code(), Some(1), "{said}{complained}");
@@ -172,4 +173,35 @@ async fn of_a_broken_archive_the_command_line_says_what_was_added() {
     assert!(lines[1].starts_with("  bird/1.jpg: unknown class `bird`"), "{said}");
     assert_eq!(lines[2], "  1 file ignored: cat/.DS_Store");
     assert!(complained.contains("error: the archive is truncated or damaged"), "{complained}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_without_classes_says_which_it_found() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            ("flowers/train/rose/0.jpg", photo(0)),
+            ("flowers/test/tulip/1.jpg", photo(1)),
+            ("lily/2.jpg", photo(2)),
+            ("flat/aster_3.jpg", photo(3)),
+        ],
+    );
+    for (name, more, said) in [
+        (
+            "flowers",
+            &[][..],
+            "flowers has 2 classes: rose, tulip; 1 training, 0 validation and 1 test",
+        ),
+        ("lily", &["--split", "train"], "3 classes: lily, rose, tulip; 2 training"),
+        ("flat", &["--labels", "names"], "4 classes: aster, lily, rose, tulip"),
+    ] {
+        let ran = import(&server, &folder.path().join(name), "flowers", more).await;
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.success() && stderr.contains(said), "{stderr}");
+    }
+    let found = images(&server, "flowers").await;
+    assert_eq!(found[2], r#""lily/2.jpg" "train" "lily""#);
 }

@@ -1,6 +1,6 @@
 //! Charts of a dataset.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use plotters::prelude::{ChartBuilder, Rectangle};
 use plotters::style::{
@@ -20,17 +20,39 @@ struct Bar {
     value: u64,
 }
 
-/// Number of images per split and class.
+/// Maximum number of bars: more would be too thin to read.
+const MAX_BARS: usize = 24;
+
+/// Number of images per split and class; of many classes, the totals of the largest and smallest.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn classes(counts: &Counts) -> Result {
+    if counts.values().map(BTreeMap::len).sum::<usize>() > MAX_BARS {
+        return many_classes(counts);
+    }
     let bars = counts.iter().flat_map(|(split, classes)| {
         classes
             .iter()
             .map(move |(class, images)| Bar { name: format!("{split} {class}"), value: *images })
     });
     bars_of("Images by split and class", &bars.collect::<Vec<_>>())
+}
+
+fn many_classes(counts: &Counts) -> Result {
+    let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+    for (class, images) in counts.values().flatten() {
+        *totals.entry(class).or_default() += images;
+    }
+    let mut bars: Vec<Bar> =
+        totals.into_iter().map(|(name, value)| Bar { name: name.to_owned(), value }).collect();
+    bars.sort_by_key(|bar| Reverse(bar.value));
+    if bars.len() <= MAX_BARS {
+        return bars_of("Images by class", &bars);
+    }
+    let (each, all) = (MAX_BARS / 2, bars.len());
+    bars.drain(each..all - each);
+    bars_of(&format!("Images by class: the {each} largest and {each} smallest of {all}"), &bars)
 }
 
 /// Number of images per media type.
@@ -45,8 +67,7 @@ pub fn formats(formats: &BTreeMap<String, u64>) -> Result {
 /// Horizontal bars, with the name on the left and the value on the right.
 fn bars_of(title: &str, bars: &[Bar]) -> Result {
     let largest = bars.iter().map(|bar| bar.value).max().unwrap_or(0).max(1);
-    // More bars would be too thin to read.
-    let bars = &bars[..bars.len().min(24)];
+    let bars = &bars[..bars.len().min(MAX_BARS)];
     draw(title, |area, tips| {
         let heading = text(18).pos(Pos::new(HPos::Center, VPos::Center));
         area.draw_text(title, &heading, (320, 24))?;

@@ -1,4 +1,4 @@
-//! `pawprint datasets`: lists datasets, reassigns the images of one to splits, and deletes one.
+//! `pawprint datasets`: lists datasets, changes classes, reassigns the images of one to splits, and deletes one.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     ExitStatus, Session,
     args::{ClientArgs, Named},
+    classes::Classes,
     client,
     output::{age, counted},
     responses::{Dataset, SplitReport, gaps},
@@ -38,6 +39,8 @@ enum Action {
     /// another one on purpose. Each class with at least three images gets training, validation and
     /// test images. Applying it twice changes nothing. Existing jobs keep their images.
     Split(Named),
+    /// List the classes of a dataset, or change them
+    Classes(Classes),
     /// Delete a dataset and its images; jobs and models are kept
     Delete(Named),
 }
@@ -46,6 +49,7 @@ impl Datasets {
     pub(super) const fn client(&self) -> &ClientArgs {
         match &self.action {
             Some(Action::Split(dataset) | Action::Delete(dataset)) => &dataset.client,
+            Some(Action::Classes(classes)) => classes.client(),
             None => &self.client,
         }
     }
@@ -53,6 +57,7 @@ impl Datasets {
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         match &self.action {
             Some(Action::Split(dataset)) => return split(&dataset.name, session).await,
+            Some(Action::Classes(classes)) => return classes.run(session).await,
             Some(Action::Delete(dataset)) => return dataset.delete("datasets", session).await,
             None => {}
         }
@@ -96,11 +101,20 @@ pub(super) fn note_gaps(session: &Session, name: &str, gaps: &Gaps) {
     session.out.note(format_args!("{name} {lack}: {gaps}; {remedy}"));
 }
 
+/// The names of a few classes, otherwise their number.
+fn classes(names: &[String]) -> String {
+    match names.len() {
+        0 => "none yet".to_owned(),
+        1..=5 => names.join(","),
+        many => format!("{many} classes"),
+    }
+}
+
 fn row(dataset: Dataset, now: Timestamp) -> Vec<String> {
     let of = |split| dataset.counts.get(split).map_or(0, |classes| classes.values().sum::<u64>());
     vec![
         dataset.name,
-        dataset.classes.join(","),
+        classes(&dataset.classes),
         of("train").to_string(),
         of("validation").to_string(),
         of("test").to_string(),

@@ -32,8 +32,9 @@ pub(super) struct Import {
     /// Folder or zip, tar or tar.gz archive of images: SPLIT/CLASS/*, CLASS/* or CLASS.*.jpg
     ///
     /// A folder gives the same result as an archive of its contents. Its own name counts too if it
-    /// names a split or a class: `pawprint import photos/train` adds to the train split. Hidden
-    /// files and system files are ignored and counted.
+    /// names a split or a class: `pawprint import photos/train` adds to the train split. In a
+    /// dataset without fixed classes it also names the class of images directly in it. Hidden files
+    /// and system files are ignored and counted.
     #[arg(value_name = "DIR|ARCHIVE")]
     source: PathBuf,
 
@@ -45,9 +46,13 @@ pub(super) struct Import {
     #[arg(long, value_enum, default_value = "auto")]
     split: Split,
 
-    /// Classes for a new dataset [default: cat,dog]
-    #[arg(long, value_name = "CLASS,CLASS", value_delimiter = ',', value_parser = reference)]
+    /// Fixed classes for a new dataset; by default the folders make its classes
+    #[arg(long, value_name = "CLASS,CLASS", value_delimiter = ',')]
     classes: Option<Vec<String>>,
+
+    /// What names the class of an image: its folders, or the word before the number in its file name
+    #[arg(long, value_enum, default_value = "folders")]
+    labels: Labels,
 
     /// Follow symbolic links, including those that leave the folder
     #[arg(long)]
@@ -64,6 +69,13 @@ enum Split {
     Train,
     Validation,
     Test,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Labels {
+    Folders,
+    Names,
 }
 
 impl Import {
@@ -120,9 +132,10 @@ impl Import {
         };
         match &self.classes {
             Some(classes) if *classes != dataset.classes => bail!(
-                "dataset {} already exists with classes {}; classes can't be changed",
+                "dataset {} already exists with classes {}; leave out --classes, or change them with `pawprint datasets classes {}`",
                 dataset.name,
-                dataset.classes.join(", ")
+                dataset.classes.join(", "),
+                dataset.name
             ),
             _ => Ok(dataset),
         }
@@ -137,9 +150,12 @@ impl Import {
         let transfer = Arc::new(Transfer::new(session.out, folder.contents.bytes));
         let names = dataset.classes.iter().map(|name| name.parse());
         let classes =
-            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::new(it).ok());
+            names.collect::<Result<Vec<_>, _>>().ok().and_then(|it| Classes::of_dataset(it).ok());
         let classes = classes.unwrap_or_default();
-        let top = pack::own_name(&folder.path, |name| layout::names_split_or_class(name, &classes));
+        let names_class = dataset.open && folder.contents.in_folders == 0;
+        let top = pack::own_name(&folder.path, |name| {
+            names_class || layout::names_split_or_class(name, &classes)
+        });
         let (chunks, packing) = pack::pack(folder, top, Arc::clone(&transfer));
         let response =
             self.send(session, "application/x-tar", None, Body::wrap_stream(chunks)).await;
@@ -177,6 +193,7 @@ impl Import {
         let mut request = client
             .request_without_timeout(Method::POST, &["datasets", &self.dataset, "archive"])
             .query(&[("split", self.split)])
+            .query(&(self.labels == Labels::Names).then_some([("labels", self.labels)]))
             .header(CONTENT_TYPE, media_type)
             .body(body);
         if let Some(length) = length {
@@ -204,7 +221,26 @@ async fn note_gaps(session: &Session, name: &str) {
         session.out.note(format_args!("{name} is empty; {remove}"));
         return;
     }
+    if dataset.open && !session.out.is_json() {
+        session.out.note(found(&dataset));
+    }
     datasets::note_gaps(session, name, &gaps(&dataset.classes, &dataset.counts));
+}
+
+/// The classes of a dataset, and how many images its splits have.
+fn found(dataset: &Dataset) -> String {
+    let of = |split| dataset.counts.get(split).map_or(0, |of| of.values().sum::<u64>());
+    let classes = if dataset.classes.len() == 1 { "class" } else { "classes" };
+    let named = dataset.classes.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "{} has {} {classes}: {named}{}; {} training, {} validation and {} test images",
+        dataset.name,
+        dataset.classes.len(),
+        if dataset.classes.len() > 10 { ", …" } else { "" },
+        of("train"),
+        of("validation"),
+        of("test")
+    )
 }
 
 fn show(

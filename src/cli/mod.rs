@@ -10,6 +10,7 @@
 
 mod args;
 mod backup;
+mod classes;
 mod client;
 mod control;
 mod datasets;
@@ -86,7 +87,7 @@ enum Command {
     Embed(embed::Embed),
     /// Import a folder or archive of images into a dataset
     Import(import::Import),
-    /// List datasets, reassign the images of one to splits, or delete one
+    /// List datasets, change the classes of one, reassign its images to splits, or delete it
     Datasets(datasets::Datasets),
     /// Start a training job
     Train(train::Train),

@@ -71,7 +71,7 @@ impl Output {
     }
 
     /// A table with aligned columns and a heading.
-    fn table(self, heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    pub(super) fn table(self, heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(heading).add_rows(rows);
         table.column_iter_mut().for_each(|column| {

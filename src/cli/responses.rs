@@ -20,6 +20,8 @@ use crate::domain::{
 pub(super) struct Dataset {
     pub(super) name: String,
     pub(super) classes: Vec<String>,
+    #[serde(default)]
+    pub(super) open: bool,
     pub(super) version: String,
     /// Images of each class in each split.
     pub(super) counts: BTreeMap<String, BTreeMap<String, u64>>,

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::images::{Found, walk_all};
-use crate::{datasets::junk::Wrapper, vision::Format};
+use crate::{
+    datasets::{junk::Wrapper, layout},
+    vision::Format,
+};
 
 /// Bytes of a file's head that identify its format; whole blocks of a tar.
 pub(super) const HEAD: u64 = 4096;
@@ -33,6 +36,8 @@ pub(super) struct Folder {
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Contents {
     pub(super) images: u64,
+    /// Images in folders that may be classes: not only in splits.
+    pub(super) in_folders: u64,
     /// Total size of the images.
     pub(super) bytes: u64,
     /// Files that are not images, by their names and by their content.
@@ -87,8 +92,9 @@ impl Folder {
         let mut contents = Contents::default();
         for item in folder.items() {
             match item {
-                Item::Whole(_, bytes) => {
+                Item::Whole(path, bytes) => {
                     contents.images += 1;
+                    contents.in_folders += u64::from(folder.is_in_folder(&path));
                     contents.bytes += bytes;
                 }
                 Item::Head(_) => contents.others += 1,
@@ -151,6 +157,13 @@ impl Folder {
                 Err(error) => Item::Unreadable(path, error.to_string()),
             },
         })
+    }
+
+    /// Whether a file is in a folder below this one that is no split.
+    fn is_in_folder(&self, path: &Path) -> bool {
+        let folders = self.relative(path).parent().into_iter().flat_map(Path::components);
+        let mut names = folders.map(|folder| folder.as_os_str().to_string_lossy());
+        names.any(|name| !layout::names_split(&name))
     }
 
     /// The path of something in the folder, from there.
@@ -242,7 +255,7 @@ mod tests {
             Item::Name(at("lost+found/3.jpg")),
         ];
         assert_eq!(items, expected);
-        let Contents { images, bytes, others, links, ignored } = opened.contents;
+        let Contents { images, in_folders: _, bytes, others, links, ignored } = opened.contents;
         assert_eq!((images, bytes, others, links, ignored), (2, 12, 1, 1, 3));
     }
 

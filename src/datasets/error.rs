@@ -8,7 +8,12 @@ use std::{
 use super::{archive::ArchiveError, report::Report};
 use crate::{
     blobs,
-    domain::{ImageId, Name, dataset::Digest, excerpt::Excerpt},
+    domain::{
+        ClassName, ImageId, Name,
+        class_name::InvalidClassName,
+        dataset::{Digest, InvalidClasses},
+        excerpt::Excerpt,
+    },
     memory_budget::OverBudget,
     storage,
     vision::{DecodeError, ResizeError},
@@ -34,6 +39,38 @@ pub enum Error {
         /// The classes of the dataset.
         classes: String,
     },
+    /// The dataset has no such class, by its name in a path.
+    #[error("there is no class `{}`; this dataset has {classes}", Excerpt(class))]
+    NoClass {
+        /// The requested class.
+        class: String,
+        /// The classes of the dataset.
+        classes: String,
+    },
+    /// The dataset has a class of that name.
+    #[error("the dataset already has a class `{class}`{remedy}")]
+    ClassExists {
+        /// The class.
+        class: String,
+        /// What to do, after a semicolon; empty if nothing.
+        remedy: &'static str,
+    },
+    /// A class can't be removed because it has images.
+    #[error(
+        "class `{class}` has {images} images; add `?images=delete` to delete them too, or rename it to another class with `merge`"
+    )]
+    ClassNotEmpty {
+        /// The class.
+        class: ClassName,
+        /// Number of its images.
+        images: u64,
+    },
+    /// No class can have that name.
+    #[error(transparent)]
+    ClassName(#[from] InvalidClassName),
+    /// The new classes are not possible together.
+    #[error(transparent)]
+    Classes(#[from] InvalidClasses),
     /// An unfinished job uses it.
     #[error("job `{job}` uses the dataset `{dataset}`; cancel the job, or wait until it finishes")]
     InUse {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::{Datasets, Error, blocking, class};
+use super::{Datasets, Error, blocking, class, classes::find_or_add};
 use crate::{
     domain::{
         ImageId,
@@ -29,10 +29,12 @@ impl Datasets {
         after: Option<ImageId>,
         limit: u32,
     ) -> Result<Page<Image>, Error> {
-        let (id, classes) = self.resolve(dataset).await?;
-        let label = label.map(|label| class(&classes, label)).transpose()?;
-        let mut connection = self.storage().read().await?;
-        Ok(storage::images::page(&mut connection, id, split, label, after, limit).await?)
+        // Labels are indices of the classes at one moment.
+        let mut snapshot = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut snapshot, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        let label = label.map(|label| class(&row.classes, label)).transpose()?;
+        Ok(storage::images::page(&mut snapshot, row.id, split, label, after, limit).await?)
     }
 
     /// The image of that id.
@@ -44,10 +46,10 @@ impl Datasets {
         storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
     }
 
-    /// Changes the class or split of an image.
+    /// Changes the class or split of an image. In an open dataset, a new class is added.
     ///
     /// # Errors
-    /// There is no such dataset, image or class.
+    /// There is no such dataset or image, or no such class in a closed dataset.
     pub async fn update_image(
         &self,
         dataset: &str,
@@ -55,13 +57,17 @@ impl Datasets {
         label: Option<&str>,
         split: Option<Split>,
     ) -> Result<Image, Error> {
-        let (dataset, classes) = self.resolve(dataset).await?;
-        let label = label.map(|label| class(&classes, label)).transpose()?;
         let mut transaction = self.storage().write().await?;
-        if !storage::images::update(&mut transaction, dataset, id, label, split).await? {
+        let row = storage::datasets::find(&mut transaction, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        let label = match label {
+            Some(label) => Some(find_or_add(&mut transaction, &row, label).await?),
+            None => None,
+        };
+        if !storage::images::update(&mut transaction, row.id, id, label, split).await? {
             return Err(Error::NoImage(id));
         }
-        storage::datasets::clear_version(&mut transaction, dataset).await?;
+        storage::datasets::clear_version(&mut transaction, row.id).await?;
         let image = storage::images::find(&mut transaction, id).await?.ok_or(Error::NoImage(id))?;
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(image)
@@ -72,7 +78,7 @@ impl Datasets {
     /// # Errors
     /// There is no such dataset or image.
     pub async fn delete_image(&self, dataset: &str, id: ImageId) -> Result<(), Error> {
-        let (dataset, _) = self.resolve(dataset).await?;
+        let dataset = self.row(dataset).await?.id;
         let mut transaction = self.storage().write().await?;
         if !storage::images::delete(&mut transaction, dataset, id).await? {
             return Err(Error::NoImage(id));

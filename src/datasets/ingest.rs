@@ -5,7 +5,11 @@
 //! batch is: blobs renamed into place and synced, then one transaction with their rows. So an
 //! upload that is interrupted before that leaves nothing behind.
 
-use std::{collections::VecDeque, fs, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    fs,
+    sync::Arc,
+};
 
 use tempfile::TempPath;
 use tokio::{
@@ -14,14 +18,16 @@ use tokio::{
 };
 
 use super::{
-    Datasets, Error, fingerprint,
+    Datasets, Error,
+    classes::{add_classes, refusal},
+    fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
 };
 use crate::{
     domain::{
-        DatasetId,
-        dataset::{Classes, Digest, Split},
+        ClassName, DatasetId,
+        dataset::{Digest, Split},
     },
     storage::{
         self,
@@ -74,6 +80,9 @@ pub(super) enum Content {
 struct Checked {
     file: TempPath,
     image: NewImage,
+    /// Its class by name; `None` until all files of the upload have arrived. The index of the class
+    /// is known only within the transaction that adds the image.
+    label: Option<ClassName>,
 }
 
 /// The result of a file, by its name.
@@ -97,7 +106,6 @@ enum PendingFile {
 pub(super) struct Ingest {
     datasets: Datasets,
     dataset: DatasetId,
-    classes: Classes,
     /// Whether batches are added as they fill, not only at the end.
     eager: bool,
     pending: VecDeque<PendingFile>,
@@ -106,16 +114,10 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    pub(super) fn new(
-        datasets: Datasets,
-        dataset: DatasetId,
-        classes: Classes,
-        eager: bool,
-    ) -> Self {
+    pub(super) fn new(datasets: Datasets, dataset: DatasetId, eager: bool) -> Self {
         Self {
             datasets,
             dataset,
-            classes,
             eager,
             pending: VecDeque::new(),
             outcomes: Vec::new(),
@@ -155,7 +157,7 @@ impl Ingest {
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
         let datasets = self.datasets.clone();
         self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, assignment.unwrap_or_default(), &name, &datasets);
+            let checked = check(source, assignment, &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
                 Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
@@ -177,8 +179,8 @@ impl Ingest {
             match (assignment, &mut *status) {
                 (PathDecision::Accept(assignment), FileStatus::Passed(checked)) => {
                     checked.image.file_name.clone_from(&shown);
-                    checked.image.label = assignment.label;
-                    checked.image.split = split_of(assignment, &checked.image.sha256);
+                    checked.image.split = split_of(&assignment, &checked.image.sha256);
+                    checked.label = Some(assignment.label);
                 }
                 (PathDecision::Accept(_), _) => {}
                 (PathDecision::Reject(rejection), _) => *status = FileStatus::Rejected(rejection),
@@ -228,8 +230,9 @@ impl Ingest {
         for (name, status) in batch {
             let row = match status {
                 FileStatus::Passed(checked) => {
-                    files.push((checked.image.sha256, checked.file));
-                    Ok(checked.image)
+                    let Checked { file, image, label } = *checked;
+                    files.push((image.sha256, file));
+                    label.map(|label| (image, label)).ok_or(Some(Rejection::NoClassFolder))
                 }
                 FileStatus::Rejected(rejection) => Err(Some(rejection)),
                 FileStatus::Ignored => Err(None),
@@ -245,18 +248,32 @@ impl Ingest {
         let (mut added, mut duplicates) = (0, 0);
         let mut refused = Vec::new();
         let mut transaction = self.datasets.storage().write().await?;
+        let dataset = storage::datasets::find(&mut transaction, &self.dataset.to_string()).await?;
+        let dataset = dataset.ok_or(Error::DatasetDeleted)?;
+        let images = rows.iter().filter_map(|(_, row)| row.as_ref().ok());
+        let classes = add_classes(&mut transaction, &dataset, images).await?;
+        let indices: HashMap<String, usize> =
+            classes.names().iter().map(ClassName::folded).zip(0..).collect();
         for (name, row) in rows {
-            let image = match row {
+            let (mut image, label) = match row {
                 Ok(image) => image,
                 Err(rejection) => {
                     refused.push((name, rejection));
                     continue;
                 }
             };
+            let Some(index) = indices.get(&label.folded()).copied() else {
+                refused.push((
+                    name,
+                    Some(refusal(&mut transaction, &dataset, &classes, &image, label).await?),
+                ));
+                continue;
+            };
+            image.label = index;
             match storage::images::insert(&mut transaction, self.dataset, &image).await? {
                 Inserted::New => added += 1,
                 Inserted::Known { label } if label == image.label => duplicates += 1,
-                Inserted::Known { label } => match self.classes.name(label) {
+                Inserted::Known { label } => match classes.name(label) {
                     Some(label) => {
                         let conflict = Rejection::LabelConflict { label: label.clone() };
                         refused.push((name, Some(conflict)));
@@ -282,7 +299,7 @@ impl Ingest {
     }
 }
 
-fn split_of(assignment: Assignment, sha256: &Digest) -> Split {
+fn split_of(assignment: &Assignment, sha256: &Digest) -> Split {
     assignment.split.unwrap_or_else(|| Split::by_content(sha256))
 }
 
@@ -294,7 +311,7 @@ enum Source {
 /// Checks an image and writes it to a temporary file, or returns why it is rejected.
 fn check(
     source: Source,
-    assignment: Assignment,
+    assignment: Option<Assignment>,
     name: &str,
     datasets: &Datasets,
 ) -> Result<Result<Checked, Rejection>, Error> {
@@ -332,13 +349,13 @@ fn check(
     let image = NewImage {
         sha256,
         file_name: name.to_owned(),
-        label: assignment.label,
-        split: split_of(assignment, &sha256),
+        label: 0,
+        split: assignment.as_ref().map_or(Split::Train, |it| split_of(it, &sha256)),
         media_type: format.media_type(),
         width: pixels.width(),
         height: pixels.height(),
         bytes: bytes.len() as u64,
         fingerprint,
     };
-    Ok(Ok(Checked { file, image }))
+    Ok(Ok(Checked { file, image, label: assignment.map(|it| it.label) }))
 }

@@ -116,6 +116,11 @@ impl Wrapper {
         self.folders.as_ref().map_or(0, Vec::len)
     }
 
+    /// The number of hidden folders among them, which each file that is not ignored is in.
+    pub(super) fn hidden(&self) -> usize {
+        self.folders.iter().flatten().filter(|name| is_hidden(name)).count()
+    }
+
     /// Whether `path` is ignored: litter, or hidden below the wrapper.
     #[must_use]
     pub fn ignores(&self, path: &str) -> bool {

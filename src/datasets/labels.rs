@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::dataset::Classes;
+use crate::domain::{class_name::folded, dataset::Classes};
 
 const IRREGULAR: [(&str, &str); 7] = [
     ("child", "children"),
@@ -22,7 +22,7 @@ const IRREGULAR: [(&str, &str); 7] = [
 #[derive(Debug, Clone)]
 pub(super) struct Labels {
     classes: Classes,
-    /// In lower case.
+    /// By their folded names.
     exact: HashMap<String, usize>,
     /// In lower case, words separated by a space; `None` if two classes are alike.
     alike: HashMap<String, Option<usize>>,
@@ -39,7 +39,7 @@ impl Labels {
             plural: HashMap::new(),
         };
         for (index, name) in classes.names().iter().enumerate() {
-            labels.exact.insert(name.to_ascii_lowercase(), index);
+            labels.exact.insert(name.folded(), index);
             let plain = plain(name);
             for plural in plurals(&plain) {
                 enter(&mut labels.plural, plural, index);
@@ -55,12 +55,12 @@ impl Labels {
 
     /// The class of exactly that name, ignoring case.
     pub(super) fn exact(&self, name: &str) -> Option<usize> {
-        self.exact.get(&name.to_ascii_lowercase()).copied()
+        self.exact.get(&folded(name)).copied()
     }
 
     /// The class that a folder is named after.
     pub(super) fn of_folder(&self, folder: &str) -> Option<usize> {
-        if folder.len() > 255 {
+        if folder.len() > 1024 {
             return None;
         }
         self.exact(folder).or_else(|| {
@@ -73,22 +73,21 @@ impl Labels {
     /// The class whose name a file's name begins with, up to a dot or to a number: `cat.0.jpg`,
     /// `cat_12.png`. The longest such name, since one class may begin like another.
     pub(super) fn of_file(&self, file: &str) -> Option<usize> {
-        let begins = |name: &str| {
-            let head = file.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name))?;
-            let rest = &file[head.len()..];
-            let numbered = rest.strip_prefix(['_', '-']).is_some_and(|number| {
-                let number = number.split('.').next().unwrap_or_default();
-                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-            });
-            (rest.starts_with('.') || numbered).then_some(name.len())
-        };
-        self.classes
-            .names()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, name)| Some((begins(name)?, index)))
-            .max_by_key(|(length, _)| *length)
-            .map(|(_, index)| index)
+        if file.len() > 1024 {
+            return None;
+        }
+        // From the longest: the ends of names are at a dot, or at `_` or `-` before a number.
+        file.char_indices().rev().find_map(|(at, c)| {
+            let is_end = match c {
+                '.' => true,
+                '_' | '-' => {
+                    let number = file[at + 1..].split('.').next().unwrap_or_default();
+                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                }
+                _ => false,
+            };
+            if is_end { self.exact(&file[..at]) } else { None }
+        })
     }
 }
 
@@ -104,7 +103,7 @@ fn enter(names: &mut HashMap<String, Option<usize>>, name: String, index: usize)
 }
 
 fn plain(name: &str) -> String {
-    let lower = name.to_lowercase();
+    let lower = folded(name);
     let words = lower.split(['-', '_', '.', ' ']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }

@@ -10,23 +10,31 @@
 //!   `pets_test` or similar is beside it. Once any folder of an upload is a split, a file in none
 //!   is rejected: assigned at random, near-duplicates could leak between the splits.
 //! - If no folder is a split, each image's content hash decides.
+//! - The folders of an upload to an open dataset also make its classes: see `open`.
 //! - System files and hidden files are ignored; a hidden folder that contains everything is read.
 //!
 //! Pure, and bounded in memory whatever the number of files and their names.
 
+mod open;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::OnceLock,
 };
 
+use self::open::{ImageFolders, OpenLabels, Plan};
 use super::{
     junk::{Wrapper, is_hidden, is_junk},
     labels::Labels,
-    paths::{components, is_unsafe},
+    paths::{self, components, is_unsafe},
     report::Rejection,
     splits,
 };
-use crate::domain::dataset::{Classes, Split};
+use crate::domain::{
+    ClassName,
+    dataset::{Classes, Split},
+};
 
 /// Maximum split folders, and candidates, that are remembered.
 const MAX_FOLDERS: usize = 100_000;
@@ -36,19 +44,31 @@ const MAX_EXAMPLES: usize = 3;
 const MAX_HIDDEN: usize = 3;
 
 /// The target of an upload's images, as requested.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AssignmentRule {
     /// The split of all of them; by path or content if there is none.
     pub split: Option<Split>,
     /// The class of all of them; by path if there is none.
-    pub label: Option<usize>,
+    pub label: Option<ClassName>,
+    /// What names the class, where `label` does not.
+    pub labels: LabelSource,
+}
+
+/// What in the path of an image names its class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LabelSource {
+    /// Its folders. File names count where no folder says anything, and only for known classes.
+    #[default]
+    Folders,
+    /// Its file name: the word before the number.
+    Names,
 }
 
 /// The target of one image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// Index of its class.
-    pub label: usize,
+    /// Name of its class: indices may change before it is added.
+    pub label: ClassName,
     /// Its split; by content if there is none.
     pub split: Option<Split>,
 }
@@ -68,15 +88,21 @@ pub enum PathDecision {
 #[derive(Debug)]
 pub struct Layout {
     labels: Labels,
+    /// Only of an open dataset.
+    open: Option<OpenLabels>,
     wrapper: Wrapper,
     /// By the number of hidden folders in the path: those of files that turn out to be ignored
     /// don't count.
     facts: [FolderFacts; MAX_HIDDEN + 1],
     hashes: RandomState,
+    /// Of an open dataset, once all paths are recorded.
+    plan: OnceLock<Plan>,
 }
 
 #[derive(Debug, Default)]
 struct FolderFacts {
+    /// Of an upload to an open dataset.
+    images: ImageFolders,
     /// A folder names a class.
     class_folders: bool,
     /// Names of folders that are splits, for messages.
@@ -85,6 +111,13 @@ struct FolderFacts {
     parents: HashSet<u64>,
     /// Splits that folders such as `pets_train` name, by their parent.
     partial: HashMap<u64, BTreeSet<Split>>,
+}
+
+/// Why a file has no class.
+enum Unlabelled {
+    /// This folder should have named it; `None` if there is none.
+    Folder(Option<usize>),
+    Said(Rejection),
 }
 
 /// A folder in the path of a file.
@@ -104,11 +137,14 @@ enum FolderSplit {
 }
 
 impl Layout {
-    /// For an upload to a dataset with these classes, before its first file.
+    /// For an upload to a dataset with these classes, before its first file; `open` if it may get
+    /// more.
     #[must_use]
-    pub fn new(classes: &Classes) -> Self {
+    pub fn new(classes: &Classes, open: bool) -> Self {
         Self {
             labels: Labels::new(classes),
+            open: open.then(|| OpenLabels::new(classes)),
+            plan: OnceLock::new(),
             wrapper: Wrapper::default(),
             facts: Default::default(),
             hashes: RandomState::new(),
@@ -122,12 +158,13 @@ impl Layout {
         }
         self.wrapper.observe(path);
         let mut names: Vec<&str> = components(path).collect();
-        if names.pop().is_none_or(is_hidden) {
-            return;
-        }
+        let Some(file) = names.pop().filter(|file| !is_hidden(file)) else { return };
         let (folders, _) = self.folders(&names);
         let hidden = names.iter().filter(|name| is_hidden(name)).count();
         let Some(facts) = self.facts.get_mut(hidden) else { return };
+        if let Some(open) = &self.open {
+            facts.images.observe(&names, file, open);
+        }
         for folder in folders {
             facts.class_folders |= folder.label.is_some();
             let is_split = match folder.split {
@@ -153,7 +190,7 @@ impl Layout {
 
     /// The decision on the file at `path`, of an upload whose files have all been recorded.
     #[must_use]
-    pub fn assign(&self, path: &str, rule: AssignmentRule) -> PathDecision {
+    pub fn assign(&self, path: &str, rule: &AssignmentRule) -> PathDecision {
         if is_unsafe(path) {
             return PathDecision::Reject(Rejection::UnsafePath);
         }
@@ -165,6 +202,7 @@ impl Layout {
         let Some(file) = names.pop() else {
             return PathDecision::Reject(self.unlabelled(facts));
         };
+        let classes = self.labels.classes();
         let (folders, own) = self.folders(&names);
         let split_at = folders.iter().rposition(|folder| facts.split(folder).is_some());
         // A split folder that contains split folders, such as `training_data/train`, is a split for
@@ -180,27 +218,38 @@ impl Layout {
             (None, None) if facts.splits.is_empty() => Ok(None),
             (None, None) => Err(facts.stray(&folders, own)),
         };
-        let label = match rule.label {
-            Some(label) => Ok(label),
-            None => {
+        let label = match (&rule.label, rule.labels, &self.open) {
+            (Some(label), ..) => Ok(label.clone()),
+            (None, LabelSource::Names, _) => self.class_of_name(file).map_err(Unlabelled::Said),
+            (None, LabelSource::Folders, Some(open)) => {
+                self.open_label(open, facts, &folders, file).map_err(Unlabelled::Said)
+            }
+            (None, LabelSource::Folders, None) => {
                 let of_folder = folders.iter().rev().find_map(|folder| folder.label);
                 let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
                 of_folder
                     .or_else(of_file)
+                    .and_then(|label| classes.name(label).cloned())
                     .ok_or_else(|| self.find_unlabelled_folder(facts, &folders, own, split_at))
+                    .map_err(Unlabelled::Folder)
             }
         };
         let rejection = match (label, split) {
             (Ok(label), Ok(split)) => return PathDecision::Accept(Assignment { label, split }),
             (Ok(_), Err(stray)) => facts.unknown_split(stray.map(|at| folders[at].name)),
-            (Err(Some(at)), Err(Some(stray))) if at == stray => {
+            (Err(Unlabelled::Said(rejection)), _) => rejection,
+            (Err(Unlabelled::Folder(Some(at))), Err(Some(stray))) if at == stray => {
                 facts.unknown_split(Some(folders[at].name))
             }
-            (Err(Some(at)), _) => Rejection::unknown_label(folders[at].name, self.labels.classes()),
-            (Err(None), _) => match class_like_prefix(file).filter(|_| !facts.class_folders) {
-                Some(word) => Rejection::unknown_label(word, self.labels.classes()),
-                None => self.unlabelled(facts),
-            },
+            (Err(Unlabelled::Folder(Some(at))), _) => {
+                Rejection::unknown_label(folders[at].name, classes)
+            }
+            (Err(Unlabelled::Folder(None)), _) => {
+                match class_like_prefix(file).filter(|_| !facts.class_folders) {
+                    Some(word) => Rejection::unknown_label(word, classes),
+                    None => self.unlabelled(facts),
+                }
+            }
         };
         PathDecision::Reject(rejection)
     }
@@ -269,8 +318,13 @@ impl Layout {
 /// is part of the paths of its contents.
 #[must_use]
 pub fn names_split_or_class(folder: &str, classes: &Classes) -> bool {
-    Labels::new(classes).of_folder(folder).is_some()
-        || splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
+    Labels::new(classes).of_folder(folder).is_some() || names_split(folder)
+}
+
+/// Whether a folder of that name is a split on its own.
+#[must_use]
+pub fn names_split(folder: &str) -> bool {
+    splits::parse_folder(folder).is_some_and(|named| named.rest.is_empty())
 }
 
 impl FolderFacts {

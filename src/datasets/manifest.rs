@@ -30,8 +30,12 @@ impl Datasets {
     /// # Errors
     /// There is none.
     pub async fn manifest(&self, dataset: &str) -> Result<Manifest, Error> {
-        let row = self.row(dataset).await?;
-        let samples = self.samples(row.id).await?;
+        // Labels are indices of the classes at one moment.
+        let mut snapshot = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut snapshot, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        let samples = storage::images::samples(&mut snapshot, row.id).await?;
+        drop(snapshot);
         let version = version_of(&samples);
         Ok(Manifest {
             dataset_id: row.id,

@@ -7,17 +7,20 @@
 //! | module | what for |
 //! |---|---|
 //! | [`upload`] | one upload in progress, file by file |
+//! | `classes` | changes of a dataset's classes |
 //! | [`archive`] | zip, tar and tar.gz, entry by entry |
 //! | `ingest` | files become checked images, in batches |
 //! | [`layout`] | class and split from the folders of an upload; by `labels` and `splits` |
 //! | [`junk`] | system files in folders |
 //! | [`paths`] | paths: checks, and their display |
+//! | [`preview`] | what an upload would do |
 //! | [`fingerprint`] | near-duplicates |
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`stable_split`] | reassigns all images to splits by content |
 //! | [`sweep`] | removes unreferenced blobs |
 
 pub mod archive;
+mod classes;
 mod error;
 pub mod fingerprint;
 mod images;
@@ -27,6 +30,7 @@ mod labels;
 pub mod layout;
 pub mod manifest;
 pub mod paths;
+pub mod preview;
 pub mod report;
 mod splits;
 pub mod stable_split;
@@ -39,7 +43,11 @@ use std::sync::Arc;
 use tokio::sync::{RwLock, Semaphore};
 
 use self::ingest::Throttle;
-pub use self::{error::Error, layout::AssignmentRule, manifest::Manifest};
+pub use self::{
+    error::Error,
+    layout::{AssignmentRule, LabelSource},
+    manifest::Manifest,
+};
 use crate::{
     blobs::Blobs,
     config::ServeConfig,
@@ -47,7 +55,7 @@ use crate::{
     device::processors,
     domain::{
         DatasetId, Name,
-        dataset::{Classes, Dataset, Digest, version_of},
+        dataset::{Classes, Counts, Dataset, Digest, version_of},
     },
     error_chain::chain,
     memory_budget::MemoryBudget,
@@ -147,13 +155,15 @@ impl Datasets {
         &self.0.sweep_lock
     }
 
-    /// Creates an empty dataset.
+    /// Creates an empty dataset; without classes it is open: the images that arrive make them.
     ///
     /// # Errors
     /// The name is taken.
-    pub async fn create(&self, name: &Name, classes: &Classes) -> Result<Dataset, Error> {
+    pub async fn create(&self, name: &Name, classes: Option<&Classes>) -> Result<Dataset, Error> {
+        let none = Classes::of_dataset(Vec::new())?;
         let mut transaction = self.storage().write().await?;
-        storage::datasets::insert(&mut transaction, name, classes).await?;
+        let (open, classes) = (classes.is_none(), classes.unwrap_or(&none));
+        storage::datasets::insert(&mut transaction, name, classes, open).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         self.get(name).await
     }
@@ -163,8 +173,12 @@ impl Datasets {
     /// # Errors
     /// There is none.
     pub async fn get(&self, dataset: &str) -> Result<Dataset, Error> {
-        let row = self.row(dataset).await?;
-        self.describe(row).await
+        let mut snapshot = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut snapshot, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        let counts = storage::datasets::counts(&mut snapshot, &row).await?;
+        drop(snapshot);
+        self.describe(row, counts).await
     }
 
     /// Datasets, oldest first.
@@ -172,13 +186,17 @@ impl Datasets {
     /// # Errors
     /// The database failed.
     pub async fn list(&self, after: Option<DatasetId>, limit: u32) -> Result<Page<Dataset>, Error> {
-        let page = {
-            let mut connection = self.storage().read().await?;
-            storage::datasets::page(&mut connection, after, limit).await?
-        };
-        let mut items = Vec::with_capacity(page.items.len());
+        let mut snapshot = self.storage().snapshot().await?;
+        let page = storage::datasets::page(&mut snapshot, after, limit).await?;
+        let mut rows = Vec::with_capacity(page.items.len());
         for row in page.items {
-            items.push(self.describe(row).await?);
+            let counts = storage::datasets::counts(&mut snapshot, &row).await?;
+            rows.push((row, counts));
+        }
+        drop(snapshot);
+        let mut items = Vec::with_capacity(rows.len());
+        for (row, counts) in rows {
+            items.push(self.describe(row, counts).await?);
         }
         Ok(Page { items, next_cursor: page.next_cursor })
     }
@@ -213,19 +231,18 @@ impl Datasets {
         row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))
     }
 
-    /// Id and classes of the dataset of that id or name.
-    async fn resolve(&self, dataset: &str) -> Result<(DatasetId, Classes), Error> {
-        let row = self.row(dataset).await?;
-        Ok((row.id, row.classes))
-    }
-
-    async fn describe(&self, row: Row) -> Result<Dataset, Error> {
+    /// The dataset of a row, with the counts that were read in the same snapshot.
+    async fn describe(
+        &self,
+        row: Row,
+        (counts, images, bytes): (Counts, u64, u64),
+    ) -> Result<Dataset, Error> {
         let version = match row.version {
             Some(version) => version,
             None => self.compute_version(row.id).await?,
         };
-        let mut connection = self.storage().read().await?;
-        Ok(storage::datasets::describe(&mut connection, row, version).await?)
+        let Row { id, name, classes, open, created_at, .. } = row;
+        Ok(Dataset { id, name, open, classes, version, counts, images, bytes, created_at })
     }
 
     /// The current version of a dataset's images, which is stored if nothing changes meanwhile.

@@ -20,6 +20,18 @@ pub fn display_path(path: &str) -> String {
     clean[clean.len().saturating_sub(MAX_SHOWN)..].iter().collect()
 }
 
+/// Whether a file is named like a photo, of a supported format or not.
+#[must_use]
+pub fn has_image_name(file: &str) -> bool {
+    const EXTENSIONS: [&str; 17] = [
+        "jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "webp", "tif", "tiff", "heic", "heif",
+        "avif", "jxl", "jp2", "dng", "ppm",
+    ];
+    file.rsplit_once('.').is_some_and(|(_, extension)| {
+        EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    })
+}
+
 /// The names of the folders and the file in `path`.
 pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split(['/', '\\']).filter(|component| !matches!(*component, "" | "."))

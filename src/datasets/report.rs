@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{Name, dataset::Classes},
+    domain::{ClassName, dataset::Classes},
     memory_budget::OverBudget,
     vision::DecodeError,
 };
@@ -102,6 +102,36 @@ pub enum Rejection {
         /// A class of the dataset.
         example: String,
     },
+    /// It is in no folder that makes a class of an open dataset.
+    #[error(
+        "no class found: put the file in a folder named after its class, or upload it with `label=` and the class; with `labels=names`, file names like `rose.0.jpg` name the class"
+    )]
+    NoClassFolder,
+    /// Its name was to say the class.
+    #[error(
+        "no class found: with `labels=names`, name the file like `rose.0.jpg`: its class, then a number"
+    )]
+    NoClassInName,
+    /// Its folder or its name can't be a class.
+    #[error(
+        "`{name}` can't be the name of a class: use 1 to 100 characters without `/`, `\\` and control characters, not beginning with a dot and not the name of a split"
+    )]
+    InvalidClass {
+        /// The name.
+        name: String,
+    },
+    /// Its class was renamed or removed during the upload.
+    #[error("the class `{label}` was renamed or removed during the upload; upload the file again")]
+    ClassGone {
+        /// The name it had.
+        label: ClassName,
+    },
+    /// It would make one class too many.
+    #[error("`{label}` would be a new class, but the dataset already has {}", Classes::MAX)]
+    TooManyClasses {
+        /// The class.
+        label: ClassName,
+    },
     /// It is in no split folder, but other files of the upload are.
     #[error(
         "{}, but other files of this upload are in {splits}: {}, or upload it separately with `split=`",
@@ -128,7 +158,7 @@ pub enum Rejection {
     )]
     LabelConflict {
         /// Its class in the dataset.
-        label: Name,
+        label: ClassName,
     },
     /// Its path leads out of the archive.
     #[error("unsafe path: absolute or contains `..`")]
@@ -163,9 +193,14 @@ impl Rejection {
         match self {
             Self::Decode(error) => error.code(),
             Self::TooLarge { .. } | Self::OverBudget(_) => "too_large",
-            Self::Unlabelled { .. } | Self::InNoClassFolder { .. } => "unlabelled",
+            Self::Unlabelled { .. }
+            | Self::InNoClassFolder { .. }
+            | Self::NoClassFolder
+            | Self::NoClassInName => "unlabelled",
+            Self::InvalidClass { .. } => "invalid_label",
+            Self::TooManyClasses { .. } => "too_many_classes",
             Self::UnknownSplit { .. } => "unknown_split",
-            Self::UnknownLabel { .. } => "unknown_label",
+            Self::UnknownLabel { .. } | Self::ClassGone { .. } => "unknown_label",
             Self::LabelConflict { .. } => "label_conflict",
             Self::UnsafePath => "unsafe_path",
             Self::Link | Self::DeadLink { .. } => "link",

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Datasets, Error, fingerprint};
 use crate::{
     domain::{
-        ImageId, Name,
+        ClassName, ImageId,
         dataset::{Classes, Counts, Split},
     },
     storage::{self, statistics::NearDuplicate},
@@ -82,7 +82,7 @@ pub struct Member {
     /// Original file name.
     pub file_name: String,
     /// Class.
-    pub label: Name,
+    pub label: ClassName,
     /// Split.
     pub split: Split,
 }
@@ -111,8 +111,10 @@ impl Datasets {
     /// # Errors
     /// There is none of that id or name.
     pub async fn statistics(&self, dataset: &str) -> Result<Statistics, Error> {
-        let row = self.row(dataset).await?;
-        let mut connection = self.storage().read().await?;
+        // Labels are indices of the classes at one moment.
+        let mut connection = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut connection, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
         let (counts, images, bytes) = storage::datasets::counts(&mut connection, &row).await?;
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;

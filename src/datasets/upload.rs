@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::{
-    Datasets, Error, blocking, class,
+    Datasets, Error, blocking,
+    classes::class_name,
     ingest::{Content, Ingest},
     junk::is_junk,
-    layout::{AssignmentRule, Layout},
+    layout::{AssignmentRule, LabelSource, Layout},
     paths,
     report::{Rejection, Report},
 };
@@ -106,18 +107,19 @@ impl Datasets {
     /// Begins an upload of single files to a dataset, all of one class if `label` is given.
     ///
     /// # Errors
-    /// There is no such dataset, or no such class in it.
+    /// There is no such dataset, or `label` is no class of it and can't become one.
     pub async fn upload(
         &self,
         dataset: &str,
         split: Option<Split>,
         label: Option<&str>,
+        labels: LabelSource,
     ) -> Result<Upload, Error> {
-        let (id, classes) = self.resolve(dataset).await?;
-        let label = label.map(|label| class(&classes, label)).transpose()?;
-        let layout = Layout::new(&classes);
-        let ingest = Ingest::new(self.clone(), id, classes, false);
-        Ok(Upload { ingest, layout, rule: AssignmentRule { split, label } })
+        let row = self.row(dataset).await?;
+        let label = label.map(|label| class_name(&row, label)).transpose()?;
+        let layout = Layout::new(&row.classes, row.open);
+        let ingest = Ingest::new(self.clone(), row.id, false);
+        Ok(Upload { ingest, layout, rule: AssignmentRule { split, label, labels } })
     }
 
     /// A new temporary file.
@@ -159,7 +161,7 @@ impl Upload {
     /// The disk or the database failed.
     pub async fn finish(self) -> Result<Report, Error> {
         let Self { mut ingest, layout, rule: placing } = self;
-        ingest.assign(|path| (paths::display_path(path), layout.assign(path, placing))).await?;
+        ingest.assign(|path| (paths::display_path(path), layout.assign(path, &placing))).await?;
         ingest.finish().await
     }
 

@@ -1,6 +1,10 @@
 //! Datasets: classes, splits, images, and the rules that assign an image to a split.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +13,7 @@ use utoipa::{
     openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type},
 };
 
-use super::{DatasetId, ImageId, Name, Timestamp, excerpt::Excerpt};
+use super::{ClassName, DatasetId, ImageId, Name, Timestamp, class_name::folded, excerpt::Excerpt};
 
 /// Dataset split.
 #[derive(
@@ -109,10 +113,10 @@ impl FromStr for Digest {
     }
 }
 
-/// The classes of a dataset, in the order of their indices: index 0 is the first.
+/// The classes of a dataset or a model, in the order of their indices: index 0 is the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Name>", into = "Vec<Name>")]
-pub struct Classes(Vec<Name>);
+#[serde(try_from = "Vec<ClassName>", into = "Vec<ClassName>")]
+pub struct Classes(Vec<ClassName>);
 
 /// Why a list of names can't be the classes of a dataset.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -120,33 +124,46 @@ pub enum InvalidClasses {
     /// A classifier needs at least two classes.
     #[error("a dataset needs at least two classes")]
     TooFew,
-    /// More than a label's index can represent.
-    #[error("a dataset can have at most 1000 classes")]
+    /// More than [`Classes::MAX`].
+    #[error("a dataset can have at most {} classes", Classes::MAX)]
     TooMany,
     /// Two names that differ at most in case.
     #[error("duplicate class `{0}` (class names are case-insensitive)")]
-    Duplicate(Name),
+    Duplicate(ClassName),
     /// A folder of that name would be read as a split.
     #[error("`{0}` is the name of a split; choose another class name")]
-    NamedLikeSplit(Name),
+    NamedLikeSplit(ClassName),
 }
 
 impl Classes {
-    /// The classes of those names.
+    /// Maximum number of classes.
+    pub const MAX: usize = 1000;
+
+    /// The classes of those names, for a classifier.
     ///
     /// # Errors
     /// Fewer than two, more than 1000, the same name twice, or the name of a split.
-    pub fn new(names: Vec<Name>) -> Result<Self, InvalidClasses> {
-        match names.len() {
-            0 | 1 => return Err(InvalidClasses::TooFew),
-            1001.. => return Err(InvalidClasses::TooMany),
-            _ => {}
+    pub fn new(names: Vec<ClassName>) -> Result<Self, InvalidClasses> {
+        if names.len() < 2 {
+            return Err(InvalidClasses::TooFew);
         }
-        for (index, name) in names.iter().enumerate() {
+        Self::of_dataset(names)
+    }
+
+    /// The classes of a dataset, which may still have none or one.
+    ///
+    /// # Errors
+    /// More than 1000, the same name twice, or the name of a split.
+    pub fn of_dataset(names: Vec<ClassName>) -> Result<Self, InvalidClasses> {
+        if names.len() > Self::MAX {
+            return Err(InvalidClasses::TooMany);
+        }
+        let mut known = HashSet::with_capacity(names.len());
+        for name in &names {
             if Split::ALL.iter().any(|split| name.eq_ignore_ascii_case(split.as_str())) {
                 return Err(InvalidClasses::NamedLikeSplit(name.clone()));
             }
-            if names[..index].iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+            if !known.insert(name.folded()) {
                 return Err(InvalidClasses::Duplicate(name.clone()));
             }
         }
@@ -155,14 +172,18 @@ impl Classes {
 
     /// The names, in the order of their indices.
     #[must_use]
-    pub fn names(&self) -> &[Name] {
+    pub fn names(&self) -> &[ClassName] {
         &self.0
     }
 
     /// The index of the class of that name, ignoring case.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|class| class.eq_ignore_ascii_case(name))
+        let exact = self.0.iter().position(|class| **class == *name);
+        exact.or_else(|| {
+            let wanted = folded(name);
+            self.0.iter().position(|class| class.folded() == wanted)
+        })
     }
 
     /// Whether both have the same names, in any order and ignoring case.
@@ -173,7 +194,7 @@ impl Classes {
 
     /// The name of the class of that index.
     #[must_use]
-    pub fn name(&self, index: usize) -> Option<&Name> {
+    pub fn name(&self, index: usize) -> Option<&ClassName> {
         self.0.get(index)
     }
 }
@@ -182,9 +203,9 @@ impl PartialSchema for Classes {
     fn schema() -> RefOr<Schema> {
         ArrayBuilder::new()
             .description(Some("Class names, in the order of their indices"))
-            .items(Ref::from_schema_name(Name::name()))
+            .items(Ref::from_schema_name(ClassName::name()))
             .min_items(Some(2))
-            .max_items(Some(1000))
+            .max_items(Some(Self::MAX))
             .unique_items(true)
             .into()
     }
@@ -192,19 +213,19 @@ impl PartialSchema for Classes {
 
 impl ToSchema for Classes {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((Name::name().into_owned(), Name::schema()));
+        schemas.push((ClassName::name().into_owned(), ClassName::schema()));
     }
 }
 
-impl TryFrom<Vec<Name>> for Classes {
+impl TryFrom<Vec<ClassName>> for Classes {
     type Error = InvalidClasses;
 
-    fn try_from(names: Vec<Name>) -> Result<Self, InvalidClasses> {
+    fn try_from(names: Vec<ClassName>) -> Result<Self, InvalidClasses> {
         Self::new(names)
     }
 }
 
-impl From<Classes> for Vec<Name> {
+impl From<Classes> for Vec<ClassName> {
     fn from(classes: Classes) -> Self {
         classes.0
     }
@@ -219,7 +240,7 @@ impl Default for Classes {
 }
 
 /// Image counts of each class, by split.
-pub type Counts = BTreeMap<Split, BTreeMap<Name, u64>>;
+pub type Counts = BTreeMap<Split, BTreeMap<ClassName, u64>>;
 
 /// Dataset.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -228,7 +249,10 @@ pub struct Dataset {
     pub id: DatasetId,
     /// Unique name.
     pub name: Name,
-    /// Classes.
+    /// Whether images that arrive make its classes; otherwise only these are accepted.
+    pub open: bool,
+    /// Classes, in the order of their indices; sorted by name in an open dataset.
+    #[schema(value_type = Vec<ClassName>, max_items = 1000)]
     pub classes: Classes,
     /// Hash of all (sha256, label, split); identical content has the same version.
     pub version: Digest,
@@ -254,7 +278,7 @@ pub struct Image {
     /// Original file name.
     pub file_name: String,
     /// Class.
-    pub label: Name,
+    pub label: ClassName,
     /// Split.
     pub split: Split,
     /// Media type of the file.

@@ -5,6 +5,7 @@
 //! tested without a server.
 
 pub mod base;
+pub mod class_name;
 pub mod class_weights;
 pub mod dataset;
 pub mod evaluation;
@@ -26,6 +27,7 @@ pub mod service;
 pub mod stable_split;
 pub mod temperature;
 
+pub use class_name::ClassName;
 pub use ids::{DatasetId, ImageId, JobId, ModelId};
 pub use name::Name;
 

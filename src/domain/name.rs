@@ -1,4 +1,4 @@
-//! Names of datasets, jobs, models and classes.
+//! Names of datasets, jobs and models.
 
 use std::{fmt, ops::Deref, str::FromStr};
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    ModelId, Name,
+    ClassName, ModelId, Name,
     model::ModelCard,
     objective::{Logits, Objective},
     recipe::Recipe,
@@ -19,11 +19,11 @@ pub struct Prediction {
     /// File name in the request, if any.
     pub file_name: Option<String>,
     /// Predicted class.
-    pub label: Name,
+    pub label: ClassName,
     /// Probability of `label`.
     pub probability: f64,
     /// Probability of every class, or of the `top` most likely ones that were requested.
-    pub probabilities: BTreeMap<Name, f64>,
+    pub probabilities: BTreeMap<ClassName, f64>,
     /// Whether the model is unsure; left out if that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsure: Option<bool>,

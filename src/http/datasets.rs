@@ -39,9 +39,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct NewDataset {
     name: Name,
-    /// Default: cat and dog.
-    #[serde(default)]
-    classes: Classes,
+    /// The only classes of the dataset. Without them the dataset is open: the images that are
+    /// uploaded make its classes.
+    classes: Option<Classes>,
 }
 
 /// Create an empty dataset
@@ -54,7 +54,7 @@ pub async fn create(
     State(app): State<AppState>,
     Json(new): Json<NewDataset>,
 ) -> Result<impl IntoResponse, Problem> {
-    let dataset = app.datasets.create(&new.name, &new.classes).await?;
+    let dataset = app.datasets.create(&new.name, new.classes.as_ref()).await?;
     let location = [(header::LOCATION, format!("/datasets/{}", dataset.id))];
     Ok((StatusCode::CREATED, location, Json(dataset)))
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Name,
+        ClassName,
         dataset::Classes,
         excerpt::Excerpt,
         prediction::{ModelRef, Prediction},
@@ -101,7 +101,7 @@ pub struct Explanation {
     /// The model used.
     model: ModelRef,
     /// The class that the heat map explains.
-    class: Name,
+    class: ClassName,
     /// Grad-CAM heat map at the last convolutional layer, covering the whole image.
     map: Heatmap,
 }

@@ -25,6 +25,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        Self::read(request, MAX_JSON, state).await
+    }
+}
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads a body of at most `max` bytes.
+    ///
+    /// # Errors
+    /// It is larger, or not the JSON that is expected.
+    pub async fn read(request: Request, max: u64, state: &AppState) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -32,7 +42,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
                 "send JSON, with `Content-Type: application/json`",
             ));
         }
-        let body = body::read(request, MAX_JSON, state).await?;
+        let body = body::read(request, max, state).await?;
         body::json(&body).map(Self)
     }
 }

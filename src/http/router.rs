@@ -20,9 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, content_encoding, dashboard, datasets, docs,
+    auth, classes, content_encoding, dashboard, datasets, docs,
     document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
+    previews,
     problem::Problem,
     state::AppState,
     system, uploads, weights,
@@ -57,6 +58,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let datasets = OpenApiRouter::new()
         .at("/datasets", routes!(datasets::list, datasets::create))
         .at("/datasets/{dataset}", routes!(datasets::show, datasets::delete))
+        .at("/datasets/{dataset}/classes", routes!(classes::add))
+        .at("/datasets/{dataset}/classes/{class}", routes!(classes::rename, classes::delete))
         .at("/datasets/{dataset}/split", routes!(datasets::split))
         .at("/datasets/{dataset}/statistics", routes!(datasets::statistics))
         .at("/datasets/{dataset}/charts/{chart}", routes!(datasets::chart))
@@ -64,6 +67,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
 
     let images = OpenApiRouter::new()
         .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
+        .at("/datasets/{dataset}/layout", routes!(previews::preview))
         .at("/datasets/{dataset}/archive", routes!(uploads::upload_archive))
         .at("/datasets/{dataset}/images/{image}", routes!(images::update, images::delete))
         .at("/images/{image}", routes!(images::original))

@@ -7,7 +7,7 @@ use axum::{
 };
 use axum_extra::headers::{ContentLength, HeaderMapExt as _};
 use futures::StreamExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     datasets::{
-        Datasets, Error,
+        Datasets, Error, LabelSource,
         archive::{HEAD, recognise},
+        preview::Preview,
         report::Report,
         upload::{Spooled, Upload},
     },
@@ -37,8 +38,12 @@ pub struct Target {
     /// Target split; `auto` uses the split in the path, otherwise 70/15/15 by content hash.
     #[param(inline, value_type = Option<Destination>, default = "auto")]
     split: Option<String>,
-    /// Class of all images; by default read from each file's path. Not allowed for archives.
+    /// Class of all images; by default read from each file's path. An open dataset gets the class
+    /// if it lacks it. Not allowed for archives.
     label: Option<String>,
+    /// What names the class of a file: its folders, or the word before the number in its name.
+    #[param(inline, value_type = Option<Labels>, default = "folders")]
+    labels: Option<String>,
     /// File name of a single file. Not allowed for archives.
     name: Option<String>,
 }
@@ -55,6 +60,9 @@ struct ImagesForm {
     split: Option<Destination>,
     /// Same as `label` in the query.
     label: Option<String>,
+    /// Same as `labels` in the query.
+    #[schema(inline)]
+    labels: Option<Labels>,
     /// Same as `name` in the query.
     name: Option<String>,
 }
@@ -70,14 +78,41 @@ enum Destination {
     Auto,
 }
 
+/// Values of `labels` for an upload.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only the OpenAPI document reads them")]
+pub(super) enum Labels {
+    Folders,
+    Names,
+}
+
+impl Labels {
+    /// The source of that name.
+    pub(super) fn parse(name: Option<&str>) -> Result<LabelSource, Problem> {
+        match name {
+            None | Some("folders") => Ok(LabelSource::Folders),
+            Some("names") => Ok(LabelSource::Names),
+            Some(other) => {
+                Err(invalid(format!("labels must be folders or names, not `{}`", Excerpt(other))))
+            }
+        }
+    }
+}
+
 impl Target {
     /// The parameters of the query and the form combined.
     fn merge(&self, form: &Fields) -> Result<Self, Problem> {
         Ok(Self {
             split: form.resolve("split", self.split.as_deref())?,
             label: form.resolve("label", self.label.as_deref())?,
+            labels: form.resolve("labels", self.labels.as_deref())?,
             name: form.resolve("name", self.name.as_deref())?,
         })
+    }
+
+    fn labels(&self) -> Result<LabelSource, Problem> {
+        Labels::parse(self.labels.as_deref())
     }
 
     /// The named split; `None` for `auto`.
@@ -98,8 +133,8 @@ fn invalid(detail: impl Into<String>) -> Problem {
 
 /// Upload images to a dataset
 ///
-/// Files that can't be used do not fail the request; the report lists them. `split`, `label` and
-/// `name` may be text fields of the form, before or after the files; other text fields are
+/// Files that can't be used do not fail the request; the report lists them. `split`, `label`,
+/// `labels` and `name` may be text fields of the form, before or after the files; other text fields are
 /// rejected.
 #[utoipa::path(post, path = "", params(Target), request_body(content = ImagesForm, content_type = "multipart/form-data"), responses(
     (status = 200, description = "Upload report.", body = Report),
@@ -118,12 +153,13 @@ pub async fn upload(
 ) -> Result<Json<Report>, Problem> {
     // An unknown dataset or class is an error before gigabytes are sent.
     let split = target.split()?;
-    let mut upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
+    let mut upload =
+        app.datasets.upload(&dataset, split, target.label.as_deref(), target.labels()?).await?;
     // Otherwise a field after the files may still set their target.
-    let settled = target.split.is_some() && target.label.is_some();
+    let settled = target.split.is_some() && target.label.is_some() && target.labels.is_some();
     let limits = app.datasets.limits();
     let mut form = Parts::from_request(request, limits.max_archive_bytes).await?;
-    let mut fields = Fields::new(&["split", "label", "name"]);
+    let mut fields = Fields::new(&["split", "label", "labels", "name"]);
     let (mut files, mut held) = (0, Vec::new());
     while let Some(part) = form.next().await? {
         let Some(part) = fields.take_field(part).await? else { continue };
@@ -154,7 +190,8 @@ pub async fn upload(
     }
     if !settled {
         let split = target.split()?;
-        upload = app.datasets.upload(&dataset, split, target.label.as_deref()).await?;
+        upload =
+            app.datasets.upload(&dataset, split, target.label.as_deref(), target.labels()?).await?;
     }
     add_files(&mut upload, held, limits.max_image_bytes).await?;
     Ok(Json(upload.finish().await?))
@@ -191,12 +228,45 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
     Ok(())
 }
 
+/// Target of the images of an archive.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveTarget {
+    /// Target split; `auto` uses the split in the path, otherwise 70/15/15 by content hash.
+    #[param(inline, value_type = Option<Destination>, default = "auto")]
+    split: Option<String>,
+    /// Not allowed for archives.
+    label: Option<String>,
+    /// What names the class of a file: its folders, or the word before the number in its name.
+    #[param(inline, value_type = Option<Labels>, default = "folders")]
+    labels: Option<String>,
+    /// Not allowed for archives.
+    name: Option<String>,
+    /// Only report what the names in the archive say: classes, splits, rejected files. Nothing is
+    /// stored.
+    #[serde(default)]
+    #[param(default = false)]
+    dry_run: bool,
+}
+
+/// Response of an archive import.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Imported {
+    /// What was added.
+    Report(Report),
+    /// What would be added, with `dry_run`.
+    Preview(Preview),
+}
+
 /// Import images from a zip, tar or tar.gz archive
 ///
-/// The class is read from each path: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. If the
+/// The class is read from each path: `<split>/<class>/*`, `<class>/*` or `cat.0.jpg`. In an open
+/// dataset, the folders make the classes. If the
 /// archive is damaged, images read so far are kept and counted in the problem.
-#[utoipa::path(post, path = "", params(Target), request_body(content = Binary, content_type = "application/octet-stream"), responses(
-    (status = 200, description = "Upload report.", body = Report),
+#[utoipa::path(post, path = "", params(ArchiveTarget), request_body(content = Binary, content_type = "application/octet-stream"), responses(
+    (status = 200, description = "Upload report, or the preview of a dry run.", body = Imported),
     (status = 400, description = "`malformed`: the request body is incomplete."),
     (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
     (status = 415, description = "`unsupported_type`: not a supported archive. `unsupported_encoding`"),
@@ -207,11 +277,13 @@ async fn add_files(upload: &mut Upload, files: Vec<SpooledFile>, max: u64) -> Re
 pub async fn upload_archive(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
-    Query(target): Query<Target>,
+    Query(target): Query<ArchiveTarget>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Report>, Problem> {
-    let split = target.split()?;
+) -> Result<Json<Imported>, Problem> {
+    let ArchiveTarget { split, label, labels, name, dry_run } = target;
+    let target = Target { split, label, labels, name };
+    let (split, labels) = (target.split()?, target.labels()?);
     if target.label.is_some() {
         return Err(invalid("`label` is not allowed for archives; the class comes from each path"));
     }
@@ -225,7 +297,13 @@ pub async fn upload_archive(
         return Err(Error::BodyTooLarge { max }.into());
     }
     let archive = spool(&app.datasets, body, max).await?;
-    Ok(Json(app.datasets.import(&dataset, split, archive.path).await?))
+    Ok(Json(if dry_run {
+        Imported::Preview(
+            app.datasets.preview_archive(&dataset, split, labels, archive.path).await?,
+        )
+    } else {
+        Imported::Report(app.datasets.import(&dataset, split, labels, archive.path).await?)
+    }))
 }
 
 async fn spool(datasets: &Datasets, body: Body, max: u64) -> Result<Spooled, Problem> {

@@ -29,9 +29,9 @@ pub struct CreatedJob {
 pub(super) fn check_trainable(manifest: &Manifest) -> Result<Vec<JobError>, Error> {
     let classes = manifest.classes.names();
     if classes.len() < 2 {
+        let has = classes.first().map_or_else(|| "none".to_owned(), |one| format!("only `{one}`"));
         return Err(Error::NotTrainable(format!(
-            "training needs at least two classes; the dataset has {}",
-            classes.len()
+            "training needs at least two classes; the dataset has {has}: upload images of each class in a folder of that name, or with `label=`"
         )));
     }
     let mut images = vec![[0; 3]; classes.len()];

@@ -6,8 +6,8 @@ use sqlx::{SqliteConnection, types::Json};
 
 use super::{Error, Page, Result, name_taken, types::Time};
 use crate::domain::{
-    DatasetId, Name, Timestamp,
-    dataset::{Classes, Counts, Dataset, Digest, Split},
+    ClassName, DatasetId, Name, Timestamp,
+    dataset::{Classes, Counts, Digest, Split},
 };
 
 /// A dataset's own row.
@@ -19,6 +19,8 @@ pub struct Row {
     pub name: Name,
     /// Its classes.
     pub classes: Classes,
+    /// Whether images that arrive make its classes.
+    pub open: bool,
     /// The version of its images; `None` if they changed since it was computed.
     pub version: Option<Digest>,
     /// Creation time.
@@ -28,7 +30,8 @@ pub struct Row {
 struct Raw {
     id: DatasetId,
     name: Name,
-    classes: Json<Classes>,
+    classes: Json<Vec<ClassName>>,
+    open: bool,
     version: Option<Digest>,
     created_at: Time,
 }
@@ -37,17 +40,19 @@ impl TryFrom<Raw> for Row {
     type Error = Error;
 
     fn try_from(raw: Raw) -> Result<Self> {
+        let classes = Classes::of_dataset(raw.classes.0);
         Ok(Self {
             id: raw.id,
             name: raw.name,
-            classes: raw.classes.0,
+            classes: classes.map_err(|error| Error::Damaged(error.to_string()))?,
+            open: raw.open,
             version: raw.version,
             created_at: raw.created_at.0,
         })
     }
 }
 
-/// Creates a dataset.
+/// Creates a dataset; `open` if images that arrive make its classes.
 ///
 /// # Errors
 /// [`Error::NameTaken`].
@@ -55,14 +60,16 @@ pub async fn insert(
     connection: &mut SqliteConnection,
     name: &Name,
     classes: &Classes,
+    open: bool,
 ) -> Result<DatasetId> {
     let id = DatasetId::new();
     let (classes, created_at) = (Json(classes), Time(Timestamp::now()));
     sqlx::query!(
-        "INSERT INTO datasets (id, name, classes, created_at) VALUES (?, ?, ?, ?)",
+        "INSERT INTO datasets (id, name, classes, open, created_at) VALUES (?, ?, ?, ?, ?)",
         id,
         name,
         classes,
+        open,
         created_at
     )
     .execute(connection)
@@ -81,7 +88,7 @@ pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result
     let name = id.is_none().then_some(id_or_name);
     sqlx::query_as!(
         Raw,
-        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
+        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
                   version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id = ? OR name = ?"#,
         id,
@@ -106,7 +113,7 @@ pub async fn page(
     let after = after.map(|id| id.to_string()).unwrap_or_default();
     let rows = sqlx::query_as!(
         Raw,
-        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _",
+        r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
                   version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id > ? ORDER BY id LIMIT ?"#,
         after,
@@ -131,7 +138,7 @@ pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Cou
     )
     .fetch_all(connection)
     .await?;
-    let none: BTreeMap<Name, u64> =
+    let none: BTreeMap<ClassName, u64> =
         row.classes.names().iter().map(|name| (name.clone(), 0)).collect();
     let mut counts: Counts = Split::ALL.into_iter().map(|split| (split, none.clone())).collect();
     let (mut images, mut bytes) = (0, 0);
@@ -144,20 +151,6 @@ pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Cou
         bytes += u64::try_from(group.bytes).unwrap_or(0);
     }
     Ok((counts, images, bytes))
-}
-
-/// A dataset of the API. `version` must be the current one of its images.
-///
-/// # Errors
-/// The database failed.
-pub async fn describe(
-    connection: &mut SqliteConnection,
-    row: Row,
-    version: Digest,
-) -> Result<Dataset> {
-    let (counts, images, bytes) = counts(connection, &row).await?;
-    let Row { id, name, classes, created_at, .. } = row;
-    Ok(Dataset { id, name, classes, version, counts, images, bytes, created_at })
 }
 
 /// How often the images of a dataset have changed; `None` if there is no such dataset.

@@ -6,8 +6,8 @@ use sqlx::{SqliteConnection, types::Json};
 
 use super::{Error, Page, Result, types::Time};
 use crate::domain::{
-    DatasetId, ImageId, Timestamp,
-    dataset::{Classes, Digest, Image, Sample, Split},
+    ClassName, DatasetId, ImageId, Timestamp,
+    dataset::{Digest, Image, Sample, Split},
 };
 
 /// An image to add to a dataset.
@@ -88,22 +88,54 @@ pub async fn insert(
         }
         Err(error) => return Err(error.into()),
     }
+    let label = label_of(connection, dataset, &image.sha256).await?;
+    Ok(label.map_or(Inserted::NoDataset, |label| Inserted::Known { label }))
+}
+
+/// The index of the class of the image with that hash; `None` if the dataset has no such image.
+///
+/// # Errors
+/// The database failed.
+pub async fn label_of(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    digest: &Digest,
+) -> Result<Option<usize>> {
     let label = sqlx::query_scalar!(
         r#"SELECT label AS "label: u32" FROM images WHERE dataset_id = ? AND sha256 = ?"#,
         dataset,
-        image.sha256
+        digest
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(label.map(|label| label as usize))
+}
+
+/// Number of images of a class.
+///
+/// # Errors
+/// The database failed.
+pub async fn count(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    label: usize,
+) -> Result<u64> {
+    let label = i64::try_from(label).unwrap_or(i64::MAX);
+    let images = sqlx::query_scalar!(
+        "SELECT COUNT(*) FROM images WHERE dataset_id = ? AND label = ?",
+        dataset,
+        label
     )
     .fetch_one(connection)
     .await?;
-    Ok(Inserted::Known { label: label as usize })
+    Ok(images.cast_unsigned())
 }
 
 struct Raw {
     id: ImageId,
     dataset_id: DatasetId,
-    classes: Json<Classes>,
     file_name: String,
-    label: u32,
+    label: Option<ClassName>,
     split: Split,
     media_type: String,
     width: u32,
@@ -117,12 +149,11 @@ impl TryFrom<Raw> for Image {
     type Error = Error;
 
     fn try_from(raw: Raw) -> Result<Self> {
-        let label = raw.classes.0.name(raw.label as usize).cloned();
         Ok(Self {
             id: raw.id,
             dataset_id: raw.dataset_id,
             file_name: raw.file_name,
-            label: label.ok_or_else(|| Error::Damaged(format!("a label {}", raw.label)))?,
+            label: raw.label.ok_or_else(|| Error::Damaged("a label without a class".to_owned()))?,
             split: raw.split,
             media_type: raw.media_type,
             width: raw.width,
@@ -151,8 +182,8 @@ pub async fn page(
     let label = label.map(|label| i64::try_from(label).unwrap_or(i64::MAX));
     let rows = sqlx::query_as!(
         Raw,
-        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
-                  file_name, label AS "label: _", split AS "split: _", media_type,
+        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", file_name,
+                  classes ->> ('$[' || label || ']') AS "label?: ClassName", split AS "split: _", media_type,
                   width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
                   images.created_at AS "created_at: Time"
            FROM images JOIN datasets ON datasets.id = dataset_id
@@ -178,8 +209,8 @@ pub async fn page(
 pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Option<Image>> {
     sqlx::query_as!(
         Raw,
-        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", classes AS "classes: _",
-                  file_name, label AS "label: _", split AS "split: _", media_type,
+        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", file_name,
+                  classes ->> ('$[' || label || ']') AS "label?: ClassName", split AS "split: _", media_type,
                   width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
                   images.created_at AS "created_at: Time"
            FROM images JOIN datasets ON datasets.id = dataset_id WHERE images.id = ?"#,

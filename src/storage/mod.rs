@@ -4,6 +4,7 @@
 //! compiled (`make sqlx` updates the files for that). Writers take a connection, so that the caller
 //! owns the transaction; a transaction never spans more than one step of a job.
 
+pub mod classes;
 pub mod datasets;
 pub mod evaluations;
 pub mod images;
@@ -194,6 +195,14 @@ impl Storage {
     /// None became free in time.
     pub async fn read(&self) -> Result<PoolConnection<Sqlite>> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// A read transaction: all of its queries see the database at one moment.
+    ///
+    /// # Errors
+    /// No connection became free in time.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.pool.begin().await?)
     }
 
     /// A write transaction. It takes the write lock at once: a transaction that began by reading

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use crate::domain::{
-    DatasetId, ImageId, JobId, ModelId, Name, Timestamp,
+    ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp,
     dataset::{Digest, Split},
     job::JobStatus,
     recipe::Recipe,
@@ -61,4 +61,6 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Time, DatasetId, ImageId, JobId, ModelId, Name, Digest, Split, JobStatus, Recipe);
+as_text!(
+    Time, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Digest, Split, JobStatus, Recipe
+);

@@ -136,9 +136,10 @@ impl Server {
         self.send(Request::post(path).body(body.into()).unwrap()).await
     }
 
-    /// Makes the dataset `pets` of cats and dogs.
+    /// Makes the closed dataset `pets` of cats and dogs.
     pub async fn pets(&self) -> Value {
-        self.json("POST", "/datasets", serde_json::json!({ "name": "pets" })).await.ok()
+        let pets = serde_json::json!({ "name": "pets", "classes": ["cat", "dog"] });
+        self.json("POST", "/datasets", pets).await.ok()
     }
 
     /// The images of `pets`, oldest first; `query` narrows them down.

@@ -43,7 +43,8 @@ async fn a_hostile_file_name_is_shown_as_text() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    let (status, _) = server.post("/datasets", json!({ "name": "pets" })).await;
+    let (status, _) =
+        server.post("/datasets", json!({ "name": "pets", "classes": ["cat", "dog"] })).await;
     assert_eq!(status, 201);
     let request = server.request(Method::POST, "/datasets/pets/images?label=cat");
     let request = request.header("content-type", "multipart/form-data; boundary=a-form");
@@ -93,7 +94,8 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    let (status, _) = server.post("/datasets", json!({ "name": "pets" })).await;
+    let (status, _) =
+        server.post("/datasets", json!({ "name": "pets", "classes": ["cat", "dog"] })).await;
     assert_eq!(status, 201);
     browser.page("#/datasets").await;
     browser.write("Name", "pets").await;

@@ -30,7 +30,7 @@ async fn a_dataset_that_lacks_images_is_split_on_the_train_page_and_on_its_own()
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    server.post("/datasets", json!({ "name": "pets" })).await;
+    server.post("/datasets", json!({ "name": "pets", "classes": ["cat", "dog"] })).await;
     let train: Vec<_> =
         photos(10).into_iter().filter(|(name, _)| name.starts_with("train")).collect();
     let request = server.request(Method::POST, "/datasets/pets/archive").body(tar(&train));

@@ -219,7 +219,7 @@ async fn what_is_cut_off_half_way_leaves_nothing_behind() {
     let sandbox = Sandbox::new();
     let server = sandbox.start();
     let client = Client::of(&server);
-    server.post("/datasets", json!({ "name": "cut" })).await;
+    server.post("/datasets", json!({ "name": "cut", "classes": ["cat", "dog"] })).await;
     let files = open_files(&server);
     let names: Vec<_> = (0..40).map(|number| format!("train/cat/{number}.jpg")).collect();
     let photos: Vec<_> = names.iter().map(String::as_str).zip((0..).map(photo)).collect();

@@ -59,7 +59,7 @@ async fn a_clock_that_jumps_stops_nothing_and_loses_nothing() {
     };
     let mut server = start();
     server.pets(4).await;
-    server.post("/datasets", json!({ "name": "timeless" })).await;
+    server.post("/datasets", json!({ "name": "timeless", "classes": ["cat", "dog"] })).await;
     let (rounds, mut jobs) = (rounds(6, 60), Vec::new());
     for round in 0..rounds {
         let mut draws = trial.draws(round);

@@ -18,7 +18,7 @@ mod zip;
 use std::{fs::File, io, io::Read as _};
 
 use tempfile::TempPath;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 pub use self::format::{Format, HEAD, recognise};
 use self::{
@@ -29,7 +29,8 @@ use self::{
 use super::{
     Datasets, Error,
     ingest::Ingest,
-    layout::{AssignmentRule, Layout},
+    layout::{AssignmentRule, LabelSource, Layout},
+    preview::{Collector, Preview},
     report::Report,
 };
 use crate::domain::dataset::Split;
@@ -65,6 +66,12 @@ enum ReadError {
     Disk(io::Error),
 }
 
+/// The entries of an archive, by name.
+type Entries = mpsc::Receiver<(String, EntryOutcome)>;
+
+/// The thread that reads an archive.
+type Reading = JoinHandle<Result<(), ReadError>>;
+
 impl From<ArchiveError> for ReadError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
@@ -82,25 +89,21 @@ impl Datasets {
         &self,
         dataset: &str,
         split: Option<Split>,
+        labels: LabelSource,
         file: TempPath,
     ) -> Result<Report, Error> {
-        let (id, classes) = self.resolve(dataset).await?;
-        let layout = Layout::new(&classes);
-        let mut ingest = Ingest::new(self.clone(), id, classes, true);
-        let (entries, mut received) = mpsc::channel(self.limits().workers);
-        let datasets = self.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let rule = AssignmentRule { split, label: None };
-            read(&file, layout, &datasets, |layout| {
-                Sink::new(datasets.clone(), layout, rule, entries)
-            })
-        });
+        let row = self.row(dataset).await?;
+        let layout = Layout::new(&row.classes, row.open);
+        let mut ingest = Ingest::new(self.clone(), row.id, true);
+        let rule = AssignmentRule { split, label: None, labels };
+        let (mut received, reading) = self.read_entries(file, layout, rule, false);
         while let Some((name, outcome)) = received.recv().await {
             match outcome {
                 EntryOutcome::Accept(assignment, content) => {
                     ingest.add(name, Some(assignment), content).await?
                 }
                 EntryOutcome::Reject(rejection) => ingest.reject(name, rejection).await?,
+                EntryOutcome::Found(_) => {}
                 EntryOutcome::Ignore => ingest.ignore(name).await?,
             }
         }
@@ -108,11 +111,63 @@ impl Datasets {
         let report = ingest.finish().await?;
         match stop {
             Ok(()) => Ok(report),
-            Err(ReadError::Archive(error)) => {
-                Err(Error::Archive { error, report: Box::new(report) })
+            Err(error) => Err(self.stopped(error, report)),
+        }
+    }
+
+    /// What [`Self::import`] would do, by the names in the archive.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] if the archive can't be read to its end.
+    pub async fn preview_archive(
+        &self,
+        dataset: &str,
+        split: Option<Split>,
+        labels: LabelSource,
+        file: TempPath,
+    ) -> Result<Preview, Error> {
+        let row = self.row(dataset).await?;
+        let layout = Layout::new(&row.classes, row.open);
+        let rule = AssignmentRule { split, label: None, labels };
+        let (mut received, reading) = self.read_entries(file, layout, rule, true);
+        let mut found = Collector::default();
+        while let Some((name, outcome)) = received.recv().await {
+            match outcome {
+                EntryOutcome::Found(assignment) => found.accept(&name, assignment),
+                EntryOutcome::Reject(rejection) => found.reject(name, &rejection),
+                EntryOutcome::Ignore => found.ignore(name),
+                EntryOutcome::Accept(..) => {}
             }
-            Err(ReadError::Disk(source)) => Err(Error::disk(self.blobs().tmp(), source)),
-            Err(ReadError::Abandoned) => Err(Error::ShuttingDown),
+        }
+        match reading.await.map_err(|_| Error::WorkerPanicked)? {
+            Ok(()) => Ok(found.finish(|name| row.classes.index_of(name).is_some())),
+            Err(error) => Err(self.stopped(error, Report::default())),
+        }
+    }
+
+    /// Reads the entries of an archive on a thread of its own.
+    fn read_entries(
+        &self,
+        file: TempPath,
+        layout: Layout,
+        rule: AssignmentRule,
+        names_only: bool,
+    ) -> (Entries, Reading) {
+        let (entries, received) = mpsc::channel(self.limits().workers);
+        let datasets = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            read(&file, layout, &datasets, |layout| {
+                Sink::new(datasets.clone(), layout, rule, names_only, entries)
+            })
+        });
+        (received, reading)
+    }
+
+    fn stopped(&self, error: ReadError, report: Report) -> Error {
+        match error {
+            ReadError::Archive(error) => Error::Archive { error, report: Box::new(report) },
+            ReadError::Disk(source) => Error::disk(self.blobs().tmp(), source),
+            ReadError::Abandoned => Error::ShuttingDown,
         }
     }
 }

@@ -34,6 +34,8 @@ impl From<Rejection> for Kind {
 /// The decision on an entry.
 pub(super) enum EntryOutcome {
     Accept(Assignment, Content),
+    /// It would be accepted, and is not read.
+    Found(Assignment),
     Reject(Rejection),
     Ignore,
 }
@@ -43,6 +45,8 @@ pub(super) struct Sink {
     datasets: Datasets,
     layout: Layout,
     rule: AssignmentRule,
+    /// Whether files are only named.
+    names_only: bool,
     /// Counts unpacked bytes.
     meter: Meter,
     entries: mpsc::Sender<(String, EntryOutcome)>,
@@ -54,10 +58,11 @@ impl Sink {
         datasets: Datasets,
         layout: Layout,
         rule: AssignmentRule,
+        names_only: bool,
         entries: mpsc::Sender<(String, EntryOutcome)>,
     ) -> Self {
         let meter = Meter::new(datasets.limits().max_unpacked_bytes);
-        Self { datasets, layout, rule, meter, entries, seen: 0 }
+        Self { datasets, layout, rule, names_only, meter, entries, seen: 0 }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -89,7 +94,7 @@ impl Sink {
             return Ok(None);
         }
         let max = self.limits().max_image_bytes;
-        let outcome = match (kind, self.layout.assign(path, self.rule)) {
+        let outcome = match (kind, self.layout.assign(path, &self.rule)) {
             (_, PathDecision::Ignore) => EntryOutcome::Ignore,
             (_, PathDecision::Reject(Rejection::UnsafePath)) => {
                 EntryOutcome::Reject(Rejection::UnsafePath)
@@ -98,6 +103,9 @@ impl Sink {
                 EntryOutcome::Reject(rejection)
             }
             _ if size > max => EntryOutcome::Reject(Rejection::TooLarge { max }),
+            (_, PathDecision::Accept(assignment)) if self.names_only => {
+                EntryOutcome::Found(assignment)
+            }
             (_, PathDecision::Accept(assignment)) => {
                 return Ok(Some((paths::display_path(path), assignment)));
             }

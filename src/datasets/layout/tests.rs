@@ -17,10 +17,11 @@ fn assigned(paths: &[&str]) -> Vec<Result<(usize, Option<Split>), &'static str>>
 
 fn assigned_to(classes: &[&str], rule: AssignmentRule, paths: &[&str]) -> Vec<Expected> {
     let names = classes.iter().map(|name| name.parse().unwrap()).collect();
-    let mut layout = Layout::new(&Classes::new(names).unwrap());
+    let classes = Classes::new(names).unwrap();
+    let mut layout = Layout::new(&classes, false);
     paths.iter().for_each(|path| layout.observe(path));
-    let assign = |path: &&str| match layout.assign(path, rule) {
-        PathDecision::Accept(place) => Ok((place.label, place.split)),
+    let assign = |path: &&str| match layout.assign(path, &rule) {
+        PathDecision::Accept(place) => Ok((classes.index_of(&place.label).unwrap(), place.split)),
         PathDecision::Reject(rejection) => Err(rejection.code()),
         PathDecision::Ignore => Err("ignored"),
     };
@@ -127,7 +128,7 @@ fn what_is_in_no_split_beside_splits_is_rejected() {
     ]);
     check(&[("cat/train/1.jpg", Ok((CAT, TRAIN))), ("cat/extra/2.jpg", Err("unknown_split"))]);
     let all = ["train/cat/1.jpg", "extra/cat/2.jpg"];
-    let rule = AssignmentRule { split: TEST, label: None };
+    let rule = AssignmentRule { split: TEST, ..AssignmentRule::default() };
     assert_eq!(assigned_to(&["cat", "dog"], rule, &all), [Ok((CAT, TEST)), Ok((CAT, TEST))]);
     // Without splits, the content chooses.
     check(&[("extra/cat/1.jpg", Ok((CAT, None))), ("dog/2.jpg", Ok((DOG, None)))]);
@@ -135,11 +136,11 @@ fn what_is_in_no_split_beside_splits_is_rejected() {
 
 #[test]
 fn the_folder_that_is_no_split_is_named() {
-    let mut layout = Layout::new(&Classes::default());
+    let mut layout = Layout::new(&Classes::default(), false);
     let all =
         ["a/train/cat/1.jpg", "a/val/cat/1.jpg", "a/extra/cat/1.jpg", "a/cat.jpg", "b/cat/1.jpg"];
     all.iter().for_each(|path| layout.observe(path));
-    let said = |path| match layout.assign(path, AssignmentRule::default()) {
+    let said = |path| match layout.assign(path, &AssignmentRule::default()) {
         PathDecision::Reject(rejection) => rejection.to_string(),
         other => format!("{other:?}"),
     };
@@ -207,11 +208,11 @@ fn a_class_may_be_named_like_a_split() {
 
 #[test]
 fn a_label_of_all_needs_no_folder() {
-    let rule = AssignmentRule { split: None, label: Some(DOG) };
+    let rule = AssignmentRule { label: Some("dog".parse().unwrap()), ..AssignmentRule::default() };
     let all = ["x.jpg", "val/y.jpg", "cat/z.jpg", "Thumbs.db"];
     let expected =
         [Err("unknown_split"), Ok((DOG, VALIDATION)), Err("unknown_split"), Err("ignored")];
-    assert_eq!(assigned_to(&["cat", "dog"], rule, &all), expected);
+    assert_eq!(assigned_to(&["cat", "dog"], rule.clone(), &all), expected);
     assert_eq!(assigned_to(&["cat", "dog"], rule, &all[..1]), [Ok((DOG, None))]);
 }
 
@@ -246,11 +247,11 @@ fn path() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn order_does_not_matter_and_splits_are_never_mixed(paths in prop::collection::vec(path(), 1..12)) {
-        let mut there = Layout::new(&Classes::default());
-        let mut back = Layout::new(&Classes::default());
+        let mut there = Layout::new(&Classes::default(), false);
+        let mut back = Layout::new(&Classes::default(), false);
         paths.iter().for_each(|path| there.observe(path));
         paths.iter().rev().for_each(|path| back.observe(path));
-        let code = |layout: &Layout, path: &str| match layout.assign(path, AssignmentRule::default()) {
+        let code = |layout: &Layout, path: &str| match layout.assign(path, &AssignmentRule::default()) {
             PathDecision::Accept(place) => Ok(place),
             PathDecision::Reject(rejection) => Err(rejection.code()),
             PathDecision::Ignore => Err("ignored"),

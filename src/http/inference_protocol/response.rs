@@ -99,7 +99,7 @@ impl InferResponse<'_> {
 
 /// An element of a `BYTES` tensor: its length in four bytes, then its bytes.
 fn push_element(binary: &mut Vec<u8>, element: &str) {
-    // A class name has 100 bytes at most.
+    // A class name has 100 characters at most.
     let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
     binary.extend(length.to_le_bytes());
     binary.extend(element.as_bytes());

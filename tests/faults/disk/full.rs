@@ -156,7 +156,7 @@ async fn on_a_full_disk_nothing_is_lost_and_with_room_all_works_again() {
     };
     let mut server = sandbox.start();
     server.pets(4).await;
-    server.post("/datasets", json!({ "name": "full" })).await;
+    server.post("/datasets", json!({ "name": "full", "classes": ["cat", "dog"] })).await;
     let mut kept = Kept { photos: BTreeSet::new(), sent: 0 };
     assert_eq!(kept.send(&Client::of(&server), false).await.0, 200);
     let (rounds, mut started) = (rounds(4, 40), 0);

@@ -52,7 +52,7 @@ async fn damaged_archives_are_read_as_far_as_they_can_be() {
     let sandbox = Sandbox::new();
     let server = sandbox.start();
     let client = Client::of(&server);
-    server.post("/datasets", json!({ "name": "damaged" })).await;
+    server.post("/datasets", json!({ "name": "damaged", "classes": ["cat", "dog"] })).await;
     let seeds = seeds();
     let one = |round| {
         let mut draws = trial.draws(round);

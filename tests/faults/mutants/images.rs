@@ -62,7 +62,7 @@ async fn damaged_photos_are_judged_or_refused() {
     let sandbox = Sandbox::new();
     let server = sandbox.start();
     let client = Client::of(&server);
-    server.post("/datasets", json!({ "name": "damaged" })).await;
+    server.post("/datasets", json!({ "name": "damaged", "classes": ["cat", "dog"] })).await;
     let seeds = seeds();
     let one = |round| {
         let mut draws = trial.draws(round);
