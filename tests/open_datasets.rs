@@ -220,7 +220,9 @@ async fn classes_are_added_renamed_merged_and_deleted() {
 
     let dog = format!("{path}/dog");
     server.json("PATCH", &dog, json!({ "name": "cat" })).await.problem(409, "class_exists");
+    let before = server.version().await;
     let renamed = server.json("PATCH", &dog, json!({ "name": "Hund & Co" })).await.ok();
+    assert_ne!(renamed["version"], before);
     assert_eq!(renamed["classes"], json!(["cat", "Hund & Co", "bird"]));
     assert_eq!(labels(&server).await["train/dog/1.jpg"], "Hund & Co");
     server.json("PATCH", &dog, json!({ "name": "x" })).await.problem(404, "not_found");

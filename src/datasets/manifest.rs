@@ -20,6 +20,8 @@ pub struct Manifest {
     pub classes: Classes,
     /// The version of these samples.
     pub version: Digest,
+    /// Whether the names of the classes count in it.
+    pub named_version: bool,
     /// Its images, in the order of their hashes.
     pub samples: Vec<Sample>,
 }
@@ -36,8 +38,9 @@ impl Datasets {
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
         let samples = storage::images::samples(&mut snapshot, row.id).await?;
         drop(snapshot);
-        let version = version_of(&samples);
+        let version = version_of(&samples, row.names());
         Ok(Manifest {
+            named_version: row.named_version,
             dataset_id: row.id,
             dataset: row.name,
             classes: row.classes,

@@ -248,13 +248,14 @@ impl Datasets {
     /// The current version of a dataset's images, which is stored if nothing changes meanwhile.
     /// Writers wait only while it is stored.
     async fn compute_version(&self, id: DatasetId) -> Result<Digest, Error> {
-        let (revision, samples) = {
-            let mut connection = self.storage().read().await?;
-            // In this order: a change in between makes the revision too old, and nothing is stored.
-            let revision = storage::datasets::revision(&mut connection, id).await?;
-            (revision, storage::images::samples(&mut connection, id).await?)
+        let (row, revision, samples) = {
+            let mut snapshot = self.storage().snapshot().await?;
+            let row = storage::datasets::find(&mut snapshot, &id.to_string()).await?;
+            let row = row.ok_or_else(|| Error::NoDataset(id.to_string()))?;
+            let revision = storage::datasets::revision(&mut snapshot, id).await?;
+            (row, revision, storage::images::samples(&mut snapshot, id).await?)
         };
-        let version = blocking(move || Ok(version_of(&samples))).await?;
+        let version = blocking(move || Ok(version_of(&samples, row.names()))).await?;
         if let Some(revision) = revision
             && let Err(error) = self.store_version(id, revision, version).await
         {

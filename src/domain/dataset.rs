@@ -310,9 +310,10 @@ pub struct Sample {
 }
 
 /// The version of a dataset with these samples: a SHA-256 over (sha256, label, split) in the order
-/// of the hashes, independent of the order of the samples.
+/// of the hashes, independent of the order of the samples; then over the names of its classes, if
+/// they count.
 #[must_use]
-pub fn version_of(samples: &[Sample]) -> Digest {
+pub fn version_of(samples: &[Sample], names: Option<&Classes>) -> Digest {
     let mut ordered: Vec<&Sample> = samples.iter().collect();
     ordered.sort_unstable_by_key(|sample| sample.sha256);
     let mut hasher = Sha256::new();
@@ -320,6 +321,10 @@ pub fn version_of(samples: &[Sample]) -> Digest {
         hasher.update(sample.sha256.0);
         hasher.update((sample.label as u64).to_be_bytes());
         hasher.update([sample.split as u8]);
+    }
+    for name in names.into_iter().flat_map(Classes::names) {
+        hasher.update((name.len() as u64).to_be_bytes());
+        hasher.update(name.as_bytes());
     }
     Digest(hasher.finalize().into())
 }
@@ -337,10 +342,13 @@ mod tests {
         let a = sample("a", 0, Split::Train);
         let b = sample("b", 1, Split::Test);
         let same_a = Sample { image_id: ImageId::new(), ..a };
-        assert_eq!(version_of(&[a, b]), version_of(&[b, same_a]));
-        assert_ne!(version_of(&[a, b]), version_of(&[a]));
-        assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { label: 0, ..b }]));
-        assert_ne!(version_of(&[a, b]), version_of(&[a, Sample { split: Split::Train, ..b }]));
+        let version = |samples: &[Sample]| version_of(samples, None);
+        assert_eq!(version(&[a, b]), version(&[b, same_a]));
+        assert_ne!(version(&[a, b]), version(&[a]));
+        assert_ne!(version(&[a, b]), version(&[a, Sample { label: 0, ..b }]));
+        assert_ne!(version(&[a, b]), version(&[a, Sample { split: Split::Train, ..b }]));
+        let classes = Classes::default();
+        assert_ne!(version(&[a, b]), version_of(&[a, b], Some(&classes)));
     }
 
     #[test]

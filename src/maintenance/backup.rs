@@ -22,13 +22,7 @@ use super::{
 };
 use crate::{
     data_dir::{DATABASE, DataDir},
-    domain::{
-        JobId, Timestamp,
-        base::Base,
-        dataset::{Digest, version_of},
-        job::JobStatus,
-        model::Model,
-    },
+    domain::{JobId, Timestamp, base::Base, dataset::Digest, job::JobStatus, model::Model},
     model_file,
     storage::{
         self, images, jobs, models,
@@ -252,8 +246,9 @@ fn copy_job(copier: &mut Copier, job: &JobRow) -> Result<Vec<Digest>, Error> {
         copier.reject(&spec_file)?;
     }
     let read = |copier: &Copier| {
-        let samples = spec::read_manifest(&copier.path(&folder)).ok()?;
-        (version_of(&samples) == job.dataset_version).then_some(samples)
+        let folder = copier.path(&folder);
+        let (spec, samples) = (Spec::load(&folder).ok()?, spec::read_manifest(&folder).ok()?);
+        (spec.version_of(&samples) == job.dataset_version).then_some(samples)
     };
     if copier.required(&manifest)? && read(copier).is_none() {
         copier.reject(&manifest)?;

@@ -74,6 +74,7 @@ impl Scheduler {
             params: params.clone(),
             dataset: manifest.dataset.clone(),
             dataset_version: manifest.version,
+            named_version: manifest.named_version,
             classes: manifest.classes,
             threads: self.0.config.trainer_threads(),
             max_image_pixels: self.0.config.max_image_pixels,

@@ -21,7 +21,9 @@ pub async fn replace(
 ) -> Result<()> {
     let (classes, moves) = (Json(classes), Json(targets));
     sqlx::query!(
-        "UPDATE datasets SET classes = ?, version = NULL, revision = revision + 1 WHERE id = ?",
+        "UPDATE datasets
+         SET classes = ?, version = NULL, named_version = 1, revision = revision + 1
+         WHERE id = ?",
         classes,
         dataset
     )

@@ -21,10 +21,20 @@ pub struct Row {
     pub classes: Classes,
     /// Whether images that arrive make its classes.
     pub open: bool,
+    /// Whether the names of its classes count in its version.
+    pub named_version: bool,
     /// The version of its images; `None` if they changed since it was computed.
     pub version: Option<Digest>,
     /// Creation time.
     pub created_at: Timestamp,
+}
+
+impl Row {
+    /// The classes, if their names count in the version.
+    #[must_use]
+    pub fn names(&self) -> Option<&Classes> {
+        self.named_version.then_some(&self.classes)
+    }
 }
 
 struct Raw {
@@ -32,6 +42,7 @@ struct Raw {
     name: Name,
     classes: Json<Vec<ClassName>>,
     open: bool,
+    named_version: bool,
     version: Option<Digest>,
     created_at: Time,
 }
@@ -46,6 +57,7 @@ impl TryFrom<Raw> for Row {
             name: raw.name,
             classes: classes.map_err(|error| Error::Damaged(error.to_string()))?,
             open: raw.open,
+            named_version: raw.named_version,
             version: raw.version,
             created_at: raw.created_at.0,
         })
@@ -65,7 +77,8 @@ pub async fn insert(
     let id = DatasetId::new();
     let (classes, created_at) = (Json(classes), Time(Timestamp::now()));
     sqlx::query!(
-        "INSERT INTO datasets (id, name, classes, open, created_at) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO datasets (id, name, classes, open, named_version, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
         id,
         name,
         classes,
@@ -89,7 +102,7 @@ pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result
     sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
-                  version AS "version: _", created_at AS "created_at: Time"
+                  named_version AS "named_version: _", version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id = ? OR name = ?"#,
         id,
         name
@@ -114,7 +127,7 @@ pub async fn page(
     let rows = sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
-                  version AS "version: _", created_at AS "created_at: Time"
+                  named_version AS "named_version: _", version AS "version: _", created_at AS "created_at: Time"
            FROM datasets WHERE id > ? ORDER BY id LIMIT ?"#,
         after,
         spare

@@ -33,6 +33,9 @@ pub struct Spec {
     pub dataset: Name,
     /// Version of the dataset; the manifest must match it.
     pub dataset_version: Digest,
+    /// Whether the names of the classes count in that version.
+    #[serde(default)]
+    pub named_version: bool,
     /// The dataset's classes.
     pub classes: Classes,
     /// Threads to compute with. Fixed with the job: another number sums in another order.
@@ -71,6 +74,12 @@ impl Spec {
     /// It is missing or damaged.
     pub fn load(folder: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(folder.join(SPEC))?)?)
+    }
+
+    /// The version of a dataset with these samples and the classes of the spec.
+    #[must_use]
+    pub fn version_of(&self, samples: &[Sample]) -> Digest {
+        version_of(samples, self.named_version.then_some(&self.classes))
     }
 
     /// Points the spec of the job in `folder` to the images and the cache of the data directory
@@ -118,7 +127,7 @@ impl Job {
         };
         let spec = Spec::load(folder).map_err(|error| bad(SPEC, &error))?;
         let samples = read_manifest(folder).map_err(|error| bad(MANIFEST, &error))?;
-        if version_of(&samples) != spec.dataset_version {
+        if spec.version_of(&samples) != spec.dataset_version {
             return Err(Failure::new(
                 "bad_dataset",
                 "the job's manifest does not match its dataset version; start a new job",

@@ -6,7 +6,11 @@ use sqlx::SqliteConnection;
 
 use super::{Bytes, Code, Doctor, Needed, Severity};
 use crate::{
-    domain::{base::Base, dataset::version_of, job::JobStatus},
+    domain::{
+        base::Base,
+        dataset::{Sample, version_of},
+        job::JobStatus,
+    },
     maintenance::{Error, backup::CHECKPOINTS, cause},
     model_file,
     storage::{
@@ -101,8 +105,13 @@ impl Doctor<'_> {
     }
 
     fn check_manifest(&mut self, job: &JobRow, folder: &Path, needed: &mut Needed) {
+        // A damaged spec is reported on its own.
+        let spec = Spec::load(folder).ok();
+        let version = |samples: &[Sample]| {
+            spec.as_ref().map_or_else(|| version_of(samples, None), |it| it.version_of(samples))
+        };
         let problem = match spec::read_manifest(folder) {
-            Ok(samples) if version_of(&samples) == job.dataset_version => {
+            Ok(samples) if version(&samples) == job.dataset_version => {
                 let mut lost = Vec::new();
                 for digest in samples.iter().map(|sample| sample.sha256) {
                     // Those of rows, and of jobs before, were looked at already.
