@@ -215,6 +215,15 @@ async fn a_model_says_when_it_is_unsure_and_the_thresholds_are_a_setting() {
     assert_eq!((status, &model["answer_above"]), (200, &json!(0.0)), "{model}");
     let (_, answer) = ask(&server, "/predict", noise(1)).await;
     assert_eq!(answer["predictions"][0]["unsure"], false);
+    // The downloaded file says the same.
+    let file = server.request(Method::GET, &format!("{path}/download")).send().await.unwrap();
+    let length = file.content_length().unwrap();
+    let bytes = file.bytes().await.unwrap();
+    assert_eq!(bytes.len() as u64, length);
+    let name = std::path::Path::new("downloaded");
+    let (card, weights) = pawprint::model_file::parse(name, &bytes).unwrap();
+    assert_eq!((card.thresholds.answer_above, card.thresholds.unlike_above), (Some(0.0), None));
+    assert!(weights.contains_key("output.weight") && weights.contains_key("neighbours"));
     let coverage = server.get(&format!("{path}/coverage")).await;
     let point = json!({ "threshold": 0.0, "answered": 1.0, "accuracy": 1.0 });
     assert_eq!(coverage[0], point, "{coverage}");

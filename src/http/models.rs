@@ -1,15 +1,16 @@
 //! `/models`: the models, and the one in service.
 
-use std::io;
+use std::io::{self, SeekFrom};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Deserializer};
-use tokio::fs::File;
+use tokio::{fs::File, io::AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
@@ -26,6 +27,7 @@ use crate::{
     model_file,
     registry::Current,
     storage::{Page, models},
+    weights,
 };
 
 /// List models, newest first
@@ -59,16 +61,25 @@ pub async fn download(
     Path(model): Path<String>,
 ) -> Result<Response, Problem> {
     let model = state.registry.find(&model).await?;
-    let file = whole(&state.data_dir.model(model.id), model.bytes).await?;
+    let path = state.data_dir.model(model.id);
+    let mut file = whole(&path, model.bytes).await?;
+    // With the thresholds as they are set now.
+    let head = move || model_file::head_with_thresholds(&path, model.thresholds);
+    let head =
+        tokio::task::spawn_blocking(head).await.map_err(|error| Problem::internal(&error))?;
+    let (head, weights) = head.map_err(|error| damaged(&error))?.unwrap_or_default();
+    file.seek(SeekFrom::Start(weights)).await.map_err(|error| Problem::internal(&error))?;
+    let bytes = head.len() as u64 + model.bytes.saturating_sub(weights);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, model.bytes.to_string()),
+        (header::CONTENT_LENGTH, bytes.to_string()),
         (
             header::CONTENT_DISPOSITION,
             format!("attachment; filename=\"{}.safetensors\"", model.name),
         ),
     ];
-    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+    let head = stream::iter([Ok(Bytes::from(head))]);
+    Ok((headers, Body::from_stream(head.chain(ReaderStream::new(file)))).into_response())
 }
 
 /// The file of a model that has so many bytes.
@@ -82,12 +93,17 @@ async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Problem::internal(&error)),
         _ => {
             tracing::error!(path = %path.display(), bytes, "a model file is missing or damaged");
-            Err(damaged())
+            Err(damaged_problem())
         }
     }
 }
 
-fn damaged() -> Problem {
+fn damaged(error: &weights::Error) -> Problem {
+    tracing::error!(error = chain(error), "a model file is missing or damaged");
+    damaged_problem()
+}
+
+fn damaged_problem() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "model_damaged",
@@ -189,10 +205,7 @@ async fn coverage(state: &AppState, model: &Model) -> Result<Coverage, Problem> 
     let card = tokio::task::spawn_blocking(move || model_file::load_card(&path));
     match card.await.map_err(|error| Problem::internal(&error))? {
         Ok(card) => Ok(card.coverage),
-        Err(error) => {
-            tracing::error!(error = chain(&error), "a model file is missing or damaged");
-            Err(damaged())
-        }
+        Err(error) => Err(damaged(&error)),
     }
 }
 

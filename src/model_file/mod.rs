@@ -9,7 +9,7 @@ pub mod canary;
 use std::{collections::HashMap, path::Path};
 
 use crate::{
-    domain::model::ModelCard,
+    domain::{model::ModelCard, selective::AnswerThresholds},
     weights::{
         Error, files,
         tensors::{self, Tensors},
@@ -74,6 +74,23 @@ pub fn load_card(path: &Path) -> Result<ModelCard, Error> {
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<(ModelCard, Tensors), Error> {
     let (metadata, weights) = tensors::parse(path, bytes)?;
     Ok((card(path, &metadata)?, weights))
+}
+
+/// The beginning of the file at `path` with these thresholds in its card, and where the weights begin
+/// that follow it; `None` if the file has them.
+///
+/// # Errors
+/// As [`load_card`].
+pub fn head_with_thresholds(
+    path: &Path,
+    thresholds: AnswerThresholds,
+) -> Result<Option<(Vec<u8>, u64)>, Error> {
+    let card = load_card(path)?;
+    if card.thresholds == thresholds {
+        return Ok(None);
+    }
+    let card = ModelCard { thresholds, ..card };
+    tensors::head_with_metadata(path, &metadata(path, &card)?).map(Some)
 }
 
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {

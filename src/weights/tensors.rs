@@ -4,10 +4,12 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::{self, File},
+    io::Read as _,
     path::Path,
 };
 
 use safetensors::{Dtype, SafeTensors, tensor::View};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{Error, files};
@@ -89,6 +91,34 @@ pub fn load_metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
     let (_, header) = SafeTensors::read_metadata(&bytes)
         .map_err(|source| Error::Format { path: path.to_owned(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())
+}
+
+/// The beginning of the file at `path` with other metadata, and where the tensors begin that follow it.
+///
+/// # Errors
+/// As [`load_metadata`].
+pub(crate) fn head_with_metadata(
+    path: &Path,
+    metadata: &HashMap<String, String>,
+) -> Result<(Vec<u8>, u64), Error> {
+    let io_error = |source| Error::Io { path: path.to_owned(), source };
+    let content_error = |error: serde_json::Error| Error::Content {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let mut file = File::open(path).map_err(io_error)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io_error)?;
+    let length = u64::from_le_bytes(length);
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(io_error)?;
+    let mut header: Value = serde_json::from_slice(&header).map_err(content_error)?;
+    header["__metadata__"] = serde_json::to_value(metadata).map_err(content_error)?;
+    let mut header = serde_json::to_vec(&header).map_err(content_error)?;
+    // As the format wants the tensors to be aligned.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let head = [&(header.len() as u64).to_le_bytes(), &*header].concat();
+    Ok((head, 8 + length))
 }
 
 /// Takes the tensor of that name and shape out of `tensors`.
