@@ -57,6 +57,10 @@ impl LoadedModel {
                 "its input size is {width}×{height} px; each side must be 1 to {MAX_SIDE} px"
             )));
         }
+        if !(card.scale().is_finite() && card.scale() > 0.0) {
+            let temperature = card.temperature.unwrap_or_default();
+            return Err(ModelLoadError(format!("its temperature is {temperature}")));
+        }
         let objective = Objective::of(&card.classes);
         let network = |weights, device| {
             Network::from_tensors(card.architecture, objective, weights, device)
@@ -157,6 +161,20 @@ mod tests {
             model_file::save(&path, &card, &weights).unwrap();
             let error = LoadedModel::open(&path, ComputeConfig::cpu()).unwrap_err();
             assert!(error.to_string().contains("input size"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_card_with_an_impossible_temperature_is_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/default.safetensors"));
+        let (mut card, weights) = model_file::load(shipped).unwrap();
+        for temperature in [0.0, -1.0, -0.0, 1e-320] {
+            card.temperature = Some(temperature);
+            model_file::save(&path, &card, &weights).unwrap();
+            let error = LoadedModel::open(&path, ComputeConfig::cpu()).unwrap_err();
+            assert!(error.to_string().contains("temperature"), "{error}");
         }
     }
 }
