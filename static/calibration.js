@@ -1,5 +1,6 @@
 /** Calibration of the probabilities before and after temperature scaling, and when the model is unsure. */
 
+import { path } from "./api.js";
 import { lineChart } from "./chart.js";
 import { count, decimal, el, percent, plural } from "./dom.js";
 
@@ -11,8 +12,8 @@ const UNIT = /** @type {[number, number]} */ ([0, 1]);
 /** @type {import("./chart.js").Series} */
 const PERFECT = { name: "perfectly calibrated", dashed: true, colour: 5, points: [[0, 0], [1, 1]] };
 
-/** @param {Evaluation} result */
-export function calibration(result) {
+/** @param {Evaluation} result @param {string | null} model */
+export function calibration(result, model) {
   const { calibration: { scaled, raw, temperature }, coverage, confusion_matrix: { labels } } = result;
   const binary = labels.length === 2;
   return el("section", { class: "panel", "aria-label": "Calibration and confidence" },
@@ -20,7 +21,7 @@ export function calibration(result) {
     scaled && raw && el("p", { class: "soft" }, `A well calibrated model that is 80% confident is right in 80% of cases. ${temperature ? `The outputs are divided by the temperature ${decimal(temperature, 3)}, chosen on the validation split.` : ""}`),
     el("div", { class: "columns" },
       scaled && raw && numbers(scaled, raw),
-      coverage?.length ? unsure(result) : null),
+      coverage?.length ? unsure(result, model) : null),
     el("div", { class: "columns" },
       (binary || !scaled) && ofClass(result),
       scaled && raw && confidence(scaled, raw, binary ? "Confidence and accuracy" : "Reliability diagram"),
@@ -41,9 +42,10 @@ function numbers(scaled, raw) {
     el("tbody", null, rows.map(([name, value]) => el("tr", null, el("th", { scope: "row" }, name), [raw, scaled].map((of) => el("td", { class: "number" }, value(of))))))));
 }
 
-/** How many images the model is unsure of, and its accuracy on the others. @param {Evaluation} result */
-function unsure({ unsure: report, count: images, split, accuracy }) {
+/** How many images the model is unsure of, and its accuracy on the others. @param {Evaluation} result @param {string | null} model */
+function unsure({ unsure: report, count: images, split, accuracy }, model) {
   if (!report) return null;
+  const change = model ? el("a", { href: `#/models?model=${path(model)}` }, "change them on the Models page") : "its model was deleted";
   const { low_confidence: low, unlike_training: unlike, answered_accuracy: answered } = report;
   const none = low + unlike === 0;
   return el("div", { class: "stack" },
@@ -52,7 +54,7 @@ function unsure({ unsure: report, count: images, split, accuracy }) {
       ? `The model is unsure of none of the ${plural(images, `${split} image`)}.`
       : `The model is unsure of ${count(low + unlike)} of ${plural(images, `${split} image`)}: ${[low > 0 && `${count(low)} with low confidence`, unlike > 0 && `${count(unlike)} unlike the training images`].filter(Boolean).join(", ")}.`),
     !none && (answered === null ? el("p", null, "It answers none of them.") : el("p", null, `Accuracy of the ${count(images - low - unlike)} others: `, el("b", null, percent(answered)), ` (of all: ${percent(accuracy)}).`)),
-    el("p", { class: "hint" }, report.answer_above ? `It is unsure if the probability is below ${decimal(report.answer_above, 3)}. ` : "", "These are the thresholds from training; ", el("a", { href: "#/models" }, "change them on the Models page"), "."));
+    el("p", { class: "hint" }, report.answer_above ? `It is unsure if the probability is below ${decimal(report.answer_above, 3)}. ` : "", "These are the thresholds from training; ", change, "."));
 }
 
 /** Of two classes, the calibration of the second; of older evaluations, the only one there is. @param {Evaluation} result */

@@ -32,7 +32,7 @@ export async function evaluation(place, result, job, signal) {
       threshold(result),
       labels.length <= NARROW ? el("div", { class: "columns" }, confusion, scores) : [confusion, scores],
       curves(result)),
-    calibration(result),
+    calibration(result, job.model_id),
     el("section", { class: "panel", "aria-label": "Charts as files" },
       el("div", { class: "row" }, el("span", { class: "hint" }, "Save as SVG:"), Object.entries(SVG_CHARTS).map(([chart, name]) =>
         button(name, () => void attempt(place, () => save(`jobs/${path(job.id)}/charts/${chart}.svg`, `${job.name}-${chart}.svg`)), { class: "link" })))),
