@@ -16,6 +16,10 @@ const MARGIN = { left: 62, right: 12, top: 10, bottom: 42 };
 const COLOURS = 6;
 /** Maximum half-width of a bar. */
 const WIDEST = 36;
+/** Bars that the summary for screen readers lists. */
+const SPOKEN = 30;
+/** Characters of a name under a bar. */
+const LONGEST = 10;
 
 /** A figure that redraws when its width changes. */
 class Figure {
@@ -224,10 +228,10 @@ export function barChart({ title, x, bars, series }) {
         frame.root.append(svg("rect", { x: from + each * which, width: Math.max(each - 1, 1), y: frame.y(value), height: frame.y(0) - frame.y(value), class: `bar s${which % COLOURS}` },
           svg("title", {}, `${name}${series.length > 1 ? `, ${series[which]}` : ""}: ${value.toLocaleString("en-GB")}`)));
       }
-      if (index % every === 0) frame.root.append(svg("text", { x: middle, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, name));
+      if (index % every === 0) frame.root.append(svg("text", { x: middle, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, bars.length > 1 && name.length > LONGEST ? `${name.slice(0, LONGEST)}…` : name));
     }
     frame.root.append(svg("text", { x: (MARGIN.left + width) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, x));
-    frame.root.setAttribute("aria-label", `${title}. ${bars.map(({ name, values }) => `${name}: ${values.join(" and ")}`).join("; ")}`);
+    frame.root.setAttribute("aria-label", `${title}. ${bars.slice(0, SPOKEN).map(({ name, values }) => `${name}: ${values.join(" and ")}`).join("; ")}${bars.length > SPOKEN ? "; …" : ""}`);
     fill(figure.plot, frame.root);
   });
   return figure.node;
