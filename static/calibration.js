@@ -18,7 +18,7 @@ export function calibration(result, model) {
   const binary = labels.length === 2;
   return el("section", { class: "panel", "aria-label": "Calibration and confidence" },
     el("h2", null, "Calibration and confidence"),
-    scaled && raw && el("p", { class: "soft" }, `A well calibrated model that is 80% confident is right in 80% of cases. ${temperature ? `The outputs are divided by the temperature ${decimal(temperature, 3)}, chosen on the validation split.` : ""}`),
+    scaled && raw && el("p", { class: "soft" }, `A well calibrated model that is 80% confident is right in 80% of cases. ${!temperature ? "" : Math.abs(temperature - 1) < 0.0005 ? "The temperature is 1: this model needed no calibration." : `Its outputs are divided by the temperature ${decimal(temperature, 3)}, chosen on the validation split.`}`),
     el("div", { class: "columns" },
       scaled && raw && numbers(scaled, raw),
       coverage?.length ? unsure(result, model) : null),
@@ -69,7 +69,7 @@ function ofClass({ calibration: { bins, expected_calibration_error: error }, con
 function confidence(scaled, raw, title) {
   const points = (/** @type {Reliability} */ { bins }) => /** @type {Points} */ (bins.filter(({ count }) => count > 0).map((bin) => [bin.mean_confidence ?? 0, bin.accuracy ?? 0]));
   return lineChart({ title, x: "confidence (probability of the predicted class)", y: "accuracy", xRange: UNIT, yRange: UNIT,
-    series: [{ name: "after calibration", colour: 0, points: points(scaled) }, { name: "before", colour: 1, points: points(raw) }, PERFECT],
+    series: [{ name: "before calibration", colour: 1, points: points(raw) }, { name: "after", colour: 0, points: points(scaled) }, PERFECT],
     summary: `${title}: expected calibration error ${percent(scaled.expected_calibration_error)}, before calibration ${percent(raw.expected_calibration_error)}` }).node;
 }
 
@@ -89,7 +89,7 @@ export function coverageChart(coverage, at) {
     return /** @type {import("./chart.js").Lines} */ ({
       title: "Accuracy by share of answered images", x: "share of images answered", y: "accuracy", xRange: UNIT,
       series: [{ name: "accuracy", points: coverage.map(({ answered, accuracy }) => /** @type {[number, number]} */ ([answered, accuracy])).reverse() }],
-      mark: at && { x: at.answered, text: `${percent(at.answered)} answered` },
+      mark: at && { x: at.answered, text: `${percent(at.answered)} answered`, low: true },
       summary: `Accuracy ${percent(all.accuracy)} if all images are answered${at ? `, ${percent(at.accuracy)} at ${percent(at.answered)} answered` : ""}`,
     });
   };

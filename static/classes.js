@@ -18,7 +18,7 @@ export function classList(given, changed) {
   let dataset = given;
   const messages = el("div", null);
   const body = el("tbody", null);
-  const table = el("div", { class: "scroll" }, el("table", null,
+  const table = el("div", { class: "scroll" }, el("table", { class: "class-list" },
     el("thead", null, el("tr", null, el("th", { scope: "col" }, "Class"), ["Train", "Validation", "Test", "All"].map((text) => el("th", { scope: "col", class: "number" }, text)), el("th", { scope: "col" }, ""))),
     body));
   const filter = el("input", { type: "text", "aria-label": "Filter classes", placeholder: "Filter classes", class: "inline", autocomplete: "off", oninput: () => show() });

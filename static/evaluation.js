@@ -12,8 +12,8 @@ import { report } from "./report.js";
 /** @typedef {import("./types.js").Evaluation} Evaluation */
 /** @typedef {import("./types.js").Job} Job */
 
-/** Confusion matrices of more classes than this are as wide as the page. */
-const NARROW = 4;
+/** Confusion matrices of more classes than this get most of the width. */
+const NARROW = 6;
 /** Charts that can be saved, by their names in the API. */
 const SVG_CHARTS = {
   accuracy: "Accuracy", loss: "Loss", confusion: "Confusion matrix", pr: "PR curve", roc: "ROC curve", reliability: "Reliability diagram",
@@ -23,14 +23,15 @@ const SVG_CHARTS = {
 export async function evaluation(place, result, job, signal) {
   const { labels } = result.confusion_matrix;
   const wrong = misclassifiedPanel(result, job, signal);
-  const confusion = el("div", { class: "stack" }, matrix(result, wrong.show), labels.length > 2 && worstPairs(result, wrong.show));
-  const scores = report(result);
+  const [confusion, scores] = [matrix(result, wrong.show), report(result)];
+  const pairs = labels.length > 2 && worstPairs(result, wrong.show);
   fill(place,
     el("section", { class: "panel", "aria-label": "Evaluation" },
       el("h2", null, `Evaluation on ${count(result.count)} ${result.split} images`),
       el("div", { class: "figures" }, figures(result)),
       threshold(result),
-      labels.length <= NARROW ? el("div", { class: "columns" }, confusion, scores) : [confusion, scores],
+      el("div", { class: labels.length <= NARROW ? "columns" : "wide-first" }, confusion, pairs || scores),
+      pairs && scores,
       curves(result)),
     calibration(result, job.model_id),
     el("section", { class: "panel", "aria-label": "Charts as files" },

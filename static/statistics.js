@@ -65,7 +65,7 @@ function histogram(side, histogram) {
 /** @param {Statistics} numbers */
 function duplicates({ cross_split_duplicates: { count: groupsFound, groups } }) {
   if (groupsFound === 0) return el("p", null, "No near-duplicates across splits.");
-  return el("details", { open: true },
+  return el("details", { open: groups.length <= 10 },
     el("summary", null, `${plural(groupsFound, "group")} of near-duplicates ${groupsFound === 1 ? "spans" : "span"} several splits (data leakage): accuracy would be overestimated`),
     el("div", { class: "stack" }, groups.map(({ images }) => el("ul", { class: "grid" }, images.map((image) => el("li", { title: image.file_name },
       picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, `${image.label} · ${image.split}`)))))));

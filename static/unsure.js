@@ -59,13 +59,15 @@ function probability(model, points, save) {
   }, { class: "primary" });
   const show = () => {
     const index = Number(slider.value);
-    const point = points[index];
+    const asSaved = index === start && nearest >= 0;
+    // The saved threshold may lie between two points.
+    const point = asSaved ? { ...points[index], threshold: saved } : points[index];
     chart.update(point);
     share.textContent = percent(point.answered);
     accuracy.textContent = percent(point.accuracy);
     from.textContent = point.threshold ? decimal(point.threshold, 3) : "any";
     slider.setAttribute("aria-valuetext", `${percent(point.answered)} answered, accuracy ${percent(point.accuracy)}, probability at least ${decimal(point.threshold, 3)}`);
-    keep.disabled = index === start && nearest >= 0;
+    keep.disabled = asSaved;
   };
   show();
   const figure = (/** @type {HTMLElement} */ value, /** @type {string} */ name) => el("div", null, value, el("span", null, name));

@@ -47,7 +47,7 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     let label = browser.see(".verdict .label").await.text().await.unwrap();
     assert!(["cat", "dog"].contains(&&*label), "{label}");
     browser.read(&format!("{model}:")).await;
-    browser.push("Explain").await;
+    browser.see(&format!("button[aria-label='Explain {label}']")).await.click().await.unwrap();
     browser.see("button[aria-pressed=true]").await;
     browser.see("//img[contains(@alt, 'heat map')]").await;
     let script = "return document.querySelector('img[alt*=\"heat map\"]').naturalWidth";
@@ -67,12 +67,17 @@ async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::T
     let input = "input[accept*='.tar']";
     let litter = file(files, "Thumbs.db", b"x");
     browser.pick(input, &[&archive, &broken, &litter]).await;
+    browser.read("2 classes with 33 images").await;
+    browser.read("All classes are new.").await;
+    assert_eq!(server.get("/datasets/pets").await["images"], 0);
+    browser.push("Upload 33 images").await;
     browser.read("32 added, 0 duplicates, 1 rejected").await;
     browser.read("cat.999.jpg").await;
     browser.read("1 file ignored: Thumbs.db").await;
     browser.read("32 images: 16 train, 8 validation, 8 test").await;
     // The same again adds nothing.
     browser.pick(input, &[&archive]).await;
+    browser.push("Upload 32 images").await;
     browser.read("0 added, 32 duplicates, 0 rejected").await;
     browser.see("//figcaption[.='Images by split and class']").await;
     browser.see("//img[contains(@alt, 'Nine augmented')]").await;
