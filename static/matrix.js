@@ -28,7 +28,7 @@ function table(labels, matrix, show) {
     const text = `${labels[truth]} predicted as ${labels[predicted]}: ${plural(value, "image")} (${share})`;
     const small = roomy && el("small", null, share);
     const opens = !binary && truth !== predicted && value > 0;
-    const node = el("td", { title: text }, opens
+    const node = el("td", { title: text, class: !binary && value === 0 ? "zero" : undefined }, opens
       ? button(count(value), () => show(labels[truth], labels[predicted]), { class: "cell", "aria-label": `${text}; show them` })
       : count(value), small);
     node.style.setProperty("--share", `${Math.round((value / all) * 45)}%`);

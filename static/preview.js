@@ -57,9 +57,9 @@ export function describe(preview) {
   const { classes, splits, by_content: byContent, not_images: others } = preview;
   const fresh = classes.filter((one) => one.new).length;
   const where = [...["train", "validation", "test"].filter((split) => splits[split]).map((split) => `${count(splits[split])} ${split}`),
-    byContent > 0 && `${count(byContent)} split automatically (70/15/15)`].filter(Boolean);
+    byContent > 0 && `${count(byContent)} to be split automatically (70/15/15)`].filter(Boolean);
   return el("div", { class: "stack" },
-    el("p", null, el("b", null, classes.length === 0 ? "No images found." : `${plural(classes.length, "class")} with ${plural(images(preview), "image")}`), classes.length > 0 && ` (${where.join(", ")}).`,
+    el("p", null, el("b", null, classes.length === 0 ? "No images found." : `${plural(classes.length, "class")} with ${plural(images(preview), "image")}`), classes.length > 0 && `: ${where.join(", ")}.`,
       fresh > 0 && ` ${fresh === classes.length ? (fresh === 1 ? "The class is" : "All classes are") : fresh === 1 ? "1 class is" : `${count(fresh)} classes are`} new.`),
     classes.length > 0 && el("div", { class: classes.length > MANY ? "scroll tall" : "scroll", tabIndex: classes.length > MANY ? 0 : undefined, role: "group", "aria-label": "Classes found" }, el("table", { class: "found" },
       el("thead", null, el("tr", null, el("th", { scope: "col" }, "Class"), el("th", { scope: "col", class: "number" }, "Images"))),
@@ -70,7 +70,7 @@ export function describe(preview) {
 
 /** Files that would be rejected or ignored. @param {import("./types.js").UploadReport | Preview} report */
 export function refused({ rejected, rejected_total: total, ignored }) {
-  const rows = rejected.map(({ file, detail }) => el("tr", null, el("th", { scope: "row" }, file), el("td", null, detail)));
+  const rows = rejected.map(({ file, detail }) => el("tr", null, el("th", { scope: "row" }, file), el("td", { class: "wrap" }, detail)));
   return [
     ignored.count > 0 && el("p", { class: "soft" }, `${plural(ignored.count, "file")} ignored${ignored.count > 3 ? ", such as" : ":"} ${ignored.count > 3 ? listed(ignored.examples.slice(0, 3)) : ignored.examples.slice(0, 3).join(", ")}`),
     total > 0 && el("details", { open: rejected.length <= 10 }, el("summary", null, `Rejected files (${count(total)})`),

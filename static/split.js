@@ -9,7 +9,7 @@ const SPLITS = ["train", "validation", "test"];
 /** The fewest images of a class that can be in all three splits. */
 const MIN_IMAGES = 3;
 /** Classes that are named at first. */
-const NAMED = 5;
+const NAMED = 3;
 
 /**
  * Fills `place` with what the dataset lacks, and hides it if each class has images in each split.
@@ -40,13 +40,13 @@ export function splitOffer(place, dataset, changed) {
       dataset.classes.length === 0 ? "The dataset has no classes yet; add images of at least two." : `The dataset has only the class ${dataset.classes[0]}; add images of at least one more.`));
     return;
   }
-  const shown = gaps.slice(0, NAMED).map(describe);
-  const others = gaps.slice(NAMED).map(describe);
+  const shown = gaps.slice(0, gaps.length === NAMED + 1 ? gaps.length : NAMED).map(describe);
+  const others = gaps.slice(shown.length).map(describe);
   fill(place, gaps.length > 0 && [
     el("p", null, el("b", null, prevents ? "Not ready for training. " : "Test images are missing. "),
       prevents ? "Each class needs training and validation images: " : "The model can't be evaluated on test images of each class: ",
-      `${shown.join("; ")}${others.length > 0 ? "" : "."}`),
-    others.length > 0 && el("details", null, el("summary", null, `${plural(others.length, "more class")}`), el("p", { class: "tall" }, `${others.join("; ")}.`)),
+      `${shown.join("; ")}${others.length > 0 ? "; …" : "."}`),
+    others.length > 0 && el("details", null, el("summary", null, plural(others.length, "more class")), el("p", { class: "tall" }, `${others.join("; ")}.`)),
     small.length > 0 && el("p", null, `Add images of ${listed(small, NAMED)} (at least ${MIN_IMAGES} per class)${dataset.classes.length - small.length >= 2 ? ", or delete or merge the class" : ""}.`),
     small.length < gaps.length && el("div", { class: "row" }, split,
       el("span", { class: "hint" }, "Reassigns all images, 70% train, 15% validation, 15% test, by their content.")),

@@ -115,10 +115,11 @@ class Upload {
     try {
       const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => (this.bar.value = fraction), this.leave.signal);
       const found = images(preview) + preview.not_images;
-      const send = button(found === 0 ? "Nothing to upload" : `Upload ${plural(found, "image")}`, () => this.queue(), { class: "primary", disabled: found === 0 });
+      const what = plural(found, preview.not_images > 0 ? "file" : "image");
+      const send = button(found === 0 ? "Nothing to upload" : `Upload ${what}`, () => this.queue(), { class: "primary", disabled: found === 0 });
       this.text.textContent = "Not uploaded yet";
       fill(this.below, describe(preview), el("div", { class: "row" }, send, button("Cancel", () => this.node.remove())));
-      announce(`${this.title}: ${plural(preview.classes.length, "class")}, ${plural(found, "image")}`);
+      announce(`${this.title}: ${plural(preview.classes.length, "class")}, ${what}`);
       if (found > 0) send.focus({ preventScroll: true });
     } catch (error) {
       if (isAbort(error)) this.node.remove();

@@ -189,6 +189,40 @@ async fn pin(browser: &Browser, server: &Process) {
 }
 
 #[tokio::test]
+async fn a_folder_is_shown_before_it_is_uploaded() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    for (number, (_, bytes)) in photos(2).iter().enumerate() {
+        let class = ["rose", "tulip", "daisy"][number % 3];
+        file(&files, &format!("flowers/{class}/{number}.png"), bytes);
+    }
+    file(&files, "flowers/read me.txt", b"x");
+    browser.page("#/datasets").await;
+    browser.write("Name", "garden").await;
+    browser.push("Create").await;
+    browser.read("No classes yet").await;
+    let folder = files.path().join("flowers");
+    browser.pick("input[webkitdirectory]", &[&folder]).await;
+    browser.read("3 classes with 8 images").await;
+    browser.read(": 8 to be split automatically (70/15/15).").await;
+    browser.read("Rejected files (1)").await;
+    browser.see("//th[@scope='row'][starts-with(., 'daisy')]/following-sibling::td[.='2']").await;
+    browser.see("//button[.='Cancel'][not(@hidden)]").await.click().await.unwrap();
+    browser.see("//main[not(.//div[contains(@class, 'upload')])]").await;
+    assert_eq!(server.get("/datasets/garden").await["classes"], json!([]));
+
+    browser.pick("input[webkitdirectory]", &[&folder]).await;
+    browser.push("Upload 8 images").await;
+    browser.read("8 added, 0 duplicates, 1 rejected").await;
+    browser.see("//section[@aria-label='Classes']//h2[.='3 classes']").await;
+    let garden = server.get("/datasets/garden").await;
+    assert_eq!(garden["classes"], json!(["daisy", "rose", "tulip"]));
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn a_first_load_is_small() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
