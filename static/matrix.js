@@ -28,10 +28,12 @@ function table(labels, matrix, show) {
     const text = `${labels[truth]} predicted as ${labels[predicted]}: ${plural(value, "image")} (${share})`;
     const small = roomy && el("small", null, share);
     const opens = !binary && truth !== predicted && value > 0;
-    const node = el("td", { title: text, class: !binary && value === 0 ? "zero" : undefined }, opens
+    const node = el("td", { title: text, class: binary ? undefined : value === 0 ? "zero" : truth === predicted ? undefined : "wrong" }, opens
       ? button(count(value), () => show(labels[truth], labels[predicted]), { class: "cell", "aria-label": `${text}; show them` })
       : count(value), small);
-    node.style.setProperty("--share", `${Math.round((value / all) * 45)}%`);
+    // Of several classes, errors are spread over many cells; the root makes small fractions visible.
+    const depth = binary || truth === predicted ? value / all : Math.sqrt(value / all);
+    node.style.setProperty("--share", `${Math.round(depth * 45)}%`);
     return node;
   };
   return el("div", { class: "scroll" }, el("table", { class: binary ? "matrix" : `matrix ${roomy ? "several" : "dense"}` },

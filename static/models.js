@@ -78,7 +78,7 @@ function table(place, models, pinned, messages, choose, explain, changed) {
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
     return el("tr", null,
-      el("th", { scope: "row" }, model.job_id && model.name !== "default" ? el("a", { href: `#/job/${path(model.job_id)}` }, model.name) : model.name, " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
+      el("th", { scope: "row", class: "wrap" }, model.job_id && model.name !== "default" ? el("a", { href: `#/job/${path(model.job_id)}` }, model.name) : model.name, " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
       el("td", { class: "wrap" }, words(model.recipe)),
       el("td", { class: "number", title: model.classes.slice(0, 50).join(", ") }, count(model.classes.length)),
       el("td", { class: "number" }, model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
@@ -87,7 +87,7 @@ function table(place, models, pinned, messages, choose, explain, changed) {
       el("td", { class: "number" }, button(model.answer_above ? decimal(model.answer_above, 3) : "never", () => explain(model.id), { class: "link", "aria-label": `When is ${model.name} unsure?`, title: "Show and change when this model is unsure" })),
       el("td", { class: "number" }, count(model.parameters)),
       el("td", { class: "number" }, bytes(model.bytes)),
-      el("td", null, model.dataset),
+      el("td", { class: "wrap" }, model.dataset),
       el("td", { class: "wrap" }, time(model.created_at)),
       el("td", null, el("div", { class: "actions" },
         !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Keep this model in service until you choose another" }),

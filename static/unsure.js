@@ -28,7 +28,7 @@ export async function unsure(place, model, signal) {
     el("p", { class: "soft" }, "Each prediction has a label. It is also marked as unsure if its probability is too low, or if the image is unlike all training images, so that a person can check it."),
     points.length > 0
       ? probability(model, points, save)
-      : el("p", null, "This model was trained by an older version, which did not record its accuracy by probability. Train it again to choose how many images it answers."),
+      : el("p", null, "This model has no record of its accuracy by probability, because an older version trained it. New models have one."),
     likeness(model, limit, save),
     messages);
 }

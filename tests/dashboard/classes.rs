@@ -74,14 +74,18 @@ async fn fits_a_phone(browser: &Browser) {
     browser.width(1280).await;
 }
 
+async fn pick(browser: &Browser, folder: &tempfile::TempDir, image: &[u8]) {
+    let file = folder.path().join("new.png");
+    fs::write(&file, image).unwrap();
+    browser.pick("input[type=file]", &[&file]).await;
+}
+
 /// Predicts an image of `class`, and gives the number of bars.
 async fn predict(browser: &Browser, classes: usize, class: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("new.png");
-    fs::write(&file, image(class, classes, 500)).unwrap();
     browser.page("#/predict").await;
     browser.see("//select/option[contains(., 'first (')]").await.click().await.unwrap();
-    browser.pick("input[type=file]", &[&file]).await;
+    pick(browser, &folder, &image(class, classes, 500)).await;
     browser.see(".verdict .bars li").await;
     let script = "return document.querySelectorAll('.verdict .bars li').length";
     let bars = browser.client.execute(script, vec![]).await.unwrap();
@@ -150,6 +154,13 @@ async fn thresholds(browser: &Browser, server: &Process) {
     browser.push("Set").await;
     browser.read("never unsure because of them").await;
     assert_eq!(server.get("/models/first").await["answer_above"], 0.0);
+
+    let strict = json!({ "answer_above": 1.0, "unlike_above": null });
+    assert_eq!(server.ask(Method::PATCH, "/models/first", Some(strict)).await.0, 200);
+    browser.page("#/predict").await;
+    let folder = tempfile::tempdir().unwrap();
+    pick(browser, &folder, &image(2, 6, 501)).await;
+    browser.see("//div[@class='verdict'][.//span[@class='label'][starts-with(., 'kind')]]//span[.='Unsure: low confidence']").await;
 }
 
 async fn gallery(browser: &Browser, server: &Process) {
