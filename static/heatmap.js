@@ -74,9 +74,11 @@ export class HeatMap {
   step(by) {
     const next = SIZES[Math.min(Math.max(SIZES.indexOf(this.size) + by, 0), SIZES.length - 1)];
     const { area, size } = this;
+    const isWhole = area.scrollWidth <= area.clientWidth && area.scrollHeight <= area.clientHeight;
     const [x, y] = [(area.scrollLeft + area.clientWidth / 2) / size, (area.scrollTop + area.clientHeight / 2) / size];
     this.resize(next);
-    area.scrollTo(x * next - area.clientWidth / 2, y * next - area.clientHeight / 2);
+    // The classes that are confused most often are in the first rows and columns.
+    if (!isWhole) area.scrollTo(x * next - area.clientWidth / 2, y * next - area.clientHeight / 2);
   }
 
   /** @param {number} size */
@@ -146,13 +148,15 @@ export class HeatMap {
         const value = matrix[classes[row]][classes[column]];
         if (value === 0) continue;
         const share = value / (totals[classes[row]] || 1);
-        context.globalAlpha = 0.25 + 0.75 * Math.sqrt(share);
-        context.fillStyle = colour(row === column ? "--heat-right" : "--heat-wrong");
+        const depth = 0.25 + 0.75 * Math.sqrt(share);
+        const fill = colour(row === column ? "--heat-right" : "--heat-wrong");
+        context.globalAlpha = depth;
+        context.fillStyle = fill;
         const gap = size > 4 ? 1 : 0;
         context.fillRect(x(column), y(row), size - gap, size - gap);
         if (size < NUMBERED) continue;
         context.globalAlpha = 1;
-        context.fillStyle = colour(share > 0.3 ? "--panel" : "--ink");
+        context.fillStyle = readable(mixed(fill, colour("--heat-ground"), depth), [colour("--panel"), colour("--ink")]);
         context.fillText(value > 99 ? "99+" : String(value), x(column) + size / 2, y(row) + size / 2, size - 2);
       }
     }
@@ -265,4 +269,28 @@ function shortened(context, name, width) {
   let length = name.length;
   while (length > 1 && context.measureText(`${name.slice(0, length)}…`).width > width) length -= 1;
   return `${name.slice(0, length)}…`;
+}
+
+/** The channels of a colour, 0 to 1. @param {string} colour as in `rgb(1, 2, 3)` */
+const channels = (colour) => (colour.match(/[\d.]+/g) ?? []).slice(0, 3).map((value) => Number(value) / 255);
+
+/** @param {string} above @param {string} below @param {number} depth opacity of the upper one */
+function mixed(above, below, depth) {
+  const ground = channels(below);
+  return channels(above).map((value, index) => value * depth + ground[index] * (1 - depth));
+}
+
+/** The colour with the highest contrast to a background. @param {number[]} background @param {string[]} colours */
+function readable(background, colours) {
+  const contrast = (/** @type {string} */ colour) => {
+    const [low, high] = [luminance(background), luminance(channels(colour))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  return colours.reduce((best, colour) => (contrast(colour) > contrast(best) ? colour : best));
+}
+
+/** Relative luminance, as in WCAG. @param {number[]} channels */
+function luminance(channels) {
+  const [red, green, blue] = channels.map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }

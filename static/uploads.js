@@ -1,7 +1,7 @@
 /** Uploads of files, folders and archives to a dataset: first shown as a preview, then confirmed. */
 
 import { Problem } from "./api.js";
-import { announce, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
+import { announce, ask, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
 import { addTo, dropped, emptyReport, isArchive, picked, sendAll } from "./files.js";
 import { describe, images, previewOf, refused } from "./preview.js";
 
@@ -35,13 +35,19 @@ export function uploads(dataset, done) {
     list.append(upload.node);
   }
   /** @param {import("./files.js").Found[]} found */
-  const add = (found) => {
+  const add = async (found) => {
     if (found.length === 0) {
       list.prepend(notice("No files found."));
       return;
     }
     const [kind, ...name] = label.value.split(":");
-    const target = kind === "class" ? { split: split.value, labels: "folders", label: name.join(":") } : { split: split.value, labels: kind, label: "" };
+    const target = { split: split.value, labels: kind === "names" ? kind : "folders", label: name.join(":") };
+    if (kind === "new") {
+      const input = el("input", { type: "text", required: true, maxLength: 100, autocomplete: "off" });
+      const given = await ask(`New class of ${found.length === 1 ? found[0].path : plural(found.length, "file")}`, input, "Continue");
+      if (!given) return;
+      target.label = given;
+    }
     const upload = new Upload(dataset, found, target, done);
     mine.unshift(upload);
     list.prepend(upload.node);
@@ -50,7 +56,7 @@ export function uploads(dataset, done) {
   /** @param {string} text @param {Record<string, any>} properties */
   const picker = (text, properties) => {
     const input = el("input", { type: "file", class: "file", multiple: true, ...properties, onchange: () => {
-      add(picked(input.files));
+      void add(picked(input.files));
       input.value = "";
     } });
     return el("label", { class: "button" }, text, input);
@@ -61,7 +67,8 @@ export function uploads(dataset, done) {
   const update = (now) => {
     const chosen = label.value || "folders";
     const automatic = /** @type {[string, string][]} */ ([["folders", "Auto: from folder or file names"], ["names", "From file names (rose_1.jpg)"]]);
-    fill(label, [...automatic, ...now.classes.map((name) => [`class:${name}`, name])].map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+    const fresh = now.open ? [["new", "New class…"]] : [];
+    fill(label, [...automatic, ...fresh, ...now.classes.map((name) => [`class:${name}`, name])].map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
     const [first, second] = now.classes.length > 1 ? now.classes : ["rose", "tulip"];
     fill(hint, `The class comes from the folder (${first}/…, ${second}/… or train/${first}/…) or the file name (${first}.0.jpg). Duplicates are skipped.`);
   };
