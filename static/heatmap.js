@@ -73,12 +73,13 @@ export class HeatMap {
   /** @param {number} by */
   step(by) {
     const next = SIZES[Math.min(Math.max(SIZES.indexOf(this.size) + by, 0), SIZES.length - 1)];
-    const { area, size } = this;
-    const isWhole = area.scrollWidth <= area.clientWidth && area.scrollHeight <= area.clientHeight;
-    const [x, y] = [(area.scrollLeft + area.clientWidth / 2) / size, (area.scrollTop + area.clientHeight / 2) / size];
+    const { area, size, at } = this;
+    // The first cell in view stays the first.
+    const [x, y] = [area.scrollLeft / size, area.scrollTop / size];
     this.resize(next);
-    // The classes that are confused most often are in the first rows and columns.
-    if (!isWhole) area.scrollTo(x * next - area.clientWidth / 2, y * next - area.clientHeight / 2);
+    area.scrollTo(x * next, y * next);
+    if (at) this.reveal(at);
+    this.move(at);
   }
 
   /** @param {number} size */
