@@ -8,7 +8,7 @@ import { el, fill, svg } from "./dom.js";
 /** @typedef {{ name: string, points: [number, number][], dots?: boolean, dashed?: boolean, colour?: number }} Series */
 /**
  * @typedef {{ title: string, x: string, y: string, series: Series[], xRange?: [number, number], yRange?: [number, number],
- *   whole?: boolean, mark?: { x: number, text: string } | null, summary?: string }} Lines
+ *   whole?: boolean, mark?: { x: number, text: string, low?: boolean } | null, summary?: string }} Lines
  */
 
 const HEIGHT = 260;
@@ -16,6 +16,10 @@ const MARGIN = { left: 62, right: 12, top: 10, bottom: 42 };
 const COLOURS = 6;
 /** Maximum half-width of a bar. */
 const WIDEST = 36;
+/** Bars that the summary for screen readers lists. */
+const SPOKEN = 30;
+/** Characters of a name under a bar. */
+const LONGEST = 10;
 
 /** A figure that redraws when its width changes. */
 class Figure {
@@ -94,7 +98,7 @@ function paintLines(plot, lines, width) {
     const end = x > width * 0.7;
     frame.root.append(
       svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, class: "mark" }),
-      svg("text", { x: end ? x - 5 : x + 5, y: MARGIN.top + 11, "text-anchor": end ? "end" : "start" }, lines.mark.text));
+      svg("text", { x: end ? x - 5 : x + 5, y: lines.mark.low ? HEIGHT - MARGIN.bottom - 6 : MARGIN.top + 11, "text-anchor": end ? "end" : "start" }, lines.mark.text));
   }
   frame.root.setAttribute("aria-label", lines.summary ?? `${lines.title}: ${lines.series.map(({ name, points }) => `final ${name} ${short(points.at(-1)?.[1])}`).join(", ")}`);
   fill(plot, frame.root);
@@ -214,20 +218,21 @@ export function barChart({ title, x, bars, series }) {
     const [, most] = rounded([0, Math.max(1, ...bars.flatMap(({ values }) => values))]);
     const frame = new Frame(width, [0, bars.length], [0, most], { x, y: "number of images", whole: true });
     for (const text of frame.root.querySelectorAll('text[text-anchor="middle"]:not([transform])')) text.remove();
-    const every = Math.ceil((bars.length * 58) / Math.max(width - MARGIN.left, 1));
+    const longest = Math.min(Math.max(...bars.map(({ name }) => name.length)), LONGEST);
+    const every = Math.ceil((bars.length * Math.max(58, longest * 7.5)) / Math.max(width - MARGIN.left, 1));
     for (const [index, { name, values }] of bars.entries()) {
       const middle = frame.x(index + 0.5);
-      const half = Math.min((frame.x(index + 1) - frame.x(index)) * 0.42, WIDEST * values.length);
+      const half = Math.min((frame.x(index + 1) - frame.x(index)) * (width / bars.length > 8 ? 0.42 : 0.5), WIDEST * values.length);
       const [from, to] = [middle - half, middle + half];
       const each = (to - from) / values.length;
       for (const [which, value] of values.entries()) {
-        frame.root.append(svg("rect", { x: from + each * which, width: Math.max(each - 1, 1), y: frame.y(value), height: frame.y(0) - frame.y(value), class: `bar s${which % COLOURS}` },
+        frame.root.append(svg("rect", { x: from + each * which, width: each > 3 ? each - 1 : Math.max(each, 1), y: frame.y(value), height: frame.y(0) - frame.y(value), class: `bar s${which % COLOURS}` },
           svg("title", {}, `${name}${series.length > 1 ? `, ${series[which]}` : ""}: ${value.toLocaleString("en-GB")}`)));
       }
-      if (index % every === 0) frame.root.append(svg("text", { x: middle, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, name));
+      if (index % every === 0) frame.root.append(svg("text", { x: middle, y: HEIGHT - MARGIN.bottom + 16, "text-anchor": "middle" }, bars.length > 1 && name.length > LONGEST ? `${name.slice(0, LONGEST)}…` : name));
     }
     frame.root.append(svg("text", { x: (MARGIN.left + width) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, x));
-    frame.root.setAttribute("aria-label", `${title}. ${bars.map(({ name, values }) => `${name}: ${values.join(" and ")}`).join("; ")}`);
+    frame.root.setAttribute("aria-label", `${title}. ${bars.slice(0, SPOKEN).map(({ name, values }) => `${name}: ${values.join(" and ")}`).join("; ")}${bars.length > SPOKEN ? "; …" : ""}`);
     fill(figure.plot, frame.root);
   });
   return figure.node;

@@ -1,7 +1,8 @@
-/** Dataset page: upload, statistics, augmentation preview and image gallery. */
+/** Dataset page: upload, classes, statistics, augmentation preview and image gallery. */
 
 import { get, path } from "./api.js";
 import { attempt, button, count, el, field, fill, plural } from "./dom.js";
+import { classList } from "./classes.js";
 import { sum } from "./datasets.js";
 import { gallery } from "./gallery.js";
 import { picture } from "./picture.js";
@@ -20,6 +21,8 @@ export async function open(place, { parts: [name], signal }) {
   const gaps = el("div", { class: "stack advice" });
   const messages = el("div", null);
   const images = gallery(dataset, () => changed(), signal);
+  const added = uploads(dataset, () => refresh());
+  const classes = classList(dataset, () => refresh());
   let round = 0;
 
   const describe = () => {
@@ -28,12 +31,16 @@ export async function open(place, { parts: [name], signal }) {
     train.hidden = dataset.images === 0;
     images.node.hidden = numbers.hidden = dataset.images === 0;
     samples.hidden = sum(dataset.counts.train) === 0;
-    splitOffer(gaps, dataset, () => {
-      images.reload();
-      changed();
-      augmentations(samples, dataset);
-    });
+    splitOffer(gaps, dataset, () => refresh());
     if (dataset.images === 0) gaps.hidden = true;
+    images.update(dataset);
+    added.update(dataset);
+    classes.update(dataset);
+  };
+  const refresh = () => {
+    images.reload();
+    changed();
+    augmentations(samples, dataset);
   };
   /** Refreshes the counts, version and statistics after a change, but not the gallery. */
   const changed = () => {
@@ -55,12 +62,7 @@ export async function open(place, { parts: [name], signal }) {
     version,
     gaps,
     messages,
-    uploads(dataset, () => {
-      images.reload();
-      changed();
-      augmentations(samples, dataset);
-    }),
-    numbers, samples, images.node);
+    added.node, classes.node, numbers, samples, images.node);
   describe();
   if (dataset.images === 0) return;
   images.reload();

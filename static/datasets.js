@@ -1,12 +1,12 @@
 /** Datasets page: the list, and a form to create one. */
 
 import { all, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, el, field, fill, once, plural, time } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, listed, once, plural, time } from "./dom.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
 /** Input of the form, kept while other pages are open. */
-const draft = { name: "", classes: "cat, dog" };
+const draft = { name: "", classes: "" };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
@@ -30,7 +30,7 @@ async function show(list, signal) {
     }, { "aria-label": `Delete ${dataset.name}` });
     return el("tr", null,
       el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name)),
-      el("td", null, dataset.classes.join(", ")),
+      el("td", { class: "classes" }, dataset.classes.length > 2 && `${plural(dataset.classes.length, "class")}: `, listed(dataset.classes) || "none yet"),
       ...["train", "validation", "test"].map((split) => el("td", { class: "number" }, count(sum(dataset.counts[split])))),
       el("td", { class: "number" }, bytes(dataset.bytes)),
       el("td", null, time(dataset.created_at)),
@@ -54,20 +54,21 @@ const link = ({ name }) => `#/dataset/${path(name)}`;
 
 function creation() {
   const name = el("input", { required: true, value: draft.name, maxLength: 100, autocomplete: "off", oninput: () => (draft.name = name.value) });
-  const classes = el("input", { required: true, value: draft.classes, autocomplete: "off", oninput: () => (draft.classes = classes.value) });
+  const classes = el("input", { value: draft.classes, autocomplete: "off", oninput: () => (draft.classes = classes.value) });
   const create = button("Create", () => {}, { type: "submit", class: "primary" });
   const form = el("form", { class: "stack", onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
     await once(create, form, async () => {
-      const body = { name: name.value.trim(), classes: classes.value.split(",").map((part) => part.trim()).filter(Boolean) };
+      const given = classes.value.split(",").map((part) => part.trim()).filter(Boolean);
+      const body = { name: name.value.trim(), ...(given.length > 0 && { classes: given }) };
       const created = await send("POST", "datasets", body);
-      draft.name = "";
+      draft.name = draft.classes = "";
       location.hash = link(created);
     });
   } },
     el("div", { class: "fields" },
       field("Name", name, "Used in URLs and commands: letters, digits, dots, dashes and underscores."),
-      field("Classes", classes, "Two class names, separated by a comma. The second is the positive class.")),
+      field("Classes (optional)", classes, "Leave empty: classes come from your folders. Or class names separated by commas; files of other classes are then rejected. Of two classes, the second is the positive one.")),
     el("div", null, create));
   return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);
 }

@@ -184,6 +184,35 @@ export function confirmLoss(question, action, decline = "Cancel") {
   });
 }
 
+/**
+ * Asks for a value in a dialog.
+ *
+ * @param {string} question
+ * @param {HTMLInputElement | HTMLSelectElement} control
+ * @param {string} action label of the button that confirms
+ * @param {Child} [hint]
+ * @returns {Promise<string | null>} the value, or null if the user cancelled
+ */
+export function ask(question, control, action, hint) {
+  return new Promise((resolve) => {
+    const dialog = el("dialog", { class: "ask", "aria-label": action, onclose: () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? control.value.trim() : null);
+    } });
+    control.autofocus = true;
+    dialog.append(el("form", { onsubmit: (/** @type {Event} */ event) => {
+      event.preventDefault();
+      dialog.close("yes");
+    } },
+      field(question, control, hint),
+      el("div", { class: "row end" },
+        button("Cancel", () => dialog.close("")),
+        button(action, () => {}, { type: "submit", class: "primary" }))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** @param {number} fraction 0 to 1 */
 export const percent = (fraction) => `${(fraction * 100).toFixed(1)}%`;
 
@@ -193,8 +222,14 @@ export const decimal = (value, digits = 4) => (typeof value === "number" ? value
 /** @param {number} value */
 export const count = (value) => value.toLocaleString("en-GB");
 
-/** A count with its noun: 1 image, 2 images. @param {number} value @param {string} noun */
-export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+/** A count with its noun: 1 image, 2 images, 3 classes. @param {number} value @param {string} noun */
+export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : noun.endsWith("s") ? "es" : "s"}`;
+
+/** The first of many names, and how many more there are. @param {string[]} names @param {number} [shown] */
+export function listed(names, shown = 3) {
+  const few = names.length <= shown + 1 ? names : [...names.slice(0, shown), `${count(names.length - shown)} more`];
+  return few.length < 2 ? few.join("") : `${few.slice(0, -1).join(", ")} and ${few.at(-1)}`;
+}
 
 /** @param {number} value */
 export function bytes(value) {

@@ -108,7 +108,7 @@ async function compare(place, rows, signal) {
   const epochs = await Promise.all(jobs.map(async ({ id }) => (await get(`jobs/${path(id)}/metrics`, signal)).epochs));
   if (mine !== comparison) return;
   /** @param {string} title @param {"val_accuracy" | "val_loss" | "train_accuracy" | "train_loss"} key */
-  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "loss (binary cross-entropy)" : "accuracy", whole: true,
+  const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "loss (cross-entropy)" : "accuracy", whole: true,
     series: jobs.map(({ name }, index) => ({ name, points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
   fill(place, el("h2", null, "Learning curves"), el("div", { class: "columns" },
     chart("Validation accuracy", "val_accuracy"), chart("Validation loss", "val_loss"), chart("Training accuracy", "train_accuracy"), chart("Training loss", "train_loss")));

@@ -42,25 +42,30 @@ async function walk(entry) {
 }
 
 /**
+ * Where files go: a split or `auto`; what names their classes, `folders` or `names`; or the class of all
+ * files that are not in archives, if `label` is not empty.
+ *
+ * @typedef {{ split: string, labels: string, label: string }} Target
+ */
+
+/**
  * Uploads files to a dataset: each archive in its own request, all other files in one request, as a
  * tar archive, because the meaning of a folder depends on all other folders. If the user selects a
  * class for all files, they are sent in batches.
  *
  * @param {string} dataset
  * @param {Found[]} files
- * @param {{ split: string, label: string }} options empty `label`: the class comes from each path
+ * @param {Target} target
  * @param {(fraction: number, report: import("./types.js").UploadReport) => void} progress
  * @param {AbortSignal} signal
  */
-export async function sendAll(dataset, files, { split, label }, progress, signal) {
+export async function sendAll(dataset, files, { split, labels, label }, progress, signal) {
   const total = emptyReport();
   const all = files.reduce((sum, { file }) => sum + file.size, 0) || 1;
   let sent = 0;
-  for (const batch of label ? batches(files) : whole(files)) {
+  for (const { files: batch, archive } of label ? batches(files) : byArchive(files)) {
     const size = batch.reduce((sum, { file }) => sum + file.size, 0);
-    const query = new URLSearchParams({ split });
-    const archive = isArchive(batch[0].path);
-    if (label && !archive) query.set("label", label);
+    const query = new URLSearchParams({ split, ...(label && !archive ? { label } : { labels }) });
     const url = `datasets/${path(dataset)}/${archive || !label ? "archive" : "images"}?${query}`;
     const body = archive ? batch[0].file : label ? form(batch) : tar(batch);
     const report = await upload(url, body, (fraction) => progress((sent + fraction * size) / all, total), signal);
@@ -86,32 +91,35 @@ export function addTo(total, report) {
   total.ignored.examples.push(...report.ignored.examples);
 }
 
-/** One batch per archive, and one for all other files. @param {Found[]} files */
-function* whole(files) {
+/** @typedef {{ files: Found[], archive: boolean }} Batch an archive is alone in its batch */
+
+/** One batch per archive, and one for all other files. @param {Found[]} files @returns {Batch[]} */
+export function byArchive(files) {
   const others = files.filter((found) => !isArchive(found.path));
-  if (others.length > 0) yield others;
-  for (const found of files) if (isArchive(found.path)) yield [found];
+  const archives = files.filter((found) => isArchive(found.path));
+  return [...(others.length > 0 ? [{ files: others, archive: false }] : []), ...archives.map((found) => ({ files: [found], archive: true }))];
 }
 
-/** @param {Found[]} files */
-function* batches(files) {
-  /** @type {Found[]} */
-  let batch = [];
-  let size = 0;
+/** @param {Found[]} files @returns {Batch[]} */
+function batches(files) {
+  return byArchive(files).flatMap((batch) => (batch.archive ? [batch] : inParts(batch.files)));
+}
+
+/** @param {Found[]} files none of them an archive @returns {Batch[]} */
+function inParts(files) {
+  /** @type {Batch[]} */
+  const parts = [];
+  let size = Infinity;
   for (const found of files) {
-    const alone = isArchive(found.path);
-    if (batch.length > 0 && (alone || batch.length === FILES || size + found.file.size > BYTES)) {
-      yield batch;
-      [batch, size] = [[], 0];
+    const full = (parts.at(-1)?.files.length ?? FILES) === FILES || size + found.file.size > BYTES;
+    if (full) {
+      parts.push({ files: [], archive: false });
+      size = 0;
     }
-    if (alone) {
-      yield [found];
-      continue;
-    }
-    batch.push(found);
+    parts.at(-1)?.files.push(found);
     size += found.file.size;
   }
-  if (batch.length > 0) yield batch;
+  return parts;
 }
 
 /** @param {Found[]} batch */

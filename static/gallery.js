@@ -5,6 +5,7 @@
 
 import { get, path, send } from "./api.js";
 import { attempt, button, confirmLoss, count, el, field, fill, select } from "./dom.js";
+import { pickClass } from "./classpicker.js";
 import { enlarge } from "./lightbox.js";
 import { picture } from "./picture.js";
 
@@ -16,6 +17,10 @@ const AT_ONCE = 6;
 const SPLITS = ["train", "validation", "test"];
 /** @type {Record<string, string>} */
 const KEYS = { t: "train", v: "validation", x: "test" };
+/** Classes that have a key, and if there are not more, a button. */
+const KEYED = 9;
+/** Opens the search for a class. */
+const SEARCH = "l";
 /** @type {Record<string, number>} */
 const NEIGHBOURS = { ArrowLeft: -1, ArrowRight: 1 };
 
@@ -26,7 +31,7 @@ const NEIGHBOURS = { ArrowLeft: -1, ArrowRight: 1 };
  */
 export function gallery(dataset, changed, signal) {
   const created = new Gallery(dataset, changed, signal);
-  return { node: created.node, reload: () => void created.reload() };
+  return { node: created.node, reload: () => void created.reload(), update: (/** @type {import("./types.js").Dataset} */ now) => created.update(now) };
 }
 
 class Gallery {
@@ -47,27 +52,46 @@ class Gallery {
     this.anchor = null;
 
     this.split = select([["", "All splits"], ...SPLITS], { onchange: () => void this.reload() });
-    this.label = select([["", "All classes"], ...dataset.classes], { onchange: () => void this.reload() });
+    this.label = el("select", { onchange: () => void this.reload() });
     this.chosen = el("span", { class: "soft", role: "status" });
+    this.labels = el("span", { class: "actions" });
     this.actions = el("div", { class: "actions" },
-      dataset.classes.map((name, index) => button(`→ ${name}`, () => void this.change({ label: name }), { title: `Relabel (${index + 1})` })),
+      this.labels,
       Object.entries(KEYS).map(([key, split]) => button(`→ ${split}`, () => void this.change({ split }), { title: `Move (${key})` })),
       button("Delete", () => void this.remove(), { class: "danger", title: "Delete" }),
       button("Clear selection", () => this.select([]), { title: "Clear selection (Escape)" }));
     this.grid = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Images",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event), onclick: (/** @type {MouseEvent} */ event) => this.click(event),
       ondblclick: () => this.enlarge() });
+    this.keys = el("span", null);
     this.end = el("p", { class: "soft" });
     this.messages = el("div", null);
     this.node = el("section", { class: "panel", "aria-label": "Images" },
       el("div", { class: "row apart" }, el("h2", null, "Images"), el("div", { class: "row" }, field("Split", this.split), field("Class", this.label))),
       el("p", { class: "hint" }, "Arrow keys move, ", el("kbd", null, "Space"), " selects, ", el("kbd", null, "Shift"), " extends the selection, ", el("kbd", null, "Enter"), " or double-click enlarges; ",
-        dataset.classes.slice(0, 9).map((name, index) => [el("kbd", null, String(index + 1)), ` ${name}, `]),
+        this.keys,
         Object.entries(KEYS).map(([key, split]) => [el("kbd", null, key), ` ${split}, `]), el("kbd", null, "Delete"), " removes."),
       el("div", { class: "toolbar row apart" }, this.chosen, this.actions),
       this.messages, this.grid, this.end);
     new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void this.more(), { rootMargin: "800px" }).observe(this.end);
-    this.select([]);
+    this.update(dataset);
+  }
+
+  /** Offers the classes that the dataset has now. @param {import("./types.js").Dataset} dataset */
+  update(dataset) {
+    this.dataset = dataset;
+    const { classes } = dataset;
+    const filter = this.label.value;
+    fill(this.label, el("option", { value: "" }, "All classes"), classes.map((name) => el("option", { value: name, selected: name === filter }, name)));
+    // Its class may have been renamed or deleted.
+    if (filter && !classes.includes(filter)) void this.reload();
+    fill(this.labels, classes.length > KEYED
+      ? button("Relabel…", () => void this.search(), { title: `Choose a class (${SEARCH})` })
+      : classes.map((name, index) => button(`→ ${name}`, () => void this.change({ label: name }), { title: `Relabel (${index + 1})` })));
+    fill(this.keys, classes.length > KEYED
+      ? [el("kbd", null, SEARCH), " relabels by search, ", el("kbd", null, "1"), "–", el("kbd", null, String(KEYED)), ` the first ${KEYED} classes, `]
+      : classes.map((name, index) => [el("kbd", null, String(index + 1)), ` ${name}, `]));
+    this.select(this.selected());
   }
 
   async reload() {
@@ -217,7 +241,8 @@ class Gallery {
    * @returns {((items: HTMLElement[]) => Promise<boolean>) | null}
    */
   action(key) {
-    const label = this.dataset.classes[Number(key) - 1];
+    const label = /^[1-9]$/.test(key) ? this.dataset.classes[Number(key) - 1] : undefined;
+    if (key === SEARCH) return (items) => this.search(items);
     if (key === "Delete" || key === "Backspace") return (items) => this.remove(items);
     if (KEYS[key]) return (items) => this.change({ split: KEYS[key] }, items);
     return label ? (items) => this.change({ label }, items) : null;
@@ -232,6 +257,15 @@ class Gallery {
       const stays = (!this.split.value || now.split === this.split.value) && (!this.label.value || now.label === this.label.value);
       if (!stays) this.drop(item);
     });
+  }
+
+  /** Relabels as a class that the user searches for. */
+  async search(items = this.targets()) {
+    if (items.length === 0) return true;
+    const [first] = items;
+    const label = await pickClass(this.dataset.classes, items.length === 1 ? `Relabel ${this.images.get(first)?.file_name} as` : `Relabel ${count(items.length)} images as`);
+    if (label) return this.change({ label }, items);
+    return true;
   }
 
   async remove(items = this.targets()) {

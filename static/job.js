@@ -95,7 +95,7 @@ function curves(place) {
   const lines = (epochs, job, what) => ({
     title: what === "accuracy" ? "Accuracy" : "Loss",
     x: "epoch",
-    y: what === "accuracy" ? "accuracy" : "loss (binary cross-entropy)",
+    y: what === "accuracy" ? "accuracy" : "loss (cross-entropy)",
     whole: true,
     xRange: [1, Math.max(job?.params.epochs ?? 1, epochs.at(-1)?.epoch ?? 1, 2)],
     mark: mark(epochs),

@@ -1,22 +1,35 @@
-/** Models page: the model in service, and a table of all models. */
+/** Models page: the model in service, a table of all models, and when one of them is unsure. */
 
 import { all, get, path, send } from "./api.js";
 import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
 import { save } from "./picture.js";
+import { unsure } from "./unsure.js";
 
 /** @typedef {import("./types.js").Model} Model */
 /** @typedef {import("./types.js").CurrentModel} CurrentModel */
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
-export async function open(place, { signal }) {
+export async function open(place, { query, signal }) {
   const [serving, list] = [el("section", { class: "panel", "aria-label": "In service" }), el("section", { class: "panel", "aria-label": "Models" })];
+  const doubts = el("section", { class: "panel", "aria-label": "When is it unsure?", hidden: true });
   const messages = el("div", null);
-  fill(place, el("h1", null, "Models"), messages, serving, list);
+  fill(place, el("h1", null, "Models"), messages, serving, list, doubts);
+  /** @param {string} model */
+  const doubt = (model) => attempt(messages, async () => {
+    await unsure(doubts, await get(`models/${path(model)}`, signal), signal);
+    doubts.hidden = false;
+  });
+  /** @param {string} model */
+  const explain = (model) => void doubt(model).then(() => {
+    doubts.scrollIntoView();
+    doubts.querySelector("h2")?.focus({ preventScroll: true });
+  });
   const show = async () => {
     /** @type {[Model[], CurrentModel | null]} */
     const [models, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
     inService(serving, current, choose);
-    table(list, models, current?.mode === "pinned", messages, choose, show);
+    table(list, models, current?.mode === "pinned", messages, choose, explain, show);
+    return current;
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
@@ -34,7 +47,10 @@ export async function open(place, { signal }) {
       enable(true);
     }
   });
-  await show();
+  const current = await show();
+  const asked = query.get("model");
+  if (asked) explain(asked);
+  else if (current) await doubt(current.id);
 }
 
 /** @param {HTMLElement} place @param {CurrentModel | null} current @param {(model: string) => void} choose */
@@ -51,8 +67,8 @@ function inService(place, current, choose) {
     el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 
-/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<void>} changed */
-function table(place, models, pinned, messages, choose, changed) {
+/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {(model: string) => void} explain @param {() => Promise<unknown>} changed */
+function table(place, models, pinned, messages, choose, explain, changed) {
   const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const number = (/** @type {string} */ text) => el("th", { scope: "col", class: "number" }, text);
   const rows = models.map((model) => {
@@ -62,21 +78,23 @@ function table(place, models, pinned, messages, choose, changed) {
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
     return el("tr", null,
-      el("th", { scope: "row" }, model.job_id && model.name !== "default" ? el("a", { href: `#/job/${path(model.job_id)}` }, model.name) : model.name, " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
-      el("td", null, words(model.recipe)),
+      el("th", { scope: "row", class: "wrap" }, model.job_id && model.name !== "default" ? el("a", { href: `#/job/${path(model.job_id)}` }, model.name) : model.name, " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
+      el("td", { class: "wrap" }, words(model.recipe)),
+      el("td", { class: "number", title: model.classes.slice(0, 50).join(", ") }, count(model.classes.length)),
       el("td", { class: "number" }, model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
       el("td", { class: "number" }, percent(model.val_accuracy)),
       el("td", { class: "number" }, decimal(model.val_loss)),
+      el("td", { class: "number" }, button(model.answer_above ? decimal(model.answer_above, 3) : "never", () => explain(model.id), { class: "link", "aria-label": `When is ${model.name} unsure?`, title: "Show and change when this model is unsure" })),
       el("td", { class: "number" }, count(model.parameters)),
       el("td", { class: "number" }, bytes(model.bytes)),
-      el("td", null, model.dataset),
-      el("td", null, time(model.created_at)),
+      el("td", { class: "wrap" }, model.dataset),
+      el("td", { class: "wrap" }, time(model.created_at)),
       el("td", null, el("div", { class: "actions" },
         !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Keep this model in service until you choose another" }),
         button("Download", download, { "aria-label": `Download ${model.name}` }),
         !model.in_service && model.name !== "default" && button("Delete", remove, { class: "danger", "aria-label": `Delete ${model.name}` }))));
   });
   fill(place, el("div", { class: "scroll" }, el("table", null,
-    el("thead", null, el("tr", null, ["Name", "Recipe"].map(head), ["Test accuracy", "Val. accuracy", "Val. loss", "Parameters", "Size"].map(number), ["Dataset", "Created", ""].map(head))),
+    el("thead", null, el("tr", null, ["Name", "Recipe"].map(head), ["Classes", "Test accuracy", "Val. accuracy", "Val. loss", "Unsure below", "Parameters", "Size"].map(number), ["Dataset", "Created", ""].map(head))),
     el("tbody", null, rows))));
 }

@@ -4,7 +4,7 @@
  * open.
  */
 
-import { all, get, path, requestWithRetry } from "./api.js";
+import { all, get, requestWithRetry } from "./api.js";
 import { photograph } from "./camera.js";
 import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
@@ -14,6 +14,10 @@ import { picture, showBlob } from "./picture.js";
 
 /** Concurrent requests. The server limits its queue itself; this leaves room for other clients. */
 const AT_ONCE = 4;
+/** Classes shown per prediction. */
+const SHOWN = 5;
+/** @type {Record<string, string>} */
+const REASONS = { low_confidence: "low confidence", unlike_training: "unlike the training images" };
 
 const models = { first: "", second: "" };
 /** @type {ImageCard[]} newest first */
@@ -155,7 +159,7 @@ class ImageCard {
   /** @param {string} model a name, or empty for the model in service @returns {Promise<HTMLElement>} */
   async resultOf(model) {
     try {
-      const response = await requestWithRetry(`predict${query(model)}`, this.body());
+      const response = await requestWithRetry(`predict?${query(model, { top: String(SHOWN) })}`, this.body());
       /** @type {PredictResponse} */
       const prediction = await response.json();
       if (model === "") this.servedBy = prediction.model.name;
@@ -175,30 +179,40 @@ class ImageCard {
 
   /** @param {PredictResponse} response @param {string} model */
   verdict({ predictions: [top], model: by, timing_ms: timing }, model) {
-    announce(`${this.file.name}: ${top.label}, ${percent(top.probability)}`);
-    const toggle = button("Explain", () => void this.explain(toggle, model), { "aria-pressed": "false", title: "Show the regions that support this prediction (Grad-CAM)" });
+    const doubt = top.unsure ? `Unsure: ${REASONS[top.reason ?? ""] ?? "low confidence"}` : "";
+    announce(`${this.file.name}: ${top.label}, ${percent(top.probability)}${doubt && `. ${doubt}`}`);
+    const likely = Object.entries(top.probabilities).sort((a, b) => b[1] - a[1] || Number(b[0] === top.label) - Number(a[0] === top.label));
     return el("div", { class: "verdict" },
       el("div", { class: "row apart" },
         el("span", { class: "label" }, top.label),
-        el("span", { class: "row" }, percent(top.probability), toggle)),
-      el("progress", { max: 1, value: top.probability, "aria-label": `Probability of ${top.label}` }),
+        doubt && el("span", { class: "badge unsure" }, doubt)),
+      el("ul", { class: "bars" }, likely.map(([label, probability]) => this.bar(label, probability, model))),
       el("p", { class: "hint" }, `${by.name}: ${decimal(timing.total, 1)} ms total, ${decimal(timing.inference, 1)} ms inference`));
   }
 
-  /** Switches between the image and its Grad-CAM heat map. @param {HTMLButtonElement} toggle @param {string} model */
-  async explain(toggle, model) {
+  /** @param {string} label @param {number} probability @param {string} model */
+  bar(label, probability, model) {
+    const toggle = button("Explain", () => void this.explain(toggle, model, label), { "aria-pressed": "false", "aria-label": `Explain ${label}`, title: `Show the regions that support ${label} (Grad-CAM)` });
+    return el("li", null,
+      el("span", { class: "name", title: label }, label),
+      el("span", null, percent(probability)), toggle,
+      el("progress", { max: 1, value: probability, "aria-label": `Probability of ${label}` }));
+  }
+
+  /** Switches between the image and its Grad-CAM heat map. @param {HTMLButtonElement} toggle @param {string} model @param {string} label the class to explain */
+  async explain(toggle, model, label) {
     const on = toggle.getAttribute("aria-pressed") !== "true";
     for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", "false");
     if (!on) return this.hideHeatMap();
     const { round } = this;
     toggle.disabled = true;
     try {
-      const response = await requestWithRetry(`explain${query(model)}`, this.body());
+      const response = await requestWithRetry(`explain?${query(model, { class: label })}`, this.body());
       const map = await response.blob();
       if (round !== this.round) return;
       await showBlob(this.image, map);
       this.explained = true;
-      this.image.alt = `${this.file.name} with Grad-CAM heat map for ${response.headers.get("X-Label")}`;
+      this.image.alt = `${this.file.name} with Grad-CAM heat map for ${label}`;
       for (const other of this.node.querySelectorAll("[aria-pressed]")) other.setAttribute("aria-pressed", String(other === toggle));
     } catch (error) {
       if (!isAbort(error)) this.words.append(notice(error));
@@ -208,8 +222,8 @@ class ImageCard {
   }
 }
 
-/** @param {string} model */
-const query = (model) => (model ? `?model=${path(model)}` : "");
+/** @param {string} model a name, or empty for the model in service @param {Record<string, string>} others */
+const query = (model, others) => new URLSearchParams({ ...(model && { model }), ...others });
 
 /** @param {() => Promise<void>} work */
 function enqueue(work) {

@@ -2,10 +2,16 @@
 
 import { get, path } from "./api.js";
 import { barChart } from "./chart.js";
-import { bytes, el, fill, percent, plural } from "./dom.js";
+import { bytes, count, el, fill, percent, plural } from "./dom.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").Statistics} Statistics */
+
+/** Classes are imbalanced if one has more than so many times the training images of another. */
+const IMBALANCE = 1.5;
+/** The most classes that have each a colour, and that have each a bar per split. */
+const FEW = 6;
+const SOME = 12;
 
 /** @param {HTMLElement} place @param {import("./types.js").Dataset} dataset @param {AbortSignal} signal @param {() => boolean} isStale */
 export async function statistics(place, dataset, signal, isStale) {
@@ -25,17 +31,27 @@ export async function statistics(place, dataset, signal, isStale) {
 
 /** @param {Statistics} numbers */
 function balance({ counts }) {
-  const training = Object.values(counts.train ?? {});
-  const all = training.reduce((sum, one) => sum + one, 0);
+  const training = Object.entries(counts.train ?? {}).sort((a, b) => a[1] - b[1]);
+  const all = training.reduce((sum, [, one]) => sum + one, 0);
   if (all === 0) return "No training images yet.";
-  const most = Math.max(...training) / all;
-  return most > 0.6 ? `Class imbalance: one class has ${percent(most)} of the training images.` : "The training classes are balanced.";
+  const [[least, few], [most, many]] = [training[0], training[training.length - 1]];
+  if (many <= IMBALANCE * few) return "The training classes are balanced.";
+  return training.length === 2
+    ? `Class imbalance: one class has ${percent(many / all)} of the training images.`
+    : `Class imbalance: ${most} has ${plural(many, "training image")}, ${least} only ${count(few)}. Balanced class weights can compensate.`;
 }
 
 /** @param {Statistics} numbers @param {string[]} names */
 function classes({ counts }, names) {
-  const bars = Object.entries(counts).map(([split, of]) => ({ name: split, values: names.map((name) => of[name] ?? 0) }));
-  return barChart({ title: "Images by split and class", x: "split", bars, series: names });
+  const splits = Object.keys(counts);
+  if (names.length <= FEW) {
+    const bars = splits.map((split) => ({ name: split, values: names.map((name) => counts[split][name] ?? 0) }));
+    return barChart({ title: "Images by split and class", x: "split", bars, series: names });
+  }
+  const all = names.map((name) => ({ name, values: splits.map((split) => counts[split][name] ?? 0) }));
+  if (names.length <= SOME) return barChart({ title: "Images by class and split", x: "class", bars: all, series: splits });
+  const sums = all.map(({ name, values }) => ({ name, values: [values.reduce((sum, one) => sum + one, 0)] })).sort((a, b) => b.values[0] - a.values[0]);
+  return barChart({ title: "Images by class, largest first", x: "class", bars: sums, series: ["images"] });
 }
 
 /** @param {string} side @param {import("./types.js").Histogram | null} histogram */
@@ -47,10 +63,10 @@ function histogram(side, histogram) {
 }
 
 /** @param {Statistics} numbers */
-function duplicates({ cross_split_duplicates: { count: found, groups } }) {
-  if (found === 0) return el("p", null, "No near-duplicates across splits.");
-  return el("details", { open: true },
-    el("summary", null, `${plural(found, "group")} of near-duplicates ${found === 1 ? "spans" : "span"} several splits (data leakage): accuracy would be overestimated`),
+function duplicates({ cross_split_duplicates: { count: groupsFound, groups } }) {
+  if (groupsFound === 0) return el("p", null, "No near-duplicates across splits.");
+  return el("details", { open: groups.length <= 10 },
+    el("summary", null, `${plural(groupsFound, "group")} of near-duplicates ${groupsFound === 1 ? "spans" : "span"} several splits (data leakage): accuracy would be overestimated`),
     el("div", { class: "stack" }, groups.map(({ images }) => el("ul", { class: "grid" }, images.map((image) => el("li", { title: image.file_name },
       picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, `${image.label} · ${image.split}`)))))));
 }

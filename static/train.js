@@ -1,7 +1,7 @@
 /** Train page: a form for a new job, and the list of jobs. */
 
 import { all, get, path, pause, send } from "./api.js";
-import { attempt, button, el, field, fill, once, select, time, words } from "./dom.js";
+import { attempt, button, el, field, fill, listed, once, plural, select, time, words } from "./dom.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { splitOffer } from "./split.js";
 import { weights } from "./weights.js";
@@ -29,7 +29,7 @@ async function compose(place, started, signal) {
   /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
   const [datasets, { items: recipes }, succeeded] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?status=succeeded", signal)]);
   if (datasets.length === 0) {
-    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
+    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with at least two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
   }
   if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;
@@ -39,9 +39,11 @@ async function compose(place, started, signal) {
     show();
   } });
   const gaps = el("div", { class: "stack advice" });
+  const classes = el("span", null);
   const offer = () => {
     const at = datasets.findIndex(({ name }) => name === draft.dataset);
-    const { id } = datasets[at];
+    const { id, classes: names } = datasets[at];
+    classes.textContent = names.length === 0 ? "No classes yet" : `${plural(names.length, "class")}: ${listed(names)}`;
     splitOffer(gaps, datasets[at], async () => {
       datasets[at] = await get(`datasets/${path(id)}`, signal);
       offer();
@@ -82,7 +84,7 @@ async function compose(place, started, signal) {
       await started();
     });
   } },
-    el("div", { class: "fields" }, field("Dataset", dataset), field("Name", name, "Name of the job and its model.")),
+    el("div", { class: "fields" }, field("Dataset", dataset, classes), field("Name", name, "Name of the job and its model.")),
     gaps, choices, params, more,
     el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);

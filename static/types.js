@@ -2,10 +2,12 @@
  * Responses of the API, limited to the fields that the pages use. Only the type checker reads this file.
  *
  * @typedef {Record<string, Record<string, number>>} Counts images by split and class
- * @typedef {{ id: string, name: string, classes: string[], version: string, counts: Counts, images: number, bytes: number, created_at: string }} Dataset
+ * @typedef {{ id: string, name: string, open: boolean, classes: string[], version: string, counts: Counts, images: number, bytes: number, created_at: string }} Dataset
  * @typedef {{ id: string, file_name: string, label: string, split: string, width: number, height: number, bytes: number, sha256: string }} Image
  * @typedef {{ added: number, duplicates: number, rejected: { file: string, code: string, detail: string }[], rejected_total: number,
  *   ignored: { count: number, examples: string[] } }} UploadReport
+ * @typedef {{ classes: { name: string, images: number, new: boolean }[], splits: Record<string, number>, by_content: number, not_images: number,
+ *   rejected: { file: string, code: string, detail: string }[], rejected_total: number, ignored: { count: number, examples: string[] } }} Preview
  * @typedef {{ min: number, max: number, mean: number, edges: number[], counts: number[] }} Histogram
  * @typedef {{ images: number, bytes: number, counts: Counts, width: Histogram | null, height: Histogram | null, formats: Record<string, number>,
  *   cross_split_duplicates: { count: number, groups: { fingerprint: string, images: Image[] }[] } }} Statistics
@@ -21,15 +23,27 @@
  * @typedef {{ decision: "in_service" | "kept" | "guessing" | "pinned", reason: string }} Service
  * @typedef {{ precision: number, recall: number, f1: number, support: number }} ClassScore
  * @typedef {{ image_id: string, file_name: string | null, label: string, predicted: string, probability: number }} Misclassified
- * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: { confidence: number, low: number, high: number }, threshold: number,
- *   confusion_matrix: { labels: string[], matrix: number[][] }, report: Record<string, ClassScore>,
- *   pr_curve: { precision: number[], recall: number[], auc: number, average_precision: number }, roc_curve: { fpr: number[], tpr: number[], auc: number | null },
- *   calibration: { expected_calibration_error: number, bins: { low: number, high: number, count: number, mean_predicted_probability: number | null, fraction_of_positives: number | null }[] },
- *   best_threshold: { threshold: number, validation_f1: number, loss: number, accuracy: number } | null, misclassified: Misclassified[] }} Evaluation
+ * @typedef {{ precision: number[], recall: number[], auc: number, average_precision: number }} PrCurve
+ * @typedef {{ fpr: number[], tpr: number[], auc: number | null }} RocCurve
+ * @typedef {{ pr_curve: PrCurve, roc_curve: RocCurve }} BothCurves
+ * @typedef {{ classes: (BothCurves & { label: string })[], micro: BothCurves, macro: { roc_auc: number | null, average_precision: number } }} OneVsRest
+ * @typedef {{ log_loss: number, brier_score: number, expected_calibration_error: number,
+ *   bins: { count: number, mean_confidence: number | null, accuracy: number | null }[] }} Reliability
+ * @typedef {{ expected_calibration_error: number, bins: { low: number, high: number, count: number, mean_predicted_probability: number | null, fraction_of_positives: number | null }[],
+ *   temperature?: number | null, scaled?: Reliability | null, raw?: Reliability | null }} Calibration `scaled`: as the model answers; `raw`: without the temperature
+ * @typedef {{ threshold: number, answered: number, accuracy: number }} CoveragePoint
+ * @typedef {{ answer_above: number | null, unlike_above: number | null, low_confidence: number, unlike_training: number, answered_accuracy: number | null }} UnsureReport
+ * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: { confidence: number, low: number, high: number }, threshold: number | null,
+ *   top_5_accuracy?: number | null, confusion_matrix: { labels: string[], matrix: number[][] }, report: Record<string, ClassScore>,
+ *   pr_curve: PrCurve | null, roc_curve: RocCurve | null, one_vs_rest?: OneVsRest | null, calibration: Calibration,
+ *   best_threshold: { threshold: number, validation_f1: number, loss: number, accuracy: number } | null, coverage?: CoveragePoint[], unsure?: UnsureReport | null,
+ *   class_weights?: Record<string, number> | null, misclassified: Misclassified[] }} Evaluation evaluations of older versions lack some members
  * @typedef {{ id: string, name: string, recipe: string, architecture: string, classes: string[], job_id: string | null, dataset: string, dataset_version: string,
- *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string, in_service: boolean }} Model
+ *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string,
+ *   answer_above: number | null, unlike_above: number | null, in_service: boolean }} Model
  * @typedef {Model & { mode: "best" | "pinned", since: string }} CurrentModel
- * @typedef {{ predictions: { file_name: string | null, label: string, probability: number, probabilities: Record<string, number> }[],
+ * @typedef {{ file_name: string | null, label: string, probability: number, probabilities: Record<string, number>, unsure?: boolean, reason?: "low_confidence" | "unlike_training" }} Prediction
+ * @typedef {{ predictions: Prediction[],
  *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} PredictResponse
  * @typedef {{ base: string, state: "shipped" | "absent" | "downloading" | "ready", source: string | null, sha256: string | null, preprocessing: string | null,
  *   downloaded_bytes: number | null, total_bytes: number | null, error: { code: string, detail: string } | null }} Weights

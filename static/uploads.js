@@ -1,8 +1,9 @@
-/** Uploads of files, folders and archives to a dataset. */
+/** Uploads of files, folders and archives to a dataset: first shown as a preview, then confirmed. */
 
 import { Problem } from "./api.js";
-import { announce, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
-import { addTo, dropped, emptyReport, picked, sendAll } from "./files.js";
+import { announce, ask, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
+import { addTo, dropped, emptyReport, isArchive, picked, sendAll } from "./files.js";
+import { describe, images, previewOf, refused } from "./preview.js";
 
 /** @typedef {import("./types.js").UploadReport} Report */
 
@@ -25,7 +26,7 @@ window.addEventListener("beforeunload", (event) => {
  */
 export function uploads(dataset, done) {
   const split = select([["auto", "Auto: from folders, else 70/15/15"], "train", "validation", "test"], { value: "auto" });
-  const label = select([["", "Auto: from folder or file names"], ...dataset.classes], { value: "" });
+  const label = el("select", null);
   const list = el("div", { class: "stack" });
   const mine = known.get(dataset.id) ?? [];
   known.set(dataset.id, mine);
@@ -34,35 +35,53 @@ export function uploads(dataset, done) {
     list.append(upload.node);
   }
   /** @param {import("./files.js").Found[]} found */
-  const add = (found) => {
+  const add = async (found) => {
     if (found.length === 0) {
       list.prepend(notice("No files found."));
       return;
     }
-    const upload = new Upload(dataset, found, { split: split.value, label: label.value }, done);
+    const [kind, ...name] = label.value.split(":");
+    const target = { split: split.value, labels: kind === "names" ? kind : "folders", label: name.join(":") };
+    if (kind === "new") {
+      const input = el("input", { type: "text", required: true, maxLength: 100, autocomplete: "off" });
+      const given = await ask(`New class of ${found.length === 1 ? found[0].path : plural(found.length, "file")}`, input, "Continue");
+      if (!given) return;
+      target.label = given;
+    }
+    const upload = new Upload(dataset, found, target, done);
     mine.unshift(upload);
     list.prepend(upload.node);
-    upload.queue();
+    void upload.check();
   };
   /** @param {string} text @param {Record<string, any>} properties */
   const picker = (text, properties) => {
     const input = el("input", { type: "file", class: "file", multiple: true, ...properties, onchange: () => {
-      add(picked(input.files));
+      void add(picked(input.files));
       input.value = "";
     } });
     return el("label", { class: "button" }, text, input);
   };
 
-  const [first, second] = dataset.classes;
+  const hint = el("p", { class: "hint" });
+  /** @param {import("./types.js").Dataset} now */
+  const update = (now) => {
+    const chosen = label.value || "folders";
+    const automatic = /** @type {[string, string][]} */ ([["folders", "Auto: from folder or file names"], ["names", "From file names (rose_1.jpg)"]]);
+    const fresh = now.open ? [["new", "New class…"]] : [];
+    fill(label, [...automatic, ...fresh, ...now.classes.map((name) => [`class:${name}`, name])].map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+    const [first, second] = now.classes.length > 1 ? now.classes : ["rose", "tulip"];
+    fill(hint, `The class comes from the folder (${first}/…, ${second}/… or train/${first}/…) or the file name (${first}.0.jpg). Duplicates are skipped.`);
+  };
+  update(dataset);
   const zone = el("section", { class: "drop", "aria-label": "Add images" },
     el("p", null, "Drop a folder, images, or a zip or tar archive here"),
     el("div", { class: "row" },
       picker("Choose a folder", { webkitdirectory: true }),
       picker("Choose images or an archive", { accept: "image/*,.zip,.tar,.gz,.tgz" })),
-    el("p", { class: "hint" }, `The class comes from the folder (${first}/…, ${second}/… or train/${first}/…) or the file name (${first}.0.jpg). Duplicates are skipped.`),
+    hint,
     el("div", { class: "row" }, field("Split", split), field("Class", label)));
   droppable(zone, (data) => void dropped(data).then(add, (error) => list.prepend(notice(error))));
-  return el("div", { class: "stack" }, zone, list);
+  return { node: el("div", { class: "stack" }, zone, list), update };
 }
 
 /** One upload: the files of one drop or one file dialog. */
@@ -70,7 +89,7 @@ class Upload {
   /**
    * @param {import("./types.js").Dataset} dataset
    * @param {import("./files.js").Found[]} files
-   * @param {{ split: string, label: string }} options
+   * @param {import("./files.js").Target} options
    * @param {() => void} done
    */
   constructor(dataset, files, options, done) {
@@ -90,12 +109,39 @@ class Upload {
       el("div", { class: "row apart" }, el("b", null, this.title), this.text, this.cancel), this.bar, this.below);
   }
 
+  /** Shows what would be added, and waits for the user to confirm. Files of one class need no preview. */
+  async check() {
+    if (this.options.label && !this.files.some((found) => isArchive(found.path))) {
+      this.queue();
+      return;
+    }
+    this.leave = new AbortController();
+    this.text.textContent = "Checking…";
+    fill(this.below);
+    this.bar.hidden = this.cancel.hidden = false;
+    try {
+      const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => (this.bar.value = fraction), this.leave.signal);
+      const found = images(preview) + preview.not_images;
+      const what = plural(found, preview.not_images > 0 ? "file" : "image");
+      const send = button(found === 0 ? "Nothing to upload" : `Upload ${what}`, () => this.queue(), { class: "primary", disabled: found === 0 });
+      this.text.textContent = "Not uploaded yet";
+      fill(this.below, describe(preview), el("div", { class: "row" }, send, button("Cancel", () => this.node.remove())));
+      announce(`${this.title}: ${plural(preview.classes.length, "class")}, ${what}`);
+      if (found > 0) send.focus({ preventScroll: true });
+    } catch (error) {
+      if (isAbort(error)) this.node.remove();
+      else fill(this.below, notice(error), button("Try again", () => void this.check()));
+    }
+    this.bar.hidden = this.cancel.hidden = true;
+  }
+
   /** Runs after all earlier uploads. */
   queue() {
     this.leave = new AbortController();
     this.report = emptyReport();
     this.cancel.hidden = false;
     this.bar.hidden = false;
+    this.bar.value = 0;
     this.text.textContent = "Queued";
     fill(this.below);
     unfinished += 1;
@@ -124,17 +170,9 @@ class Upload {
 
   /** Shows how many files were added, skipped and rejected, and why. */
   showReport() {
-    const { added, duplicates, rejected, rejected_total: rejections, ignored } = this.report;
+    const { added, duplicates, rejected_total: rejections } = this.report;
     this.text.textContent = `${count(added)} added, ${plural(duplicates, "duplicate")}, ${count(rejections)} rejected`;
     announce(`${this.title}: ${this.text.textContent}`);
-    if (ignored.count > 0) {
-      const more = ignored.count > 3 ? ", such as" : ":";
-      this.below.append(el("p", { class: "soft" }, `${plural(ignored.count, "file")} ignored${more} ${ignored.examples.slice(0, 3).join(", ")}`));
-    }
-    if (rejections === 0) return;
-    const rows = rejected.map(({ file, detail }) => el("tr", null, el("th", { scope: "row" }, file), el("td", null, detail)));
-    const more = rejections > rejected.length ? el("p", { class: "soft" }, `… and ${count(rejections - rejected.length)} more`) : null;
-    this.below.append(el("details", { open: rejected.length <= 10 }, el("summary", null, "Rejected files"),
-      el("div", { class: "scroll" }, el("table", null, el("tbody", null, rows))), more));
+    this.below.append(el("div", { class: "stack" }, refused(this.report)));
   }
 }

@@ -136,6 +136,16 @@ impl Browser {
         self.see(input).await.send_keys(&paths.join("\n")).await.unwrap();
     }
 
+    /// Makes the page so many pixels wide; a window can't be as narrow as a phone.
+    pub(crate) async fn width(&self, pixels: u32) {
+        let session = self.client.session_id().await.unwrap().unwrap();
+        let url = format!("{}/session/{session}/goog/cdp/execute", self.url);
+        let size = json!({ "width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": pixels < 600 });
+        let body = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
+        let status = self.http.post(url).json(&body).send().await.unwrap().status();
+        assert!(status.is_success(), "{status}");
+    }
+
     /// What the browser logged since the last look: `browser` is the console, `performance` the
     /// network.
     async fn log(&self, kind: &str) -> Vec<Value> {

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod browser;
+mod classes;
 mod faults;
 mod splits;
 mod walk;

@@ -47,7 +47,7 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     let label = browser.see(".verdict .label").await.text().await.unwrap();
     assert!(["cat", "dog"].contains(&&*label), "{label}");
     browser.read(&format!("{model}:")).await;
-    browser.push("Explain").await;
+    browser.see(&format!("button[aria-label='Explain {label}']")).await.click().await.unwrap();
     browser.see("button[aria-pressed=true]").await;
     browser.see("//img[contains(@alt, 'heat map')]").await;
     let script = "return document.querySelector('img[alt*=\"heat map\"]').naturalWidth";
@@ -67,12 +67,17 @@ async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::T
     let input = "input[accept*='.tar']";
     let litter = file(files, "Thumbs.db", b"x");
     browser.pick(input, &[&archive, &broken, &litter]).await;
+    browser.read("2 classes with 33 images").await;
+    browser.read("All classes are new.").await;
+    assert_eq!(server.get("/datasets/pets").await["images"], 0);
+    browser.push("Upload 33 images").await;
     browser.read("32 added, 0 duplicates, 1 rejected").await;
     browser.read("cat.999.jpg").await;
     browser.read("1 file ignored: Thumbs.db").await;
     browser.read("32 images: 16 train, 8 validation, 8 test").await;
     // The same again adds nothing.
     browser.pick(input, &[&archive]).await;
+    browser.push("Upload 32 images").await;
     browser.read("0 added, 32 duplicates, 0 rejected").await;
     browser.see("//figcaption[.='Images by split and class']").await;
     browser.see("//img[contains(@alt, 'Nine augmented')]").await;
@@ -181,6 +186,40 @@ async fn pin(browser: &Browser, server: &Process) {
     browser.read("Pinned: a better model will not replace it").await;
     let current = server.get("/models/current").await;
     assert_eq!((&current["name"], &current["mode"]), (&json!("first"), &json!("pinned")));
+}
+
+#[tokio::test]
+async fn a_folder_is_shown_before_it_is_uploaded() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    for (number, (_, bytes)) in photos(2).iter().enumerate() {
+        let class = ["rose", "tulip", "daisy"][number % 3];
+        file(&files, &format!("flowers/{class}/{number}.png"), bytes);
+    }
+    file(&files, "flowers/read me.txt", b"x");
+    browser.page("#/datasets").await;
+    browser.write("Name", "garden").await;
+    browser.push("Create").await;
+    browser.read("No classes yet").await;
+    let folder = files.path().join("flowers");
+    browser.pick("input[webkitdirectory]", &[&folder]).await;
+    browser.read("3 classes with 8 images").await;
+    browser.read(": 8 to be split automatically (70/15/15).").await;
+    browser.read("Rejected files (1)").await;
+    browser.see("//th[@scope='row'][starts-with(., 'daisy')]/following-sibling::td[.='2']").await;
+    browser.see("//button[.='Cancel'][not(@hidden)]").await.click().await.unwrap();
+    browser.see("//main[not(.//div[contains(@class, 'upload')])]").await;
+    assert_eq!(server.get("/datasets/garden").await["classes"], json!([]));
+
+    browser.pick("input[webkitdirectory]", &[&folder]).await;
+    browser.push("Upload 8 images").await;
+    browser.read("8 added, 0 duplicates, 1 rejected").await;
+    browser.see("//section[@aria-label='Classes']//h2[.='3 classes']").await;
+    let garden = server.get("/datasets/garden").await;
+    assert_eq!(garden["classes"], json!(["daisy", "rose", "tulip"]));
+    browser.assert_clean(&server).await;
+    browser.close().await;
 }
 
 #[tokio::test]
