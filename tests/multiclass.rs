@@ -15,8 +15,8 @@ const CLASSES: [&str; 3] = ["across", "along", "dotted"];
 fn image(class: usize, number: u32) -> Vec<u8> {
     let image = RgbImage::from_fn(64, 64, |x, y| {
         let bright = match class {
-            0 => (y + number) / 5 % 2 == 0,
-            1 => (x + number) / 5 % 2 == 0,
+            0 => ((y + number) / 5).is_multiple_of(2),
+            1 => ((x + number) / 5).is_multiple_of(2),
             _ => (x % 8).abs_diff(4) + ((y + number) % 8).abs_diff(4) < 3,
         };
         let tone = if bright { 200 } else { 40 } + (x * y * number % 50) as u8;

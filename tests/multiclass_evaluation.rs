@@ -1,4 +1,5 @@
 //! Evaluations of more than two classes agree with scikit-learn's numbers.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
 use pawprint::domain::{
     ImageId,

@@ -94,6 +94,17 @@ impl Recipe {
         }
     }
 
+    /// Whether its epochs are compared by their validation loss after temperature scaling, as the model
+    /// will answer: fine-tuned networks become more accurate and too sure at the same time. Those of the
+    /// notebook are compared as there; regression is scaled in itself.
+    #[must_use]
+    pub const fn scales_validation(self) -> bool {
+        match self {
+            Self::FineTuning(base) => base.head.hidden.is_none(),
+            Self::ScratchCnn | Self::AugmentedCnn | Self::Features(_) => false,
+        }
+    }
+
     /// Whether an optimizer trains it step by step. The others solve each epoch as a whole.
     #[must_use]
     pub const fn takes_steps(self) -> bool {

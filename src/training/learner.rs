@@ -25,6 +25,7 @@ use crate::{
         job::{BestEpoch, Phase, Progress},
         metrics::{EpochMetrics, SplitMetrics},
         parameters::Params,
+        temperature,
     },
     weights::{
         checkpoint::{Checkpoint, Checkpoints, PartialEpoch, TrainingState},
@@ -57,6 +58,8 @@ pub struct TrainingContext<'a> {
     pub compute: ComputeConfig,
     /// What training minimises.
     pub loss: &'a Loss,
+    /// Whether epochs are compared by their validation loss after temperature scaling.
+    pub scales_validation: bool,
     /// The training split.
     pub train: &'a [Sample],
     /// The validation split.
@@ -258,7 +261,12 @@ impl<'a> Learner<'a> {
         };
         let batch_size = params.batch_size;
         let predict = |batch: &[Sample]| self.trainable.predict_logits(batch);
-        let logits = evaluate::logits(predict, validation, compute, batch_size, progress)?;
+        let mut logits = evaluate::logits(predict, validation, compute, batch_size, progress)?;
+        if self.context.scales_validation {
+            let labels: Vec<_> = validation.iter().map(|sample| sample.label).collect();
+            let factor = temperature::factor(&logits, &labels);
+            logits = logits.iter().map(|logits| logits.scaled(factor)).collect();
+        }
         let score = evaluation::split_metrics(&evaluate::scored_samples(validation, logits));
         self.check_loss(score.loss)?;
         Ok(score)

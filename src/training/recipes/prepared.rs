@@ -180,6 +180,7 @@ impl<'a> PreparedJob<'a> {
             params,
             compute: self.compute,
             loss: &self.loss,
+            scales_validation: self.job.spec.recipe.scales_validation(),
             train: &self.train,
             validation: &self.validation,
             checkpoints,
