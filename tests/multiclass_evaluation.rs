@@ -132,13 +132,19 @@ fn every_number_is_that_of_scikit_learn() {
             reference.macro_average_precision,
             &of("macro average precision"),
         );
-        let scaled = ours.calibration.scaled.unwrap();
+        let scaled = ours.calibration.scaled.clone().unwrap();
         close(scaled.log_loss, reference.loss, &of("log loss"));
         close(scaled.brier_score, reference.brier_score, &of("Brier score"));
         close(
             scaled.expected_calibration_error,
             reference.calibration_error,
             &of("calibration error"),
+        );
+        let calibration = &ours.calibration;
+        close(
+            calibration.expected_calibration_error,
+            reference.calibration_error,
+            &of("calibration error of the predicted class"),
         );
         assert_eq!((ours.pr_curve, ours.roc_curve, ours.threshold), (None, None, None));
     }

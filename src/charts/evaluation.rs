@@ -42,6 +42,20 @@ impl Line {
         let tips = points.iter().map(|(fpr, tpr)| format!("FPR {fpr:.4}, TPR {tpr:.4}")).collect();
         Self { name: name.to_owned(), points, tips }
     }
+
+    /// Of bins with their mean probability, the frequency in them and their number of images.
+    fn reliability(
+        name: &str,
+        bins: impl Iterator<Item = (Option<f64>, Option<f64>, u64)>,
+    ) -> Self {
+        let filled = bins.filter_map(|(predicted, observed, count)| {
+            let (predicted, observed) = predicted.zip(observed)?;
+            let tip = format!("{count} images: predicted {predicted:.4}, observed {observed:.4}");
+            Some(((predicted, observed), tip))
+        });
+        let (points, tips) = filled.unzip();
+        Self { name: name.to_owned(), points, tips }
+    }
 }
 
 /// Precision–recall curve: of the second of two classes; of more, of each against the rest.
@@ -112,32 +126,32 @@ pub fn roc(evaluation: &Evaluation) -> Result {
     unit_square(&title, "false positive rate", "true positive rate", &lines, Some("chance"))
 }
 
-/// Reliability diagram: the frequency of a class against its mean predicted probability, per bin; of
-/// more than two classes, accuracy against confidence.
+/// Reliability diagram: the frequency of the second of two classes against its mean predicted
+/// probability, per bin; of more classes, accuracy against confidence, also without the temperature.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn reliability(evaluation: &Evaluation) -> Result {
     let calibration = &evaluation.calibration;
     let title = format!("Reliability diagram: ECE {:.4}", calibration.expected_calibration_error);
-    let bins = calibration.bins.iter().filter_map(|bin| {
-        Some((bin.mean_predicted_probability?, bin.fraction_of_positives?, bin.count))
-    });
-    let (points, tips) = bins
-        .map(|(predicted, observed, count)| {
-            let tip = format!("{count} images: predicted {predicted:.4}, observed {observed:.4}");
-            ((predicted, observed), tip)
-        })
-        .unzip();
-    let (x, y) = if evaluation.threshold.is_some() {
+    let of_class = calibration
+        .bins
+        .iter()
+        .map(|bin| (bin.mean_predicted_probability, bin.fraction_of_positives, bin.count));
+    if evaluation.threshold.is_some() {
         let class = positive(evaluation);
         let x = format!("mean predicted probability ({class})");
-        (x, format!("fraction of positives ({class})"))
-    } else {
-        ("mean confidence".to_owned(), "accuracy".to_owned())
-    };
-    let line = Line { name: String::new(), points, tips };
-    unit_square(&title, &x, &y, &[line], Some("perfectly calibrated"))
+        let y = format!("fraction of positives ({class})");
+        let line = Line::reliability("", of_class);
+        return unit_square(&title, &x, &y, &[line], Some("perfectly calibrated"));
+    }
+    let raw = calibration.raw.iter().map(|raw| {
+        let bins = raw.bins.iter().map(|bin| (bin.mean_confidence, bin.accuracy, bin.count));
+        Line::reliability("without the temperature", bins)
+    });
+    let scaled = Line::reliability("with the temperature", of_class);
+    let lines: Vec<_> = [scaled].into_iter().chain(raw).collect();
+    unit_square(&title, "mean confidence", "accuracy", &lines, Some("perfectly calibrated"))
 }
 
 fn positive(evaluation: &Evaluation) -> String {

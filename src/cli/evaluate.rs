@@ -63,11 +63,10 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
     }
     if let (Some(roc), Some(pr)) = (&evaluation.roc_curve, &evaluation.pr_curve) {
         text += &format!(
-            "ROC AUC {}, PR AUC {:.4}, average precision {:.4}, expected calibration error {:.4}\n",
+            "ROC AUC {}, PR AUC {:.4}, average precision {:.4}\n",
             number(roc.auc),
             pr.auc,
             pr.average_precision,
-            evaluation.calibration.expected_calibration_error,
         );
     }
     if let Some(curves) = &evaluation.one_vs_rest {
@@ -79,7 +78,11 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
             curves.micro.pr_curve.average_precision,
         );
     }
-    let Calibration { temperature, scaled, raw, .. } = &evaluation.calibration;
+    let Calibration { temperature, scaled, raw, expected_calibration_error, .. } =
+        &evaluation.calibration;
+    if scaled.is_none() {
+        text += &format!("expected calibration error {expected_calibration_error:.4}\n");
+    }
     if let (Some(temperature), Some(scaled), Some(raw)) = (temperature, scaled, raw) {
         text += &format!(
             "temperature {temperature:.3}: expected calibration error {:.4} (without: {:.4}), log loss {:.4} ({:.4}), Brier score {:.4} ({:.4})\n",
@@ -89,6 +92,16 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
             raw.log_loss,
             scaled.brier_score,
             raw.brier_score,
+        );
+    }
+    if let Some(unsure) = &evaluation.unsure {
+        let answered = count - unsure.low_confidence - unsure.unlike_training;
+        text += &format!(
+            "unsure of {} images (low confidence: {}, unlike the training images: {}); accuracy of the other {answered}: {}\n",
+            unsure.low_confidence + unsure.unlike_training,
+            unsure.low_confidence,
+            unsure.unlike_training,
+            number(unsure.answered_accuracy),
         );
     }
     if let Some(weights) = &evaluation.class_weights {

@@ -65,6 +65,43 @@ fn photos(contents: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
     (folder, paths)
 }
 
+/// Is unsure of everything, and gives as many classes as are asked for.
+async fn unsure(Query(query): Query<Value>, _: Multipart) -> Response {
+    let all = [("dog", 0.2_f64), ("emu", 0.1), ("cat", 0.7)];
+    let mut ranked = all;
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let top = query["top"].as_str().map_or(all.len(), |top| top.parse().unwrap());
+    let probabilities: serde_json::Map<String, Value> =
+        ranked[..top].iter().map(|(class, it)| ((*class).to_owned(), json!(it))).collect();
+    let prediction = json!({
+        "file_name": null, "label": "cat", "probability": 0.7, "probabilities": probabilities,
+        "unsure": true, "reason": "unlike_training",
+    });
+    Json(json!({ "predictions": [prediction], "model": {}, "timing_ms": {} })).into_response()
+}
+
+#[tokio::test]
+async fn the_most_likely_classes_are_listed_and_why_the_model_is_unsure() {
+    let url = serve(Router::new().route("/predict", post(unsure))).await;
+    let (_folder, paths) = photos(&["cat"]);
+    let file = paths[0].to_str().unwrap();
+    let why = "unsure (unlike the training images)";
+    for (top, expected) in [
+        (None, "cat\t0.7000"),
+        (Some("1"), "cat\t0.7000"),
+        (Some("2"), "cat\t0.7000\tdog\t0.2000"),
+        (Some("3"), "cat\t0.7000\tdog\t0.2000\temu\t0.1000"),
+    ] {
+        let arguments: Vec<_> =
+            ["predict", file].into_iter().chain(top.map(|_| "--top")).chain(top).collect();
+        let ran = run(pawprint(&url, &arguments)).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(ran.stdout, format!("{file}\t{expected}\t{why}\n"));
+    }
+    let ran = run(pawprint(&url, &["predict", "--top", "0", file])).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+}
+
 #[tokio::test]
 async fn many_images_go_in_a_few_requests_and_come_back_in_order() {
     let (url, requests) = labeller().await;

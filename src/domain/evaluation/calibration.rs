@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Reliability, ScoredSample, curves::Score};
+use super::{ConfidenceBin, Reliability, ScoredSample, curves::Score};
 
 /// The 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -46,8 +46,8 @@ pub struct Calibration {
     /// Expected calibration error: mean absolute gap between predicted and observed frequency,
     /// weighted by bin size (Naeini et al., 2015).
     pub expected_calibration_error: f64,
-    /// Ten bins of equal width; as in scikit-learn's `calibration_curve`, a probability on an edge
-    /// belongs to the lower bin.
+    /// Bins of equal width, ten of them for two classes; as in scikit-learn's `calibration_curve`, a
+    /// probability on an edge belongs to the lower bin.
     pub bins: Vec<Bin>,
     /// The temperature that the logits are divided by, chosen on the validation split; null for
     /// models that have none.
@@ -82,46 +82,61 @@ pub struct Bin {
 impl Calibration {
     /// That of a model whose logits were `raw` before they were multiplied by `factor`.
     pub(super) fn new(samples: &[ScoredSample], raw: &[ScoredSample], factor: f64) -> Self {
-        let scores: Vec<Score> = samples.iter().map(score).collect();
-        let edge = |index: usize| index as f64 / BINS as f64;
-        let mut sums = [(0_u64, 0.0, 0.0); BINS];
-        for (probability, positive) in scores {
-            let bin = (1..BINS).filter(|&index| edge(index) < probability).count();
-            let (count, probabilities, positives) = &mut sums[bin];
-            *count += 1;
-            *probabilities += probability;
-            *positives += f64::from(u8::from(positive));
-        }
-        let distance: f64 =
-            sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
-        let bins = sums.iter().enumerate().map(|(index, &(count, probabilities, positives))| {
-            let mean = |sum: f64| (count > 0).then(|| sum / count as f64);
-            Bin {
-                low: edge(index),
-                high: edge(index + 1),
-                count,
-                mean_predicted_probability: mean(probabilities),
-                fraction_of_positives: mean(positives),
+        let [scaled, raw] = [samples, raw].map(Reliability::new);
+        let second_class: Option<Vec<Score>> = samples.iter().map(of_second_class).collect();
+        let (bins, expected_calibration_error) = match second_class {
+            Some(scores) => of_scores(&scores),
+            None => {
+                let bin = |bin: &ConfidenceBin| Bin {
+                    low: bin.low,
+                    high: bin.high,
+                    count: bin.count,
+                    mean_predicted_probability: bin.mean_confidence,
+                    fraction_of_positives: bin.accuracy,
+                };
+                (scaled.bins.iter().map(bin).collect(), scaled.expected_calibration_error)
             }
-        });
+        };
         Self {
-            bins: bins.collect(),
-            expected_calibration_error: distance / samples.len().max(1) as f64,
+            bins,
+            expected_calibration_error,
             temperature: Some(factor.recip()),
-            scaled: Some(Reliability::new(samples)),
-            raw: Some(Reliability::new(raw)),
+            scaled: Some(scaled),
+            raw: Some(raw),
         }
     }
 }
 
-/// The probability of the second of two classes; of more, of the predicted class.
-fn score(sample: &ScoredSample) -> Score {
+/// The probability of the second of two classes; `None` if there are more.
+fn of_second_class(sample: &ScoredSample) -> Option<Score> {
     match *sample.logits.probabilities() {
-        [_, second] => (second, sample.label == 1),
-        ref probabilities => {
-            let predicted = sample.logits.predicted();
-            let probability = probabilities.get(predicted).copied().unwrap_or_default();
-            (probability, predicted == sample.label)
-        }
+        [_, second] => Some((second, sample.label == 1)),
+        _ => None,
     }
+}
+
+/// The bins of these probabilities, and their expected calibration error.
+fn of_scores(scores: &[Score]) -> (Vec<Bin>, f64) {
+    let edge = |index: usize| index as f64 / BINS as f64;
+    let mut sums = [(0_u64, 0.0, 0.0); BINS];
+    for (probability, positive) in scores {
+        let bin = (1..BINS).filter(|&index| edge(index) < *probability).count();
+        let (count, probabilities, positives) = &mut sums[bin];
+        *count += 1;
+        *probabilities += probability;
+        *positives += f64::from(u8::from(*positive));
+    }
+    let distance: f64 =
+        sums.iter().map(|(_, predicted, observed)| (predicted - observed).abs()).sum();
+    let bins = sums.iter().enumerate().map(|(index, &(count, probabilities, positives))| {
+        let mean = |sum: f64| (count > 0).then(|| sum / count as f64);
+        Bin {
+            low: edge(index),
+            high: edge(index + 1),
+            count,
+            mean_predicted_probability: mean(probabilities),
+            fraction_of_positives: mean(positives),
+        }
+    });
+    (bins.collect(), distance / scores.len().max(1) as f64)
 }
