@@ -69,10 +69,22 @@ impl Neighbours {
     /// Those of libtorch.
     pub fn distances(&self, embeddings: &Tensor) -> Result<Vec<f64>, tch::TchError> {
         let similarities = unit(embeddings).f_matmul(&self.features.tr())?;
-        let rank = RANK.min(self.features.size()[0]);
-        let (nearest, _) = similarities.f_topk(rank, 1, true, true)?;
-        let distances: Tensor = 1.0 - nearest.f_select(1, rank - 1)?.to_kind(Kind::Double);
-        distances.to_device(Device::Cpu).try_into()
+        kth_distances(&similarities, RANK.min(self.features.size()[0]))
+    }
+
+    /// The distance of each training image to the others; none if there are fewer than two.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn among_themselves(&self) -> Result<Vec<f64>, tch::TchError> {
+        let images = self.features.size()[0];
+        if images < 2 {
+            return Ok(Vec::new());
+        }
+        let mut similarities = self.features.f_matmul(&self.features.tr())?;
+        // An image is no neighbour of itself: -1 is as far as can be.
+        let similarities = similarities.f_fill_diagonal_(-1.0, false)?;
+        kth_distances(&similarities, RANK.min(images - 1))
     }
 
     /// The same for another thread; the memory is shared.
@@ -80,6 +92,13 @@ impl Neighbours {
     pub fn share(&self) -> Self {
         Self { quantised: self.quantised.shallow_clone(), features: self.features.shallow_clone() }
     }
+}
+
+/// The distance to the `rank`th nearest, of the similarities `[n, images]`.
+fn kth_distances(similarities: &Tensor, rank: i64) -> Result<Vec<f64>, tch::TchError> {
+    let (nearest, _) = similarities.f_topk(rank, 1, true, true)?;
+    let distances: Tensor = 1.0 - nearest.f_select(1, rank - 1)?.to_kind(Kind::Double);
+    distances.to_device(Device::Cpu).try_into()
 }
 
 /// Rows of length 1, fp32; a row of zeros stays one.
@@ -102,6 +121,14 @@ mod tests {
         for (distance, expected) in distances.iter().zip([1.0, 1.0 + 0.5_f64.sqrt()]) {
             assert!((distance - expected).abs() < 0.01, "{distance} {expected}");
         }
+    }
+
+    #[test]
+    fn an_image_is_no_neighbour_of_itself() {
+        let known = Tensor::from_slice2(&[[1.0_f32, 0.0], [0.0, 1.0]]);
+        assert_eq!(Neighbours::new(&known).among_themselves().unwrap(), [1.0, 1.0]);
+        let one = Neighbours::new(&Tensor::from_slice2(&[[1.0_f32, 0.0]]));
+        assert!(one.among_themselves().unwrap().is_empty());
     }
 
     #[test]

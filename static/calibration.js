@@ -18,7 +18,7 @@ export function calibration(result, model) {
   const binary = labels.length === 2;
   return el("section", { class: "panel", "aria-label": "Calibration and confidence" },
     el("h2", null, "Calibration and confidence"),
-    scaled && raw && el("p", { class: "soft" }, `A well calibrated model that is 80% confident is right in 80% of cases. ${!temperature ? "" : Math.abs(temperature - 1) < 0.0005 ? "The temperature is 1: this model needed no calibration." : `Its outputs are divided by the temperature ${decimal(temperature, 3)}, chosen on the validation split.`}`),
+    scaled && raw && el("p", { class: "soft" }, `A well calibrated model that is 80% confident is right in 80% of cases. ${!temperature ? "" : Math.abs(temperature - 1) < 0.0005 ? "The temperature is 1: scaling changes nothing, for example because logistic regression is scaled to the validation split while it trains." : `Its outputs are divided by the temperature ${decimal(temperature, 3)}, chosen on the validation split.`}`),
     el("div", { class: "columns" },
       scaled && raw && numbers(scaled, raw),
       coverage?.length ? unsure(result, model) : null),

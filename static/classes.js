@@ -92,7 +92,7 @@ export function classList(given, changed) {
   } }, field("New class", input), add);
   const node = el("section", { class: "panel", "aria-label": "Classes" },
     el("div", { class: "row apart" }, heading, filter),
-    el("p", { class: "hint" }, dataset.open ? "Images that you add can create new classes." : "The classes of this dataset are fixed: files of other classes are rejected unless you add the class."),
+    el("p", { class: "hint" }, dataset.open ? "New folders become new classes." : "The classes of this dataset are fixed: files of other classes are rejected unless you add the class."),
     table, form, messages);
   update(dataset);
   return { node, update };

@@ -52,7 +52,7 @@ function figures(result) {
     figure(decimal(result.loss), "Loss"),
     figure(decimal(rest ? rest.macro.roc_auc : roc?.auc, 3), `${macro}ROC AUC`),
     figure(decimal(rest ? rest.macro.average_precision : pr?.average_precision, 3), rest ? "Macro average precision" : "Average precision"),
-    figure(percent(result.calibration.expected_calibration_error), "Expected calibration error (ECE)"),
+    figure(percent((result.calibration.scaled ?? result.calibration).expected_calibration_error), "Expected calibration error (ECE)"),
   ];
 }
 

@@ -74,7 +74,13 @@ function dropZone(add) {
       el("label", { class: "button primary" }, "Choose images", input),
       button("Take a photo", () => void photograph().then((file) => file && add([file])))),
     el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. Images are sent to this server and are not stored."));
-  droppable(zone, (data) => add(data.files));
+  const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, create a dataset on ", el("a", { href: "#/datasets" }, "Datasets"), " and add the folder there.");
+  zone.append(folders);
+  droppable(zone, (data) => {
+    const dropped = Array.from(data.items, (item) => item.webkitGetAsEntry?.()?.isDirectory ?? false);
+    folders.hidden = !dropped.includes(true);
+    add(Array.from(data.files).filter((_, index) => !dropped[index]));
+  });
   return zone;
 }
 

@@ -75,7 +75,7 @@ function probability(model, points, save) {
   const apply = button("Set", () => {
     if (wanted.reportValidity()) void save(apply, { wanted_accuracy: Number(wanted.value) / 100 }, "Saved");
   });
-  const now = saved === 0 ? "Low probabilities are accepted now: the model is never unsure because of them."
+  const now = saved === 0 ? "No minimum: the model is never unsure because of a low probability."
     : `Now: unsure below a probability of ${decimal(saved, 3)}.`;
   return el("div", { class: "columns" }, chart.node, el("div", { class: "stack" },
     el("h3", null, "Low confidence"),
@@ -83,7 +83,7 @@ function probability(model, points, save) {
     field("Minimum probability", slider),
     el("div", { class: "figures" }, figure(share, "answered"), figure(accuracy, "accuracy of the answers"), figure(from, "minimum probability")),
     el("div", { class: "row" }, keep, el("span", { class: "soft" }, now)),
-    el("div", { class: "row end-aligned" }, field("Or wanted accuracy (%)", wanted), apply)));
+    el("div", { class: "row end-aligned" }, field("Or target accuracy (%)", wanted), apply)));
 }
 
 /** @param {Model} model @param {number | null} limit @param {Save} save */

@@ -135,11 +135,11 @@ async fn jobs_compare_their_models_with_the_one_in_service_also_after_a_crash() 
     assert_eq!(events(&server, &bad, "service").await, 1);
     assert_eq!(server.get("/models/current").await["name"], "good");
     let sentence = format!(
-        "model bad did not go into service: {}; use it with `pawprint models use bad`",
+        "model bad did not go into service: {}; to use it anyway: `pawprint models use bad`",
         service["reason"].as_str().unwrap()
     );
     assert!(pawprint(&server, &["evaluate", "bad"]).ends_with(&format!("\n{sentence}\n")));
-    assert!(pawprint(&server, &["jobs"]).contains("not in service"));
+    assert!(pawprint(&server, &["jobs"]).contains("not selected"));
 
     // The server was killed after the decision and before the job ended: it is not made again,
     // although the model is now compared with itself.

@@ -21,13 +21,13 @@ pub fn accuracy(epochs: &[EpochMetrics], best: Option<u32>) -> Result {
     curves("Accuracy", "accuracy", epochs, best, values, Some(1.0))
 }
 
-/// Training and validation loss (binary cross-entropy) per epoch; the `best` epoch is marked.
+/// Training and validation loss (cross-entropy) per epoch; the `best` epoch is marked.
 ///
 /// # Errors
 /// None that its input could cause.
 pub fn loss(epochs: &[EpochMetrics], best: Option<u32>) -> Result {
     let values = |epoch: &EpochMetrics| (epoch.train_loss, epoch.val_loss);
-    curves("Loss", "loss (binary cross-entropy)", epochs, best, values, None)
+    curves("Loss", "loss (cross-entropy)", epochs, best, values, None)
 }
 
 fn curves(

@@ -102,6 +102,9 @@ impl Classes {
                 Some(format!("renamed class {class} to {name}")),
             ),
             Some(Action::Merge { class, into, .. }) => {
+                if class.to_lowercase() == into.to_lowercase() {
+                    anyhow::bail!("a class can't be merged into itself");
+                }
                 self.require(into, session).await?;
                 let body = json!({ "name": into, "merge": true });
                 let done = format!("merged class {class} into {into}");

@@ -8,7 +8,10 @@ pub(super) fn sentence(job: &Job) -> Option<String> {
     Some(if decision == "in_service" {
         format!("went into service: {reason}")
     } else {
-        format!("did not go into service: {reason}; use it with `pawprint models use {}`", job.name)
+        format!(
+            "did not go into service: {reason}; to use it anyway: `pawprint models use {}`",
+            job.name
+        )
     })
 }
 
@@ -16,8 +19,9 @@ pub(super) fn sentence(job: &Job) -> Option<String> {
 pub(super) fn cell(service: Option<&Service>) -> String {
     match service.map(|service| &*service.decision) {
         None => "-".to_owned(),
-        Some("kept") => "not in service".to_owned(),
+        Some("in_service") => "was selected".to_owned(),
         Some("pinned") => "another pinned".to_owned(),
+        Some("kept" | "guessing") => "not selected".to_owned(),
         Some(other) => other.replace('_', " "),
     }
 }

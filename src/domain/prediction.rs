@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{
@@ -22,7 +22,9 @@ pub struct Prediction {
     pub label: ClassName,
     /// Probability of `label`.
     pub probability: f64,
-    /// Probability of every class, or of the `top` most likely ones that were requested.
+    /// Probability of every class, or of the `top` most likely ones that were requested; the most
+    /// likely one first.
+    #[serde(serialize_with = "most_likely_first")]
     pub probabilities: BTreeMap<ClassName, f64>,
     /// Whether the model is unsure; left out if that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +32,15 @@ pub struct Prediction {
     /// Why it is unsure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<UnsureReason>,
+}
+
+fn most_likely_first<S: Serializer>(
+    probabilities: &BTreeMap<ClassName, f64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut ranked: Vec<_> = probabilities.iter().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(a.1));
+    serializer.collect_map(ranked)
 }
 
 /// What a model computes of an image.

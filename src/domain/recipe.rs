@@ -149,7 +149,7 @@ impl fmt::Display for Recipe {
 
 /// A string that names no recipe.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown recipe `{}`; see GET /recipes", Excerpt(.0))]
+#[error("unknown recipe `{}`; use {}", Excerpt(.0), Recipe::ALL.map(Recipe::as_str).join(", "))]
 pub struct UnknownRecipe(pub String);
 
 impl FromStr for Recipe {

@@ -59,9 +59,19 @@ impl AnswerThresholds {
 }
 
 /// The distance to the training images above which an image is unlike them, from the distances of
-/// the validation images; `None` without any.
+/// the validation images, and of training images to the others; `None` without any.
+///
+/// A few validation images say little of what is rare, so those of training images count with them;
+/// alone they may be nearer than new ones, if the network was trained on them.
 #[must_use]
-pub fn unlike_above(mut distances: Vec<f64>) -> Option<f64> {
+pub fn unlike_above(validation: Vec<f64>, train: Vec<f64>) -> Option<f64> {
+    let both = [validation.as_slice(), &train].concat();
+    let above = [validation, both].map(rarely_exceeded);
+    above.into_iter().flatten().max_by(f64::total_cmp)
+}
+
+/// The smallest of the distances that at most [`UNLIKE_SHARE`] of them exceed.
+fn rarely_exceeded(mut distances: Vec<f64>) -> Option<f64> {
     distances.sort_by(f64::total_cmp);
     let rank = ((1.0 - UNLIKE_SHARE) * distances.len() as f64).ceil() as usize;
     distances.get(rank.clamp(1, distances.len().max(1)) - 1).copied()
@@ -156,8 +166,10 @@ mod tests {
     #[test]
     fn two_in_a_hundred_validation_images_may_be_unlike_the_training_images() {
         let distances: Vec<_> = (0..100).map(f64::from).collect();
-        assert_eq!(unlike_above(distances), Some(97.0));
-        assert_eq!((unlike_above(vec![0.4]), unlike_above(Vec::new())), (Some(0.4), None));
+        assert_eq!(unlike_above(distances.clone(), Vec::new()), Some(97.0));
+        assert_eq!(unlike_above(distances, vec![0.0; 100]), Some(97.0));
+        assert_eq!(unlike_above(vec![0.4], vec![0.3, 0.5]), Some(0.5));
+        assert_eq!(unlike_above(Vec::new(), Vec::new()), None);
     }
 
     #[test]

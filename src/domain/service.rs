@@ -186,9 +186,10 @@ impl Service {
                 Rival::None => {
                     (Decision::InService, format!("{beats}, and no other model was in service"))
                 }
-                Rival::OtherClasses(name) => {
-                    (Decision::InService, format!("{beats}, and {name} has other classes"))
-                }
+                Rival::OtherClasses(name) => (
+                    Decision::InService,
+                    format!("{beats}, and {name}, which it replaces, has other classes"),
+                ),
                 Rival::Compared(name, Comparison { result: Err(why), .. }) => {
                     (Decision::Kept, format!("it could not be compared with {name}: {why}"))
                 }
@@ -307,7 +308,10 @@ mod tests {
         let (decision, reason, selected) =
             decide(score(40, 60), Rival::OtherClasses("parts".parse().unwrap()));
         assert_eq!((decision, selected), (Decision::InService, true));
-        assert!(reason.ends_with("guessing: 50.0%), and parts has other classes"), "{reason}");
+        assert!(
+            reason.ends_with("guessing: 50.0%), and parts, which it replaces, has other classes"),
+            "{reason}"
+        );
     }
 
     #[test]

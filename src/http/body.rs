@@ -113,7 +113,9 @@ pub fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Problem> {
         if !error.is_data() && serde_json::from_slice::<IgnoredAny>(text).is_err() {
             return malformed(format!("the body is not valid JSON: {reason}"));
         }
-        let detail = if path == "." { reason } else { format!("{path}: {reason}") };
+        // The path says where; a position in the text is for text that is not JSON.
+        let reason = reason.rsplit_once(" at line ").map_or(&*reason, |(reason, _)| reason);
+        let detail = if path == "." { reason.to_owned() } else { format!("{path}: {reason}") };
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
     })?;
     deserializer

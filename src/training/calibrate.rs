@@ -57,7 +57,7 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
     ) -> Result<Vec<f64>, StopReason> {
         let embeddings = self.embeddings(samples)?;
         let distances = neighbours.distances(&embeddings);
-        distances.map_err(|error| Failure::new("internal", error.to_string()).into())
+        Ok(distances.map_err(internal)?)
     }
 
     fn embeddings(&mut self, samples: &[Sample]) -> Result<Tensor, StopReason> {
@@ -80,10 +80,17 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
         let neighbours = Neighbours::new(&self.embeddings(&evenly_by_class(train, MAX_IMAGES))?);
         let thresholds = AnswerThresholds {
             answer_above: Some(coverage.threshold(WANTED_ACCURACY)),
-            unlike_above: selective::unlike_above(self.distances(validation, &neighbours)?),
+            unlike_above: selective::unlike_above(
+                self.distances(validation, &neighbours)?,
+                neighbours.among_themselves().map_err(internal)?,
+            ),
         };
         Ok(Calibration { scale, thresholds, coverage: coverage.thinned(), neighbours })
     }
+}
+
+fn internal(error: tch::TchError) -> Failure {
+    Failure::new("internal", error.to_string())
 }
 
 /// At most `count` of `samples`, with as many of each class as possible: the first of each, then the

@@ -163,7 +163,10 @@ async fn each_ending_has_its_exit_code() {
 async fn whether_the_model_serves_is_told_with_the_reason() {
     for (decision, sentence) in [
         ("in_service", "went into service: it is better"),
-        ("kept", "did not go into service: it is better; use it with `pawprint models use run-1`"),
+        (
+            "kept",
+            "did not go into service: it is better; to use it anyway: `pawprint models use run-1`",
+        ),
     ] {
         let mut last = ended("succeeded", None);
         last["service"] = json!({ "decision": decision, "reason": "it is better" });

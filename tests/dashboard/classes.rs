@@ -150,7 +150,7 @@ async fn thresholds(browser: &Browser, server: &Process) {
         browser.see(&format!("button[role=switch][aria-checked={on}]")).await;
         assert_eq!(server.get("/models/first").await["unlike_above"], expected);
     }
-    browser.write("Or wanted accuracy (%)", "0").await;
+    browser.write("Or target accuracy (%)", "0").await;
     browser.push("Set").await;
     browser.read("never unsure because of them").await;
     assert_eq!(server.get("/models/first").await["answer_above"], 0.0);
