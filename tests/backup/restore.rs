@@ -153,6 +153,10 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
         "DROP TABLE evaluations",
         "ALTER TABLE jobs DROP COLUMN service",
         "ALTER TABLE models DROP COLUMN selected",
+        "ALTER TABLE datasets DROP COLUMN open",
+        "ALTER TABLE datasets DROP COLUMN named_version",
+        "ALTER TABLE models DROP COLUMN answer_above",
+        "ALTER TABLE models DROP COLUMN unlike_above",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         execute(data.path(), sql).await;

@@ -28,21 +28,21 @@ async fn jobs_are_an_aligned_table() {
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(
         lines[0].starts_with(
-            "NAME           RECIPE       DATASET  STATUS   EPOCH  BEST VAL ACC  MODEL       AGE"
+            "NAME           RECIPE       DATASET  STATUS   EPOCH  BEST VAL ACC  MODEL         AGE"
         ),
         "{}",
         lines[0]
     );
     assert!(
         lines[1].starts_with(
-            "a-longer-name  scratch_cnn  pets     queued   -      -             -           "
+            "a-longer-name  scratch_cnn  pets     queued   -      -             -             "
         ),
         "{}",
         lines[1]
     );
     assert!(
         lines[2].starts_with(
-            "run-1          scratch_cnn  pets     running  3/30   0.7500        in service  "
+            "run-1          scratch_cnn  pets     running  3/30   0.7500        was selected  "
         ),
         "{}",
         lines[2]
