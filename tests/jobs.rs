@@ -312,7 +312,7 @@ async fn a_photo_that_the_disk_has_damaged_fails_the_job_until_it_is_uploaded_ag
 async fn a_full_disk_fails_the_job_and_the_service_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     // A disk of its own, too small for a checkpoint; it goes with the server that mounted it.
-    let script = r#"mount -t tmpfs -o size=14m tmpfs "$0" && exec "$@""#;
+    let script = r#"mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@""#;
     let arguments = ["--mount", "--map-root-user", "sh", "-c"];
     let mut probe = Command::new("unshare");
     if !probe

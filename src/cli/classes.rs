@@ -11,6 +11,7 @@ use super::{
     client,
     responses::Dataset,
 };
+use crate::domain::class_name::{ClassName, InvalidClassName};
 
 const HEADING: [&str; 4] = ["CLASS", "TRAIN", "VALIDATION", "TEST"];
 
@@ -33,6 +34,7 @@ enum Action {
     /// Add a class without images
     Add {
         /// Name of the class
+        #[arg(value_parser = class_name)]
         class: String,
 
         #[command(flatten)]
@@ -41,9 +43,11 @@ enum Action {
     /// Rename a class
     Rename {
         /// Name of the class
+        #[arg(value_parser = class_name)]
         class: String,
 
         /// New name
+        #[arg(value_parser = class_name)]
         name: String,
 
         #[command(flatten)]
@@ -52,9 +56,11 @@ enum Action {
     /// Move the images of a class to another class, and delete the empty class
     Merge {
         /// Name of the class
+        #[arg(value_parser = class_name)]
         class: String,
 
         /// Class that the images are moved to
+        #[arg(value_parser = class_name)]
         into: String,
 
         #[command(flatten)]
@@ -63,6 +69,7 @@ enum Action {
     /// Delete a class
     Delete {
         /// Name of the class
+        #[arg(value_parser = class_name)]
         class: String,
 
         /// Also delete the images of the class
@@ -135,7 +142,7 @@ impl Classes {
         let is_there = dataset
             .classes
             .iter()
-            .any(|name| name.parse::<crate::domain::ClassName>().is_ok_and(|name| name.is(class)));
+            .any(|name| name.parse::<ClassName>().is_ok_and(|name| name.is(class)));
         anyhow::ensure!(
             is_there,
             "dataset {} has no class `{class}`; use `rename` to give a class a new name",
@@ -156,4 +163,9 @@ fn list(dataset: &Dataset, session: &Session) -> anyhow::Result<()> {
         [vec![class.clone()], counts.to_vec()].concat()
     });
     session.out.table(&HEADING, rows.collect())
+}
+
+/// A class name as the server takes it: `..` is none, and would be another path.
+fn class_name(text: &str) -> Result<String, InvalidClassName> {
+    text.parse::<ClassName>().map(String::from)
 }

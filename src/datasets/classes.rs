@@ -172,7 +172,7 @@ impl Datasets {
                     classes.remove(from);
                 }
                 Some(to) => {
-                    return Err(exists(row, to, "; set `merge` to combine the two classes"));
+                    return Err(exists(row, to, "; merge the two classes to combine them (`\"merge\": true`, on the command line `merge`)"));
                 }
             }
             Ok(())

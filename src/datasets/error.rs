@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// A class can't be removed because it has images.
     #[error(
-        "class `{class}` has {images} images; add `?images=delete` to delete them too, or rename it to another class with `merge`"
+        "class `{class}` has {images} images: merge it into another class, or delete it with its images (`?images=delete`, on the command line `--images`)"
     )]
     ClassNotEmpty {
         /// The class.

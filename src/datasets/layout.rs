@@ -254,13 +254,19 @@ impl Layout {
         PathDecision::Reject(rejection)
     }
 
+    /// The class of the dataset that a folder names: in an open dataset, which makes classes of what
+    /// it does not know, only by its very name.
+    fn known(&self, folder: &str) -> Option<usize> {
+        if self.open.is_some() { self.labels.exact(folder) } else { self.labels.of_folder(folder) }
+    }
+
     /// The nested folders of these names, and the key of all of them.
     fn folders<'a>(&self, names: &[&'a str]) -> (Vec<Folder<'a>>, u64) {
         let mut hasher = self.hashes.build_hasher();
         let mut parent = hasher.finish();
         let mut folders = Vec::with_capacity(names.len());
         for name in names {
-            let mut label = self.labels.of_folder(name);
+            let mut label = self.known(name);
             // A class may be named like a split, such as `dev`.
             let named = if label.is_some() { None } else { splits::parse_folder(name) };
             let split = named.map(|named| {
@@ -268,7 +274,7 @@ impl Layout {
                     return FolderSplit::Certain(named.split);
                 }
                 // `train_cats` names both.
-                let of_rest = self.labels.of_folder(&named.rest);
+                let of_rest = self.known(&named.rest);
                 label = label.or(of_rest);
                 if of_rest.is_some() {
                     return FolderSplit::Certain(named.split);

@@ -24,7 +24,8 @@ pub struct Preview {
     pub splits: BTreeMap<Split, u64>,
     /// Number of images in no split folder: 70/15/15 by content hash.
     pub by_content: u64,
-    /// Number of files that are in a class, but not named like an image.
+    /// Number of files that are in a class, but named like another kind of file. If they are images
+    /// all the same, they are added.
     pub not_images: u64,
     /// Files that would be rejected for their path (first 1,000).
     pub rejected: Vec<Rejected>,
@@ -55,7 +56,9 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn accept(&mut self, path: &str, assignment: Assignment) {
-        if !has_image_name(path) {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        // Photos of some programs have no extension.
+        if file.contains('.') && !has_image_name(file) {
             self.preview.not_images += 1;
             return;
         }

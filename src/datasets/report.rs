@@ -218,6 +218,9 @@ impl Rejection {
 /// The first few classes, for a message.
 pub(super) fn listed(classes: &Classes) -> String {
     let names = classes.names();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
     let first: Vec<&str> = names.iter().take(10).map(|name| &**name).collect();
     let more = if names.len() > first.len() { ", …" } else { "" };
     format!("{}{more}", first.join(", "))

@@ -66,9 +66,22 @@ impl FromStr for ClassName {
         let name: String = text.trim().nfc().collect();
         let well_formed = !matches!(&*name, "" | "." | "..")
             && name.chars().count() <= MAX_LENGTH
-            && !name.contains(|c: char| matches!(c, '/' | '\\') || c.is_control());
+            && !name.contains(|c: char| matches!(c, '/' | '\\') || c.is_control() || misleads(c))
+            && name.chars().any(|c| !is_invisible(c));
         if well_formed { Ok(Self(name)) } else { Err(invalid()) }
     }
+}
+
+/// Whether a character changes how the text around it is displayed: overrides and isolates of the
+/// direction, separators of lines and paragraphs.
+const fn misleads(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a name of such characters alone would look empty: joiners, marks of direction and others
+/// without width.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
 impl TryFrom<String> for ClassName {

@@ -3,7 +3,7 @@
 //! Used wherever a message contains input: a name of 100 kB is as easily sent as one of ten
 //! letters.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Maximum characters of a request that a message repeats.
 pub const MAX_CHARS: usize = 200;
@@ -17,16 +17,18 @@ const QUOTES: [(&str, &str); 5] = [
     ("duplicate field `", "`"),
 ];
 
-/// Displays the first [`MAX_CHARS`] characters of a string, and `…` if there are more.
+/// Displays the first [`MAX_CHARS`] characters of a string, and `…` if there are more. Control
+/// characters, which a terminal would obey, are displayed as `�`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excerpt<'a>(pub &'a str);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(MAX_CHARS) {
-            Some((end, _)) => write!(f, "{}…", &self.0[..end]),
-            None => f.write_str(self.0),
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(MAX_CHARS) {
+            f.write_char(if character.is_control() { '\u{fffd}' } else { character })?;
         }
+        if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
     }
 }
 

@@ -117,6 +117,10 @@ pub struct ModelCard {
     /// What its logits are divided by before they become probabilities; older models have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// Hash of the features of training images in the file, `neighbours` `[images, width]` int8; older
+    /// models have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Digest>,
     /// When it is unsure; older models never are.
     #[serde(default)]
     pub thresholds: AnswerThresholds,

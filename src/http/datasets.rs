@@ -77,6 +77,11 @@ pub async fn show(
     Ok(Json(app.datasets.get(&dataset).await?))
 }
 
+/// None: clients shorten `/classes/..?images=delete` to the path of the dataset.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
 /// Delete a dataset and its images
 #[utoipa::path(delete, path = "", responses(
     (status = 204, description = "Deleted."),
@@ -85,6 +90,7 @@ pub async fn show(
 pub async fn delete(
     State(app): State<AppState>,
     Path(dataset): Path<String>,
+    Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<StatusCode, Problem> {
     app.datasets.delete(&dataset).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -48,8 +48,7 @@ impl LoadedModel {
         mut weights: Tensors,
         compute: ComputeConfig,
     ) -> Result<Self, ModelLoadError> {
-        let width = card.architecture.embedding_width();
-        let neighbours = Neighbours::take_from(&mut weights, width, compute.device);
+        let neighbours = Neighbours::take_from(&mut weights, &card, compute.device);
         let neighbours = neighbours.map_err(ModelLoadError)?;
         let (width, height) = (card.preprocessing.width, card.preprocessing.height);
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {

@@ -128,8 +128,7 @@ pub fn make(from: &Path, to: &Path) -> Result<ModelCard, ModelLoadError> {
         *tensor = tensor.to_kind(Kind::Half);
     }
     let mut weights = tensors::share(&tensors);
-    Neighbours::take_from(&mut weights, card.architecture.embedding_width(), Device::Cpu)
-        .map_err(ModelLoadError)?;
+    Neighbours::take_from(&mut weights, &card, Device::Cpu).map_err(ModelLoadError)?;
     let network = Network::from_tensors(
         card.architecture,
         Objective::of(&card.classes),

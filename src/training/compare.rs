@@ -45,8 +45,7 @@ pub(super) fn compare(
     let unusable =
         |why: String| Failure::new("model_unusable", format!("the model can't be loaded: {why}"));
     let (card, mut tensors) = model_file::load(model).map_err(|error| unusable(chain(&error)))?;
-    let width = card.architecture.embedding_width();
-    Neighbours::take_from(&mut tensors, width, compute.device).map_err(unusable)?;
+    Neighbours::take_from(&mut tensors, &card, compute.device).map_err(unusable)?;
     let network = Network::from_tensors(
         card.architecture,
         Objective::of(&card.classes),

@@ -134,6 +134,7 @@ pub fn finish(
         },
         test,
         temperature: Some(scale.recip()),
+        neighbours: Some(neighbours.digest()),
         thresholds,
         coverage,
         parameters: count_parameters(&tensors),

@@ -152,7 +152,7 @@ async fn thresholds(browser: &Browser, server: &Process) {
     }
     browser.write("Or target accuracy (%)", "0").await;
     browser.push("Set").await;
-    browser.read("never unsure because of them").await;
+    browser.read("never unsure because of a low probability").await;
     assert_eq!(server.get("/models/first").await["answer_above"], 0.0);
 
     let strict = json!({ "answer_above": 1.0, "unlike_above": null });

@@ -3,10 +3,11 @@
 //! - The class of an image is the first of its folders below those that are common to all images
 //!   (`flowers/` in `flowers/rose/1.jpg`) and that are no splits; folders below it don't matter. If
 //!   all images have the same folders, the last of these is their class.
-//! - A folder that matches a class of the dataset goes into it. Otherwise its name is a new class,
-//!   the same one for all spellings that differ in case.
-//! - Cats and dogs are recognised as in a dataset of these classes (`Cats/`, `dog.0.jpg`), if the
-//!   upload has nothing else and the dataset has no other class.
+//! - A folder that has the name of a class of the dataset, ignoring case, goes into it. Otherwise its
+//!   name is a new class, the same one for all spellings that differ in case. Nothing else is taken
+//!   for alike: `glasses` is not `glass`, nor `-5` the class `5`.
+//! - Cats and dogs are recognised as in a closed dataset of these classes (`Cats/`, `dog.0.jpg`), if
+//!   the upload has nothing else and the dataset has no other class.
 //! - File names make other classes only on request.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -31,6 +32,8 @@ const MAX_BYTES: usize = 16 << 20;
 pub(super) struct OpenLabels {
     /// Cat and dog, if the dataset has no other classes; otherwise its classes.
     expected: Labels,
+    /// Whether they are cat and dog.
+    only_pets: bool,
 }
 
 /// The folders of the images of an upload.
@@ -67,7 +70,11 @@ impl OpenLabels {
     pub(super) fn new(classes: &Classes) -> Self {
         let pets = Classes::default();
         let only_pets = classes.names().iter().all(|name| pets.index_of(name).is_some());
-        Self { expected: Labels::new(if only_pets { &pets } else { classes }) }
+        Self { expected: Labels::new(if only_pets { &pets } else { classes }), only_pets }
+    }
+
+    fn of_folder(&self, folder: &str) -> Option<usize> {
+        if self.only_pets { self.expected.of_folder(folder) } else { self.expected.exact(folder) }
     }
 }
 
@@ -122,7 +129,7 @@ impl Layout {
     pub(super) fn class_of_name(&self, file: &str) -> Result<ClassName, Rejection> {
         let known = self.labels.of_file(file).or_else(|| {
             let word = word_before_number(file)?;
-            self.labels.of_folder(word)
+            self.known(word)
         });
         if let Some(name) = known.and_then(|label| self.labels.classes().name(label)) {
             return Ok(name.clone());
@@ -140,16 +147,12 @@ impl Layout {
         open: &OpenLabels,
         plan: &Plan,
     ) -> Result<ClassName, Rejection> {
-        let of = |labels: &Labels| {
-            labels.of_folder(folder).and_then(|label| labels.classes().name(label).cloned())
-        };
-        if let Some(known) = of(&self.labels) {
-            return Ok(known);
-        }
-        if plan.all_expected
-            && let Some(expected) = of(&open.expected)
-        {
-            return Ok(expected);
+        let name = |labels: &Labels, label| labels.classes().name(label).cloned();
+        let known = self.known(folder).and_then(|label| name(&self.labels, label));
+        let expected = open.of_folder(folder).filter(|_| plan.all_expected);
+        let expected = expected.and_then(|label| name(&open.expected, label));
+        if let Some(class) = known.or(expected) {
+            return Ok(class);
         }
         let spelling = plan.spellings.get(&folded(folder)).cloned();
         spelling.map_or_else(|| parse(folder), Ok)
@@ -182,7 +185,7 @@ impl Layout {
             Some(place) => folders.iter().filter_map(|names| names.get(place).copied()).collect(),
             None => BTreeSet::new(),
         };
-        let mut known = classes.iter().map(|name| open.expected.of_folder(name).is_some());
+        let mut known = classes.iter().map(|name| open.of_folder(name).is_some());
         let (all_expected, any_expected) = (known.clone().all(|it| it), known.any(|it| it));
         let by_name = any && expected_names && classes.len() <= 1 && !any_expected;
         let mut spellings = HashMap::new();
@@ -200,7 +203,7 @@ impl Layout {
         });
         let below: HashSet<&str> =
             folders.iter().filter_map(|names| names.get(common).copied()).collect();
-        let is_known = |name: &str| self.labels.of_folder(name).is_some();
+        let is_known = |name: &str| self.known(name).is_some();
         if !below.iter().any(|name| is_known(name))
             && let Some(known) = first[..common].iter().rposition(|name| is_known(name))
         {

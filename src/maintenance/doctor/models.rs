@@ -98,6 +98,9 @@ fn fault(model: &Model, path: &Path) -> Option<Fault> {
         Ok((card, _)) if card.id != model.id => {
             Some(Fault::Unusable(format!("its file is that of model {} ({})", card.name, card.id)))
         }
+        Ok((card, _)) if card.classes != model.classes => {
+            Some(Fault::Unusable("its file has other classes than its row".to_owned()))
+        }
         Ok(_) => LoadedModel::open(path, ComputeConfig::cpu())
             .err()
             .map(|error| Fault::Unusable(error.0)),
