@@ -255,9 +255,12 @@ impl Layout {
     }
 
     /// The class of the dataset that a folder names: in an open dataset, which makes classes of what
-    /// it does not know, only by its very name.
+    /// it does not know, only by its very name; but for cats and dogs.
     fn known(&self, folder: &str) -> Option<usize> {
-        if self.open.is_some() { self.labels.exact(folder) } else { self.labels.of_folder(folder) }
+        match &self.open {
+            Some(open) if !open.only_pets() => self.labels.exact(folder),
+            _ => self.labels.of_folder(folder),
+        }
     }
 
     /// The nested folders of these names, and the key of all of them.

@@ -37,8 +37,6 @@ use crate::{
 
 /// Copies of the database that are made while the server deletes files that they refer to.
 const ATTEMPTS: u32 = 5;
-/// More rows than a list has.
-pub(super) const ALL: u32 = u32::MAX - 1;
 /// Where a trainer keeps its state, in the job's folder.
 pub(super) const CHECKPOINTS: [&str; 2] = ["checkpoints", "checkpoints/head"];
 /// What else lies in a job's folder, and is kept where it does.
@@ -144,7 +142,7 @@ impl Contents {
         Ok(Self {
             totals: upkeep::totals(connection).await?,
             jobs: upkeep::jobs(connection).await?,
-            models: models::list(connection, None, None, ALL, None).await?.items,
+            models: models::all(connection).await?,
             images,
         })
     }

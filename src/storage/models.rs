@@ -128,6 +128,25 @@ pub async fn list(
     Ok(Page::new(models, limit, |model: &Model| model.id.to_string()))
 }
 
+/// All models, newest first, without their thresholds: also in a database of an older version.
+///
+/// # Errors
+/// The database failed.
+pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<Model>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ModelId", name AS "name: Name", recipe AS "recipe: Recipe", architecture,
+                  classes AS "classes: Json<Classes>", job_id AS "job_id: JobId", dataset AS "dataset: Name",
+                  dataset_version AS "dataset_version: Digest", val_loss, val_accuracy, test_accuracy,
+                  parameters, bytes, created_at AS "created_at: Time",
+                  NULL AS "answer_above?: f64", NULL AS "unlike_above?: f64"
+           FROM models ORDER BY id DESC"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_model(None)).collect())
+}
+
 /// The model of that name or id.
 ///
 /// # Errors

@@ -73,6 +73,11 @@ impl OpenLabels {
         Self { expected: Labels::new(if only_pets { &pets } else { classes }), only_pets }
     }
 
+    /// Whether the dataset has no classes but cat and dog.
+    pub(super) const fn only_pets(&self) -> bool {
+        self.only_pets
+    }
+
     fn of_folder(&self, folder: &str) -> Option<usize> {
         if self.only_pets { self.expected.of_folder(folder) } else { self.expected.exact(folder) }
     }

@@ -9,7 +9,7 @@ use crate::{
     device::ComputeConfig,
     domain::model::Model,
     inference::network::LoadedModel,
-    maintenance::{Error, backup::ALL, cause},
+    maintenance::{Error, cause},
     model_file,
     registry::embedded,
     storage::models,
@@ -28,17 +28,15 @@ impl Doctor<'_> {
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), Error> {
-        let all = models::list(connection, None, None, ALL, None).await;
+        let all = models::all(connection).await;
         let Some(all) = self.readable(all) else { return Ok(()) };
         let pinned = self.readable(models::pinned(connection).await).flatten();
-        for model in all.items {
+        for model in all {
             let path = self.dir.model(model.id);
             let Some(fault) = fault(&model, &path) else { continue };
             // Beside a server: it may have been deleted since.
             if self.server_runs
-                && models::find(connection, &model.id.to_string(), None)
-                    .await
-                    .is_ok_and(|it| it.is_none())
+                && models::ids(connection).await.is_ok_and(|ids| !ids.contains(&model.id))
             {
                 continue;
             }
