@@ -51,13 +51,13 @@ impl Neighbours {
         card: &ModelCard,
         device: Device,
     ) -> Result<Option<Self>, String> {
+        let Some(width) = card.architecture.embedding_width() else { return Ok(None) };
         let Some(quantised) = tensors.remove(NAME) else {
             return match card.neighbours {
                 Some(_) => Err(format!("tensor `{NAME}` is missing")),
                 None => Ok(None),
             };
         };
-        let width = card.architecture.embedding_width();
         match (quantised.kind(), &*quantised.size()) {
             (Kind::Int8, [images, found]) if *images > 0 && *found == width => {}
             (kind, shape) => {

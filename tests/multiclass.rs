@@ -90,6 +90,13 @@ async fn each_recipe_trains_three_classes_and_answers_with_all_of_them() {
             assert!(chart.text().await.unwrap().contains("</svg>"));
         }
         let model = job["model_id"].as_str().unwrap();
+        // A network trained from scratch knows nothing that its own classes don't need.
+        let path = format!("/models/{model}");
+        let is_base = recipe.starts_with("efficientnet");
+        assert_eq!(server.get(&path).await["unlike_above"].is_number(), is_base, "{recipe}");
+        let patch = server.request(Method::PATCH, &path).json(&json!({ "unlike_above": 0.5 }));
+        let status = patch.send().await.unwrap().status();
+        assert_eq!(status.as_u16(), if is_base { 200 } else { 422 }, "{recipe}");
         let (status, answer) =
             ask(&server, &format!("/predict?model={model}"), image(2, 4_000)).await;
         assert_eq!(status, 200, "{answer}");

@@ -75,11 +75,6 @@ impl Cnn {
         flatten(&self.feature_maps(images))
     }
 
-    /// Embeddings `[n, 256]` for the output of [`Cnn::feature_maps`]: the mean of each channel.
-    pub fn embeddings(maps: &Tensor) -> Tensor {
-        maps.mean_dim([2, 3].as_slice(), false, Kind::Float)
-    }
-
     /// Logits `[n, outputs]` for features `[n, 12544]`.
     pub fn classify(&self, features: &Tensor) -> Tensor {
         self.dense.linear(features)

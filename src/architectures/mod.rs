@@ -81,10 +81,12 @@ impl Network {
     }
 
     /// What images are compared by, `[n, width]`, fp32, for the output of [`Network::feature_maps`].
-    pub fn embeddings(&self, maps: &Tensor) -> Tensor {
+    /// The features of the small network know nothing beyond its classes: by their distance, photos of
+    /// rubbish can't be told from those of cats and dogs.
+    pub fn embeddings(&self, maps: &Tensor) -> Option<Tensor> {
         match self {
-            Self::Cnn(_) => Cnn::embeddings(maps),
-            Self::Classifier(network) => network.embeddings(maps),
+            Self::Cnn(_) => None,
+            Self::Classifier(network) => Some(network.embeddings(maps)),
         }
     }
 

@@ -37,12 +37,13 @@ impl Architecture {
 }
 
 impl Architecture {
-    /// Width of what its images are compared by: the channels of its last maps.
+    /// Width of what its images are compared by, the channels of its last maps; `None` if it can't
+    /// tell what is unlike its training images.
     #[must_use]
-    pub fn embedding_width(self) -> i64 {
+    pub fn embedding_width(self) -> Option<i64> {
         match self {
-            Self::Cnn => 256,
-            Self::Base(base) => base.channels(),
+            Self::Cnn => None,
+            Self::Base(base) => Some(base.channels()),
         }
     }
 }

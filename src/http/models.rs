@@ -22,7 +22,10 @@ use super::{
     state::AppState,
 };
 use crate::{
-    domain::{model::Model, selective::Coverage},
+    domain::{
+        model::{Architecture, Model},
+        selective::Coverage,
+    },
     error_chain::chain,
     model_file,
     registry::Current,
@@ -163,6 +166,10 @@ pub async fn change(
             return Err(invalid("wanted_accuracy", detail.to_owned()));
         }
         thresholds.answer_above = Some(coverage.threshold(wanted));
+    }
+    if unlike_above.flatten().is_some() && model.architecture == Architecture::Cnn.as_str() {
+        let detail = "a network trained from scratch can't tell that an image is unlike its training images; models of recipes on a pretrained network can";
+        return Err(invalid("unlike_above", detail.to_owned()));
     }
     if let Some(above) = unlike_above {
         thresholds.unlike_above = in_range("unlike_above", above, 2.0)?;

@@ -107,8 +107,10 @@ impl LoadedModel {
 
     /// The distance of each image with these maps to the training images; empty without any.
     fn distances(&self, maps: &Tensor) -> Result<Vec<f64>, tch::TchError> {
-        let Some(neighbours) = &self.neighbours else { return Ok(Vec::new()) };
-        neighbours.distances(&self.network.embeddings(maps))
+        match (&self.neighbours, self.network.embeddings(maps)) {
+            (Some(neighbours), Some(embeddings)) => neighbours.distances(&embeddings),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The output for one image, and the Grad-CAM heat map of the class of index `class`, or of its

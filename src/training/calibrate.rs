@@ -24,8 +24,8 @@ pub(super) struct Calibration {
     pub(super) thresholds: AnswerThresholds,
     /// Accuracy by the share of answered images of the validation split.
     pub(super) coverage: Coverage,
-    /// Some training images.
-    pub(super) neighbours: Neighbours,
+    /// Some training images, if the network can compare images with them.
+    pub(super) neighbours: Option<Neighbours>,
 }
 
 /// Computes a trained network's outputs for images, in passes.
@@ -55,12 +55,11 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
         samples: &[Sample],
         neighbours: &Neighbours,
     ) -> Result<Vec<f64>, StopReason> {
-        let embeddings = self.embeddings(samples)?;
-        let distances = neighbours.distances(&embeddings);
-        Ok(distances.map_err(internal)?)
+        let Some(embeddings) = self.embeddings(samples)? else { return Ok(Vec::new()) };
+        Ok(neighbours.distances(&embeddings).map_err(internal)?)
     }
 
-    fn embeddings(&mut self, samples: &[Sample]) -> Result<Tensor, StopReason> {
+    fn embeddings(&mut self, samples: &[Sample]) -> Result<Option<Tensor>, StopReason> {
         let forward = |batch: &[Sample]| self.trainable.embeddings(batch);
         let (compute, batch_size) = (self.compute, self.batch_size);
         evaluate::passes(forward, samples, compute, batch_size, &mut self.progress)
@@ -77,14 +76,17 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
         let labels: Vec<_> = scored.iter().map(|sample| sample.label).collect();
         let scale = temperature::factor(&logits, &labels);
         let coverage = Coverage::new(evaluation::answers(scored, scale));
-        let neighbours = Neighbours::new(&self.embeddings(&evenly_by_class(train, MAX_IMAGES))?);
-        let thresholds = AnswerThresholds {
-            answer_above: Some(coverage.threshold(WANTED_ACCURACY)),
-            unlike_above: selective::unlike_above(
-                self.distances(validation, &neighbours)?,
+        let embeddings = self.embeddings(&evenly_by_class(train, MAX_IMAGES))?;
+        let neighbours = embeddings.as_ref().map(Neighbours::new);
+        let unlike_above = match &neighbours {
+            None => None,
+            Some(neighbours) => selective::unlike_above(
+                self.distances(validation, neighbours)?,
                 neighbours.among_themselves().map_err(internal)?,
             ),
         };
+        let answer_above = Some(coverage.threshold(WANTED_ACCURACY));
+        let thresholds = AnswerThresholds { answer_above, unlike_above };
         Ok(Calibration { scale, thresholds, coverage: coverage.thinned(), neighbours })
     }
 }

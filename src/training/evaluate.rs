@@ -65,27 +65,28 @@ fn inference_batch_size(compute: ComputeConfig, batch_size: u32) -> usize {
 }
 
 /// What a network computes of `samples`, in order, of a job with batches of `batch_size` images:
-/// `forward` gives that of one pass, `[n, …]`. `progress` is called with the number of passes done
-/// and their total, and may end it.
+/// `forward` gives that of one pass, `[n, …]`, or nothing if it can't. `progress` is called with the
+/// number of passes done and their total, and may end it.
 ///
 /// # Errors
 /// That of `progress`.
 pub fn passes(
-    forward: impl Fn(&[Sample]) -> Tensor,
+    forward: impl Fn(&[Sample]) -> Option<Tensor>,
     samples: &[Sample],
     compute: ComputeConfig,
     batch_size: u32,
     mut progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
-) -> Result<Tensor, StopReason> {
+) -> Result<Option<Tensor>, StopReason> {
     let _no_grad = tch::no_grad_guard();
     let batches = samples.chunks(inference_batch_size(compute, batch_size));
     let all = batches.len() as u64;
     let mut outputs = Vec::with_capacity(batches.len());
     for (done, batch) in (0..).zip(batches) {
         progress(done, all)?;
-        outputs.push(forward(batch));
+        let Some(output) = forward(batch) else { return Ok(None) };
+        outputs.push(output);
     }
-    Ok(Tensor::cat(&outputs, 0))
+    Ok((!outputs.is_empty()).then(|| Tensor::cat(&outputs, 0)))
 }
 
 /// Logits of `samples`, as [`passes`]: `predict` gives those of one pass, `[n, outputs]`.
@@ -99,8 +100,10 @@ pub fn logits(
     batch_size: u32,
     progress: impl FnMut(u64, u64) -> Result<(), StopReason>,
 ) -> Result<Vec<Logits>, StopReason> {
-    logit_rows(&passes(predict, samples, compute, batch_size, progress)?)
-        .map_err(|error| Failure::new("internal", error.to_string()).into())
+    let forward = |batch: &[Sample]| Some(predict(batch));
+    let outputs = passes(forward, samples, compute, batch_size, progress)?;
+    let rows = outputs.map_or_else(|| Ok(Vec::new()), |outputs| logit_rows(&outputs));
+    rows.map_err(|error| Failure::new("internal", error.to_string()).into())
 }
 
 /// The outputs for each of `samples` with their logits.

@@ -23,6 +23,7 @@ use crate::{
         preprocessing::Preprocessing,
     },
     model_file::{self, canary},
+    neighbours::Neighbours,
     weights::tensors::{self, Tensors},
 };
 
@@ -88,7 +89,10 @@ pub fn finish(
         None
     } else {
         let scored = scorer.scored(test)?;
-        let distances = scorer.distances(test, &neighbours)?;
+        let distances = match &neighbours {
+            Some(neighbours) => scorer.distances(test, neighbours)?,
+            None => Vec::new(),
+        };
         let classes = &job.spec.classes;
         let mut evaluation =
             evaluation::evaluate(Split::Test, classes, &scored, &validation, scale);
@@ -134,7 +138,7 @@ pub fn finish(
         },
         test,
         temperature: Some(scale.recip()),
-        neighbours: Some(neighbours.digest()),
+        neighbours: neighbours.as_ref().map(Neighbours::digest),
         thresholds,
         coverage,
         parameters: count_parameters(&tensors),
@@ -142,7 +146,9 @@ pub fn finish(
         canaries,
     };
     let mut tensors = tensors;
-    neighbours.insert_into(&mut tensors);
+    if let Some(neighbours) = &neighbours {
+        neighbours.insert_into(&mut tensors);
+    }
     context.control.check_unless_stopped()?;
     model_file::save(&job.folder.join(MODEL), &card, &tensors)?;
     Ok(())

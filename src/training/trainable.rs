@@ -32,5 +32,7 @@ pub trait Trainable {
 
     /// What the images of an evaluation batch are compared by, `[n, width]`: the embeddings of
     /// [`crate::architectures::Network`].
-    fn embeddings(&self, batch: &[Sample]) -> Tensor;
+    fn embeddings(&self, _batch: &[Sample]) -> Option<Tensor> {
+        None
+    }
 }

@@ -148,7 +148,7 @@ pub struct UnsureReport {
 }
 
 impl UnsureReport {
-    /// That of images with these answers and distances to the training images.
+    /// That of images with these answers and distances to the training images, if they have any.
     #[must_use]
     pub fn new(answers: &[(f64, bool)], distances: &[f64], thresholds: AnswerThresholds) -> Self {
         let AnswerThresholds { answer_above, unlike_above } = thresholds;
@@ -160,8 +160,8 @@ impl UnsureReport {
             answered_accuracy: None,
         };
         let (mut answered, mut correct) = (0_u64, 0_u64);
-        for ((probability, is_correct), distance) in answers.iter().zip(distances) {
-            match thresholds.reason(*probability, Some(*distance)) {
+        for (index, (probability, is_correct)) in answers.iter().enumerate() {
+            match thresholds.reason(*probability, distances.get(index).copied()) {
                 Some(UnsureReason::LowConfidence) => report.low_confidence += 1,
                 Some(UnsureReason::UnlikeTraining) => report.unlike_training += 1,
                 None => {

@@ -36,10 +36,6 @@ impl Trainable for AugmentedCnn<'_> {
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.network.forward(&self.inputs.plain(batch))
     }
-
-    fn embeddings(&self, batch: &[Sample]) -> Tensor {
-        Cnn::embeddings(&self.network.feature_maps(&self.inputs.plain(batch)))
-    }
 }
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {

@@ -45,7 +45,7 @@ impl Trainable for FeatureHead<'_> {
         self.head.forward(&self.gather(batch))
     }
 
-    fn embeddings(&self, batch: &[Sample]) -> Tensor {
-        BaseNetwork::embeddings(self.base, &self.gather(batch))
+    fn embeddings(&self, batch: &[Sample]) -> Option<Tensor> {
+        Some(BaseNetwork::embeddings(self.base, &self.gather(batch)))
     }
 }

@@ -72,8 +72,9 @@ impl Trainable for FineTuning<'_> {
         self.head.forward(&self.plain_features(batch))
     }
 
-    fn embeddings(&self, batch: &[Sample]) -> Tensor {
-        BaseNetwork::embeddings(self.network.base(), &self.plain_features(batch))
+    fn embeddings(&self, batch: &[Sample]) -> Option<Tensor> {
+        let features = self.plain_features(batch);
+        Some(BaseNetwork::embeddings(self.network.base(), &features))
     }
 }
 

@@ -120,7 +120,7 @@ impl Trainable for Regression<'_> {
         self.head.predict_logits(batch)
     }
 
-    fn embeddings(&self, batch: &[Sample]) -> Tensor {
+    fn embeddings(&self, batch: &[Sample]) -> Option<Tensor> {
         self.head.embeddings(batch)
     }
 }

@@ -31,10 +31,6 @@ impl Trainable for ScratchCnn<'_> {
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.network.forward(&self.inputs.plain(batch))
     }
-
-    fn embeddings(&self, batch: &[Sample]) -> Tensor {
-        Cnn::embeddings(&self.network.feature_maps(&self.inputs.plain(batch)))
-    }
 }
 
 pub(super) fn train(job: &Job, control: &Control, events: &Events) -> Result<(), StopReason> {
