@@ -95,8 +95,11 @@ pub(super) fn note_gaps(session: &Session, name: &str, gaps: &Gaps) {
     if gaps.is_empty() {
         return;
     }
-    let lack =
-        if gaps.prevent_training() { "is not ready for training" } else { "lacks test images" };
+    let lack = if gaps.preventing_training().is_empty() {
+        "lacks test images"
+    } else {
+        "is not ready for training"
+    };
     let remedy = gaps.remedy(&format!("`pawprint datasets split {name}`"));
     session.out.note(format_args!("{name} {lack}: {gaps}; {remedy}"));
 }

@@ -47,10 +47,12 @@ impl Gaps {
         })
     }
 
-    /// Whether a class has no training or no validation images, so that nothing can be trained.
+    /// Those of the classes without training or validation images, because of which nothing can be
+    /// trained.
     #[must_use]
-    pub fn prevent_training(&self) -> bool {
-        self.iter().any(|(split, _)| split != Split::Test)
+    pub fn preventing_training(&self) -> Self {
+        let prevents = |class: &&ClassImages| class.images[0] == 0 || class.images[1] == 0;
+        Self(self.0.iter().filter(prevents).cloned().collect())
     }
 
     /// What to do about them; `command` says how to apply the stable split.
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn a_whole_dataset_has_none() {
         let whole = gaps(&[("cat", [9, 1, 1]), ("dog", [1, 1, 1])]);
-        assert!(whole.is_empty() && !whole.prevent_training());
+        assert!(whole.is_empty() && whole.preventing_training().is_empty());
         assert_eq!(whole.to_string(), "");
     }
 
@@ -125,14 +127,19 @@ mod tests {
             "`cat` has 12 training, no validation and no test images; `emu` has no images"
         );
         assert_eq!(some.iter().count(), 5);
-        assert!(some.prevent_training());
+        assert_eq!(some.preventing_training(), some);
         let remedy = some.remedy("`it`");
         assert!(
             remedy.starts_with("add images of `emu` (at least 3 per class), then "),
             "{remedy}"
         );
         let test = gaps(&[("cat", [12, 3, 0]), ("dog", [5, 2, 1])]);
-        assert!(!test.prevent_training() && !test.is_empty());
+        assert!(test.preventing_training().is_empty() && !test.is_empty());
+        let both = gaps(&[("cat", [12, 3, 0]), ("dog", [5, 0, 1])]);
+        assert_eq!(
+            both.preventing_training().to_string(),
+            "`dog` has 5 training, no validation and 1 test images"
+        );
         assert!(test.remedy("`it`").starts_with("add the missing images, or "));
     }
 

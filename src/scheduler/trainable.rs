@@ -47,9 +47,10 @@ pub(super) fn check_trainable(manifest: &Manifest) -> Result<Vec<JobError>, Erro
     let name = &manifest.dataset;
     let remedy =
         gaps.remedy(&format!("`pawprint datasets split {name}` or `POST /datasets/{name}/split`"));
-    if gaps.prevent_training() {
+    let preventing = gaps.preventing_training();
+    if !preventing.is_empty() {
         return Err(Error::NotTrainable(format!(
-            "each class needs training and validation images, but {gaps}; {remedy}"
+            "each class needs training and validation images, but {preventing}; {remedy}"
         )));
     }
     Ok(vec![JobError {
