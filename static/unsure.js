@@ -44,7 +44,7 @@ async function formerLimit(model, signal) {
 
 /** @typedef {(control: HTMLButtonElement, change: Record<string, number | null>, said: string) => unknown} Save */
 
-/** @param {Model} model @param {CoveragePoint[]} points from all images, at threshold 0, to the surest @param {Save} save */
+/** @param {Model} model @param {CoveragePoint[]} points by ascending threshold, starting at 0 @param {Save} save */
 function probability(model, points, save) {
   const saved = model.answer_above ?? 0;
   const nearest = points.findIndex(({ threshold }) => threshold >= saved);

@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 pub struct EpochMetrics {
     /// Epoch, starting at 1.
     pub epoch: u32,
-    /// Mean training loss (binary cross-entropy), computed during the epoch.
+    /// Mean training loss (cross-entropy), computed during the epoch.
     pub train_loss: f64,
     /// Training accuracy, computed during the epoch.
     pub train_accuracy: f64,
-    /// Mean validation loss (binary cross-entropy) after the epoch.
+    /// Mean validation loss (cross-entropy) after the epoch; of `efficientnet_lite0_finetune` after
+    /// temperature scaling.
     pub val_loss: f64,
     /// Validation accuracy after the epoch.
     pub val_accuracy: f64,
@@ -43,8 +44,8 @@ impl EpochMetrics {
 pub struct SplitMetrics {
     /// Number of images.
     pub count: u64,
-    /// Mean binary cross-entropy.
+    /// Mean cross-entropy.
     pub loss: f64,
-    /// Accuracy at threshold 0.5.
+    /// Accuracy, of two classes at threshold 0.5.
     pub accuracy: f64,
 }

@@ -125,7 +125,7 @@ pub struct ModelCard {
     /// When it is unsure; older models never are.
     #[serde(default)]
     pub thresholds: AnswerThresholds,
-    /// Accuracy by the share of answered images of the validation split; empty for older models.
+    /// Accuracy and share of answered images of the validation split; empty for older models.
     #[serde(default)]
     pub coverage: Coverage,
     /// Number of parameters.

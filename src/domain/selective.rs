@@ -88,7 +88,8 @@ pub struct CoveragePoint {
     pub accuracy: f64,
 }
 
-/// Accuracy by the share of answered images: from all of them, at threshold 0, to the surest.
+/// Accuracy and share of answered images at each threshold, in ascending order. At the first
+/// threshold, 0, all images are answered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Coverage(pub Vec<CoveragePoint>);

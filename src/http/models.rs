@@ -194,10 +194,10 @@ fn invalid(field: &str, detail: String) -> Problem {
 
 /// Get a model's accuracy by the share of answered images
 ///
-/// On the validation split: the surer the model has to be to answer, the fewer images it answers,
-/// and the more of them correctly.
+/// Measured on the validation split. With a higher threshold, the model answers fewer images, and
+/// more of its answers are correct.
 #[utoipa::path(get, path = "", responses(
-    (status = 200, description = "From all images, at threshold 0, to the surest; empty for models of older versions.", body = Coverage),
+    (status = 200, description = "One point per threshold, in ascending order; at the first, 0, all images are answered. Empty for models of older versions.", body = Coverage),
 ))]
 pub async fn show_coverage(
     State(state): State<AppState>,
