@@ -237,6 +237,8 @@ async fn classes_are_added_renamed_merged_and_deleted() {
     assert_ne!(merged["version"], before);
     assert_eq!(labels(&server).await["train/cat/0.jpg"], "bird");
 
+    // Clients shorten `/classes/..` to the dataset.
+    server.delete("/datasets/pets?images=delete").await.problem(422, "invalid_value");
     let bird = format!("{path}/bird");
     server.delete(&bird).await.problem(409, "class_not_empty");
     server.delete(&format!("{bird}?images=keep")).await.problem(422, "invalid_value");

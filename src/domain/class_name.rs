@@ -23,7 +23,7 @@ pub struct ClassName(String);
 /// A string that can't be the name of a class.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "invalid class name `{}`; use 1 to {MAX_LENGTH} characters without `/`, `\\` and control characters",
+    "invalid class name `{}`; use 1 to {MAX_LENGTH} visible characters, but no `/`, `\\`, control or text direction characters, and not `.` or `..`",
     Excerpt(.0)
 )]
 pub struct InvalidClassName(pub String);
@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn what_is_no_name_of_a_folder_is_refused() {
         let long = "a".repeat(MAX_LENGTH + 1);
-        for text in ["", " ", ".", "..", "a/b", "a\\b", "a\nb", "\u{0}", &long] {
+        let hidden = ["\u{200b}", "\u{feff}\u{200d}", "a\u{202e}b", "a\u{2028}b"];
+        for text in
+            ["", " ", ".", "..", "a/b", "a\\b", "a\nb", "\u{0}", &long].into_iter().chain(hidden)
+        {
             assert!(text.parse::<ClassName>().is_err(), "{text:?}");
         }
     }

@@ -71,6 +71,11 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_gets_no_control_characters() {
+        assert_eq!(Excerpt("x\u{1b}[31mred\n").to_string(), "x\u{fffd}[31mred\u{fffd}");
+    }
+
+    #[test]
     fn a_long_text_is_cut_between_characters_and_a_short_one_is_kept() {
         assert_eq!(Excerpt("cat").to_string(), "cat");
         let exact = "ä".repeat(MAX_CHARS);
