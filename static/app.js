@@ -5,7 +5,7 @@
  * `address.signal` is aborted.
  */
 
-import { connection, onTokenWanted } from "./api.js";
+import { connection, get, onTokenWanted } from "./api.js";
 import { attempt, button, el, field, fill } from "./dom.js";
 
 /**
@@ -15,6 +15,7 @@ import { attempt, button, el, field, fill } from "./dom.js";
 
 /** @type {Record<string, { title: string, load: () => Promise<Page> }>} */
 const PAGES = {
+  teach: { title: "Teach", load: () => import("./teach.js") },
   predict: { title: "Predict", load: () => import("./predict.js") },
   datasets: { title: "Datasets", load: () => import("./datasets.js") },
   dataset: { title: "Dataset", load: () => import("./dataset.js") },
@@ -39,7 +40,8 @@ async function route(moved) {
   const { signal } = leaving;
   const [pathname, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...parts] = pathname.split("/").map(decoded);
-  const known = PAGES[name] ? name : "predict";
+  const known = PAGES[name] ? name : await home();
+  if (signal.aborted) return;
   const page = PAGES[known];
   if (known === "train" || known === "evaluate") UNDER.job = known;
   document.title = `${parts[0] ?? page.title} · Pawprint`;
@@ -56,6 +58,17 @@ async function route(moved) {
     if (!signal.aborted) await open(place, { parts, query: new URLSearchParams(query), signal });
   });
   if (!signal.aborted) loaded = opened;
+}
+
+/** The page of `#/`: Teach while there is no model of one's own. */
+async function home() {
+  try {
+    /** @type {{ items: { name: string }[] }} */
+    const { items } = await get("models?limit=2");
+    return items.some(({ name }) => name !== "default") ? "predict" : "teach";
+  } catch {
+    return "predict";
+  }
 }
 
 /** Decodes a part of the URL; the user may have typed an invalid one. @param {string} part */

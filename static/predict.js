@@ -8,6 +8,7 @@ import { all, get, requestWithRetry } from "./api.js";
 import { photograph } from "./camera.js";
 import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
+import { doubtOf } from "./prediction.js";
 
 /** @typedef {import("./types.js").PredictResponse} PredictResponse */
 /** @typedef {import("./types.js").Model} Model */
@@ -16,8 +17,6 @@ import { picture, showBlob } from "./picture.js";
 const AT_ONCE = 4;
 /** Classes shown per prediction. */
 const SHOWN = 5;
-/** @type {Record<string, string>} */
-const REASONS = { low_confidence: "low confidence", unlike_training: "unlike the training images" };
 
 const models = { first: "", second: "" };
 /** @type {ImageCard[]} newest first */
@@ -185,7 +184,7 @@ class ImageCard {
 
   /** @param {PredictResponse} response @param {string} model */
   verdict({ predictions: [top], model: by, timing_ms: timing }, model) {
-    const doubt = top.unsure ? `Unsure: ${REASONS[top.reason ?? ""] ?? "low confidence"}` : "";
+    const doubt = doubtOf(top);
     announce(`${this.file.name}: ${top.label}, ${percent(top.probability)}${doubt && `. ${doubt}`}`);
     const likely = Object.entries(top.probabilities).sort((a, b) => b[1] - a[1] || Number(b[0] === top.label) - Number(a[0] === top.label));
     return el("div", { class: "verdict" },

@@ -33,11 +33,13 @@
  *   temperature?: number | null, scaled?: Reliability | null, raw?: Reliability | null }} Calibration `scaled`: as the model answers; `raw`: without the temperature
  * @typedef {{ threshold: number, answered: number, accuracy: number }} CoveragePoint
  * @typedef {{ answer_above: number | null, unlike_above: number | null, low_confidence: number, unlike_training: number, answered_accuracy: number | null }} UnsureReport
- * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: { confidence: number, low: number, high: number }, threshold: number | null,
+ * @typedef {{ confidence: number, low: number, high: number }} Interval
+ * @typedef {{ folds: number, count: number, correct: number, accuracy: number, accuracy_interval: Interval }} CrossValidation
+ * @typedef {{ split: string, count: number, loss: number, accuracy: number, accuracy_interval: Interval, threshold: number | null,
  *   top_5_accuracy?: number | null, confusion_matrix: { labels: string[], matrix: number[][] }, report: Record<string, ClassScore>,
  *   pr_curve: PrCurve | null, roc_curve: RocCurve | null, one_vs_rest?: OneVsRest | null, calibration: Calibration,
  *   best_threshold: { threshold: number, validation_f1: number, loss: number, accuracy: number } | null, coverage?: CoveragePoint[], unsure?: UnsureReport | null,
- *   class_weights?: Record<string, number> | null, misclassified: Misclassified[] }} Evaluation evaluations of older versions lack some members
+ *   cross_validation?: CrossValidation | null, class_weights?: Record<string, number> | null, misclassified: Misclassified[] }} Evaluation evaluations of older versions lack some members
  * @typedef {{ id: string, name: string, recipe: string, architecture: string, classes: string[], job_id: string | null, dataset: string, dataset_version: string,
  *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string,
  *   answer_above: number | null, unlike_above: number | null, in_service: boolean }} Model

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use crate::{
-    domain::{dataset::Sample, metrics::SplitMetrics},
+    domain::{dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics},
     training::failure::StopReason,
     weights::tensors::Tensors,
 };
@@ -29,6 +29,14 @@ pub trait Trainable {
 
     /// Logits `[n, outputs]` of an evaluation batch; deterministic.
     fn predict_logits(&self, batch: &[Sample]) -> Tensor;
+
+    /// Trains it again by cross-validation, if that takes seconds and the dataset is small.
+    ///
+    /// # Errors
+    /// It failed or was ended.
+    fn cross_validate(&self) -> Result<Option<CrossValidation>, StopReason> {
+        Ok(None)
+    }
 
     /// What the images of an evaluation batch are compared by, `[n, width]`: the embeddings of
     /// [`crate::architectures::Network`].

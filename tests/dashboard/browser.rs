@@ -56,6 +56,11 @@ fn drive() -> Result<(Driver, u16), String> {
 impl Browser {
     /// A browser that is at the dashboard of `server`, or nothing where there is no Chromium.
     pub(crate) async fn open(server: &Process) -> Option<Self> {
+        Self::open_with(server, &[]).await
+    }
+
+    /// The same, with more arguments for Chromium.
+    pub(crate) async fn open_with(server: &Process, arguments: &[String]) -> Option<Self> {
         let (driver, port) = match drive() {
             Ok(driver) => driver,
             Err(why) => {
@@ -67,12 +72,16 @@ impl Browser {
         };
         let profile = tempfile::tempdir().unwrap();
         let profile_argument = format!("--user-data-dir={}", profile.path().display());
+        let standard = [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
+            &profile_argument,
+        ];
+        let arguments: Vec<_> =
+            standard.into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let capabilities = json!({
-            "goog:chromeOptions": { "args": [
-                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-                "--no-first-run", "--disable-background-networking", "--disable-component-update",
-                "--disable-sync", "--window-size=1280,1000", profile_argument,
-            ] },
+            "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let url = format!("http://127.0.0.1:{port}");

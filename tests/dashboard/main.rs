@@ -9,6 +9,7 @@ mod browser;
 mod classes;
 mod faults;
 mod splits;
+mod teach;
 mod walk;
 
 #[path = "../common/mod.rs"]

@@ -28,6 +28,7 @@ async fn a_newcomer_walks_from_photos_to_a_pinned_model() {
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
 
+    browser.page("#/predict").await;
     predict(&browser, &files, "default").await;
     fill_a_dataset(&browser, &server, &files).await;
     put_an_image_right(&browser, &server).await;

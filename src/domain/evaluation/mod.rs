@@ -5,6 +5,7 @@
 //! Numbers agree with scikit-learn's, see `tests/evaluation.rs`.
 
 mod calibration;
+pub mod cross_validation;
 mod curves;
 mod one_vs_rest;
 mod reliability;
@@ -26,6 +27,7 @@ use super::{
 
 pub use self::{
     calibration::{Bin, Calibration, Interval},
+    cross_validation::CrossValidation,
     curves::{PrCurve, RocCurve},
     one_vs_rest::{ClassCurves, Curves, MacroAverages, OneVsRest},
     reliability::{ConfidenceBin, Reliability},
@@ -125,6 +127,10 @@ pub struct Evaluation {
     /// How often the model is unsure at its initial thresholds; null for older models.
     #[serde(default)]
     pub unsure: Option<UnsureReport>,
+    /// Accuracy by cross-validation; null if there are many images, or for other recipes than
+    /// regression on features.
+    #[serde(default)]
+    pub cross_validation: Option<CrossValidation>,
     /// The weight of each class in the training loss; null if all had the same.
     #[serde(default)]
     pub class_weights: Option<BTreeMap<String, f64>>,
@@ -253,6 +259,7 @@ pub fn evaluate(
         best_threshold: best_threshold(validation, samples).filter(|_| binary),
         coverage: Coverage::new(answers(raw, factor)).thinned(),
         unsure: None,
+        cross_validation: None,
         class_weights: None,
         misclassified: misclassified(&confusion_matrix.labels, samples),
         confusion_matrix,

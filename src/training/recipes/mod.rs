@@ -2,6 +2,7 @@
 
 mod augmented_cnn;
 mod base;
+mod cross_validation;
 mod feature_head;
 mod features;
 mod finetune;

@@ -49,7 +49,7 @@ pub(super) struct PreparedJob<'a> {
     /// Whether a job that is stopped now has a result: an earlier trainer has begun to train, or
     /// the initial weights are a result.
     has_result: Cell<bool>,
-    test: Vec<Sample>,
+    pub(super) test: Vec<Sample>,
     checkpoints: Checkpoints,
     reporter: PhaseReporter<'a>,
 }
@@ -140,6 +140,11 @@ impl<'a> PreparedJob<'a> {
     ) -> Result<TrainingResult, StopReason> {
         let context = self.context(stage, &self.job.spec.params, &self.checkpoints);
         Learner::new(context, trainable, self.checkpoint.take())?.fit()
+    }
+
+    /// Whether the server wants the job to end; a job that is stopped keeps its result.
+    pub(super) fn check_unless_stopped(&self) -> Result<(), StopReason> {
+        self.reporter.control.check_unless_stopped()
     }
 
     /// From now on there is a result.

@@ -10,13 +10,16 @@ use std::cell::OnceCell;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-use super::{feature_head::FeatureHead, prepared::PreparedJob};
+use super::{cross_validation, feature_head::FeatureHead, prepared::PreparedJob};
 use crate::{
-    domain::{dataset::Sample, metrics::SplitMetrics, temperature},
+    domain::{
+        dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, temperature,
+    },
     training::{
         evaluate::{self, RunningMetrics},
         failure::StopReason,
         lbfgs,
+        loss::Loss,
         trainable::Trainable,
     },
     weights::tensors::Tensors,
@@ -30,12 +33,52 @@ const STRENGTHS: (f64, f64) = (100.0, 1e-3);
 const SINGLE_STRENGTH: f64 = 1.0;
 
 /// The strength of `epoch`, starting at 1, of `epochs`: a geometric sequence.
-fn strength(epoch: u32, epochs: u32) -> f64 {
+pub(super) fn strength(epoch: u32, epochs: u32) -> f64 {
     if epochs < 2 {
         return SINGLE_STRENGTH;
     }
     let done = f64::from(epoch - 1) / f64::from(epochs - 1);
     STRENGTHS.0 * (STRENGTHS.1 / STRENGTHS.0).powf(done)
+}
+
+/// Solves the regression on `features`, `[n, width]`, to its minimum under a regularisation of
+/// `strength`, from `weight`, `[outputs, width]`, and `bias`, `[outputs]`, on, which become the solution.
+pub(super) fn minimise(
+    loss: &Loss,
+    features: &Tensor,
+    targets: &Tensor,
+    strength: f64,
+    weight: &mut Tensor,
+    bias: &mut Tensor,
+) {
+    let image_weights = loss.weights(targets);
+    let (outputs, width) = (weight.size()[0], weight.size()[1]);
+    let count = features.size()[0] as f64;
+    let weight_decay = strength / count;
+    // The biases come last and are not regularised.
+    let objective = |parameters: &Tensor| {
+        let weights = parameters.narrow(0, 0, outputs * width);
+        let bias = parameters.narrow(0, outputs * width, outputs).to_kind(Kind::Float);
+        let matrix = weights.to_kind(Kind::Float).reshape([outputs, width]);
+        let logits = features.linear(&matrix, Some(&bias));
+        let mut residuals = loss.residuals(&logits, targets);
+        let mut losses = loss.of_images(&logits, targets);
+        if let Some(weights) = &image_weights {
+            residuals *= weights.unsqueeze(1);
+            losses *= weights;
+        }
+        let of_bias = residuals.sum_dim_intlist([0].as_slice(), false, Kind::Float);
+        let gradient = Tensor::cat(&[residuals.tr().matmul(features).flatten(0, -1), of_bias], 0);
+        let gradient = gradient.to_kind(Kind::Double) / count;
+        let _ = gradient.narrow(0, 0, outputs * width).g_add_(&(&weights * weight_decay));
+        let penalty = weights.dot(&weights).double_value(&[]);
+        let mean = losses.sum(Kind::Double).double_value(&[]) / count;
+        (mean + 0.5 * weight_decay * penalty, gradient)
+    };
+    let start = Tensor::cat(&[weight.reshape([-1]), bias.shallow_clone()], 0);
+    let solution = lbfgs::minimise(start.to_kind(Kind::Double), objective);
+    weight.copy_(&solution.narrow(0, 0, outputs * width).reshape([outputs, width]));
+    bias.copy_(&solution.narrow(0, outputs * width, outputs));
 }
 
 /// A head without hidden units, solved in each epoch.
@@ -72,38 +115,10 @@ impl Trainable for Regression<'_> {
         let PreparedJob { train, compute, loss, .. } = self.job;
         let (features, targets) =
             self.data.get_or_init(|| (self.head.gather(train), loss.targets(train)));
-        let image_weights = loss.weights(targets);
         let tensors = self.weights();
         let (mut weight, mut bias) =
             (tensors["output.weight"].shallow_clone(), tensors["output.bias"].shallow_clone());
-        let (outputs, width) = (weight.size()[0], weight.size()[1]);
-        let count = train.len() as f64;
-        let weight_decay = strength(epoch, epochs) / count;
-        // The biases come last and are not regularised.
-        let objective = |parameters: &Tensor| {
-            let weights = parameters.narrow(0, 0, outputs * width);
-            let bias = parameters.narrow(0, outputs * width, outputs).to_kind(Kind::Float);
-            let matrix = weights.to_kind(Kind::Float).reshape([outputs, width]);
-            let logits = features.linear(&matrix, Some(&bias));
-            let mut residuals = loss.residuals(&logits, targets);
-            let mut losses = loss.of_images(&logits, targets);
-            if let Some(weights) = &image_weights {
-                residuals *= weights.unsqueeze(1);
-                losses *= weights;
-            }
-            let of_bias = residuals.sum_dim_intlist([0].as_slice(), false, Kind::Float);
-            let gradient =
-                Tensor::cat(&[residuals.tr().matmul(features).flatten(0, -1), of_bias], 0);
-            let gradient = gradient.to_kind(Kind::Double) / count;
-            let _ = gradient.narrow(0, 0, outputs * width).g_add_(&(&weights * weight_decay));
-            let penalty = weights.dot(&weights).double_value(&[]);
-            let mean = losses.sum(Kind::Double).double_value(&[]) / count;
-            (mean + 0.5 * weight_decay * penalty, gradient)
-        };
-        let start = Tensor::cat(&[weight.reshape([-1]), bias.shallow_clone()], 0);
-        let solution = lbfgs::minimise(start.to_kind(Kind::Double), objective);
-        weight.copy_(&solution.narrow(0, 0, outputs * width).reshape([outputs, width]));
-        bias.copy_(&solution.narrow(0, outputs * width, outputs));
+        minimise(loss, features, targets, strength(epoch, epochs), &mut weight, &mut bias);
         let scale = self.scale()?;
         let _ = (weight.g_mul_scalar_(scale), bias.g_mul_scalar_(scale));
         let logits = self.head.head.forward(features);
@@ -118,6 +133,10 @@ impl Trainable for Regression<'_> {
 
     fn predict_logits(&self, batch: &[Sample]) -> Tensor {
         self.head.predict_logits(batch)
+    }
+
+    fn cross_validate(&self) -> Result<Option<CrossValidation>, StopReason> {
+        cross_validation::of_regression(self.job, &self.head)
     }
 
     fn embeddings(&self, batch: &[Sample]) -> Option<Tensor> {

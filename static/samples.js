@@ -1,0 +1,18 @@
+/** Sample photos that are part of the program, for who has none at hand. */
+
+/** Photos for the Predict page. */
+export const SAMPLES = ["cat-1.jpg", "cat-2.jpg", "dog-1.jpg", "dog-2.jpg", "other-1.jpg", "other-2.jpg"];
+/** Classes of the sample dataset, with their numbers of photos. @type {Record<string, number>} */
+const FOLDERS = { first: 10, second: 10 };
+
+/** @param {string} name @returns {Promise<File>} */
+export async function sampleFile(name) {
+  const blob = await (await fetch(`static/samples/${name}`)).blob();
+  return new File([blob], name, { type: blob.type });
+}
+
+/** The sample dataset, as if its folder had been dropped. @returns {Promise<import("./files.js").Found[]>} */
+export function sampleFolders() {
+  const names = Object.entries(FOLDERS).flatMap(([label, photos]) => Array.from({ length: photos }, (_, at) => [label, `${label}-${at + 1}.jpg`]));
+  return Promise.all(names.map(async ([label, name]) => ({ file: await sampleFile(name), path: `samples/${label}/${name}` })));
+}
