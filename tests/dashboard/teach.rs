@@ -64,7 +64,8 @@ fn class_box(number: usize) -> String {
 }
 
 async fn name_class(browser: &Browser, number: usize, name: &str) {
-    let title = browser.see(&format!("{}//input[@aria-label='Class name']", class_box(number))).await;
+    let title =
+        browser.see(&format!("{}//input[@aria-label='Class name']", class_box(number))).await;
     title.clear().await.unwrap();
     title.send_keys(&format!("{name}\n")).await.unwrap();
     browser.see(&format!("//section[@aria-label={name:?}]")).await;
@@ -145,7 +146,9 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
 
     // Live, it sees what is in front of the camera, and says that it can't tell something else.
     browser.push("Use the camera").await;
-    browser.see("//section[@aria-label='Try it']//span[contains(@class, 'label')][.='stripes']").await;
+    browser
+        .see("//section[@aria-label='Try it']//span[contains(@class, 'label')][.='stripes']")
+        .await;
     browser.push("Stop the camera").await;
     show(&camera, Thing::GreenNoise);
     browser.push("Use the camera").await;
@@ -168,7 +171,11 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     // A photo is removed by its cross.
     let cross = format!("{}//ul/li[1]/button", class_box(2));
     let cross = browser.see(&cross).await;
-    browser.client.execute("arguments[0].click()", vec![serde_json::to_value(cross).unwrap()]).await.unwrap();
+    browser
+        .client
+        .execute("arguments[0].click()", vec![serde_json::to_value(cross).unwrap()])
+        .await
+        .unwrap();
     browser.see(&format!("{}//span[.='{} photos']", class_box(2), stripes - 1)).await;
 
     browser.assert_clean(&server).await;
@@ -218,7 +225,9 @@ async fn a_folder_of_folders_fills_all_boxes_and_becomes_a_model() {
     let classes = dataset["classes"].as_array().unwrap().len();
     browser.see(&class_box(classes)).await;
     browser.push("Train").await;
-    browser.read(&format!("{images} photos, each classified by a model that had not seen it")).await;
+    browser
+        .read(&format!("{images} photos, each classified by a model that had not seen it"))
+        .await;
     let evaluation = server.get("/jobs/things-v1/evaluation").await;
     assert_eq!(evaluation["cross_validation"]["count"], images);
     assert!(evaluation["cross_validation"]["accuracy"].as_f64().unwrap() > 0.7, "{evaluation}");

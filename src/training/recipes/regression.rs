@@ -12,9 +12,7 @@ use tch::{Kind, Tensor};
 
 use super::{cross_validation, feature_head::FeatureHead, prepared::PreparedJob};
 use crate::{
-    domain::{
-        dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, temperature,
-    },
+    domain::{dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, temperature},
     training::{
         evaluate::{self, RunningMetrics},
         failure::StopReason,
