@@ -1,9 +1,9 @@
 /** Sample photos that are part of the program, for who has none at hand. */
 
 /** Photos for the Predict page. */
-export const SAMPLES = ["cat-1.jpg", "cat-2.jpg", "dog-1.jpg", "dog-2.jpg", "other-1.jpg", "other-2.jpg"];
+export const SAMPLES = ["cat-1.jpg", "cat-2.jpg", "dog-1.jpg", "dog-2.jpg", "fish.jpg", "tool.jpg"];
 /** Classes of the sample dataset, with their numbers of photos. @type {Record<string, number>} */
-const FOLDERS = { first: 10, second: 10 };
+const FOLDERS = { fish: 12, tool: 12 };
 
 /** @param {string} name @returns {Promise<File>} */
 export async function sampleFile(name) {

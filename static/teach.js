@@ -3,9 +3,10 @@
  * models, so that it is found again on return, in another tab, and after a restart of the server.
  */
 
-import { all, get, path, Problem, send } from "./api.js";
-import { button, droppable, el, fill, notice, select } from "./dom.js";
+import { all, connection, get, path, Problem, send } from "./api.js";
+import { attempt, button, droppable, el, fill, notice, select } from "./dom.js";
 import { dropped, isArchive, picked, sendAll } from "./files.js";
+import { fillFor } from "./live.js";
 import { refused } from "./preview.js";
 import { Box } from "./teach_box.js";
 import { sampleFolders } from "./samples.js";
@@ -57,6 +58,9 @@ export class Lesson {
     this.last = null;
     /** Uploads run one after the other. @type {Promise<unknown>} */
     this.turn = Promise.resolve();
+    this.chosen = select([], { "aria-label": "Dataset", onchange: () => {
+      location.hash = this.chosen.value ? `#/teach/${path(this.chosen.value)}` : "#/teach?new";
+    } });
     this.list = el("div", { class: "boxes" });
     this.messages = el("div", { class: "stack" });
     this.samples = el("p", { class: "soft" });
@@ -66,10 +70,6 @@ export class Lesson {
   }
 
   async show() {
-    const titles = /** @type {[string, string][]} */ (this.datasets.map(({ name }) => [name, name]));
-    const chosen = select([["", this.dataset ? "New…" : "New"], ...titles], { value: this.dataset?.name ?? "", "aria-label": "Dataset", onchange: () => {
-      location.hash = chosen.value ? `#/teach/${path(chosen.value)}` : "#/teach?new";
-    } });
     const folder = el("input", { type: "file", class: "file", multiple: true, webkitdirectory: true, onchange: () => {
       void this.addFolders(picked(folder.files));
       folder.value = "";
@@ -80,7 +80,7 @@ export class Lesson {
       this.messages);
     droppable(classes, (data) => void dropped(data).then((found) => this.addFolders(found), (error) => this.messages.append(notice(error))));
     fill(this.place,
-      el("div", { class: "row apart" }, el("h1", null, "Teach"), el("div", { class: "row" }, el("span", { class: "soft" }, "Dataset"), el("div", null, chosen))),
+      el("div", { class: "row apart" }, el("h1", null, "Teach"), el("div", { class: "row" }, el("span", { class: "soft" }, "Dataset"), el("div", null, this.chosen))),
       el("div", { class: "lesson" }, classes, this.trainer.node, this.trial.node),
       this.use);
     document.addEventListener("paste", (event) => {
@@ -92,6 +92,10 @@ export class Lesson {
       for (const box of this.boxes) box.close();
       this.trial.close();
     }, { once: true });
+    // Photos may have been added in another tab.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && uploading === 0) void attempt(this.messages, () => this.refresh());
+    }, { signal: this.signal });
     await this.refresh();
     await this.trainer.watch();
   }
@@ -122,6 +126,9 @@ export class Lesson {
       if (this.list.children[at] !== box.node) this.list.insertBefore(box.node, this.list.children[at] ?? null);
       box.update();
     });
+    const { dataset } = this;
+    const known = dataset && !this.datasets.some(({ id }) => id === dataset.id) ? [...this.datasets, dataset] : this.datasets;
+    fillFor(this.chosen, [known.length, dataset?.id], () => [["", "New…"], ...known.map((one) => [one.name, one.name])].map(([value, text]) => el("option", { value, selected: value === (dataset?.name ?? "") }, text)));
     this.offerSamples();
     this.trainer.update();
     this.trial.update();
@@ -163,10 +170,25 @@ export class Lesson {
     return this.dataset;
   }
 
-  /** Runs `work` after all earlier uploads. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
-  queue(work) {
+  /**
+   * Uploads something after all that was added before, also if the user leaves this page. If the server
+   * can't be reached, it is uploaded when it is back.
+   *
+   * @param {() => Promise<void>} work
+   */
+  upload(work) {
+    const insist = async () => {
+      for (;;) {
+        try {
+          return await work();
+        } catch (error) {
+          if (!(error instanceof Problem) || error.status !== 0) throw error;
+          await new Promise((resolve) => connection.addEventListener("restored", resolve, { once: true }));
+        }
+      }
+    };
     uploading += 1;
-    const done = this.turn.then(work).finally(() => (uploading -= 1));
+    const done = this.turn.then(insist).finally(() => (uploading -= 1));
     this.turn = done.catch(() => {});
     return done;
   }
@@ -193,7 +215,7 @@ export class Lesson {
     const progress = el("div", { class: "stack" }, bar, text);
     this.messages.append(progress);
     try {
-      await this.queue(async () => {
+      await this.upload(async () => {
         const { id } = await this.ensureDataset();
         const report = await sendAll(id, found, { split: "auto", labels: "folders", label: "" }, (fraction) => (bar.value = fraction), new AbortController().signal);
         const lines = refused(report).filter(Boolean);
@@ -203,13 +225,16 @@ export class Lesson {
         await this.refresh();
       });
     } catch (error) {
-      fill(progress, notice(error));
+      fill(progress, notice(error), el("div", null, button("Try again", () => {
+        progress.remove();
+        void this.addFolders(found);
+      })));
     }
   }
 
   /** Offers two folders of sample photos while there are none. */
   offerSamples() {
-    this.samples.hidden = (this.dataset?.images ?? 0) > 0;
+    this.samples.hidden = (this.dataset?.images ?? 0) > 0 || this.boxes.some((box) => box.touched);
     if (this.samples.hidden || this.samples.firstChild) return;
     fill(this.samples, "No photos at hand? ", button("Try it with ours", async () => {
       this.samples.hidden = true;

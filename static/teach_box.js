@@ -30,7 +30,7 @@ export class Box {
     this.photos = new Map();
     /** Thumbnails that are being uploaded. @type {HTMLElement[]} */
     this.pending = [];
-    this.title = el("input", { class: "title", value: name, maxLength: 100, autocomplete: "off", "aria-label": "Class name", title: "Click to rename", onchange: () => void this.rename(), onkeydown: (/** @type {KeyboardEvent} */ event) => {
+    this.title = el("input", { class: "title", value: name, maxLength: 100, autocomplete: "off", "aria-label": "Class name", title: "Click to rename", onfocus: () => this.title.select(), onchange: () => void this.rename(), onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter") this.title.blur();
     } });
     this.amount = el("span", { class: "soft" });
@@ -68,7 +68,7 @@ export class Box {
 
   /** Shows the name and the number of photos. */
   update() {
-    const images = this.lesson.photosOf(this.name);
+    const images = this.lesson.photosOf(this.name) + this.pending.length;
     this.node.setAttribute("aria-label", this.name);
     this.remove.setAttribute("aria-label", `Remove ${this.name}`);
     if (document.activeElement !== this.title) this.title.value = this.name;
@@ -106,6 +106,7 @@ export class Box {
     const item = el("li", { class: "pending" }, picture(file, "Photo from the camera"));
     this.pending.push(item);
     this.thumbs.prepend(item);
+    this.update();
   }
 
   /** Uploads photos. @param {Found[]} found */
@@ -129,15 +130,14 @@ export class Box {
     ].filter((part) => part.found.length > 0));
   }
 
-  /** @param {{ found: Found[], split: string }[]} parts */
-  async upload(parts) {
+  /** @param {{ found: Found[], split: string }[]} parts @param {HTMLElement[]} shown their thumbnails, if they have any yet */
+  async upload(parts, shown = this.pending) {
     const { lesson } = this;
     const all = parts.reduce((sum, { found }) => sum + found.length, 0);
     this.touched = true;
     fill(this.messages);
-    const shown = this.pending;
     try {
-      await lesson.queue(async () => {
+      await lesson.upload(async () => {
         const { id } = await lesson.ensureDataset();
         const report = emptyReport();
         let done = 0;
@@ -155,7 +155,10 @@ export class Box {
         announce(`${this.name}: ${plural(report.added, "photo")} added, ${count(report.rejected_total)} rejected`);
       });
     } catch (error) {
-      this.messages.append(notice(error));
+      const again = button("Try again", () => void this.upload(parts, shown));
+      fill(this.messages, notice(error), el("div", null, again));
+      this.progress.textContent = "";
+      return;
     }
     this.pending = this.pending.filter((item) => !shown.includes(item));
     for (const item of shown) item.remove();

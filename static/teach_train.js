@@ -42,7 +42,7 @@ export class Trainer {
     this.advice = el("div", { class: "stack", role: "status" });
     this.now = el("div", { class: "stack" });
     this.messages = el("div", { class: "stack" });
-    this.node = el("section", { class: "panel", "aria-label": "Training" }, this.start, this.advice, this.now, this.messages);
+    this.node = el("section", { class: "panel", "aria-label": "Training" }, this.start, this.now, this.advice, this.messages);
   }
 
   /** Finds the jobs of the dataset, and follows the newest one. */
@@ -89,19 +89,26 @@ export class Trainer {
   async estimate(place) {
     const { dataset } = this.lesson;
     if (!dataset) return;
-    const { items } = await get(`recipes?dataset=${path(dataset.id)}`, this.lesson.signal).catch(() => ({ items: [] }));
-    const seconds = items[0]?.estimate?.seconds;
+    const recipe = await this.recipe(`?dataset=${path(dataset.id)}`).catch(() => null);
+    const seconds = recipe?.estimate?.seconds;
     if (typeof seconds === "number") place.textContent = `Takes about ${duration(Math.max(5, Math.ceil(seconds / 5) * 5))}.`;
+  }
+
+  /** The recommended recipe. @param {string} [query] @returns {Promise<import("./types.js").Recipe>} */
+  async recipe(query = "") {
+    const { items } = await get(`recipes${query}`, this.lesson.signal);
+    return items.find((/** @type {import("./types.js").Recipe} */ one) => one.recipe === "efficientnet_lite0_features");
   }
 
   async train() {
     const { lesson } = this;
-    await lesson.queue(() => this.fillSplits());
+    const { recipe } = await this.recipe();
+    await lesson.upload(() => this.fillSplits());
     const dataset = lesson.dataset;
     if (!dataset) return;
     for (let number = this.jobs + 1; ; number += 1) {
       try {
-        this.job = /** @type {Job} */ (await send("POST", "jobs", { dataset: dataset.id, name: `${dataset.name}-v${number}` }));
+        this.job = /** @type {Job} */ (await send("POST", "jobs", { recipe, dataset: dataset.id, name: `${dataset.name}-v${number}` }));
         this.jobs = number;
         break;
       } catch (error) {

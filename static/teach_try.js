@@ -183,7 +183,8 @@ export class Trial {
     if (said !== this.said) announce(said);
     this.said = said;
     const entries = Object.entries(prediction.probabilities);
-    const ordered = few ? entries : entries.sort((a, b) => b[1] - a[1]);
+    const place = (/** @type {string} */ label) => this.lesson.dataset?.classes.indexOf(label) ?? 0;
+    const ordered = entries.sort((a, b) => (few ? place(a[0]) - place(b[0]) : b[1] - a[1]));
     for (const label of [...this.bars.keys()]) if (!(label in prediction.probabilities)) this.bars.delete(label);
     for (const [label, probability] of ordered) {
       const row = this.bars.get(label) ?? this.bar(label);

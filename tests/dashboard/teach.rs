@@ -9,6 +9,7 @@ use std::{
 use fantoccini::{
     actions::{InputSource as _, MOUSE_BUTTON_LEFT, MouseActions, PointerAction},
     elements::Element,
+    key::Key,
 };
 use image::{ImageFormat, Rgb, RgbImage};
 
@@ -54,7 +55,7 @@ fn frame(thing: Thing, number: u32) -> RgbImage {
 
 /// Puts something in front of the fake camera: it reads the file when it is opened.
 fn show(camera: &Path, thing: Thing) {
-    let frames = (0..40).flat_map(|number| encode(frame(thing, number), ImageFormat::Jpeg));
+    let frames = (0..90).flat_map(|number| encode(frame(thing, number), ImageFormat::Jpeg));
     fs::write(camera, frames.collect::<Vec<u8>>()).unwrap();
 }
 
@@ -66,8 +67,8 @@ fn class_box(number: usize) -> String {
 async fn name_class(browser: &Browser, number: usize, name: &str) {
     let title =
         browser.see(&format!("{}//input[@aria-label='Class name']", class_box(number))).await;
-    title.clear().await.unwrap();
-    title.send_keys(&format!("{name}\n")).await.unwrap();
+    let all = format!("{}a{}", Key::Control, Key::Null);
+    title.send_keys(&format!("{all}{name}\n")).await.unwrap();
     browser.see(&format!("//section[@aria-label={name:?}]")).await;
 }
 
@@ -89,10 +90,18 @@ async fn burst(browser: &Browser, number: usize) -> usize {
         .then(PointerAction::Pause { duration: Duration::from_millis(1500) })
         .then(PointerAction::Up { button: MOUSE_BUTTON_LEFT });
     browser.client.perform_actions(mouse).await.unwrap();
-    let amount = browser.see(&format!("{place}//span[contains(., ' photos')]")).await;
     button_in(browser, &place, "Close camera").await.click().await.unwrap();
+    browser.see(&format!("{place}//ul/li[not(@class)]")).await;
+    wait_until(browser, "return document.querySelector('.pending') === null").await;
+    let amount = browser.see(&format!("{place}//span[contains(., ' photos')]")).await;
     let text = amount.text().await.unwrap();
     text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Pushes the button; the navigation has a link of the same name.
+async fn train(browser: &Browser, text: &str) {
+    let button = format!("//main//button[normalize-space()={text:?}][not(@disabled)]");
+    browser.see(&button).await.click().await.unwrap();
 }
 
 /// Waits until a script returns true.
@@ -136,8 +145,8 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
         assert!(dataset["counts"][split]["rings"].as_u64().unwrap() > 0, "{dataset}");
     }
 
-    browser.push("Train").await;
-    browser.read(&format!("of the {} photos", rings + stripes)).await;
+    train(&browser, "Train").await;
+    browser.read(&format!("{} photos, each classified", rings + stripes)).await;
     browser.see("//a[.='See the whole evaluation']").await;
     let job = server.get("/jobs/my-classes-v1").await;
     assert_eq!(job["status"], "succeeded", "{job}");
@@ -157,8 +166,8 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     // The correction goes into the dataset, and the next model has it.
     button_in(&browser, "//section[@aria-label='Try it']", "rings").await.click().await.unwrap();
     browser.see(&format!("{}//span[.='{} photos']", class_box(1), rings + 1)).await;
-    browser.push("Train again").await;
-    browser.read(&format!("of the {} photos", rings + stripes + 1)).await;
+    train(&browser, "Train again").await;
+    browser.read(&format!("{} photos, each classified", rings + stripes + 1)).await;
     assert_eq!(server.get("/jobs/my-classes-v2").await["status"], "succeeded");
     browser.see("//pre[contains(., 'predict?model=my-classes-v2')]").await;
 
@@ -167,7 +176,7 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     browser.read("my-classes-v2").await;
     browser.page("#/teach").await;
     browser.see(&format!("{}//span[.='{stripes} photos']", class_box(2))).await;
-    browser.read(&format!("of the {} photos", rings + stripes + 1)).await;
+    browser.read(&format!("{} photos, each classified", rings + stripes + 1)).await;
     // A photo is removed by its cross.
     let cross = format!("{}//ul/li[1]/button", class_box(2));
     let cross = browser.see(&cross).await;
@@ -224,7 +233,7 @@ async fn a_folder_of_folders_fills_all_boxes_and_becomes_a_model() {
     assert_eq!(dataset["images"], images);
     let classes = dataset["classes"].as_array().unwrap().len();
     browser.see(&class_box(classes)).await;
-    browser.push("Train").await;
+    train(&browser, "Train").await;
     browser
         .read(&format!("{images} photos, each classified by a model that had not seen it"))
         .await;
