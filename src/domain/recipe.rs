@@ -28,11 +28,14 @@ pub enum Recipe {
 }
 
 impl Recipe {
-    /// Every recipe, simplest first.
+    /// Every recipe, the recommended one first: those of the first base network, the networks that are
+    /// trained from scratch, then those of the other base networks.
     pub const ALL: [Self; 2 + 2 * BASES.len()] = {
-        let mut all = [Self::ScratchCnn; 2 + 2 * BASES.len()];
-        all[1] = Self::AugmentedCnn;
-        let mut base = 0;
+        let mut all = [Self::Features(BASES[0]); 2 + 2 * BASES.len()];
+        all[1] = Self::FineTuning(BASES[0]);
+        all[2] = Self::ScratchCnn;
+        all[3] = Self::AugmentedCnn;
+        let mut base = 1;
         while base < BASES.len() {
             all[2 + 2 * base] = Self::Features(BASES[base]);
             all[3 + 2 * base] = Self::FineTuning(BASES[base]);
@@ -82,6 +85,31 @@ impl Recipe {
                 "Trains a head like {}, then fine-tunes the last layers of {} with a low learning rate on augmented images. Slower, and more accurate if the photos are unlike those of ImageNet.",
                 base.names.features, base.title
             ),
+        }
+    }
+
+    /// When to take it: a sentence for a person who does not know how networks are trained.
+    #[must_use]
+    pub const fn use_when(self) -> &'static str {
+        match self {
+            Self::ScratchCnn => {
+                "To see how a small network learns from your images alone: needs hundreds to thousands of images per class, and is less accurate all the same."
+            }
+            Self::AugmentedCnn => {
+                "To see what is gained if a small network learns from images that are turned and zoomed at random: needs hundreds to thousands of images per class."
+            }
+            Self::Features(Base { weights: Weights::Shipped(_), .. }) => {
+                "Best start: minutes even on a laptop, and good from some 20 images per class."
+            }
+            Self::FineTuning(Base { weights: Weights::Shipped(_), .. }) => {
+                "Next step if the result is not good enough: takes much longer, and can be more accurate with a few hundred images per class."
+            }
+            Self::Features(Base { weights: Weights::Published, .. }) => {
+                "To compare with an older and much larger network: slower, and its weights must be downloaded or imported first."
+            }
+            Self::FineTuning(Base { weights: Weights::Published, .. }) => {
+                "To compare with an older and much larger network that adapts to your images: the slowest choice, and its weights must be downloaded or imported first."
+            }
         }
     }
 

@@ -35,6 +35,7 @@ pub mod parts;
 pub mod predict;
 pub mod previews;
 pub mod problem;
+pub mod recipes;
 pub mod request_body;
 pub mod request_images;
 pub mod router;

@@ -25,6 +25,7 @@ use super::{
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     previews,
     problem::Problem,
+    recipes,
     state::AppState,
     system, uploads, weights,
 };
@@ -52,7 +53,7 @@ pub(super) fn public_routes() -> OpenApiRouter<AppState> {
 pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let system = OpenApiRouter::new()
         .at("/system", routes!(system::system))
-        .at("/recipes", routes!(system::recipes))
+        .at("/recipes", routes!(recipes::recipes))
         .at("/metrics", routes!(metrics::show));
 
     let datasets = OpenApiRouter::new()

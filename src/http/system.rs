@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{extract::Json, problem::Problem, state::AppState};
@@ -16,12 +16,10 @@ use crate::{
     data_dir::DataDir,
     device::{ComputeConfig, cuda_is_available},
     domain::{
-        base::{self, BASES, Base},
+        base::{self, BASES},
         dataset::Digest,
-        parameters::{Kind, PARAMETERS, Parameter, Params},
-        recipe::{Precision, Recipe},
+        recipe::Precision,
     },
-    storage::Page,
 };
 
 /// Liveness.
@@ -185,61 +183,4 @@ fn size_of_files(root: &Path) -> u64 {
         .filter(std::fs::Metadata::is_file)
         .map(|metadata| metadata.len())
         .sum()
-}
-
-/// A recipe with its default parameters.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RecipeInfo {
-    recipe: Recipe,
-    /// The pretrained network that it builds on, or null; see `GET /weights`.
-    base: Option<&'static str>,
-    summary: String,
-    /// Default values.
-    params: Params,
-    /// Parameters that a job can set, in the order of a form.
-    parameters: Vec<ParameterInfo>,
-}
-
-/// A training parameter of a recipe.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Parameter)]
-pub struct ParameterInfo {
-    /// Name in `params`.
-    name: &'static str,
-    /// Label for a form.
-    title: &'static str,
-    /// Description, without a full stop at the end.
-    description: &'static str,
-    #[serde(flatten)]
-    kind: Kind,
-    /// Default value; null if there is none.
-    default: Value,
-    /// Parameter that replaces this one if it is set, or null.
-    excluded_by: Option<&'static str>,
-}
-
-impl ParameterInfo {
-    fn of(recipe: Recipe) -> Vec<Self> {
-        let taken = PARAMETERS.iter().filter(|parameter| (parameter.applies_to)(recipe));
-        taken
-            .map(|parameter| {
-                let Parameter { name, title, description, kind, excluded_by, .. } = *parameter;
-                let default = parameter.default(recipe);
-                Self { name, title, description, kind, default, excluded_by }
-            })
-            .collect()
-    }
-}
-
-/// List the recipes with their default parameters
-#[utoipa::path(get, path = "", responses((status = 200, description = "All recipes, on one page.", body = Page<RecipeInfo>)))]
-pub async fn recipes() -> Json<Page<RecipeInfo>> {
-    let items = Recipe::ALL.map(|recipe| RecipeInfo {
-        recipe,
-        base: recipe.base().map(Base::id),
-        summary: recipe.summary(),
-        params: Params::defaults(recipe),
-        parameters: ParameterInfo::of(recipe),
-    });
-    Json(Page { items: items.into(), next_cursor: None })
 }

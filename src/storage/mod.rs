@@ -7,6 +7,7 @@
 pub mod classes;
 pub mod datasets;
 pub mod evaluations;
+pub mod finished_jobs;
 pub mod images;
 pub mod job_events;
 pub mod jobs;

@@ -165,10 +165,10 @@ mod tests {
             (epochs, learning_rate, head_epochs)
         });
         let expected = [
-            (30, 1e-3, None),
-            (50, 1e-3, None),
             (11, 0.0, None),
             (8, 1e-4, Some(11)),
+            (30, 1e-3, None),
+            (50, 1e-3, None),
             (20, 1e-3, None),
             (30, 1e-5, Some(20)),
         ];
