@@ -50,7 +50,7 @@ const number = (text) => el("th", { scope: "col", class: "number" }, text);
 export const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
 
 /** @param {{ name: string }} dataset */
-const link = ({ name }) => `#/dataset/${path(name)}`;
+const link = ({ name }) => `#/datasets/${path(name)}`;
 
 function creation() {
   const name = el("input", { required: true, value: draft.name, maxLength: 100, autocomplete: "off", oninput: () => (draft.name = name.value) });

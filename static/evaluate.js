@@ -12,7 +12,7 @@ import { badge } from "./live.js";
 
 /** @type {Column[]} */
 const COLUMNS = [
-  { name: "Name", value: ({ job }) => job.name, show: ({ job }) => el("a", { href: `#/job/${path(job.name)}` }, job.name) },
+  { name: "Name", value: ({ job }) => job.name, show: ({ job }) => el("a", { href: `#/jobs/${path(job.name)}` }, job.name) },
   { name: "Status", value: ({ job }) => job.status, show: ({ job }) => badge(job) },
   { name: "Recipe", value: ({ job }) => job.recipe, show: ({ job }) => words(job.recipe) },
   { name: "Dataset", value: ({ job }) => job.dataset, show: ({ job }) => el("span", { title: `version ${job.dataset_version}` }, `${job.dataset} ${job.dataset_version.slice(0, 6)}`) },

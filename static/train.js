@@ -185,7 +185,7 @@ class Queue {
   row(job) {
     const [status, actions, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
     const node = el("article", { class: "stack job", "aria-label": job.name },
-      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), status, actions),
+      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/jobs/${path(job.name)}` }, job.name)), status, actions),
       el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
       rest);
     const speed = new Speed();

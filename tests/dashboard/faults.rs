@@ -16,7 +16,7 @@ async fn a_page_goes_on_after_the_server_was_restarted_in_the_middle_of_a_job() 
     let Some(browser) = Browser::open(&server).await else { return };
     server.pets(8).await;
     let id = server.job(json!({ "epochs": 12, "batch_size": 4 })).await;
-    browser.page(&format!("#/job/{id}")).await;
+    browser.page(&format!("#/jobs/{id}")).await;
     server.epoch(&id, 2).await;
     browser.see("//figure[figcaption='Loss']//*[name()='polyline']").await;
 
@@ -51,7 +51,7 @@ async fn a_hostile_file_name_is_shown_as_text() {
     let sent = request.body(form(&[(NAME, photo(1))])).send().await.unwrap();
     assert!(sent.status().is_success());
 
-    browser.page("#/dataset/pets").await;
+    browser.page("#/datasets/pets").await;
     let image = browser.see("ul[role=listbox] li").await;
     let shown = image.attr("aria-label").await.unwrap().unwrap();
     assert!(shown.contains("onerror"), "{shown}");

@@ -171,15 +171,15 @@ async fn read_the_evaluation(browser: &Browser) {
 }
 
 async fn pin(browser: &Browser, server: &Process) {
-    browser.page("#/job/first").await;
+    browser.page("#/jobs/first").await;
     browser.read("which did not go into service: it can't be told from guessing").await;
     browser.read("It is not in service; default is.").await;
     browser.push("Use this model").await;
     browser.read("It is in service (pinned).").await;
     browser.push("Models").await;
-    browser.read("In service: first").await;
+    browser.see("//h2[.='In service: first']").await;
     browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
-    browser.read("In service: default").await;
+    browser.see("//h2[.='In service: default']").await;
     browser.push("Use best model").await;
     browser.read("A new model replaces it unless it is less accurate").await;
     browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
