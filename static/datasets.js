@@ -1,7 +1,7 @@
 /** Datasets page: the list, and a form to create one. */
 
 import { all, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, el, field, fill, listed, once, plural, time } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, el, field, fill, namedClasses, once, plural, time } from "./dom.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
@@ -30,7 +30,7 @@ async function show(list, signal) {
     }, { "aria-label": `Delete ${dataset.name}` });
     return el("tr", null,
       el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name)),
-      el("td", { class: "classes" }, dataset.classes.length > 2 && `${plural(dataset.classes.length, "class")}: `, listed(dataset.classes) || "none yet"),
+      el("td", { class: "classes" }, namedClasses(dataset.classes) || "none yet"),
       ...["train", "validation", "test"].map((split) => el("td", { class: "number" }, count(sum(dataset.counts[split])))),
       el("td", { class: "number" }, bytes(dataset.bytes)),
       el("td", null, time(dataset.created_at)),

@@ -231,6 +231,9 @@ export function listed(names, shown = 3) {
   return few.length < 2 ? few.join("") : `${few.slice(0, -1).join(", ")} and ${few.at(-1)}`;
 }
 
+/** The classes of a model or dataset within a sentence: cat and dog; 6 classes: cardboard, glass, metal and 3 more. @param {string[]} classes */
+export const namedClasses = (classes) => (classes.length > 2 ? `${plural(classes.length, "class")}: ${listed(classes)}` : listed(classes));
+
 /** @param {number} value */
 export function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];

@@ -1,7 +1,7 @@
 /** Page of a model: whether it is in service, its facts, and when it is unsure. */
 
 import { get, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, listed, percent, plural, time, words } from "./dom.js";
+import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, namedClasses, percent, plural, time, words } from "./dom.js";
 import { find } from "./missing.js";
 import { save } from "./picture.js";
 import { serviceOf } from "./service.js";
@@ -40,7 +40,7 @@ export async function open(place, { parts: [name], signal }) {
   };
   fill(head,
     el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, model.name), badge), el("div", { class: "actions" }, download, remove)),
-    el("p", { class: "soft" }, `${builtIn ? "The built-in model. " : ""}It distinguishes ${model.classes.length > 2 ? `${plural(model.classes.length, "class")}: ` : ""}${listed(model.classes)}.`),
+    el("p", { class: "soft" }, `${builtIn ? "The built-in model. " : ""}It distinguishes ${namedClasses(model.classes)}.`),
     state);
   await show();
   await attempt(messages, () => unsure(doubts, model, signal));

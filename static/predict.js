@@ -6,8 +6,9 @@
 
 import { all, get, requestWithRetry } from "./api.js";
 import { photograph } from "./camera.js";
-import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
+import { announce, attempt, button, decimal, droppable, el, field, fill, isAbort, namedClasses, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
+import { sampleFile, SAMPLES, sampleUrl } from "./samples.js";
 
 /** @typedef {import("./types.js").PredictResponse} PredictResponse */
 /** @typedef {import("./types.js").Model} Model */
@@ -31,7 +32,6 @@ let working = 0;
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
   const list = el("ul", { class: "cards", "aria-label": "Images" });
-  const empty = el("p", { class: "soft" }, "No images yet. Add one to get a prediction.");
   const clear = button("Clear all", () => {
     for (const card of cards) card.cancel();
     cards = [];
@@ -39,7 +39,7 @@ export async function open(place, { signal }) {
   });
   show = () => {
     fill(list, cards.map((card) => card.node));
-    empty.hidden = cards.length > 0;
+    samples.hidden = cards.length > 0;
     clear.hidden = cards.length === 0;
   };
   /** @param {Iterable<File>} files */
@@ -48,18 +48,21 @@ export async function open(place, { signal }) {
     show();
   };
 
-  const bar = el("div", { class: "row" });
+  const samples = sampleBar(add);
+  const [bar, about] = [el("div", { class: "row" }), el("div", { class: "soft" })];
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, "Predict"), bar),
+    about,
     dropZone(add),
-    el("div", { class: "row apart" }, empty, clear),
+    samples,
+    el("div", { class: "row end" }, clear),
     list);
   show();
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files;
     if (files?.length) add(files);
   }, { signal });
-  await offerModels(bar, signal);
+  await offerModels(bar, about, signal);
 }
 
 /** @param {(files: Iterable<File>) => void} add */
@@ -84,8 +87,19 @@ function dropZone(add) {
   return zone;
 }
 
-/** Selects for the model and for one to compare with. @param {HTMLElement} bar @param {AbortSignal} signal */
-async function offerModels(bar, signal) {
+/** Sample photos, each of which is added as if it had been dropped. @param {(files: Iterable<File>) => void} add */
+function sampleBar(add) {
+  /** @type {HTMLElement} */
+  const place = el("section", { class: "samples", "aria-label": "Sample photos" },
+    el("p", null, "No photo at hand? Try one of these:"),
+    el("div", { class: "row" }, SAMPLES.map((name, index) => el("button", { type: "button", "aria-label": `Sample photo ${index + 1}`,
+      onclick: () => void attempt(place, async () => add([await sampleFile(name)])) },
+    el("img", { loading: "lazy", decoding: "async", width: 96, height: 96, src: sampleUrl(name), alt: "" })))));
+  return place;
+}
+
+/** Selects for the model and for one to compare with, and what they distinguish. @param {HTMLElement} bar @param {HTMLElement} about @param {AbortSignal} signal */
+async function offerModels(bar, about, signal) {
   /** @type {[Model[], Model | null]} */
   const [known, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
   /** @type {[string, string][]} */
@@ -93,15 +107,22 @@ async function offerModels(bar, signal) {
   for (const key of /** @type {const} */ (["first", "second"])) {
     if (!known.some(({ name }) => name === models[key])) models[key] = "";
   }
+  const describe = () => {
+    const chosen = [known.find(({ name }) => name === models.first) ?? current, known.find(({ name }) => name === models.second)];
+    fill(about, [...new Set(chosen)].map((model) => model ? el("p", null, `${model.name} distinguishes ${namedClasses(model.classes)}.`) : null));
+  };
   const first = select([["", current ? `In service: ${current.name}` : "In service"], ...named], { value: models.first, onchange: () => {
     models.first = first.value;
+    describe();
     for (const card of cards) card.predict();
   } });
   const second = select([["", "None"], ...named], { value: models.second, onchange: () => {
     models.second = second.value;
+    describe();
     for (const card of cards) card.predict();
   } });
   fill(bar, field("Model", first), field("Compare with", second));
+  describe();
   // Another model may have been put in service while other pages were open.
   for (const card of cards) {
     if (models.first === "" && current && card.servedBy !== "" && card.servedBy !== current.name) card.predict();

@@ -55,6 +55,26 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     assert_eq!(width, 60);
 }
 
+#[tokio::test]
+async fn whoever_has_no_photo_tries_a_sample() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    browser.read("No photo at hand? Try one of these:").await;
+    browser.see("button[aria-label='Sample photo 6']").await.click().await.unwrap();
+    browser.see(".verdict .label").await;
+    browser.see("//section[@aria-label='Sample photos'][@hidden]").await;
+    // The result stays while another page is open.
+    browser.push("Models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.push("Predict").await;
+    browser.see(".verdict .label").await;
+    browser.push("Clear all").await;
+    browser.see("//section[@aria-label='Sample photos'][not(@hidden)]").await;
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
 async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
     browser.push("Datasets").await;
     browser.read("No datasets yet").await;
@@ -227,9 +247,11 @@ async fn a_first_load_is_small() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    browser.read("No images yet").await;
+    browser.read("default distinguishes cat and dog.").await;
+    // The sample photos load afterwards, as the browser sees fit.
     let script = "return performance.getEntriesByType('resource')
         .concat(performance.getEntriesByType('navigation'))
+        .filter((entry) => !entry.name.includes('/samples/'))
         .reduce((sum, entry) => sum + entry.decodedBodySize, 0)";
     let bytes: Value = browser.client.execute(script, vec![]).await.unwrap();
     let bytes = bytes.as_u64().unwrap();
@@ -248,6 +270,10 @@ async fn the_page_allows_nothing_from_elsewhere_and_nothing_inline() {
     let tag = page.headers()["etag"].clone();
     let again = server.request(Method::GET, "/").header("if-none-match", tag);
     assert_eq!(again.timeout(PATIENCE).send().await.unwrap().status(), 304);
-    let missing = server.request(Method::GET, "/static/nothing.js").send().await.unwrap();
-    assert_eq!(missing.status(), 404);
+    for missing in ["nothing.js", "samples/nothing.jpg", "..%2fCargo.toml", "samples%2f..%2fapp.js%2f.."] {
+        let answer = server.request(Method::GET, &format!("/static/{missing}")).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{missing}");
+    }
+    let sample = server.request(Method::GET, "/static/samples/cat-1.jpg").send().await.unwrap();
+    assert_eq!(sample.headers()["content-type"], "image/jpeg");
 }
