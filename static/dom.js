@@ -254,6 +254,16 @@ export function duration(seconds) {
   return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
 }
 
+/** Up to how many seconds a duration is rounded to which step of which unit. @type {[below: number, unit: number, step: number, name: string][]} */
+const ROUGH = [[10, 1, 1, "s"], [60, 1, 5, "s"], [120, 1, 10, "s"], [600, 60, 1, "min"], [3600, 60, 5, "min"], [7200, 60, 10, "min"], [172_800, 3600, 1, "h"], [Infinity, 86_400, 1, "days"]];
+
+/** An estimated duration, no more precise than it can be: about 40 s, about 3 min. @param {number} seconds */
+export function roughly(seconds) {
+  const rounded = ROUGH.map(([below, unit, step, name]) => ({ below, unit, name, value: Math.max(Math.round(seconds / unit / step), 1) * step }));
+  const fits = rounded.find(({ below, unit, value }) => value * unit < below) ?? rounded[rounded.length - 1];
+  return `about ${count(fits.value)} ${fits.name}`;
+}
+
 /** A date and time in the browser's time zone. @param {string | null} moment RFC 3339 */
 export function time(moment) {
   if (!moment) return "–";

@@ -117,6 +117,13 @@ impl Browser {
         found.click().await.unwrap();
     }
 
+    /// Opens what is folded away under that text.
+    pub(crate) async fn unfold(&self, text: &str) {
+        let summary = self.see(&format!("//details[not(@open)]/summary[.={text:?}]")).await;
+        summary.click().await.unwrap();
+        self.see(&format!("//details[@open]/summary[.={text:?}]")).await;
+    }
+
     /// Types into the control under a label, in the place of what is there.
     pub(crate) async fn write(&self, label: &str, text: &str) {
         let field = self.field(label).await;

@@ -105,6 +105,16 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
 
     // Without images nothing can be trained; what was chosen stays.
     browser.page("#/train").await;
+    browser.see("//fieldset/label[1]/input[@name='recipe']").await;
+    let chosen = "return [...document.querySelectorAll('[name=recipe]')].findIndex((one) => one.checked)";
+    assert_eq!(browser.client.execute(chosen, vec![]).await.unwrap(), 0);
+    browser.unfold("Advanced").await;
+    browser.write("Epochs", "0").await;
+    browser.see("//summary[.='Advanced']").await.click().await.unwrap();
+    browser.push("Start training").await;
+    // What must be put right is unfolded again.
+    browser.see("//details[@open]/summary[.='Advanced']").await;
+    browser.see("input:user-invalid").await;
     browser.write("Epochs", "3").await;
     browser.push("Start training").await;
     browser.see("//*[@role='alert']").await;

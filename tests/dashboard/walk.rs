@@ -164,6 +164,8 @@ async fn train(browser: &Browser) {
     browser.push("Train a model").await;
     browser.see("input[value=scratch_cnn]").await.click().await.unwrap();
     browser.write("Name", "first").await;
+    assert!(!browser.field("Epochs").await.is_displayed().await.unwrap());
+    browser.unfold("Advanced").await;
     browser.write("Epochs", "2").await;
     browser.write("Batch size", "8").await;
     // It learns nothing, so its model does not go into service.
