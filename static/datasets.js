@@ -1,17 +1,18 @@
-/** Datasets page: the list, and a form to create one. */
+/** Datasets page: the list, and two ways to create one: from a folder, or empty. */
 
 import { all, path, send } from "./api.js";
 import { attempt, button, bytes, confirmLoss, count, el, field, fill, namedClasses, once, plural, time } from "./dom.js";
+import { newDataset } from "./newdataset.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
 /** Input of the form, kept while other pages are open. */
-const draft = { name: "", classes: "" };
+const draft = { name: "", classes: "", open: false };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
   const list = el("section", { class: "panel", "aria-label": "Datasets" });
-  fill(place, el("h1", null, "Datasets"), list, creation());
+  fill(place, el("h1", null, "Datasets"), newDataset(), creation(), list);
   await show(list, signal);
 }
 
@@ -20,7 +21,7 @@ async function show(list, signal) {
   /** @type {Dataset[]} */
   const datasets = await all("datasets", signal);
   if (datasets.length === 0) {
-    fill(list, el("p", { class: "soft" }, "No datasets yet. Create one below, then add images."));
+    fill(list, el("p", { class: "soft" }, "No datasets yet. Drop a folder of images above."));
     return;
   }
   const rows = datasets.map((dataset) => {
@@ -63,6 +64,7 @@ function creation() {
       const body = { name: name.value.trim(), ...(given.length > 0 && { classes: given }) };
       const created = await send("POST", "datasets", body);
       draft.name = draft.classes = "";
+      draft.open = false;
       location.hash = link(created);
     });
   } },
@@ -70,5 +72,6 @@ function creation() {
       field("Name", name, "Used in URLs and commands: letters, digits, dots, dashes and underscores."),
       field("Classes (optional)", classes, "Leave empty: classes come from your folders. Or class names separated by commas; files of other classes are then rejected. Of two classes, the second is the positive one.")),
     el("div", null, create));
-  return el("section", { class: "panel" }, el("h2", null, "New dataset"), form);
+  const details = el("details", { class: "advanced", open: draft.open, ontoggle: () => (draft.open = details.open) }, el("summary", null, "Create an empty dataset"), form);
+  return details;
 }

@@ -1,6 +1,6 @@
 /** Uploads of files, folders and archives to a dataset: first shown as a preview, then confirmed. */
 
-import { Problem } from "./api.js";
+import { path, Problem, send } from "./api.js";
 import { announce, ask, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
 import { addTo, dropped, emptyReport, isArchive, picked, sendAll } from "./files.js";
 import { describe, images, previewOf, refused } from "./preview.js";
@@ -84,6 +84,23 @@ export function uploads(dataset, done) {
   return { node: el("div", { class: "stack" }, zone, list), update };
 }
 
+/**
+ * Uploads the files of a new dataset. If the user cancels it, the dataset is deleted.
+ *
+ * @param {import("./types.js").Dataset} dataset
+ * @param {import("./files.js").Found[]} files
+ * @param {import("./files.js").Target} target
+ * @param {(() => Promise<void>) | null} finish called after all files were uploaded
+ */
+export function uploadNew(dataset, files, target, finish) {
+  const upload = new Upload(dataset, files, target, () => {});
+  upload.fresh = true;
+  upload.finish = finish;
+  upload.cancel.title = "Stop and delete the new dataset";
+  known.set(dataset.id, [upload]);
+  upload.queue();
+}
+
 /** One upload: the files of one drop or one file dialog. */
 class Upload {
   /**
@@ -97,6 +114,10 @@ class Upload {
     this.files = files;
     this.options = options;
     this.done = done;
+    /** Whether the dataset was created for this upload, which has not succeeded yet. */
+    this.fresh = false;
+    /** @type {(() => Promise<void>) | null} */
+    this.finish = null;
     this.leave = new AbortController();
     /** Report of the last attempt. @type {Report} */
     this.report = emptyReport();
@@ -143,7 +164,7 @@ class Upload {
     this.bar.hidden = false;
     this.bar.value = 0;
     this.text.textContent = "Queued";
-    fill(this.below);
+    fill(this.below, el("p", { class: "hint" }, "Keep this tab open until the upload is complete; you can use other pages meanwhile."));
     unfinished += 1;
     turn = turn.then(() => this.run()).finally(() => (unfinished -= 1));
   }
@@ -155,8 +176,15 @@ class Upload {
         this.bar.value = fraction;
         this.text.textContent = fraction < 1 ? percent(fraction) : "Processing…";
       }, this.leave.signal);
+      this.fresh = false;
+      fill(this.below);
+      await this.complete();
     } catch (error) {
       const cancelled = isAbort(error);
+      if (cancelled && this.fresh && known.get(this.dataset.id)?.length === 1) {
+        await this.discard();
+        return;
+      }
       // The error of a truncated archive includes a report of the images read before it.
       if (error instanceof Problem && error.members?.added !== undefined) addTo(this.report, error.members);
       fill(this.below, cancelled ? el("p", { class: "soft" }, "Cancelled. Images already added are kept.") : notice(error));
@@ -166,6 +194,28 @@ class Upload {
     this.cancel.hidden = true;
     this.showReport();
     if (this.report.added > 0) this.done();
+  }
+
+  /** What is left to do after all files were uploaded; the user can also do it on the page. */
+  async complete() {
+    this.cancel.hidden = true;
+    await this.finish?.().catch((error) => this.below.append(notice(error)));
+    this.finish = null;
+  }
+
+  /** Deletes the dataset, which has nothing but a part of this upload. */
+  async discard() {
+    this.bar.hidden = this.cancel.hidden = true;
+    this.text.textContent = "Deleting…";
+    try {
+      await send("DELETE", `datasets/${path(this.dataset.id)}`);
+      known.delete(this.dataset.id);
+      announce(`${this.dataset.name} deleted`);
+      if (this.node.isConnected) location.hash = "#/datasets";
+    } catch (error) {
+      this.text.textContent = "Cancelled";
+      fill(this.below, notice(error));
+    }
   }
 
   /** Shows how many files were added, skipped and rejected, and why. */

@@ -70,9 +70,13 @@ async fn an_address_that_leads_nowhere_says_so() {
         ("jobs", "job", "#/evaluate"),
         ("models", "model", "#/models"),
     ] {
-        for (written, name) in
-            [("a%20b%2Fc", "a b/c"), ("a/b", "a/b"), ("100%", "100%"), ("%C3%A4%25", "ä%"), ("..", "..")]
-        {
+        for (written, name) in [
+            ("a%20b%2Fc", "a b/c"),
+            ("a/b", "a/b"),
+            ("100%", "100%"),
+            ("%C3%A4%25", "ä%"),
+            ("..", ".."),
+        ] {
             let heading = format!("No such {noun}");
             visit(&browser, &format!("#/{list}/{written}"), &heading).await;
             browser.read(&format!("There is no {noun} named “{name}”.")).await;

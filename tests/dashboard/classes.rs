@@ -86,7 +86,9 @@ async fn predict(browser: &Browser, classes: usize, class: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     browser.page("#/predict").await;
     browser.see("//select/option[contains(., 'first (')]").await.click().await.unwrap();
-    browser.read(&format!("first distinguishes {classes} classes: kind 000, kind 001, kind 002 and")).await;
+    browser
+        .read(&format!("first distinguishes {classes} classes: kind 000, kind 001, kind 002 and"))
+        .await;
     pick(browser, &folder, &image(class, classes, 500)).await;
     browser.see(".verdict .bars li").await;
     let script = "return document.querySelectorAll('.verdict .bars li').length";

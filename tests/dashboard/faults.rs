@@ -98,6 +98,7 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
         server.post("/datasets", json!({ "name": "pets", "classes": ["cat", "dog"] })).await;
     assert_eq!(status, 201);
     browser.page("#/datasets").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
     browser.see("//*[@role='alert'][contains(., 'pets')]").await;
@@ -106,7 +107,8 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
     // Without images nothing can be trained; what was chosen stays.
     browser.page("#/train").await;
     browser.see("//fieldset/label[1]/input[@name='recipe']").await;
-    let chosen = "return [...document.querySelectorAll('[name=recipe]')].findIndex((one) => one.checked)";
+    let chosen =
+        "return [...document.querySelectorAll('[name=recipe]')].findIndex((one) => one.checked)";
     assert_eq!(browser.client.execute(chosen, vec![]).await.unwrap(), 0);
     browser.unfold("Advanced").await;
     browser.write("Epochs", "0").await;

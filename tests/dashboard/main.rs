@@ -9,6 +9,7 @@ mod addresses;
 mod browser;
 mod classes;
 mod faults;
+mod new_dataset;
 mod splits;
 mod walk;
 

@@ -78,6 +78,7 @@ async fn whoever_has_no_photo_tries_a_sample() {
 async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
     browser.push("Datasets").await;
     browser.read("No datasets yet").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
     browser.read("Drop a folder").await;
@@ -221,6 +222,7 @@ async fn a_folder_is_shown_before_it_is_uploaded() {
     }
     file(&files, "flowers/read me.txt", b"x");
     browser.page("#/datasets").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "garden").await;
     browser.push("Create").await;
     browser.read("No classes yet").await;
@@ -272,8 +274,11 @@ async fn the_page_allows_nothing_from_elsewhere_and_nothing_inline() {
     let tag = page.headers()["etag"].clone();
     let again = server.request(Method::GET, "/").header("if-none-match", tag);
     assert_eq!(again.timeout(PATIENCE).send().await.unwrap().status(), 304);
-    for missing in ["nothing.js", "samples/nothing.jpg", "..%2fCargo.toml", "samples%2f..%2fapp.js%2f.."] {
-        let answer = server.request(Method::GET, &format!("/static/{missing}")).send().await.unwrap();
+    for missing in
+        ["nothing.js", "samples/nothing.jpg", "..%2fCargo.toml", "samples%2f..%2fapp.js%2f.."]
+    {
+        let answer =
+            server.request(Method::GET, &format!("/static/{missing}")).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{missing}");
     }
     let sample = server.request(Method::GET, "/static/samples/cat-1.jpg").send().await.unwrap();
