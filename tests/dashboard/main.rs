@@ -8,6 +8,7 @@
 mod addresses;
 mod browser;
 mod classes;
+mod evaluation;
 mod faults;
 mod new_dataset;
 mod splits;

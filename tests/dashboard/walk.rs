@@ -180,6 +180,9 @@ async fn train(browser: &Browser) {
 
 async fn read_the_evaluation(browser: &Browser) {
     browser.read("Evaluation on 8 test images").await;
+    browser
+        .see("//p[@class='lead'][starts-with(., 'Right for ')][contains(., '8 test images.')]")
+        .await;
     browser.see("//caption[contains(., 'Confusion matrix')]").await;
     for chart in ["Accuracy", "Loss", "Precision–recall curve", "ROC curve", "Reliability diagram"]
     {
@@ -191,6 +194,9 @@ async fn read_the_evaluation(browser: &Browser) {
     browser.page("#/evaluate").await;
     browser.see("input[aria-label='Compare first']").await.click().await.unwrap();
     browser.see("//figure[figcaption='Validation loss']//*[name()='polyline']").await;
+    browser
+        .see("//figure[figcaption='Validation loss']//*[name()='path'][contains(@class, 'marker')]")
+        .await;
 }
 
 async fn pin(browser: &Browser, server: &Process) {
