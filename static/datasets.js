@@ -3,6 +3,7 @@
 import { all, path, send } from "./api.js";
 import { attempt, button, bytes, confirmLoss, count, el, field, fill, namedClasses, once, plural, time } from "./dom.js";
 import { newDataset } from "./newdataset.js";
+import { uploadTo } from "./uploads.js";
 
 /** @typedef {import("./types.js").Dataset} Dataset */
 
@@ -16,7 +17,7 @@ export async function open(place, { signal }) {
   await show(list, signal);
 }
 
-/** @param {HTMLElement} list @param {AbortSignal} [signal] */
+/** @param {HTMLElement} list @param {AbortSignal} signal */
 async function show(list, signal) {
   /** @type {Dataset[]} */
   const datasets = await all("datasets", signal);
@@ -24,13 +25,16 @@ async function show(list, signal) {
     fill(list, el("p", { class: "soft" }, "No datasets yet. Drop a folder of images above."));
     return;
   }
+  if (signal.aborted) return;
   const rows = datasets.map((dataset) => {
+    const upload = uploadTo(dataset.id);
+    void upload?.ended.then(() => attempt(list, () => show(list, signal)));
     const remove = button("Delete", async () => {
       const sure = await confirmLoss(`Delete dataset ${dataset.name} and its ${plural(dataset.images, "image")}? Its jobs and models are kept.`, "Delete");
-      if (sure) await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`).then(() => show(list)));
+      if (sure) await attempt(list, () => send("DELETE", `datasets/${path(dataset.id)}`).then(() => show(list, signal)));
     }, { "aria-label": `Delete ${dataset.name}` });
     return el("tr", null,
-      el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name)),
+      el("th", { scope: "row" }, el("a", { href: link(dataset) }, dataset.name), " ", upload?.badge),
       el("td", { class: "classes" }, namedClasses(dataset.classes) || "none yet"),
       ...["train", "validation", "test"].map((split) => el("td", { class: "number" }, count(sum(dataset.counts[split])))),
       el("td", { class: "number" }, bytes(dataset.bytes)),

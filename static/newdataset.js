@@ -1,7 +1,7 @@
 /** A new dataset from a folder or an archive: its classes are shown, and can be corrected, before it is created. */
 
 import { all, get, path, request, send } from "./api.js";
-import { announce, button, droppable, el, field, fill, isAbort, listed, notice, once, plural } from "./dom.js";
+import { announce, button, droppable, el, field, fill, isAbort, listed, notice, once, percent, plural } from "./dom.js";
 import { dropped, isArchive, picked } from "./files.js";
 import { describe, images, previewOf } from "./preview.js";
 import { uploadNew } from "./uploads.js";
@@ -78,10 +78,14 @@ class Draft {
     const { signal } = this.leave;
     const bar = el("progress", { max: 1, value: 0, "aria-label": "Check" });
     const cancel = button("Cancel", () => this.end());
-    fill(this.node, el("div", { class: "row apart" }, el("b", null, titleOf(this.files)), el("span", { class: "soft" }, "Checking…"), cancel), bar);
+    const text = el("span", { class: "soft" }, "Checking…");
+    fill(this.node, el("div", { class: "row apart" }, el("b", null, titleOf(this.files)), text, cancel), bar);
     try {
       const name = await this.freeName();
-      const preview = await this.preview(name, (fraction) => (bar.value = fraction));
+      const preview = await this.preview(name, (fraction) => {
+        bar.value = fraction;
+        text.textContent = fraction < 1 ? `Checking: ${percent(fraction)}` : "Checking…";
+      });
       if (!signal.aborted) this.ask(name, preview);
     } catch (error) {
       if (isAbort(error) || signal.aborted) return;

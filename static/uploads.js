@@ -101,6 +101,12 @@ export function uploadNew(dataset, files, target, finish) {
   upload.queue();
 }
 
+/** The state of an upload to the dataset that is under way in this tab, and a promise of its end. @param {string} dataset its id */
+export function uploadTo(dataset) {
+  const upload = known.get(dataset)?.find(({ ended }) => ended);
+  return upload?.ended ? { badge: upload.badge, ended: upload.ended } : null;
+}
+
 /** One upload: the files of one drop or one file dialog. */
 class Upload {
   /**
@@ -118,16 +124,26 @@ class Upload {
     this.fresh = false;
     /** @type {(() => Promise<void>) | null} */
     this.finish = null;
+    /** Settled when the upload is over; null while it is not confirmed. @type {Promise<void> | null} */
+    this.ended = null;
     this.leave = new AbortController();
     /** Report of the last attempt. @type {Report} */
     this.report = emptyReport();
     this.title = files.length === 1 ? files[0].path : plural(files.length, "file");
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${this.title}` });
     this.text = el("span", { class: "soft" }, "Queued");
+    /** Shows the state on the page of all datasets. */
+    this.badge = el("span", { class: "badge running" });
     this.below = el("div", { class: "stack" });
     this.cancel = button("Cancel", () => this.leave.abort());
     this.node = el("div", { class: "panel upload" },
       el("div", { class: "row apart" }, el("b", null, this.title), this.text, this.cancel), this.bar, this.below);
+  }
+
+  /** @param {string} text the state in a word or two */
+  say(text) {
+    this.text.textContent = text;
+    this.badge.textContent = `Upload: ${text[0].toLowerCase()}${text.slice(1)}`;
   }
 
   /** Shows what would be added, and waits for the user to confirm. Files of one class need no preview. */
@@ -137,15 +153,18 @@ class Upload {
       return;
     }
     this.leave = new AbortController();
-    this.text.textContent = "Checking…";
+    this.say("Checking…");
     fill(this.below);
     this.bar.hidden = this.cancel.hidden = false;
     try {
-      const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => (this.bar.value = fraction), this.leave.signal);
+      const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => {
+        this.bar.value = fraction;
+        this.say(fraction < 1 ? `Checking: ${percent(fraction)}` : "Checking…");
+      }, this.leave.signal);
       const found = images(preview) + preview.not_images;
       const what = plural(found, preview.not_images > 0 ? "file" : "image");
       const send = button(found === 0 ? "Nothing to upload" : `Upload ${what}`, () => this.queue(), { class: "primary", disabled: found === 0 });
-      this.text.textContent = "Not uploaded yet";
+      this.say("Not uploaded yet");
       fill(this.below, describe(preview), el("div", { class: "row" }, send, button("Cancel", () => this.node.remove())));
       announce(`${this.title}: ${plural(preview.classes.length, "class")}, ${what}`);
       if (found > 0) send.focus({ preventScroll: true });
@@ -163,10 +182,13 @@ class Upload {
     this.cancel.hidden = false;
     this.bar.hidden = false;
     this.bar.value = 0;
-    this.text.textContent = "Queued";
+    this.say("Queued");
     fill(this.below, el("p", { class: "hint" }, "Keep this tab open until the upload is complete; you can use other pages meanwhile."));
     unfinished += 1;
-    turn = turn.then(() => this.run()).finally(() => (unfinished -= 1));
+    this.ended = turn = turn.then(() => this.run()).finally(() => {
+      unfinished -= 1;
+      this.ended = null;
+    });
   }
 
   async run() {
@@ -174,7 +196,7 @@ class Upload {
       this.report = await sendAll(this.dataset.id, this.files, this.options, (fraction, report) => {
         this.report = structuredClone(report);
         this.bar.value = fraction;
-        this.text.textContent = fraction < 1 ? percent(fraction) : "Processing…";
+        this.say(fraction < 1 ? percent(fraction) : "Processing…");
       }, this.leave.signal);
       this.fresh = false;
       fill(this.below);
@@ -206,14 +228,14 @@ class Upload {
   /** Deletes the dataset, which has nothing but a part of this upload. */
   async discard() {
     this.bar.hidden = this.cancel.hidden = true;
-    this.text.textContent = "Deleting…";
+    this.say("Deleting…");
     try {
       await send("DELETE", `datasets/${path(this.dataset.id)}`);
       known.delete(this.dataset.id);
       announce(`${this.dataset.name} deleted`);
       if (this.node.isConnected) location.hash = "#/datasets";
     } catch (error) {
-      this.text.textContent = "Cancelled";
+      this.say("Cancelled");
       fill(this.below, notice(error));
     }
   }
@@ -221,8 +243,9 @@ class Upload {
   /** Shows how many files were added, skipped and rejected, and why. */
   showReport() {
     const { added, duplicates, rejected_total: rejections } = this.report;
-    this.text.textContent = `${count(added)} added, ${plural(duplicates, "duplicate")}, ${count(rejections)} rejected`;
-    announce(`${this.title}: ${this.text.textContent}`);
+    const summary = `${count(added)} added, ${plural(duplicates, "duplicate")}, ${count(rejections)} rejected`;
+    this.say(summary);
+    announce(`${this.title}: ${summary}`);
     this.below.append(el("div", { class: "stack" }, refused(this.report)));
   }
 }

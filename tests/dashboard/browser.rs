@@ -161,6 +161,13 @@ impl Browser {
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
 
+    /// Makes the browser send 50 kB/s, so that megabytes take long enough to do something meanwhile.
+    pub(crate) async fn upload_slowly(&self) {
+        let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 50_000 });
+        self.cdp("Network.enable", json!({})).await;
+        self.cdp("Network.emulateNetworkConditions", slow).await;
+    }
+
     /// Sends a command of the Chrome DevTools Protocol.
     pub(crate) async fn cdp(&self, command: &str, parameters: Value) {
         let session = self.client.session_id().await.unwrap().unwrap();

@@ -126,3 +126,31 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
     assert_eq!(browser.field("Epochs").await.prop("value").await.unwrap().unwrap(), "3");
     browser.close().await;
 }
+
+#[tokio::test]
+async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    server.pets(8).await;
+    let file = files.path().join("weights.h5");
+    std::fs::write(&file, vec![0; 4 << 20]).unwrap();
+    browser.page("#/train").await;
+    browser.see("input[value=vgg16_features]").await.click().await.unwrap();
+    browser.upload_slowly().await;
+    browser.pick("input[accept*='.h5']", &[&file]).await;
+    browser.read("Uploading weights.h5: ").await;
+    browser.page("#/models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.page("#/train").await;
+    browser.read("Uploading weights.h5: ").await;
+    browser
+        .see("//section[@aria-label='VGG16 weights']//button[.='Cancel']")
+        .await
+        .click()
+        .await
+        .unwrap();
+    browser.see("//section[@aria-label='VGG16 weights'][not(.//button[.='Cancel'])]").await;
+    assert_eq!(server.get("/weights/vgg16").await["state"], "absent");
+    browser.close().await;
+}
