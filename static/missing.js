@@ -9,7 +9,7 @@ export function open(place) {
   fill(place, el("section", { class: "panel" },
     el("h1", null, "Page not found"),
     el("p", null, `There is no page ${location.hash}. These are the pages:`),
-    el("ul", { class: "pages" }, pages)));
+    el("ul", null, pages)));
 }
 
 /** Each list with its noun and its page. @type {Record<string, [noun: string, page: string]>} */

@@ -12,12 +12,12 @@ import { uploadNew } from "./uploads.js";
 
 /** What was dropped last and is not created yet; it stays while other pages are open. @type {Draft | null} */
 let draft = null;
-/** Dataset that exists only while files are checked. */
-let checked = "";
+/** Datasets that exist only while files are checked, by id. @type {Set<string>} */
+const checked = new Set();
 
 // Whoever closes the tab meanwhile leaves nothing behind.
 window.addEventListener("pagehide", () => {
-  if (checked) void request(`datasets/${path(checked)}`, { method: "DELETE", keepalive: true }).catch(() => {});
+  for (const id of checked) void request(`datasets/${path(id)}`, { method: "DELETE", keepalive: true }).catch(() => {});
 });
 
 /** A drop zone for a folder or an archive, and the dataset that it would become. */
@@ -104,12 +104,12 @@ class Draft {
   /** The server judges the files for a dataset; it is deleted at once. @param {string} name @param {(fraction: number) => void} progress */
   async preview(name, progress) {
     const { id } = await send("POST", "datasets", { name });
-    checked = id;
+    checked.add(id);
     try {
       this.leave.signal.throwIfAborted();
       return await previewOf(id, this.files, this.target(), progress, this.leave.signal);
     } finally {
-      checked = "";
+      checked.delete(id);
       await send("DELETE", `datasets/${path(id)}`);
     }
   }

@@ -5,7 +5,6 @@
  */
 
 import { all, get, requestWithRetry } from "./api.js";
-import { photograph } from "./camera.js";
 import { announce, attempt, button, decimal, droppable, el, field, fill, isAbort, namedClasses, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
 import { sampleFile, SAMPLES, sampleUrl } from "./samples.js";
@@ -75,9 +74,9 @@ function dropZone(add) {
     el("p", null, "Drop images here, paste one, or"),
     el("div", { class: "row" },
       el("label", { class: "button primary" }, "Choose images", input),
-      button("Take a photo", () => void photograph().then((file) => file && add([file])))),
+      button("Take a photo", () => void takePhoto(add))),
     el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. Images are sent to this server and are not stored."));
-  const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, create a dataset on ", el("a", { href: "#/datasets" }, "Datasets"), " and add the folder there.");
+  const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, drop it on ", el("a", { href: "#/datasets" }, "Datasets"), ".");
   zone.append(folders);
   droppable(zone, (data) => {
     const dropped = Array.from(data.items, (item) => item.webkitGetAsEntry?.()?.isDirectory ?? false);
@@ -85,6 +84,13 @@ function dropZone(add) {
     add(Array.from(data.files).filter((_, index) => !dropped[index]));
   });
   return zone;
+}
+
+/** @param {(files: Iterable<File>) => void} add */
+async function takePhoto(add) {
+  const { photograph } = await import("./camera.js");
+  const file = await photograph();
+  if (file) add([file]);
 }
 
 /** Sample photos, each of which is added as if it had been dropped. @param {(files: Iterable<File>) => void} add */
