@@ -69,7 +69,7 @@ async function obtainToken() {
 }
 
 /**
- * @typedef {{ method?: string, body?: BodyInit | null, headers?: Record<string, string>, signal?: AbortSignal }} Options
+ * @typedef {{ method?: string, body?: BodyInit | null, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean }} Options `keepalive`: sent even if the page is being closed
  */
 
 /**

@@ -13,49 +13,57 @@ import { attempt, button, el, field, fill } from "./dom.js";
  * @typedef {{ open: (place: HTMLElement, address: Address) => Promise<void> | void }} Page
  */
 
-/** @type {Record<string, { title: string, load: () => Promise<Page> }>} */
+/** `one` is the page of a single item, whose name follows in the address. @type {Record<string, { title: string, load: () => Promise<Page>, one?: () => Promise<Page> }>} */
 const PAGES = {
-  teach: { title: "Teach", load: () => import("./teach.js") },
+  teach: { title: "Teach", load: () => import("./teach.js"), one: () => import("./teach.js") },
   predict: { title: "Predict", load: () => import("./predict.js") },
-  datasets: { title: "Datasets", load: () => import("./datasets.js") },
-  dataset: { title: "Dataset", load: () => import("./dataset.js") },
+  datasets: { title: "Datasets", load: () => import("./datasets.js"), one: () => import("./dataset.js") },
   train: { title: "Train", load: () => import("./train.js") },
-  job: { title: "Job", load: () => import("./job.js") },
+  jobs: { title: "Jobs", load: () => import("./evaluate.js"), one: () => import("./job.js") },
   evaluate: { title: "Evaluate", load: () => import("./evaluate.js") },
-  models: { title: "Models", load: () => import("./models.js") },
+  models: { title: "Models", load: () => import("./models.js"), one: () => import("./model.js") },
 };
 
-/** Navigation entry that is highlighted for a subpage; for a job, the page it was opened from. @type {Record<string, string>} */
-const UNDER = { dataset: "datasets", job: "train" };
+/** Addresses that another has replaced, as they may be bookmarked. @type {[RegExp, string][]} */
+const FORMER = [[/^#\/dataset\//, "#/datasets/"], [/^#\/job\//, "#/jobs/"], [/^#\/models\?model=/, "#/models/"], [/^#\/jobs\/?$/, "#/evaluate"]];
+
+/** Navigation entry that is highlighted for a page without one; for a job, the page it was opened from. @type {Record<string, string>} */
+const UNDER = { jobs: "train" };
 
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 let leaving = new AbortController();
 /** Whether the current page loaded without errors. */
 let loaded = true;
 
-/** Opens the page of `location.hash`: `#/page/part?query`. @param {boolean} moved whether the user navigated there; moves the focus too */
+/** Opens the page of `location.hash`: `#/page/name?query`. @param {boolean} moved whether the user navigated there; moves the focus too */
 async function route(moved) {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
+  for (const [former, now] of FORMER) {
+    if (former.test(location.hash)) history.replaceState(null, "", location.hash.replace(former, now));
+  }
   const [pathname, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...parts] = pathname.split("/").map(decoded);
-  const known = PAGES[name] ? name : await home();
+  const [name, ...rest] = pathname.split("/");
+  const known = name === "" ? await home() : name;
   if (signal.aborted) return;
-  const page = PAGES[known];
-  if (known === "train" || known === "evaluate") UNDER.job = known;
-  document.title = `${parts[0] ?? page.title} · Pawprint`;
+  const page = Object.hasOwn(PAGES, known) ? PAGES[known] : null;
+  // A name that was typed may have an unescaped slash.
+  const item = decoded(rest.join("/"));
+  const load = item ? page?.one : page?.load;
+  if (known === "train" || known === "evaluate") UNDER.jobs = known;
+  document.title = `${(load ? item || page?.title : "") || "Page not found"} · Pawprint`;
   for (const link of document.querySelectorAll("nav a")) {
     const here = link.getAttribute("href") === `#/${UNDER[known] ?? known}`;
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const place = el("div", { class: `page ${known}` });
+  const place = el("div", { class: page ? `page ${known}` : "page" });
   fill(main, place);
   if (moved) main.focus({ preventScroll: true });
   const opened = await attempt(main, async () => {
-    const { open } = await page.load();
-    if (!signal.aborted) await open(place, { parts, query: new URLSearchParams(query), signal });
+    const { open } = await (load ?? (() => import("./missing.js")))();
+    if (!signal.aborted) await open(place, { parts: item ? [item] : [], query: new URLSearchParams(query), signal });
   });
   if (!signal.aborted) loaded = opened;
 }

@@ -45,7 +45,7 @@ function numbers(scaled, raw) {
 /** How many images the model is unsure of, and its accuracy on the others. @param {Evaluation} result @param {string | null} model */
 function unsure({ unsure: report, count: images, split, accuracy }, model) {
   if (!report) return null;
-  const change = model ? el("a", { href: `#/models?model=${path(model)}` }, "change them on the Models page") : "its model was deleted";
+  const change = model ? el("a", { href: `#/models/${path(model)}` }, "change them on the model's page") : "its model was deleted";
   const { low_confidence: low, unlike_training: unlike, answered_accuracy: answered } = report;
   const none = low + unlike === 0;
   return el("div", { class: "stack" },

@@ -4,8 +4,9 @@
  */
 
 import { el, fill, svg } from "./dom.js";
+import { marked, marker, seriesClass } from "./markers.js";
 
-/** @typedef {{ name: string, points: [number, number][], dots?: boolean, dashed?: boolean, colour?: number }} Series */
+/** @typedef {{ name: string, points: [number, number][], dots?: boolean, dashed?: boolean, colour?: number, marker?: number }} Series `marker`: number of a series that is compared with others */
 /**
  * @typedef {{ title: string, x: string, y: string, series: Series[], xRange?: [number, number], yRange?: [number, number],
  *   whole?: boolean, mark?: { x: number, text: string, low?: boolean } | null, summary?: string }} Lines
@@ -45,21 +46,31 @@ class Figure {
     if (this.width > 0) paint(this.width);
   }
 
-  /** @param {{ name: string, class: string, dots?: boolean }[]} entries */
+  /** @param {Entry[]} entries */
   explain(entries) {
     fill(this.legend, entries.length < 2 ? [] : entries.map((entry) => el("li", null, key(entry), entry.name)));
   }
 }
 
-/** @param {{ class: string, dots?: boolean }} entry */
-function key({ class: style, dots }) {
+/** @typedef {{ name: string, class: string, dots?: boolean, marker?: number }} Entry */
+
+/** @param {Entry} entry */
+function key({ class: style, dots, marker: series }) {
   const sign = dots ? svg("circle", { cx: 9, cy: 5, r: 3, class: `dot ${style}` }) : svg("line", { x1: 0, x2: 18, y1: 5, y2: 5, class: `line ${style}` });
   const box = svg("svg", { viewBox: "0 0 18 10", "aria-hidden": "true" }, sign);
+  if (series !== undefined) {
+    // Wide enough for the dashes of the line to be seen beside the marker.
+    box.setAttribute("viewBox", "0 0 36 10");
+    sign.setAttribute("x2", "36");
+    box.setAttribute("class", "wide");
+    box.append(marker(series, 18, 5));
+  }
   return el("span", { class: "chart" }, box);
 }
 
 /** CSS class of the n-th series; after the last colour they repeat, dashed. @param {Series} series @param {number} index */
 function style(series, index) {
+  if (series.marker !== undefined) return seriesClass(series.marker);
   const colour = series.colour ?? index;
   const again = colour >= COLOURS || series.dashed;
   return `s${colour % COLOURS}${again ? (colour >= COLOURS * 2 ? " hatch" : " dashed") : ""}`;
@@ -74,7 +85,7 @@ function style(series, index) {
 export function lineChart(lines) {
   const figure = new Figure(lines.title);
   const update = (/** @type {Lines} */ now) => {
-    figure.explain(now.series.map((series, index) => ({ name: series.name, class: style(series, index), dots: series.dots })));
+    figure.explain(now.series.map((series, index) => ({ name: series.name, class: style(series, index), dots: series.dots, marker: series.marker })));
     figure.draw((width) => paintLines(figure.plot, now, width));
   };
   update(lines);
@@ -91,7 +102,8 @@ function paintLines(plot, lines, width) {
     const at = series.points.filter(([, y]) => Number.isFinite(y)).map(([x, y]) => [frame.x(x), frame.y(y)]);
     if (series.dots) frame.root.append(...at.map(([x, y]) => svg("circle", { cx: x, cy: y, r: at.length > 60 ? 2 : 3, class: `dot ${style(series, index)}` })));
     else frame.root.append(svg("polyline", { points: at.map((point) => point.map((value) => value.toFixed(1)).join()).join(" "), class: `line ${style(series, index)}` }));
-    if (at.length === 1 && !series.dots) frame.root.append(svg("circle", { cx: at[0][0], cy: at[0][1], r: 3, class: `dot ${style(series, index)}` }));
+    if (series.marker !== undefined) frame.root.append(...marked(at, series.marker).map(([x, y]) => marker(/** @type {number} */ (series.marker), x, y)));
+    else if (at.length === 1 && !series.dots) frame.root.append(svg("circle", { cx: at[0][0], cy: at[0][1], r: 3, class: `dot ${style(series, index)}` }));
   }
   if (lines.mark) {
     const x = frame.x(lines.mark.x);

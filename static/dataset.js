@@ -5,6 +5,7 @@ import { attempt, button, count, el, field, fill, plural } from "./dom.js";
 import { classList } from "./classes.js";
 import { sum } from "./datasets.js";
 import { gallery } from "./gallery.js";
+import { find } from "./missing.js";
 import { picture } from "./picture.js";
 import { splitOffer } from "./split.js";
 import { statistics } from "./statistics.js";
@@ -13,9 +14,10 @@ import { uploads } from "./uploads.js";
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { parts: [name], signal }) {
   /** @type {import("./types.js").Dataset} */
-  let dataset = await get(`datasets/${path(name)}`, signal);
+  let dataset = await find(place, "datasets", name, signal);
+  if (!dataset) return;
   const version = el("p", { class: "soft" });
-  const train = el("a", { class: "button primary", href: `#/train?dataset=${path(name)}` }, "Train a model");
+  const train = el("a", { class: "button primary", href: `#/train?dataset=${path(dataset.name)}` }, "Train a model");
   const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
   const samples = el("section", { class: "panel", "aria-label": "Augmentation preview" });
   const gaps = el("div", { class: "stack advice" });

@@ -231,6 +231,9 @@ export function listed(names, shown = 3) {
   return few.length < 2 ? few.join("") : `${few.slice(0, -1).join(", ")} and ${few.at(-1)}`;
 }
 
+/** The classes of a model or dataset within a sentence: cat and dog; 6 classes: cardboard, glass, metal and 3 more. @param {string[]} classes */
+export const namedClasses = (classes) => (classes.length > 2 ? `${plural(classes.length, "class")}: ${listed(classes)}` : listed(classes));
+
 /** @param {number} value */
 export function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -249,6 +252,16 @@ export function duration(seconds) {
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
   if (hours) return `${hours} h ${minutes} min`;
   return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+}
+
+/** Up to how many seconds a duration is rounded to which step of which unit. @type {[below: number, unit: number, step: number, name: string][]} */
+const ROUGH = [[10, 1, 1, "s"], [60, 1, 5, "s"], [120, 1, 10, "s"], [600, 60, 1, "min"], [3600, 60, 5, "min"], [7200, 60, 10, "min"], [172_800, 3600, 1, "h"], [Infinity, 86_400, 1, "days"]];
+
+/** An estimated duration, no more precise than it can be: about 40 s, about 3 min. @param {number} seconds */
+export function roughly(seconds) {
+  const rounded = ROUGH.map(([below, unit, step, name]) => ({ below, unit, name, value: Math.max(Math.round(seconds / unit / step), 1) * step }));
+  const fits = rounded.find(({ below, unit, value }) => value * unit < below) ?? rounded[rounded.length - 1];
+  return `about ${count(fits.value)} ${fits.name}`;
 }
 
 /** A date and time in the browser's time zone. @param {string | null} moment RFC 3339 */

@@ -12,7 +12,7 @@ import { badge } from "./live.js";
 
 /** @type {Column[]} */
 const COLUMNS = [
-  { name: "Name", value: ({ job }) => job.name, show: ({ job }) => el("a", { href: `#/job/${path(job.name)}` }, job.name) },
+  { name: "Name", value: ({ job }) => job.name, show: ({ job }) => el("a", { href: `#/jobs/${path(job.name)}` }, job.name) },
   { name: "Status", value: ({ job }) => job.status, show: ({ job }) => badge(job) },
   { name: "Recipe", value: ({ job }) => job.recipe, show: ({ job }) => words(job.recipe) },
   { name: "Dataset", value: ({ job }) => job.dataset, show: ({ job }) => el("span", { title: `version ${job.dataset_version}` }, `${job.dataset} ${job.dataset_version.slice(0, 6)}`) },
@@ -34,8 +34,8 @@ const COLUMNS = [
 /** Seconds from start to finish. @param {Job} job */
 const elapsed = ({ started_at: from, finished_at: to }) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
 
-/** Kept while other pages are open. */
-const state = { by: COLUMNS[4], rising: false, chosen: /** @type {Set<string>} */ (new Set()) };
+/** Kept while other pages are open; `chosen` has the number of each selected job, by which its curve looks. */
+const state = { by: COLUMNS[4], rising: false, chosen: /** @type {Map<string, number>} */ (new Map()) };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
@@ -79,7 +79,7 @@ function sorted(rows, again, chosen) {
     el("tbody", null, ordered.map((row) => {
       const { id, name } = row.job;
       const tick = el("input", { type: "checkbox", checked: state.chosen.has(id), "aria-label": `Compare ${name}`, onchange: () => {
-        if (tick.checked) state.chosen.add(id);
+        if (tick.checked) state.chosen.set(id, freeNumber());
         else state.chosen.delete(id);
         chosen();
       } });
@@ -93,6 +93,14 @@ function order(a, b) {
   if (a === null || a === undefined) return -1;
   if (b === null || b === undefined) return 1;
   return a < b ? -1 : 1;
+}
+
+/** The lowest number that no selected job has, so that the curves of the others keep their look. */
+function freeNumber() {
+  const taken = new Set(state.chosen.values());
+  let number = 0;
+  while (taken.has(number)) number += 1;
+  return number;
 }
 
 let comparison = 0;
@@ -109,7 +117,7 @@ async function compare(place, rows, signal) {
   if (mine !== comparison) return;
   /** @param {string} title @param {"val_accuracy" | "val_loss" | "train_accuracy" | "train_loss"} key */
   const chart = (title, key) => lineChart({ title, x: "epoch", y: key.endsWith("loss") ? "loss (cross-entropy)" : "accuracy", whole: true,
-    series: jobs.map(({ name }, index) => ({ name, points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
-  fill(place, el("h2", null, "Learning curves"), el("div", { class: "columns" },
+    series: jobs.map(({ id, name }, index) => ({ name, marker: state.chosen.get(id), points: epochs[index].map((epoch) => [epoch.epoch, epoch[key]]) })) }).node;
+  fill(place, el("h2", null, "Learning curves"), el("div", { class: "columns two" },
     chart("Validation accuracy", "val_accuracy"), chart("Validation loss", "val_loss"), chart("Training accuracy", "train_accuracy"), chart("Training loss", "train_loss")));
 }

@@ -8,6 +8,7 @@ import { matrix, worstPairs } from "./matrix.js";
 import { misclassifiedPanel } from "./misclassified.js";
 import { save } from "./picture.js";
 import { report } from "./report.js";
+import { inWords } from "./sentence.js";
 
 /** @typedef {import("./types.js").Evaluation} Evaluation */
 /** @typedef {import("./types.js").Job} Job */
@@ -28,6 +29,7 @@ export async function evaluation(place, result, job, signal) {
   fill(place,
     el("section", { class: "panel", "aria-label": "Evaluation" },
       el("h2", null, `Evaluation on ${count(result.count)} ${result.split} images`),
+      el("p", { class: "lead" }, inWords(result)),
       el("div", { class: "figures" }, figures(result)),
       threshold(result),
       el("div", { class: labels.length <= NARROW ? "columns" : "wide-first" }, confusion, pairs || scores),

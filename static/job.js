@@ -5,6 +5,7 @@ import { lineChart } from "./chart.js";
 import { attempt, button, count, decimal, duration, el, fill, percent, time, words } from "./dom.js";
 import { evaluation } from "./evaluation.js";
 import { controls, followJob, badge, fillFor, isOver, progress } from "./live.js";
+import { find } from "./missing.js";
 import { service } from "./service.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -16,7 +17,8 @@ const TAIL = 200;
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { parts: [name], signal }) {
   /** @type {Job} */
-  let job = await get(`jobs/${path(name)}`, signal);
+  let job = await find(place, "jobs", name, signal);
+  if (!job) return;
   const url = `jobs/${path(job.id)}`;
   const [head, curvesPlace, evaluationPlace, log] = [el("section", { class: "panel", "aria-label": "Status" }), el("section", { class: "panel", "aria-label": "Learning curves" }), el("div", { class: "page" }), logTail(url, signal)];
   const messages = el("div", null);
@@ -32,7 +34,7 @@ export async function open(place, { parts: [name], signal }) {
         if (!changed) location.hash = "#/train";
         else if (isOver(job) && !isOver(changed)) void start(changed);
       })),
-      el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/dataset/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "device not assigned"}${job.precision ? `, ${job.precision}` : ""}`),
+      el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/datasets/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "device not assigned"}${job.precision ? `, ${job.precision}` : ""}`),
       job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
     ]);
     fillFor(about, [job.started_at, job.finished_at], () => facts(job));

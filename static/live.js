@@ -103,6 +103,12 @@ export function progress({ status, progress: at, name }) {
     el("p", { class: "soft" }, parts.join(" · ")));
 }
 
+/** What was sent to a job in which state, while it has not reacted; kept while other pages are open. @type {Map<string, { action: string, state: string }>} */
+const sent = new Map();
+
+/** @param {Job} job */
+const stateOf = ({ status, attempts }) => `${status} ${attempts}`;
+
 /**
  * Stop, cancel, resume and delete buttons, as far as the job's status allows.
  *
@@ -115,12 +121,16 @@ export function controls(job, messages, changed) {
   /** Sends a command once; until the trainer has reacted, the button shows `meanwhile`. @param {HTMLButtonElement} control @param {string} action @param {string} meanwhile */
   const sendOnce = async (control, action, meanwhile) => {
     const { textContent: word } = control;
+    sent.set(job.id, { action, state: stateOf(job) });
     control.disabled = true;
     control.textContent = meanwhile;
     if (await post(action)()) return;
+    sent.delete(job.id);
     control.disabled = false;
     control.textContent = word;
   };
+  const waits = sent.get(job.id);
+  if (waits && waits.state !== stateOf(job)) sent.delete(job.id);
   const remove = async () => {
     const sure = await confirmLoss(`Delete job ${job.name} with its metrics, evaluation and log? ${job.model_id ? "Its model is kept." : "It has no model; its trained weights will be lost."}`, "Delete");
     if (sure) await attempt(messages, async () => changed(await send("DELETE", `jobs/${path(job.id)}`)));
@@ -139,6 +149,11 @@ export function controls(job, messages, changed) {
   const cancel = button("Cancel", async () => {
     if (await confirmLoss(`Cancel ${job.name}? You can resume it later from its last checkpoint.`, "Cancel job", job.status === "running" ? "Keep running" : "Keep job")) await sendOnce(cancel, "cancel", "Cancelling…");
   }, { class: "danger" });
+  for (const [control, action, meanwhile] of /** @type {[HTMLButtonElement, string, string][]} */ ([[stop, "stop", "Stopping…"], [cancel, "cancel", "Cancelling…"]])) {
+    if (sent.get(job.id)?.action !== action) continue;
+    control.disabled = true;
+    control.textContent = meanwhile;
+  }
   return el("div", { class: "actions" },
     job.status === "running" && stop,
     !isOver(job) && cancel,

@@ -1,35 +1,22 @@
-/** Models page: the model in service, a table of all models, and when one of them is unsure. */
+/** Models page: the model in service, and a table of all models. */
 
 import { all, get, path, send } from "./api.js";
 import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
 import { save } from "./picture.js";
-import { unsure } from "./unsure.js";
 
 /** @typedef {import("./types.js").Model} Model */
 /** @typedef {import("./types.js").CurrentModel} CurrentModel */
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
-export async function open(place, { query, signal }) {
+export async function open(place, { signal }) {
   const [serving, list] = [el("section", { class: "panel", "aria-label": "In service" }), el("section", { class: "panel", "aria-label": "Models" })];
-  const doubts = el("section", { class: "panel", "aria-label": "When is it unsure?", hidden: true });
   const messages = el("div", null);
-  fill(place, el("h1", null, "Models"), messages, serving, list, doubts);
-  /** @param {string} model */
-  const doubt = (model) => attempt(messages, async () => {
-    await unsure(doubts, await get(`models/${path(model)}`, signal), signal);
-    doubts.hidden = false;
-  });
-  /** @param {string} model */
-  const explain = (model) => void doubt(model).then(() => {
-    doubts.scrollIntoView();
-    doubts.querySelector("h2")?.focus({ preventScroll: true });
-  });
+  fill(place, el("h1", null, "Models"), messages, serving, list);
   const show = async () => {
     /** @type {[Model[], CurrentModel | null]} */
     const [models, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
     inService(serving, current, choose);
-    table(list, models, current?.mode === "pinned", messages, choose, explain, show);
-    return current;
+    table(list, models, current?.mode === "pinned", messages, choose, show);
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
@@ -47,11 +34,11 @@ export async function open(place, { query, signal }) {
       enable(true);
     }
   });
-  const current = await show();
-  const asked = query.get("model");
-  if (asked) explain(asked);
-  else if (current) await doubt(current.id);
+  await show();
 }
+
+/** @param {{ name: string }} model */
+const link = ({ name }) => `#/models/${path(name)}`;
 
 /** @param {HTMLElement} place @param {CurrentModel | null} current @param {(model: string) => void} choose */
 function inService(place, current, choose) {
@@ -63,12 +50,12 @@ function inService(place, current, choose) {
   const why = pinned ? "Pinned: a better model will not replace it."
     : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it unless it is less accurate on the images of its job or can't be told from guessing; the job page gives the reason.`;
   fill(place,
-    el("div", { class: "row apart" }, el("h2", null, `In service: ${current.name}`), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" })),
+    el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" })),
     el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 
-/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {(model: string) => void} explain @param {() => Promise<unknown>} changed */
-function table(place, models, pinned, messages, choose, explain, changed) {
+/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<unknown>} changed */
+function table(place, models, pinned, messages, choose, changed) {
   const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const number = (/** @type {string} */ text) => el("th", { scope: "col", class: "number" }, text);
   const rows = models.map((model) => {
@@ -78,16 +65,16 @@ function table(place, models, pinned, messages, choose, explain, changed) {
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
     return el("tr", null,
-      el("th", { scope: "row", class: "wrap" }, model.job_id && model.name !== "default" ? el("a", { href: `#/job/${path(model.job_id)}` }, model.name) : model.name, " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
+      el("th", { scope: "row", class: "wrap" }, el("a", { href: link(model) }, model.name), " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
       el("td", { class: "wrap" }, words(model.recipe)),
       el("td", { class: "number", title: model.classes.slice(0, 50).join(", ") }, count(model.classes.length)),
       el("td", { class: "number" }, model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
       el("td", { class: "number" }, percent(model.val_accuracy)),
       el("td", { class: "number" }, decimal(model.val_loss)),
-      el("td", { class: "number" }, button(model.answer_above ? decimal(model.answer_above, 3) : "never", () => explain(model.id), { class: "link", "aria-label": `When is ${model.name} unsure?`, title: "Show and change when this model is unsure" })),
+      el("td", { class: "number" }, model.answer_above ? decimal(model.answer_above, 3) : "never"),
       el("td", { class: "number" }, count(model.parameters)),
       el("td", { class: "number" }, bytes(model.bytes)),
-      el("td", { class: "wrap" }, model.dataset),
+      el("td", { class: "wrap" }, model.name === "default" ? model.dataset : el("a", { href: `#/datasets/${path(model.dataset)}` }, model.dataset)),
       el("td", { class: "wrap" }, time(model.created_at)),
       el("td", null, el("div", { class: "actions" },
         !(pinned && model.in_service) && button("Pin", () => choose(model.id), { "aria-label": `Pin ${model.name}`, title: "Keep this model in service until you choose another" }),

@@ -5,10 +5,10 @@
  */
 
 import { all, get, requestWithRetry } from "./api.js";
-import { photograph } from "./camera.js";
-import { announce, button, decimal, droppable, el, field, fill, isAbort, notice, percent, select } from "./dom.js";
+import { announce, attempt, button, decimal, droppable, el, field, fill, isAbort, namedClasses, notice, percent, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
 import { doubtOf } from "./prediction.js";
+import { sampleFile, SAMPLES, sampleUrl } from "./samples.js";
 
 /** @typedef {import("./types.js").PredictResponse} PredictResponse */
 /** @typedef {import("./types.js").Model} Model */
@@ -30,7 +30,6 @@ let working = 0;
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
   const list = el("ul", { class: "cards", "aria-label": "Images" });
-  const empty = el("p", { class: "soft" }, "No images yet. Add one to get a prediction.");
   const clear = button("Clear all", () => {
     for (const card of cards) card.cancel();
     cards = [];
@@ -38,7 +37,7 @@ export async function open(place, { signal }) {
   });
   show = () => {
     fill(list, cards.map((card) => card.node));
-    empty.hidden = cards.length > 0;
+    samples.hidden = cards.length > 0;
     clear.hidden = cards.length === 0;
   };
   /** @param {Iterable<File>} files */
@@ -47,18 +46,21 @@ export async function open(place, { signal }) {
     show();
   };
 
-  const bar = el("div", { class: "row" });
+  const samples = sampleBar(add);
+  const [bar, about] = [el("div", { class: "row" }), el("div", { class: "soft" })];
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, "Predict"), bar),
+    about,
     dropZone(add),
-    el("div", { class: "row apart" }, empty, clear),
+    samples,
+    el("div", { class: "row end" }, clear),
     list);
   show();
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files;
     if (files?.length) add(files);
   }, { signal });
-  await offerModels(bar, signal);
+  await offerModels(bar, about, signal);
 }
 
 /** @param {(files: Iterable<File>) => void} add */
@@ -71,9 +73,9 @@ function dropZone(add) {
     el("p", null, "Drop images here, paste one, or"),
     el("div", { class: "row" },
       el("label", { class: "button primary" }, "Choose images", input),
-      button("Take a photo", () => void photograph().then((file) => file && add([file])))),
+      button("Take a photo", () => void takePhoto(add))),
     el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. Images are sent to this server and are not stored."));
-  const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, create a dataset on ", el("a", { href: "#/datasets" }, "Datasets"), " and add the folder there.");
+  const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, drop it on ", el("a", { href: "#/datasets" }, "Datasets"), ".");
   zone.append(folders);
   droppable(zone, (data) => {
     const dropped = Array.from(data.items, (item) => item.webkitGetAsEntry?.()?.isDirectory ?? false);
@@ -83,8 +85,26 @@ function dropZone(add) {
   return zone;
 }
 
-/** Selects for the model and for one to compare with. @param {HTMLElement} bar @param {AbortSignal} signal */
-async function offerModels(bar, signal) {
+/** @param {(files: Iterable<File>) => void} add */
+async function takePhoto(add) {
+  const { photograph } = await import("./camera.js");
+  const file = await photograph();
+  if (file) add([file]);
+}
+
+/** Sample photos, each of which is added as if it had been dropped. @param {(files: Iterable<File>) => void} add */
+function sampleBar(add) {
+  /** @type {HTMLElement} */
+  const place = el("section", { class: "samples", "aria-label": "Sample photos" },
+    el("p", null, "No photo at hand? Try one of these:"),
+    el("div", { class: "row" }, SAMPLES.map((name, index) => el("button", { type: "button", "aria-label": `Sample photo ${index + 1}`,
+      onclick: () => void attempt(place, async () => add([await sampleFile(name)])) },
+    el("img", { loading: "lazy", decoding: "async", width: 96, height: 96, src: sampleUrl(name), alt: "" })))));
+  return place;
+}
+
+/** Selects for the model and for one to compare with, and what they distinguish. @param {HTMLElement} bar @param {HTMLElement} about @param {AbortSignal} signal */
+async function offerModels(bar, about, signal) {
   /** @type {[Model[], Model | null]} */
   const [known, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
   /** @type {[string, string][]} */
@@ -92,15 +112,22 @@ async function offerModels(bar, signal) {
   for (const key of /** @type {const} */ (["first", "second"])) {
     if (!known.some(({ name }) => name === models[key])) models[key] = "";
   }
+  const describe = () => {
+    const chosen = [known.find(({ name }) => name === models.first) ?? current, known.find(({ name }) => name === models.second)];
+    fill(about, [...new Set(chosen)].map((model) => model ? el("p", null, `${model.name} distinguishes ${namedClasses(model.classes)}.`) : null));
+  };
   const first = select([["", current ? `In service: ${current.name}` : "In service"], ...named], { value: models.first, onchange: () => {
     models.first = first.value;
+    describe();
     for (const card of cards) card.predict();
   } });
   const second = select([["", "None"], ...named], { value: models.second, onchange: () => {
     models.second = second.value;
+    describe();
     for (const card of cards) card.predict();
   } });
   fill(bar, field("Model", first), field("Compare with", second));
+  describe();
   // Another model may have been put in service while other pages were open.
   for (const card of cards) {
     if (models.first === "" && current && card.servedBy !== "" && card.servedBy !== current.name) card.predict();

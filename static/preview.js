@@ -52,10 +52,18 @@ function together(a, b) {
 /** Number of images that an upload would add. @param {Preview} preview */
 export const images = ({ classes }) => classes.reduce((sum, one) => sum + one.images, 0);
 
-/** @param {Preview} preview */
-export function describe(preview) {
+/** @typedef {Preview["classes"][0]} FoundClass */
+
+/**
+ * The classes and images of an upload.
+ *
+ * @param {Preview} preview
+ * @param {((one: FoundClass) => Node | undefined) | null} [nameOf] shows the name of a class; given for a
+ *   new dataset, of which each class is new
+ */
+export function describe(preview, nameOf = null) {
   const { classes, splits, by_content: byContent, not_images: others } = preview;
-  const fresh = classes.filter((one) => one.new).length;
+  const fresh = nameOf ? 0 : classes.filter((one) => one.new).length;
   const where = [...["train", "validation", "test"].filter((split) => splits[split]).map((split) => `${count(splits[split])} ${split}`),
     byContent > 0 && `${count(byContent)} to be split automatically (70/15/15)`].filter(Boolean);
   return el("div", { class: "stack" },
@@ -63,7 +71,7 @@ export function describe(preview) {
       fresh > 0 && ` ${fresh === classes.length ? (fresh === 1 ? "The class is" : "All classes are") : fresh === 1 ? "1 class is" : `${count(fresh)} classes are`} new.`),
     classes.length > 0 && el("div", { class: classes.length > MANY ? "scroll tall" : "scroll", tabIndex: classes.length > MANY ? 0 : undefined, role: "group", "aria-label": "Classes found" }, el("table", { class: "found" },
       el("thead", null, el("tr", null, el("th", { scope: "col" }, "Class"), el("th", { scope: "col", class: "number" }, "Images"))),
-      el("tbody", null, classes.map((one) => el("tr", null, el("th", { scope: "row" }, one.name, " ", one.new && el("span", { class: "badge" }, "new")), el("td", { class: "number" }, count(one.images))))))),
+      el("tbody", null, classes.map((one) => el("tr", null, el("th", { scope: "row" }, nameOf?.(one) ?? [one.name, " ", one.new && el("span", { class: "badge" }, "new")]), el("td", { class: "number" }, count(one.images))))))),
     others > 0 && el("p", { class: "soft" }, `${plural(others, "file")} not named like an image; ${others === 1 ? "it is" : "they are"} added if ${others === 1 ? "it is an image" : "they are images"}.`),
     refused(preview));
 }

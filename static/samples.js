@@ -1,14 +1,19 @@
-/** Sample photos that are part of the program, for who has none at hand. */
+/** Sample photos that are part of the program, for whoever has none at hand. */
 
-/** Photos for the Predict page. */
-export const SAMPLES = ["cat-1.jpg", "cat-2.jpg", "dog-1.jpg", "dog-2.jpg", "fish.jpg", "tool.jpg"];
+import { path, request } from "./api.js";
+
+/** Photos for the Predict page: files in `static/samples/`. */
+export const SAMPLES = ["cat-1.jpg", "dog-1.jpg", "fish.jpg", "cat-2.jpg", "dog-2.jpg", "tool.jpg"];
 /** Classes of the sample dataset, with their numbers of photos. @type {Record<string, number>} */
 const FOLDERS = { fish: 12, tool: 12 };
 
+/** @param {string} name */
+export const sampleUrl = (name) => `static/samples/${path(name)}`;
+
 /** @param {string} name @returns {Promise<File>} */
 export async function sampleFile(name) {
-  const blob = await (await fetch(`static/samples/${name}`)).blob();
-  return new File([blob], name, { type: blob.type });
+  const response = await request(sampleUrl(name));
+  return new File([await response.blob()], name, { type: "image/jpeg" });
 }
 
 /** The sample dataset, as if its folder had been dropped. @returns {Promise<import("./files.js").Found[]>} */

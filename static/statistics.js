@@ -15,6 +15,7 @@ const SOME = 12;
 
 /** @param {HTMLElement} place @param {import("./types.js").Dataset} dataset @param {AbortSignal} signal @param {() => boolean} isStale */
 export async function statistics(place, dataset, signal, isStale) {
+  if (!place.hasChildNodes()) fill(place, el("h2", null, "Dataset statistics"), el("p", { class: "soft" }, "Computing…"));
   /** @type {Statistics} */
   const numbers = await get(`datasets/${path(dataset.id)}/statistics`, signal);
   if (isStale()) return;

@@ -97,7 +97,7 @@ export class Trainer {
   /** The recommended recipe. @param {string} [query] @returns {Promise<import("./types.js").Recipe>} */
   async recipe(query = "") {
     const { items } = await get(`recipes${query}`, this.lesson.signal);
-    return items.find((/** @type {import("./types.js").Recipe} */ one) => one.recipe === "efficientnet_lite0_features");
+    return items.find((/** @type {import("./types.js").Recipe} */ { recommended }) => recommended);
   }
 
   async train() {

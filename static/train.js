@@ -1,7 +1,7 @@
-/** Train page: a form for a new job, and the list of jobs. */
+/** Train page: a form for a new job (dataset, recipe, and folded away the parameters), and the list of jobs. */
 
 import { all, get, path, pause, send } from "./api.js";
-import { attempt, button, el, field, fill, listed, once, plural, select, time, words } from "./dom.js";
+import { attempt, button, el, field, fill, namedClasses, once, roughly, select, time, words } from "./dom.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { splitOffer } from "./split.js";
 import { weights } from "./weights.js";
@@ -11,7 +11,7 @@ import { weights } from "./weights.js";
 /** @typedef {import("./types.js").Recipe} Recipe */
 
 /** Input of the form, kept while other pages are open. */
-const draft = { dataset: "", recipe: "efficientnet_lite0_features", name: "", params: /** @type {Record<string, string>} */ ({}) };
+const draft = { dataset: "", recipe: "", name: "", advanced: false, params: /** @type {Record<string, string>} */ ({}) };
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { query, signal }) {
@@ -28,6 +28,7 @@ export async function open(place, { query, signal }) {
 async function compose(place, started, signal) {
   /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
   const [datasets, { items: recipes }, succeeded] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?status=succeeded", signal)]);
+  draft.recipe ||= (recipes.find(({ recommended }) => recommended) ?? recipes[0]).recipe;
   if (datasets.length === 0) {
     fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with at least two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
@@ -37,13 +38,14 @@ async function compose(place, started, signal) {
     draft.dataset = dataset.value;
     offer();
     show();
+    void estimate();
   } });
   const gaps = el("div", { class: "stack advice" });
   const classes = el("span", null);
   const offer = () => {
     const at = datasets.findIndex(({ name }) => name === draft.dataset);
     const { id, classes: names } = datasets[at];
-    classes.textContent = names.length === 0 ? "No classes yet" : `${plural(names.length, "class")}: ${listed(names)}`;
+    classes.textContent = names.length === 0 ? "No classes yet" : names.length === 2 ? `Classes: ${namedClasses(names)}` : namedClasses(names);
     splitOffer(gaps, datasets[at], async () => {
       datasets[at] = await get(`datasets/${path(id)}`, signal);
       offer();
@@ -51,6 +53,10 @@ async function compose(place, started, signal) {
   };
   const name = el("input", { value: draft.name, placeholder: "generated if left empty", autocomplete: "off", oninput: () => (draft.name = name.value) });
   const params = el("div", { class: "fields" });
+  const advanced = el("details", { open: draft.advanced, class: "advanced", ontoggle: () => (draft.advanced = advanced.open) }, el("summary", null, "Advanced"), params);
+  // A browser can't show what is wrong with a control that is folded away.
+  advanced.addEventListener("invalid", () => (advanced.open = true), true);
+  const summary = el("p", { class: "soft" });
   const more = el("div", null);
   /** @type {Record<string, () => unknown>} */
   let read = {};
@@ -60,6 +66,9 @@ async function compose(place, started, signal) {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
     const ofDataset = succeeded.filter((job) => job.dataset === draft.dataset && job.recipe === `${recipe.base}_features`);
     read = fields(params, recipe, ofDataset);
+    summary.textContent = recipe.summary;
+    // Where it doesn't say when to take it, the summary is in its place.
+    summary.hidden = !recipe.use_when;
     fill(more);
     other.abort();
     other = new AbortController();
@@ -67,11 +76,27 @@ async function compose(place, started, signal) {
     const { base } = recipe;
     if (base) void attempt(more, () => weights(more, base, shown));
   };
-  const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary }) => el("label", { class: "choice" },
+  const times = new Map(recipes.map(({ recipe }) => [recipe, el("p", { class: "hint", hidden: true })]));
+  const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary, use_when: when, recommended }) => el("label", { class: "choice" },
     el("input", { type: "radio", name: "recipe", value: recipe, checked: recipe === draft.recipe, onchange: () => {
       draft.recipe = recipe;
       show();
-    } }), el("b", null, recipe), el("p", null, summary))));
+    } }), el("span", { class: "row" }, el("b", null, recipe), recommended && el("span", { class: "badge serving" }, "recommended")), el("p", null, when ?? summary), times.get(recipe))));
+  /** Shows how long each recipe would take on the selected dataset. */
+  const estimate = () => attempt(messages, async () => {
+    const { dataset: of } = draft;
+    /** @type {{ items: Recipe[] }} */
+    const { items } = await get(`recipes?${new URLSearchParams({ dataset: of })}`, signal);
+    if (of !== draft.dataset) return;
+    for (const { recipe, estimate: known } of items) {
+      const line = times.get(recipe);
+      if (!line) continue;
+      line.hidden = !known;
+      line.textContent = known ? sentence(`${roughly(known.seconds)} here`) : "";
+      line.title = known?.basis === "jobs" ? "From earlier jobs on this server" : "Estimated from the number of images; no such job has run on this server yet";
+    }
+  });
+  const messages = el("div", null);
   const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
   /** Removes the error of an earlier input. */
   const outdate = () => form.querySelector(":scope > .notice")?.remove();
@@ -84,13 +109,19 @@ async function compose(place, started, signal) {
       await started();
     });
   } },
-    el("div", { class: "fields" }, field("Dataset", dataset, classes), field("Name", name, "Name of the job and its model.")),
-    gaps, choices, params, more,
+    el("div", { class: "fields" }, field("Dataset", dataset, classes)),
+    gaps, choices, summary, more, messages,
+    el("div", { class: "fields" }, field("Name", name, "Name of the job and its model.")),
+    advanced,
     el("div", null, submit));
   fill(place, el("h2", null, "New job"), form);
   offer();
   show();
+  await estimate();
 }
+
+/** With a capital letter. @param {string} text */
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 
 /**
  * Inputs for the recipe's parameters, filled with its defaults. Unchanged defaults are not sent.
@@ -185,7 +216,7 @@ class Queue {
   row(job) {
     const [status, actions, rest] = [el("span", null), el("div", null), el("div", { class: "stack" })];
     const node = el("article", { class: "stack job", "aria-label": job.name },
-      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/job/${path(job.name)}` }, job.name)), status, actions),
+      el("div", { class: "row apart" }, el("h3", null, el("a", { href: `#/jobs/${path(job.name)}` }, job.name)), status, actions),
       el("p", { class: "soft" }, `${words(job.recipe)} on ${job.dataset}, `, time(job.created_at)),
       rest);
     const speed = new Speed();

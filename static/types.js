@@ -14,7 +14,9 @@
  * @typedef {Record<string, any>} Params
  * @typedef {{ name: string, title: string, description: string, kind: "integer" | "number" | "choice" | "job", minimum?: number, exclusive_minimum?: number,
  *   maximum?: number, choices?: string[], default: number | string | null, excluded_by: string | null }} Parameter
- * @typedef {{ recipe: string, base: string | null, summary: string, recommended: boolean, use_when: string, estimate: { seconds: number, basis: "jobs" | "model" } | null, params: Params, parameters: Parameter[] }} Recipe
+ * @typedef {{ seconds: number, basis: "jobs" | "model" }} Estimate duration of a job on this server
+ * @typedef {{ recipe: string, base: string | null, summary: string, params: Params, parameters: Parameter[],
+ *   recommended: boolean, use_when: string, estimate: Estimate | null }} Recipe
  * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress `images_per_second` is computed by the page
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,

@@ -1,6 +1,6 @@
 /** Uploads of files, folders and archives to a dataset: first shown as a preview, then confirmed. */
 
-import { Problem } from "./api.js";
+import { path, Problem, send } from "./api.js";
 import { announce, ask, button, count, droppable, el, field, fill, isAbort, notice, percent, plural, select } from "./dom.js";
 import { addTo, dropped, emptyReport, isArchive, picked, sendAll } from "./files.js";
 import { describe, images, previewOf, refused } from "./preview.js";
@@ -84,6 +84,29 @@ export function uploads(dataset, done) {
   return { node: el("div", { class: "stack" }, zone, list), update };
 }
 
+/**
+ * Uploads the files of a new dataset. If the user cancels it, the dataset is deleted.
+ *
+ * @param {import("./types.js").Dataset} dataset
+ * @param {import("./files.js").Found[]} files
+ * @param {import("./files.js").Target} target
+ * @param {(() => Promise<void>) | null} finish called after all files were uploaded
+ */
+export function uploadNew(dataset, files, target, finish) {
+  const upload = new Upload(dataset, files, target, () => {});
+  upload.fresh = true;
+  upload.finish = finish;
+  upload.cancel.title = "Stop and delete the new dataset";
+  known.set(dataset.id, [upload]);
+  upload.queue();
+}
+
+/** The state of an upload to the dataset that is under way in this tab, and a promise of its end. @param {string} dataset its id */
+export function uploadTo(dataset) {
+  const upload = known.get(dataset)?.find(({ ended }) => ended);
+  return upload?.ended ? { badge: upload.badge, ended: upload.ended } : null;
+}
+
 /** One upload: the files of one drop or one file dialog. */
 class Upload {
   /**
@@ -97,16 +120,30 @@ class Upload {
     this.files = files;
     this.options = options;
     this.done = done;
+    /** Whether the dataset was created for this upload, which has not succeeded yet. */
+    this.fresh = false;
+    /** @type {(() => Promise<void>) | null} */
+    this.finish = null;
+    /** Settled when the upload is over; null while it is not confirmed. @type {Promise<void> | null} */
+    this.ended = null;
     this.leave = new AbortController();
     /** Report of the last attempt. @type {Report} */
     this.report = emptyReport();
     this.title = files.length === 1 ? files[0].path : plural(files.length, "file");
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${this.title}` });
     this.text = el("span", { class: "soft" }, "Queued");
+    /** Shows the state on the page of all datasets. */
+    this.badge = el("span", { class: "badge running" });
     this.below = el("div", { class: "stack" });
     this.cancel = button("Cancel", () => this.leave.abort());
     this.node = el("div", { class: "panel upload" },
       el("div", { class: "row apart" }, el("b", null, this.title), this.text, this.cancel), this.bar, this.below);
+  }
+
+  /** @param {string} text the state in a word or two */
+  say(text) {
+    this.text.textContent = text;
+    this.badge.textContent = `Upload: ${text[0].toLowerCase()}${text.slice(1)}`;
   }
 
   /** Shows what would be added, and waits for the user to confirm. Files of one class need no preview. */
@@ -116,15 +153,18 @@ class Upload {
       return;
     }
     this.leave = new AbortController();
-    this.text.textContent = "Checking…";
+    this.say("Checking…");
     fill(this.below);
     this.bar.hidden = this.cancel.hidden = false;
     try {
-      const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => (this.bar.value = fraction), this.leave.signal);
+      const preview = await previewOf(this.dataset.id, this.files, this.options, (fraction) => {
+        this.bar.value = fraction;
+        this.say(fraction < 1 ? `Checking: ${percent(fraction)}` : "Checking…");
+      }, this.leave.signal);
       const found = images(preview) + preview.not_images;
       const what = plural(found, preview.not_images > 0 ? "file" : "image");
       const send = button(found === 0 ? "Nothing to upload" : `Upload ${what}`, () => this.queue(), { class: "primary", disabled: found === 0 });
-      this.text.textContent = "Not uploaded yet";
+      this.say("Not uploaded yet");
       fill(this.below, describe(preview), el("div", { class: "row" }, send, button("Cancel", () => this.node.remove())));
       announce(`${this.title}: ${plural(preview.classes.length, "class")}, ${what}`);
       if (found > 0) send.focus({ preventScroll: true });
@@ -142,10 +182,13 @@ class Upload {
     this.cancel.hidden = false;
     this.bar.hidden = false;
     this.bar.value = 0;
-    this.text.textContent = "Queued";
-    fill(this.below);
+    this.say("Queued");
+    fill(this.below, el("p", { class: "hint" }, "Keep this tab open until the upload is complete; you can use other pages meanwhile."));
     unfinished += 1;
-    turn = turn.then(() => this.run()).finally(() => (unfinished -= 1));
+    this.ended = turn = turn.then(() => this.run()).finally(() => {
+      unfinished -= 1;
+      this.ended = null;
+    });
   }
 
   async run() {
@@ -153,10 +196,17 @@ class Upload {
       this.report = await sendAll(this.dataset.id, this.files, this.options, (fraction, report) => {
         this.report = structuredClone(report);
         this.bar.value = fraction;
-        this.text.textContent = fraction < 1 ? percent(fraction) : "Processing…";
+        this.say(fraction < 1 ? percent(fraction) : "Processing…");
       }, this.leave.signal);
+      this.fresh = false;
+      fill(this.below);
+      await this.complete();
     } catch (error) {
       const cancelled = isAbort(error);
+      if (cancelled && this.fresh && known.get(this.dataset.id)?.length === 1) {
+        await this.discard();
+        return;
+      }
       // The error of a truncated archive includes a report of the images read before it.
       if (error instanceof Problem && error.members?.added !== undefined) addTo(this.report, error.members);
       fill(this.below, cancelled ? el("p", { class: "soft" }, "Cancelled. Images already added are kept.") : notice(error));
@@ -168,11 +218,34 @@ class Upload {
     if (this.report.added > 0) this.done();
   }
 
+  /** What is left to do after all files were uploaded; the user can also do it on the page. */
+  async complete() {
+    this.cancel.hidden = true;
+    await this.finish?.().catch((error) => this.below.append(notice(error)));
+    this.finish = null;
+  }
+
+  /** Deletes the dataset, which has nothing but a part of this upload. */
+  async discard() {
+    this.bar.hidden = this.cancel.hidden = true;
+    this.say("Deleting…");
+    try {
+      await send("DELETE", `datasets/${path(this.dataset.id)}`);
+      known.delete(this.dataset.id);
+      announce(`${this.dataset.name} deleted`);
+      if (this.node.isConnected) location.hash = "#/datasets";
+    } catch (error) {
+      this.say("Cancelled");
+      fill(this.below, notice(error));
+    }
+  }
+
   /** Shows how many files were added, skipped and rejected, and why. */
   showReport() {
     const { added, duplicates, rejected_total: rejections } = this.report;
-    this.text.textContent = `${count(added)} added, ${plural(duplicates, "duplicate")}, ${count(rejections)} rejected`;
-    announce(`${this.title}: ${this.text.textContent}`);
+    const summary = `${count(added)} added, ${plural(duplicates, "duplicate")}, ${count(rejections)} rejected`;
+    this.say(summary);
+    announce(`${this.title}: ${summary}`);
     this.below.append(el("div", { class: "stack" }, refused(this.report)));
   }
 }

@@ -40,7 +40,7 @@ pub(super) fn public_routes() -> OpenApiRouter<AppState> {
     // is not in the program itself; API calls from the page need the token.
     let dashboard = OpenApiRouter::new()
         .at("/", routes!(dashboard::page))
-        .route("/static/{file}", get(dashboard::file));
+        .route("/static/{*file}", get(dashboard::file));
     let docs = OpenApiRouter::new()
         .at("/openapi.json", routes!(openapi))
         .at("/docs", routes!(docs::page))

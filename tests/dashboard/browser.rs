@@ -133,6 +133,13 @@ impl Browser {
         found.click().await.unwrap();
     }
 
+    /// Opens what is folded away under that text.
+    pub(crate) async fn unfold(&self, text: &str) {
+        let summary = self.see(&format!("//details[not(@open)]/summary[.={text:?}]")).await;
+        summary.click().await.unwrap();
+        self.see(&format!("//details[@open]/summary[.={text:?}]")).await;
+    }
+
     /// Types into the control under a label, in the place of what is there.
     pub(crate) async fn write(&self, label: &str, text: &str) {
         let field = self.field(label).await;
@@ -152,14 +159,38 @@ impl Browser {
         self.see(input).await.send_keys(&paths.join("\n")).await.unwrap();
     }
 
+    /// Drops a folder or file on what a selector finds, as from a file manager.
+    pub(crate) async fn drop_on(&self, what: &str, path: &Path) {
+        self.see(what).await;
+        let script = "const box = document.querySelector(arguments[0]).getBoundingClientRect(); return [box.x + 20, box.y + 20]";
+        let place = self.client.execute(script, vec![json!(what)]).await.unwrap();
+        let data = json!({ "items": [], "files": [path], "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let event = json!({ "type": kind, "x": place[0], "y": place[1], "data": data });
+            self.cdp("Input.dispatchDragEvent", event).await;
+        }
+    }
+
     /// Makes the page so many pixels wide; a window can't be as narrow as a phone.
     pub(crate) async fn width(&self, pixels: u32) {
+        let size = json!({ "width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": pixels < 600 });
+        self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Makes the browser send 50 kB/s, so that megabytes take long enough to do something meanwhile.
+    pub(crate) async fn upload_slowly(&self) {
+        let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 50_000 });
+        self.cdp("Network.enable", json!({})).await;
+        self.cdp("Network.emulateNetworkConditions", slow).await;
+    }
+
+    /// Sends a command of the Chrome DevTools Protocol.
+    pub(crate) async fn cdp(&self, command: &str, parameters: Value) {
         let session = self.client.session_id().await.unwrap().unwrap();
         let url = format!("{}/session/{session}/goog/cdp/execute", self.url);
-        let size = json!({ "width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": pixels < 600 });
-        let body = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": size });
+        let body = json!({ "cmd": command, "params": parameters });
         let status = self.http.post(url).json(&body).send().await.unwrap().status();
-        assert!(status.is_success(), "{status}");
+        assert!(status.is_success(), "{command}: {status}");
     }
 
     /// What the browser logged since the last look: `browser` is the console, `performance` the

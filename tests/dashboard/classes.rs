@@ -57,11 +57,12 @@ async fn train(server: &Process, classes: usize, each: usize) {
 async fn fits_a_phone(browser: &Browser) {
     browser.width(390).await;
     for (address, what) in [
-        ("#/job/first", "//h2[contains(., 'misclassified image')]"),
-        ("#/dataset/kinds", "//figcaption[contains(., 'Images by')]"),
+        ("#/jobs/first", "//h2[contains(., 'misclassified image')]"),
+        ("#/datasets/kinds", "//figcaption[contains(., 'Images by')]"),
         ("#/datasets", "//td[contains(., 'kind 000')]"),
         ("#/train?dataset=kinds", "//p[contains(., 'classes: kind 000')]"),
-        ("#/models", "//h2[.='When is first unsure?']"),
+        ("#/models", "//th[contains(., 'first')]"),
+        ("#/models/first", "//h2[.='When is first unsure?']"),
         ("#/predict", ".verdict"),
     ] {
         browser.page(address).await;
@@ -85,6 +86,9 @@ async fn predict(browser: &Browser, classes: usize, class: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     browser.page("#/predict").await;
     browser.see("//select/option[contains(., 'first (')]").await.click().await.unwrap();
+    browser
+        .read(&format!("first distinguishes {classes} classes: kind 000, kind 001, kind 002 and"))
+        .await;
     pick(browser, &folder, &image(class, classes, 500)).await;
     browser.see(".verdict .bars li").await;
     let script = "return document.querySelectorAll('.verdict .bars li').length";
@@ -106,7 +110,7 @@ async fn six_classes_are_read_relabelled_and_changed() {
     assert_eq!(predict(&browser, 6, 1).await, 5);
     fits_a_phone(&browser).await;
 
-    browser.page("#/job/first").await;
+    browser.page("#/jobs/first").await;
     browser.see("//table[contains(@class, 'matrix')]//tr[6]/td[6]").await;
     browser.see("//caption[.='Calibration (lower is better)']").await;
     browser
@@ -131,9 +135,9 @@ async fn six_classes_are_read_relabelled_and_changed() {
     browser.close().await;
 }
 
-/// Chooses on the models page when the model is unsure.
+/// Chooses on the model's page when the model is unsure.
 async fn thresholds(browser: &Browser, server: &Process) {
-    browser.page("#/models?model=first").await;
+    browser.page("#/models/first").await;
     let slider = browser.see("//label[.='Minimum probability']/following-sibling::input").await;
     slider.send_keys(&Key::End.to_string()).await.unwrap();
     browser.push("Save").await;
@@ -164,7 +168,7 @@ async fn thresholds(browser: &Browser, server: &Process) {
 }
 
 async fn gallery(browser: &Browser, server: &Process) {
-    browser.page("#/dataset/kinds").await;
+    browser.page("#/datasets/kinds").await;
     let first = browser.see("ul[role=listbox] li[tabindex='0']").await;
     let shown = first.attr("title").await.unwrap().unwrap();
     let to = if shown.starts_with("kind 002") { "4" } else { "3" };
@@ -228,7 +232,7 @@ async fn two_hundred_classes_fit_on_the_pages() {
     fits_a_phone(&browser).await;
 
     // The heat map is walked by keyboard, and opens the images of a cell.
-    browser.page("#/job/first").await;
+    browser.page("#/jobs/first").await;
     let map = browser.see(".heat-area").await;
     let pair = browser.see("//ol[@class='pairs']/li[1]/button").await.text().await.unwrap();
     map.send_keys(&format!("{}{}", Key::Right, Key::Down)).await.unwrap();
@@ -248,7 +252,7 @@ async fn two_hundred_classes_fit_on_the_pages() {
 
 /// Of so many classes, one is searched for.
 async fn relabel_by_search(browser: &Browser, server: &Process) {
-    browser.page("#/dataset/kinds").await;
+    browser.page("#/datasets/kinds").await;
     browser.see("ul[role=listbox] li[tabindex='0']").await.send_keys("l").await.unwrap();
     let search = browser.see("dialog input[role=combobox]").await;
     search.send_keys(&format!("d 12{}{}", Key::Down, Key::Enter)).await.unwrap();

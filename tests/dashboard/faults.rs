@@ -16,7 +16,7 @@ async fn a_page_goes_on_after_the_server_was_restarted_in_the_middle_of_a_job() 
     let Some(browser) = Browser::open(&server).await else { return };
     server.pets(8).await;
     let id = server.job(json!({ "epochs": 12, "batch_size": 4 })).await;
-    browser.page(&format!("#/job/{id}")).await;
+    browser.page(&format!("#/jobs/{id}")).await;
     server.epoch(&id, 2).await;
     browser.see("//figure[figcaption='Loss']//*[name()='polyline']").await;
 
@@ -51,7 +51,7 @@ async fn a_hostile_file_name_is_shown_as_text() {
     let sent = request.body(form(&[(NAME, photo(1))])).send().await.unwrap();
     assert!(sent.status().is_success());
 
-    browser.page("#/dataset/pets").await;
+    browser.page("#/datasets/pets").await;
     let image = browser.see("ul[role=listbox] li").await;
     let shown = image.attr("aria-label").await.unwrap().unwrap();
     assert!(shown.contains("onerror"), "{shown}");
@@ -98,6 +98,7 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
         server.post("/datasets", json!({ "name": "pets", "classes": ["cat", "dog"] })).await;
     assert_eq!(status, 201);
     browser.page("#/datasets").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
     browser.see("//*[@role='alert'][contains(., 'pets')]").await;
@@ -105,6 +106,17 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
 
     // Without images nothing can be trained; what was chosen stays.
     browser.page("#/train").await;
+    browser.see("//fieldset/label[1]/input[@name='recipe']").await;
+    let chosen =
+        "return [...document.querySelectorAll('[name=recipe]')].findIndex((one) => one.checked)";
+    assert_eq!(browser.client.execute(chosen, vec![]).await.unwrap(), 0);
+    browser.unfold("Advanced").await;
+    browser.write("Epochs", "0").await;
+    browser.see("//summary[.='Advanced']").await.click().await.unwrap();
+    browser.push("Start training").await;
+    // What must be put right is unfolded again.
+    browser.see("//details[@open]/summary[.='Advanced']").await;
+    browser.see("input:user-invalid").await;
     browser.write("Epochs", "3").await;
     browser.push("Start training").await;
     browser.see("//*[@role='alert']").await;
@@ -112,5 +124,33 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
     browser.see("//h1[.='Models']").await;
     browser.page("#/train").await;
     assert_eq!(browser.field("Epochs").await.prop("value").await.unwrap().unwrap(), "3");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    server.pets(8).await;
+    let file = files.path().join("weights.h5");
+    std::fs::write(&file, vec![0; 4 << 20]).unwrap();
+    browser.page("#/train").await;
+    browser.see("input[value=vgg16_features]").await.click().await.unwrap();
+    browser.upload_slowly().await;
+    browser.pick("input[accept*='.h5']", &[&file]).await;
+    browser.read("Uploading weights.h5: ").await;
+    browser.page("#/models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.page("#/train").await;
+    browser.read("Uploading weights.h5: ").await;
+    browser
+        .see("//section[@aria-label='VGG16 weights']//button[.='Cancel']")
+        .await
+        .click()
+        .await
+        .unwrap();
+    browser.see("//section[@aria-label='VGG16 weights'][not(.//button[.='Cancel'])]").await;
+    assert_eq!(server.get("/weights/vgg16").await["state"], "absent");
     browser.close().await;
 }

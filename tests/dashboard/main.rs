@@ -5,9 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 #![cfg(target_os = "linux")]
 
+mod addresses;
 mod browser;
 mod classes;
+mod evaluation;
 mod faults;
+mod new_dataset;
 mod splits;
 mod teach;
 mod walk;

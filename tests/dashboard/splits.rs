@@ -50,7 +50,7 @@ async fn a_dataset_that_lacks_images_is_split_on_the_train_page_and_on_its_own()
         let to: Value = json!({ "split": "train" });
         assert_eq!(server.ask(Method::PATCH, &path, Some(to)).await.0, 200);
     }
-    browser.page("#/dataset/pets").await;
+    browser.page("#/datasets/pets").await;
     browser.read("Test images are missing.").await;
     split(&browser).await;
     let test = server.get("/datasets/pets").await["counts"]["test"].clone();

@@ -56,9 +56,30 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     assert_eq!(width, 60);
 }
 
+#[tokio::test]
+async fn whoever_has_no_photo_tries_a_sample() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    browser.read("No photo at hand? Try one of these:").await;
+    browser.see("button[aria-label='Sample photo 6']").await.click().await.unwrap();
+    browser.see(".verdict .label").await;
+    browser.see("//section[@aria-label='Sample photos'][@hidden]").await;
+    // The result stays while another page is open.
+    browser.push("Models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.push("Predict").await;
+    browser.see(".verdict .label").await;
+    browser.push("Clear all").await;
+    browser.see("//section[@aria-label='Sample photos'][not(@hidden)]").await;
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
 async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::TempDir) {
     browser.push("Datasets").await;
     browser.read("No datasets yet").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
     browser.read("Drop a folder").await;
@@ -145,6 +166,8 @@ async fn train(browser: &Browser) {
     browser.push("Train a model").await;
     browser.see("input[value=scratch_cnn]").await.click().await.unwrap();
     browser.write("Name", "first").await;
+    assert!(!browser.field("Epochs").await.is_displayed().await.unwrap());
+    browser.unfold("Advanced").await;
     browser.write("Epochs", "2").await;
     browser.write("Batch size", "8").await;
     // It learns nothing, so its model does not go into service.
@@ -158,6 +181,9 @@ async fn train(browser: &Browser) {
 
 async fn read_the_evaluation(browser: &Browser) {
     browser.read("Evaluation on 8 test images").await;
+    browser
+        .see("//p[@class='lead'][starts-with(., 'Right for ')][contains(., '8 test images.')]")
+        .await;
     browser.see("//caption[contains(., 'Confusion matrix')]").await;
     for chart in ["Accuracy", "Loss", "Precision–recall curve", "ROC curve", "Reliability diagram"]
     {
@@ -169,18 +195,21 @@ async fn read_the_evaluation(browser: &Browser) {
     browser.page("#/evaluate").await;
     browser.see("input[aria-label='Compare first']").await.click().await.unwrap();
     browser.see("//figure[figcaption='Validation loss']//*[name()='polyline']").await;
+    browser
+        .see("//figure[figcaption='Validation loss']//*[name()='path'][contains(@class, 'marker')]")
+        .await;
 }
 
 async fn pin(browser: &Browser, server: &Process) {
-    browser.page("#/job/first").await;
+    browser.page("#/jobs/first").await;
     browser.read("which did not go into service: it can't be told from guessing").await;
     browser.read("It is not in service; default is.").await;
     browser.push("Use this model").await;
     browser.read("It is in service (pinned).").await;
     browser.push("Models").await;
-    browser.read("In service: first").await;
+    browser.see("//h2[.='In service: first']").await;
     browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
-    browser.read("In service: default").await;
+    browser.see("//h2[.='In service: default']").await;
     browser.push("Use best model").await;
     browser.read("A new model replaces it unless it is less accurate").await;
     browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
@@ -200,6 +229,7 @@ async fn a_folder_is_shown_before_it_is_uploaded() {
     }
     file(&files, "flowers/read me.txt", b"x");
     browser.page("#/datasets").await;
+    browser.unfold("Create an empty dataset").await;
     browser.write("Name", "garden").await;
     browser.push("Create").await;
     browser.read("No classes yet").await;
@@ -228,9 +258,11 @@ async fn a_first_load_is_small() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    browser.read("No images yet").await;
+    browser.read("default distinguishes cat and dog.").await;
+    // The sample photos load afterwards, as the browser sees fit.
     let script = "return performance.getEntriesByType('resource')
         .concat(performance.getEntriesByType('navigation'))
+        .filter((entry) => !entry.name.includes('/samples/'))
         .reduce((sum, entry) => sum + entry.decodedBodySize, 0)";
     let bytes: Value = browser.client.execute(script, vec![]).await.unwrap();
     let bytes = bytes.as_u64().unwrap();
@@ -249,6 +281,13 @@ async fn the_page_allows_nothing_from_elsewhere_and_nothing_inline() {
     let tag = page.headers()["etag"].clone();
     let again = server.request(Method::GET, "/").header("if-none-match", tag);
     assert_eq!(again.timeout(PATIENCE).send().await.unwrap().status(), 304);
-    let missing = server.request(Method::GET, "/static/nothing.js").send().await.unwrap();
-    assert_eq!(missing.status(), 404);
+    for missing in
+        ["nothing.js", "samples/nothing.jpg", "..%2fCargo.toml", "samples%2f..%2fapp.js%2f.."]
+    {
+        let answer =
+            server.request(Method::GET, &format!("/static/{missing}")).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{missing}");
+    }
+    let sample = server.request(Method::GET, "/static/samples/cat-1.jpg").send().await.unwrap();
+    assert_eq!(sample.headers()["content-type"], "image/jpeg");
 }
