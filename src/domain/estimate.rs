@@ -29,8 +29,8 @@ const DECODE_IMAGE: f64 = 0.05;
 const EPOCH: f64 = 3.0;
 /// Passes of the small network per image: of a training step, with and without augmentation, and of
 /// evaluation.
-const CNN_TRAIN: f64 = 4.9;
-const CNN_TRAIN_AUGMENTED: f64 = 5.2;
+const CNN_TRAIN: f64 = 3.3;
+const CNN_TRAIN_AUGMENTED: f64 = 3.5;
 const CNN_FORWARD: f64 = 0.8;
 /// Width and height of its input in pixels.
 const CNN_SIDE: u32 = 180;
