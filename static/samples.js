@@ -3,7 +3,7 @@
 import { path, request } from "./api.js";
 
 /** Files in `static/samples/`. */
-export const SAMPLES = ["cat-1.jpg", "dog-1.jpg", "cat-2.jpg", "dog-2.jpg", "cat-3.jpg", "dog-3.jpg"];
+export const SAMPLES = ["cat-1.jpg", "dog-1.jpg", "fish.jpg", "cat-2.jpg", "dog-2.jpg", "tool.jpg"];
 
 /** @param {string} name */
 export const sampleUrl = (name) => `static/samples/${path(name)}`;
