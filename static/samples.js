@@ -3,7 +3,7 @@
 import { path, request } from "./api.js";
 
 /** Photos for the Predict page: files in `static/samples/`. */
-export const SAMPLES = ["cat-1.jpg", "dog-1.jpg", "fish.jpg", "cat-2.jpg", "dog-2.jpg", "tool.jpg"];
+export const SAMPLES = ["cat-1.jpg", "dog-1.jpg", "fish.jpg", "cat-2.jpg", "tool.jpg", "fish-6.jpg"];
 /** Classes of the sample dataset, with their numbers of photos. @type {Record<string, number>} */
 const FOLDERS = { fish: 12, tool: 12 };
 

