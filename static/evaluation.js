@@ -31,6 +31,7 @@ export async function evaluation(place, result, job, signal) {
       el("h2", null, `Evaluation on ${count(result.count)} ${result.split} images`),
       el("p", { class: "lead" }, inWords(result)),
       el("div", { class: "figures" }, figures(result)),
+      crossValidation(result),
       threshold(result),
       el("div", { class: labels.length <= NARROW ? "columns" : "wide-first" }, confusion, pairs || scores),
       pairs && scores,
@@ -56,6 +57,13 @@ function figures(result) {
     figure(decimal(rest ? rest.macro.average_precision : pr?.average_precision, 3), rest ? "Macro average precision" : "Average precision"),
     figure(percent((result.calibration.scaled ?? result.calibration).expected_calibration_error), "Expected calibration error (ECE)"),
   ];
+}
+
+/** @param {Evaluation} result */
+function crossValidation({ cross_validation: crossed }) {
+  if (!crossed) return null;
+  const { low, high } = crossed.accuracy_interval;
+  return el("p", { class: "soft" }, `${crossed.folds}-fold cross-validation on the images of all splits: ${count(crossed.correct)} of ${count(crossed.count)} correct (${percent(crossed.accuracy)}; 95% CI ${(low * 100).toFixed(1)}–${percent(high)}). With few images, this is the better estimate.`);
 }
 
 /** @param {Evaluation} result */

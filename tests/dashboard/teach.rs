@@ -38,11 +38,11 @@ fn frame(thing: Thing, number: u32) -> RgbImage {
         match thing {
             Thing::RedRings => {
                 let (x, y) = (f64::from(x + dx) - 200.0, f64::from(y + dy) - 150.0);
-                let ring = (x.hypot(y) / 14.0) as u32 % 2 == 0;
+                let ring = ((x.hypot(y) / 14.0) as u32).is_multiple_of(2);
                 if ring { Rgb([200 + noise, 30, 30]) } else { Rgb([250, 230, 220 + noise]) }
             }
             Thing::BlueStripes => {
-                let stripe = (x + y / 2 + dx) / 17 % 2 == 0;
+                let stripe = ((x + y / 2 + dx) / 17).is_multiple_of(2);
                 if stripe { Rgb([20, 40, 190 + noise]) } else { Rgb([200 + noise, 215, 250]) }
             }
             Thing::GreenNoise => {
