@@ -30,7 +30,7 @@ async function compose(place, started, signal) {
   const [datasets, { items: recipes }, succeeded] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?status=succeeded", signal)]);
   draft.recipe ||= (recipes.find(({ recommended }) => recommended) ?? recipes[0]).recipe;
   if (datasets.length === 0) {
-    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with at least two classes first; a few hundred images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
+    fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with at least two classes first; some twenty images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
     return;
   }
   if (!datasets.some(({ name }) => name === draft.dataset)) draft.dataset = datasets[0].name;

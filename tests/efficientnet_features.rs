@@ -36,9 +36,17 @@ async fn a_few_images_of_each_class_become_a_model_that_predicts_and_explains() 
     assert!(losses.iter().all(|loss| (0.03..0.1).contains(loss)), "{losses:?}");
     assert_eq!(metrics["epochs"][10]["train_accuracy"], 1.0);
 
+    // Few images: each of all splits is classified by a model that has not seen it.
+    let evaluation = server.get(&format!("/jobs/{id}/evaluation")).await;
+    let crossed = &evaluation["cross_validation"];
+    assert_eq!((&crossed["folds"], &crossed["count"]), (&json!(5), &json!(16)), "{crossed}");
+    assert!(crossed["correct"].as_u64().unwrap() >= 14, "{crossed}");
+
     // The same again, with features from the cache and another batch size.
     let again = trained(&server, json!({ "batch_size": 5 })).await;
     assert_eq!(server.weights(&job).await, server.weights(&again).await);
+    let path = format!("/jobs/{}/evaluation", again["id"].as_str().unwrap());
+    assert_eq!(server.get(&path).await["cross_validation"], *crossed);
 
     let model = job["model_id"].as_str().unwrap();
     for path in ["/predict", "/explain?format=json"] {

@@ -11,7 +11,7 @@ use super::{
     responses::Job,
     service,
 };
-use crate::domain::evaluation::{Calibration, Evaluation};
+use crate::domain::evaluation::{Calibration, CrossValidation, Evaluation};
 
 /// Pairs of confused classes that are listed.
 const WORST_PAIRS: usize = 5;
@@ -57,6 +57,16 @@ pub(super) fn text(evaluation: &Evaluation) -> String {
         interval.low,
         interval.high,
     );
+    if let Some(crossed) = evaluation.cross_validation {
+        let CrossValidation { folds, count, correct, accuracy, accuracy_interval: interval } =
+            crossed;
+        text += &format!(
+            "{folds}-fold cross-validation: {correct} of {count} images of all splits correct, accuracy {accuracy:.4} ({:.0}% CI {:.4}–{:.4})\n",
+            interval.confidence * 100.0,
+            interval.low,
+            interval.high,
+        );
+    }
     let number = |auc: Option<f64>| auc.map_or("undefined".to_owned(), |auc| format!("{auc:.4}"));
     if let Some(top_5) = evaluation.top_5_accuracy {
         text += &format!("top-5 accuracy {top_5:.4}\n");

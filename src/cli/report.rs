@@ -18,7 +18,7 @@ use super::{
     responses::{Dataset, Job},
     service,
 };
-use crate::domain::evaluation::{Evaluation, Misclassified};
+use crate::domain::evaluation::{CrossValidation, Evaluation, Misclassified};
 
 /// Images shown of the dataset, and of those misclassified.
 const PHOTOS: usize = 24;
@@ -128,12 +128,19 @@ impl Page<'_> {
         let seconds = job.started_at.zip(job.finished_at).map(|(from, to)| to.duration_since(from));
         let took = seconds.map(|it| span(it.unsigned_abs().as_secs()));
         html! {
-            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, .. }) = evaluation {
+            @if let Some(Evaluation { split, count, accuracy, accuracy_interval: interval, cross_validation, .. }) = evaluation {
                 p.result {
                     "Accuracy " (percent(*accuracy)) " "
                     small {
                         "on " (count) " " (split) " images (" (format!("{:.0}", interval.confidence * 100.0)) "% CI "
                         (format!("{:.1}–{:.1}", interval.low * 100.0, interval.high * 100.0)) "%)"
+                    }
+                }
+                @if let Some(CrossValidation { folds, count, correct, accuracy, accuracy_interval: interval }) = cross_validation {
+                    p {
+                        (folds) "-fold cross-validation: " (correct) " of " (count) " images of all splits correct ("
+                        (percent(*accuracy)) "; " (format!("{:.0}", interval.confidence * 100.0)) "% CI "
+                        (format!("{:.1}–{:.1}", interval.low * 100.0, interval.high * 100.0)) "%)."
                     }
                 }
             }
