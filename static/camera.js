@@ -5,22 +5,32 @@ import { button, el, fill, notice } from "./dom.js";
 /** Longer side in pixels of a photo from a stream: more than any network takes. */
 const SIDE = 400;
 
+/** Tells who has the camera that another has taken it: many phones have one stream at a time. */
+let release = () => {};
+
 /**
  * Starts a camera. The error says what the user can do.
  *
  * @param {"environment" | "user"} facing preferred camera of a phone: back or front
+ * @param {() => void} taken called when the camera is needed elsewhere; closes the stream
  * @returns {Promise<MediaStream>}
  */
-export async function openCamera(facing) {
+export async function openCamera(facing, taken) {
+  release();
+  release = taken;
   // Undefined if the page was loaded over plain HTTP from another machine.
   if (!navigator.mediaDevices) {
     const port = location.port || "80";
     throw new Error(`Browsers allow camera access only over HTTPS or on localhost. Forward the port to this machine (ssh -L 8080:localhost:${port} ${location.hostname}) and open http://localhost:8080, or put an HTTPS proxy in front of the server. Photos from files work as they are.`);
   }
   try {
-    return await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing } });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing } });
+    if (release === taken) return stream;
+    // Another has asked for it while the browser asked for permission.
+    closeCamera(stream);
+    throw new DOMException("taken", "AbortError");
   } catch (error) {
-    if (!(error instanceof DOMException)) throw error;
+    if (!(error instanceof DOMException) || error.name === "AbortError") throw error;
     const reasons = /** @type {Record<string, string>} */ ({
       NotAllowedError: "Camera access was denied. Allow it for this page in the browser's settings, then try again.",
       NotFoundError: "No camera found. Connect one, or use photos from files.",
@@ -57,7 +67,7 @@ export async function photograph() {
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   try {
     fill(dialog, el("p", null, "Waiting for the camera…"), button("Close", close));
-    stream = await openCamera("environment");
+    stream = await openCamera("environment", close);
     const video = viewOf(stream);
     const take = button("Take photo", () => void still(video).then((file) => {
       taken = file;

@@ -140,7 +140,7 @@ export function announce(text) {
 }
 
 /**
- * Makes `zone` accept dropped files.
+ * Makes `zone` accept dropped files. Of zones within each other, the innermost takes them.
  *
  * @param {HTMLElement} zone
  * @param {(data: DataTransfer) => void} take
@@ -150,6 +150,8 @@ export function droppable(zone, take) {
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
   zone.addEventListener("drop", (event) => {
     zone.classList.remove("over");
+    if (event.defaultPrevented) return;
+    event.preventDefault();
     if (event.dataTransfer) take(event.dataTransfer);
   });
 }

@@ -63,7 +63,7 @@ function figures(result) {
 function crossValidation({ cross_validation: crossed }) {
   if (!crossed) return null;
   const { low, high } = crossed.accuracy_interval;
-  return el("p", { class: "soft" }, `${crossed.folds}-fold cross-validation on the images of all splits: ${count(crossed.correct)} of ${count(crossed.count)} correct (${percent(crossed.accuracy)}; 95% CI ${(low * 100).toFixed(1)}–${percent(high)}). With few images, this is the better estimate.`);
+  return el("p", { class: "soft" }, `${crossed.folds}-fold cross-validation on the images of all splits: ${count(crossed.correct)} of ${count(crossed.count)} correct (${percent(crossed.accuracy)}; 95% CI ${(low * 100).toFixed(1)}–${percent(high)}). It uses all images, so it varies less than the test accuracy; where you chose the splits yourself, the test accuracy is the independent figure.`);
 }
 
 /** @param {Evaluation} result */

@@ -68,12 +68,26 @@ export async function sendAll(dataset, files, { split, labels, label }, progress
     const query = new URLSearchParams({ split, ...(label && !archive ? { label } : { labels }) });
     const url = `datasets/${path(dataset)}/${archive || !label ? "archive" : "images"}?${query}`;
     const body = archive ? batch[0].file : label ? form(batch) : tar(batch);
-    const report = await upload(url, body, (fraction) => progress((sent + fraction * size) / all, total), signal);
+    const report = await upload(url, body, (fraction) => progress((sent + fraction * size) / all, total), signal).catch(async (error) => {
+      throw (await unreadable(batch)) ?? error;
+    });
     addTo(total, report);
     sent += size;
     progress(sent / all, total);
   }
   return total;
+}
+
+/** An error that names a file that can't be read; a browser reports it as a failed connection. @param {Found[]} batch */
+async function unreadable(batch) {
+  for (const { file, path: name } of batch) {
+    try {
+      await file.slice(0, 1).arrayBuffer();
+    } catch {
+      return new Error(`${name} can't be read. It may have been changed, moved or deleted after it was chosen.`);
+    }
+  }
+  return null;
 }
 
 /** @returns {import("./types.js").UploadReport} */

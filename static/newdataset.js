@@ -3,6 +3,7 @@
 import { all, get, path, request, send } from "./api.js";
 import { announce, button, droppable, el, field, fill, isAbort, listed, notice, once, percent, plural } from "./dom.js";
 import { dropped, isArchive, picked } from "./files.js";
+import { folded, nameFrom } from "./names.js";
 import { describe, images, previewOf } from "./preview.js";
 import { uploadNew } from "./uploads.js";
 
@@ -193,21 +194,10 @@ function together(renamings) {
     .map((group) => `${listed(group.map(([from]) => from))} become one class: ${group[0][1]}.`).join(" ");
 }
 
-/** @param {string} name */
-const folded = (name) => name.trim().normalize("NFC").toLowerCase();
-
 /** The folder that all files are in, or the archive. @param {Found[]} files */
 export function titleOf(files) {
   const tops = new Set(files.map((found) => found.path.split("/")[0]));
   const [top] = tops;
   if (tops.size !== 1 || (!files[0].path.includes("/") && !isArchive(top))) return "images";
   return top;
-}
-
-/** A valid name of a dataset that resembles `title`. @param {string} title */
-export function nameFrom(title) {
-  const plain = title.replace(/\.(zip|tar|tar\.gz|tgz)$/i, "").normalize("NFKD").replace(/\p{M}/gu, "");
-  const name = plain.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").slice(0, 90) || "images";
-  // Names with a meaning of their own, and ids.
-  return ["best", "current"].includes(name) || /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i.test(name) ? `images-${name}` : name;
 }

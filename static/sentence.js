@@ -12,7 +12,7 @@ export function inWords({ split, confusion_matrix: { labels, matrix } }) {
   mistakes.sort((a, b) => b.images - a.images);
   const wrong = mistakes.reduce((sum, { images }) => sum + images, 0);
   if (all === 0) return "";
-  return [right(all, wrong, `${split} image`), wrong === 1 ? `Its only mistake: it took ${pair(mistakes[0])}.` : labels.length === 2 ? ofTwo(mistakes) : ofMany(mistakes, wrong)].filter(Boolean).join(" ");
+  return [right(all, wrong, `${split} image`), wrong === 1 ? `Its only error: it mistook ${pair(mistakes[0])}.` : labels.length === 2 ? ofTwo(mistakes) : ofMany(mistakes, wrong)].filter(Boolean).join(" ");
 }
 
 /** @param {number} all @param {number} wrong @param {string} noun */
@@ -31,22 +31,22 @@ const times = (number) => (number === 1 ? "once" : number === 2 ? "twice" : `${c
 /** @param {Mistake[]} mistakes most frequent first */
 function ofTwo([most, least]) {
   if (!most) return "";
-  if (!least) return `It takes ${pair(most)} (${times(most.images)}), but never the other way round.`;
-  if (most.images === least.images) return `It takes ${pair(most)} as often as ${pair(least)} (${times(most.images)} each).`;
+  if (!least) return `It mistakes ${pair(most)} (${times(most.images)}), but never the other way round.`;
+  if (most.images === least.images) return `It mistakes ${pair(most)} as often as ${pair(least)} (${times(most.images)} each).`;
   const both = least.images > 2 ? `${count(most.images)} and ${times(least.images)}` : `${times(most.images)} and ${times(least.images)}`;
-  return `It takes ${pair(most)} more often than the other way round (${both}).`;
+  return `It mistakes ${pair(most)} more often than the other way round (${both}).`;
 }
 
 /** @param {Mistake[]} mistakes most frequent first @param {number} wrong */
 function ofMany(mistakes, wrong) {
   if (mistakes.length === 0) return "";
   const [first, second] = mistakes;
-  if (first.images === 1) return `It made ${count(wrong)} different mistakes, each only once.`;
-  if (mistakes.length === 1) return `${wrong === 2 ? "Both" : `All ${count(wrong)}`} mistakes are the same: it took ${pair(first)}.`;
+  if (first.images === 1) return `It made ${count(wrong)} different errors, each only once.`;
+  if (mistakes.length === 1) return `${wrong === 2 ? "Both" : `All ${count(wrong)}`} errors are the same: it mistook ${pair(first)}.`;
   const tied = mistakes.filter(({ images }) => images === first.images).length;
-  if (tied === 1) return `Its most frequent mistake is to take ${pair(first)} (${count(first.images)} of ${count(wrong)}).`;
-  if (tied > 2) return `Several mistakes are equally frequent (${times(first.images)} each), such as taking ${pair(first)}.`;
+  if (tied === 1) return `Most often it mistakes ${pair(first)} (${count(first.images)} of ${count(wrong)} errors).`;
+  if (tied > 2) return `Several errors are equally frequent (${times(first.images)} each), such as mistaking ${pair(first)}.`;
   return first.truth === second.predicted && first.predicted === second.truth
     ? `Most often it confuses ${first.truth} and ${first.predicted} (${times(first.images)} each way).`
-    : `Its most frequent mistakes are to take ${pair(first)} and ${pair(second)} (${times(first.images)} each).`;
+    : `Most often it mistakes ${pair(first)} and ${pair(second)} (${times(first.images)} each).`;
 }

@@ -1,20 +1,22 @@
 /** A class on the Teach page: its name, its photos, and the ways to add more. */
 
-import { get, path, send } from "./api.js";
+import { all, get, path, send } from "./api.js";
 import { announce, attempt, button, confirmLoss, count, droppable, el, fill, notice, plural } from "./dom.js";
 import { addTo, dropped, emptyReport, picked, sendAll } from "./files.js";
 import { picture } from "./picture.js";
 import { refused } from "./preview.js";
 import { recorder } from "./teach_camera.js";
 
-/** @typedef {import("./teach.js").Lesson} Lesson */
+/** @typedef {import("./teach_lesson.js").Lesson} Lesson */
 /** @typedef {import("./files.js").Found} Found */
 /** @typedef {import("./types.js").Image} Image */
 
-/** Photos shown per class. */
+/** Photos shown per class, the newest. */
 const SHOWN = 200;
 /** Shares of the splits of a burst. */
 const [TRAIN, VALIDATION] = [0.7, 0.15];
+/** File names of photos from the camera begin with it. */
+const RECORDED = "camera-";
 
 /** A box of photos. */
 export class Box {
@@ -26,29 +28,35 @@ export class Box {
     this.saved = false;
     /** Whether the user named it or added it. */
     this.touched = false;
+    /** Whether the user deleted it: what is still to be uploaded is dropped. */
+    this.deleted = false;
+    /** Whether it has photos of a recording. */
+    this.recorded = false;
     /** @type {Map<string, HTMLElement>} */
     this.photos = new Map();
-    /** Thumbnails that are being uploaded. @type {HTMLElement[]} */
+    /** Thumbnails of photos that are not uploaded yet. @type {HTMLElement[]} */
     this.pending = [];
+    /** Those of the burst that is being recorded. @type {HTMLElement[]} */
+    this.burst = [];
     this.title = el("input", { class: "title", value: name, maxLength: 100, autocomplete: "off", "aria-label": "Class name", title: "Click to rename", onfocus: () => this.title.select(), onchange: () => void this.rename(), onkeydown: (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Enter") this.title.blur();
+      if (event.key === "Enter") this.record.focus();
     } });
     this.amount = el("span", { class: "soft" });
     this.thumbs = el("ul", { class: "thumbs", "aria-label": "Photos", tabIndex: -1 });
     this.more = el("p", { class: "hint", hidden: true });
     this.messages = el("div", { class: "stack" });
-    this.progress = el("p", { class: "soft", role: "status" });
+    this.progress = el("p", { class: "soft" });
     this.camera = el("div", null);
     const input = el("input", { type: "file", class: "file", multiple: true, accept: "image/*", onchange: () => {
       this.add(picked(input.files));
       input.value = "";
     } });
     /** Stops the camera, if it is on. */
-    this.stop = () => {};
+    this.close = () => {};
     this.record = button("Camera", () => {
       this.touched = true;
-      this.stop();
-      this.stop = recorder(this.camera, (files) => this.addBurst(files), (file) => this.preview(file));
+      this.close = recorder(this.camera, { taken: (file) => this.preview(file), done: (files) => this.addBurst(files), closed: () => this.record.focus({ preventScroll: true }) });
+      lesson.update();
     });
     this.remove = button("×", () => void this.delete(), { class: "cross" });
     this.node = el("section", { class: "panel box" },
@@ -60,9 +68,7 @@ export class Box {
       if (new Set(found.map(({ path: file }) => file.split("/").slice(0, -1).join("/"))).size > 1) void lesson.addFolders(found);
       else this.add(found);
     }, (error) => this.messages.append(notice(error))));
-    this.node.addEventListener("drop", (event) => event.stopPropagation());
-    this.node.addEventListener("pointerdown", () => (lesson.last = this));
-    this.node.addEventListener("focusin", () => (lesson.last = this));
+    for (const kind of ["pointerdown", "focusin"]) this.node.addEventListener(kind, () => (lesson.last = this));
     this.update();
   }
 
@@ -70,40 +76,53 @@ export class Box {
   update() {
     const images = this.lesson.photosOf(this.name) + this.pending.length;
     this.node.setAttribute("aria-label", this.name);
-    this.remove.setAttribute("aria-label", `Remove ${this.name}`);
+    this.remove.setAttribute("aria-label", `Delete ${this.name}`);
+    this.title.readOnly = this.remove.hidden = this.lesson.isFixed();
     if (document.activeElement !== this.title) this.title.value = this.name;
     this.amount.textContent = images === 0 ? "" : plural(images, "photo");
   }
 
   /** Reads the list of photos. */
   async load() {
-    const { dataset, signal } = this.lesson;
-    if (!dataset || !this.saved) return;
-    /** @type {{ items: Image[] }} */
-    const { items } = await get(`datasets/${path(dataset.id)}/images?label=${encodeURIComponent(this.name)}&limit=${SHOWN}`, signal);
+    const { dataset } = this.lesson;
+    if (!dataset || !this.saved) {
+      this.photos.clear();
+      fill(this.thumbs, this.pending);
+      return;
+    }
+    /** @type {Image[]} */
+    const images = await all(`datasets/${path(dataset.id)}/images?label=${encodeURIComponent(this.name)}`);
+    const shown = images.slice(-SHOWN).reverse();
     const before = this.photos;
-    this.photos = new Map(items.map((image) => [image.id, before.get(image.id) ?? this.thumb(image)]));
-    fill(this.thumbs, this.pending, [...this.photos.values()].reverse());
-    const hidden = this.lesson.photosOf(this.name) - items.length;
-    this.more.hidden = hidden <= 0;
+    this.recorded = images.some(({ file_name: name }) => name.startsWith(RECORDED));
+    this.photos = new Map(shown.map((image) => [image.id, before.get(image.id) ?? this.thumb(image)]));
+    fill(this.thumbs, [...this.pending].reverse(), [...this.photos.values()]);
+    const hidden = images.length - shown.length;
+    this.more.hidden = hidden === 0;
     fill(this.more, `${count(hidden)} more on `, el("a", { href: `#/datasets/${path(dataset.name)}` }, "the page of the dataset"));
   }
 
   /** @param {Image} image */
   thumb({ id, file_name: name }) {
-    const remove = button("×", () => void attempt(this.messages, async () => {
-      remove.disabled = true;
-      await send("DELETE", `datasets/${path(this.lesson.dataset?.id ?? "", "images", id)}`).finally(() => (remove.disabled = false));
-      announce(`${name} removed`);
-      await this.lesson.refresh();
+    /** @type {HTMLElement} */
+    const item = el("li", null, picture(`images/${path(id)}/thumbnail?size=120`, name), button("×", () => void attempt(this.messages, async () => {
+      item.hidden = true;
       this.thumbs.focus();
-    }), { class: "cross", "aria-label": `Remove ${name}` });
-    return el("li", null, picture(`images/${path(id)}/thumbnail?size=120`, name), remove);
+      try {
+        await this.lesson.change(() => send("DELETE", `datasets/${path(this.lesson.dataset?.id ?? "", "images", id)}`));
+        announce(`${name} removed`);
+      } finally {
+        item.hidden = false;
+        await this.lesson.refresh();
+      }
+    }), { class: "cross", "aria-label": `Remove ${name}` }));
+    return item;
   }
 
   /** Shows a photo of a burst at once; it is uploaded later. @param {File} file */
   preview(file) {
     const item = el("li", { class: "pending" }, picture(file, "Photo from the camera"));
+    this.burst.push(item);
     this.pending.push(item);
     this.thumbs.prepend(item);
     this.update();
@@ -111,7 +130,7 @@ export class Box {
 
   /** Uploads photos. @param {Found[]} found */
   add(found) {
-    if (found.length > 0) void this.upload([{ found, split: "auto" }]);
+    if (found.length > 0) void this.upload([{ found, split: "auto" }], []);
   }
 
   /**
@@ -121,47 +140,50 @@ export class Box {
    * @param {File[]} files
    */
   addBurst(files) {
-    const found = files.map((file, index) => ({ file, path: file.name.replace(".jpg", `-${index}.jpg`) }));
+    const thumbs = this.burst;
+    this.burst = [];
+    const found = files.map((file, index) => ({ file, path: `${RECORDED}${Date.now()}-${index}.jpg` }));
     const [first, second] = [Math.ceil(found.length * TRAIN), Math.ceil(found.length * (TRAIN + VALIDATION))];
     void this.upload([
       { found: found.slice(0, first), split: "train" },
       { found: found.slice(first, second), split: "validation" },
       { found: found.slice(second), split: "test" },
-    ].filter((part) => part.found.length > 0));
+    ].filter((part) => part.found.length > 0), thumbs);
   }
 
-  /** @param {{ found: Found[], split: string }[]} parts @param {HTMLElement[]} shown their thumbnails, if they have any yet */
-  async upload(parts, shown = this.pending) {
+  /** @param {{ found: Found[], split: string }[]} parts @param {HTMLElement[]} thumbs those that are shown already */
+  async upload(parts, thumbs) {
     const { lesson } = this;
-    const all = parts.reduce((sum, { found }) => sum + found.length, 0);
+    const photos = parts.reduce((sum, { found }) => sum + found.length, 0);
     this.touched = true;
     fill(this.messages);
     try {
-      await lesson.upload(async () => {
+      await lesson.change(async () => {
+        if (this.deleted) return;
         const { id } = await lesson.ensureDataset();
+        const label = this.name;
         const report = emptyReport();
         let done = 0;
         for (const { found, split } of parts) {
           const progress = (/** @type {number} */ fraction) => {
-            this.progress.textContent = `Uploading ${count(Math.round(done + fraction * found.length))} of ${plural(all, "photo")}`;
+            this.progress.textContent = `Uploading ${count(Math.round(done + fraction * found.length))} of ${plural(photos, "photo")}`;
           };
           progress(0);
-          addTo(report, await sendAll(id, found, { split, labels: "folders", label: this.name }, progress, new AbortController().signal));
+          addTo(report, await sendAll(id, found, { split, labels: "folders", label }, progress, new AbortController().signal));
           done += found.length;
         }
+        lesson.dataset = await get(`datasets/${path(id)}`);
+        this.saved = lesson.dataset?.classes.includes(label) ?? false;
         const { duplicates } = report;
-        if (duplicates > 0) this.messages.append(el("p", { class: "soft" }, `${count(duplicates)} of ${plural(all, "photo")} ${duplicates === 1 ? "was" : "were"} in the dataset already.`));
-        this.messages.append(...refused(report).filter((node) => node instanceof Node));
-        announce(`${this.name}: ${plural(report.added, "photo")} added, ${count(report.rejected_total)} rejected`);
+        fill(this.messages, duplicates > 0 && el("p", { class: "soft" }, `${count(duplicates)} of ${plural(photos, "photo")} ${duplicates === 1 ? "was" : "were"} in the dataset already.`), refused(report));
+        announce(`${label}: ${plural(report.added, "photo")} added, ${count(report.rejected_total)} rejected`);
       });
     } catch (error) {
-      const again = button("Try again", () => void this.upload(parts, shown));
-      fill(this.messages, notice(error), el("div", null, again));
       this.progress.textContent = "";
+      fill(this.messages, notice(error), el("div", null, button("Try again", () => void this.upload(parts, thumbs))));
       return;
     }
-    this.pending = this.pending.filter((item) => !shown.includes(item));
-    for (const item of shown) item.remove();
+    this.pending = this.pending.filter((item) => !thumbs.includes(item));
     this.progress.textContent = "";
     await attempt(this.messages, () => lesson.refresh());
   }
@@ -169,39 +191,40 @@ export class Box {
   async rename() {
     const { lesson } = this;
     const to = this.title.value.trim();
-    const from = this.name;
-    if (!to || to === from) {
-      this.title.value = from;
+    if (!to || to === this.name) {
+      this.title.value = this.name;
       return;
     }
-    if (lesson.boxes.some((box) => box !== this && box.name === to)) {
-      this.title.value = from;
-      this.messages.append(notice(`There is a class ${to} already.`));
+    const other = lesson.boxOf(to);
+    if (other && other !== this) {
+      fill(this.messages, notice(`There is a class ${other.name} already.`));
+      this.title.value = this.name;
       return;
     }
     this.touched = true;
-    this.name = to;
-    if (this.saved) {
-      const renamed = await attempt(this.messages, () => send("PATCH", `datasets/${path(lesson.dataset?.id ?? "", "classes", from)}`, { name: to }));
-      if (!renamed) this.name = from;
-    }
+    await attempt(this.messages, () => lesson.change(async () => {
+      if (this.saved) await send("PATCH", `datasets/${path(lesson.dataset?.id ?? "", "classes", this.name)}`, { name: to });
+      this.name = to;
+    }));
     await attempt(this.messages, () => lesson.refresh());
   }
 
   async delete() {
     const { lesson } = this;
-    const images = lesson.photosOf(this.name);
-    if (images > 0 && !(await confirmLoss(`Delete the class ${this.name} and its ${plural(images, "photo")}? This can't be undone; existing models are kept.`, "Delete"))) return;
-    await attempt(this.messages, async () => {
-      if (this.saved) await send("DELETE", `datasets/${path(lesson.dataset?.id ?? "", "classes", this.name)}${images > 0 ? "?images=delete" : ""}`);
-      lesson.boxes = lesson.boxes.filter((box) => box !== this);
-      this.close();
-      await lesson.refresh();
-    });
-  }
-
-  /** Stops the camera. */
-  close() {
-    this.stop();
+    const photos = lesson.photosOf(this.name) + this.pending.length;
+    if (photos > 0 && !(await confirmLoss(`Delete the class ${this.name} and its ${plural(photos, "photo")}? This can't be undone; existing models are kept.`, "Delete"))) return;
+    this.deleted = true;
+    this.close();
+    this.pending = [];
+    const deleted = await attempt(this.messages, () => lesson.change(async () => {
+      if (this.saved) await send("DELETE", `datasets/${path(lesson.dataset?.id ?? "", "classes", this.name)}?images=delete`);
+    }));
+    if (!deleted) {
+      this.deleted = false;
+      return;
+    }
+    lesson.boxes = lesson.boxes.filter((box) => box !== this);
+    await attempt(lesson.messages, () => lesson.refresh());
+    lesson.more.focus({ preventScroll: true });
   }
 }

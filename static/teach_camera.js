@@ -1,49 +1,54 @@
 /** Records bursts of photos with the camera: while a button is held, or after a countdown. */
 
 import { closeCamera, frame, hasSeveralCameras, openCamera, viewOf } from "./camera.js";
-import { announce, button, el, fill, notice, plural } from "./dom.js";
+import { announce, button, el, fill, isAbort, notice, plural } from "./dom.js";
 
 /** Milliseconds from photo to photo. */
 const INTERVAL = 100;
 /** Seconds of the countdown, and of the recording after it. */
-const COUNTDOWN = 3;
-const RECORDING = 3;
-
-/** Ends the recorder that is open: there is one camera. */
-let closeOther = () => {};
+const [COUNTDOWN, RECORDING] = [3, 3];
 
 /**
- * Opens the camera in `place`.
+ * Opens the camera in `place`. `taken` receives each photo at once, `done` those of a burst when it ends.
  *
  * @param {HTMLElement} place
- * @param {(files: File[]) => void} done receives the photos of a burst when it ends
- * @param {(file: File) => void} taken receives each photo at once
- * @returns {() => void} ends it
+ * @param {{ taken: (file: File) => void, done: (files: File[]) => void, closed: () => void }} events
+ * @returns {() => void} closes it
  */
-export function recorder(place, done, taken) {
-  closeOther();
+export function recorder(place, { taken, done, closed }) {
   /** @type {MediaStream | null} */
   let stream = null;
   /** @type {"environment" | "user"} */
   let facing = "environment";
-  let closed = false;
+  let open = true;
   /** Photos of the current burst; null while none is recorded. @type {File[] | null} */
   let burst = null;
-  let timer = 0;
+  /** Timers of the next photo, and of the countdown. */
+  let [next, counter] = [0, 0];
+
+  const stop = () => {
+    const files = burst;
+    burst = null;
+    window.clearTimeout(next);
+    if (files?.length) {
+      announce(`${plural(files.length, "photo")} taken`);
+      done(files);
+    }
+  };
   const close = () => {
+    open = false;
     stop();
-    closed = true;
-    window.clearTimeout(timer);
+    window.clearTimeout(counter);
     closeCamera(stream);
     fill(place);
   };
-  closeOther = close;
-  const start = (/** @type {HTMLVideoElement} */ video) => {
-    if (burst || closed) return;
+  /** @param {HTMLVideoElement} video */
+  const start = (video) => {
+    if (burst || !open) return;
     /** @type {File[]} */
     const files = [];
     burst = files;
-    const next = async () => {
+    const take = async () => {
       const at = performance.now();
       const file = await frame(video);
       if (burst !== files) return;
@@ -51,73 +56,70 @@ export function recorder(place, done, taken) {
         files.push(file);
         taken(file);
       }
-      timer = window.setTimeout(() => void next(), Math.max(0, INTERVAL - (performance.now() - at)));
+      next = window.setTimeout(() => void take(), Math.max(0, INTERVAL - (performance.now() - at)));
     };
-    void next();
+    void take();
   };
-  const stop = () => {
-    const files = burst;
-    burst = null;
-    window.clearTimeout(timer);
-    if (files?.length) {
-      announce(`${plural(files.length, "photo")} taken`);
-      done(files);
-    }
-  };
+
   const show = async () => {
+    stop();
+    window.clearTimeout(counter);
+    closeCamera(stream);
     fill(place, el("p", { class: "soft" }, "Waiting for the camera…"));
     try {
-      closeCamera(stream);
-      stream = await openCamera(facing);
-      if (closed) return closeCamera(stream);
-      const video = viewOf(stream);
-      const countdown = el("span", { class: "countdown", "aria-live": "assertive" });
-      const hold = button("Hold to record", () => {}, { class: "primary hold" });
-      hold.addEventListener("pointerdown", (event) => {
-        hold.setPointerCapture(event.pointerId);
-        start(video);
-      });
-      for (const kind of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) hold.addEventListener(kind, stop);
-      // A long press on a phone would open a menu.
-      hold.addEventListener("contextmenu", (event) => event.preventDefault());
-      hold.addEventListener("keydown", (event) => {
-        if (event.key === " " || event.key === "Enter") {
-          event.preventDefault();
-          start(video);
-        }
-      });
-      hold.addEventListener("keyup", stop);
-      const timed = button(`Record in ${COUNTDOWN} s`, () => {
-        timed.disabled = true;
-        const tick = (/** @type {number} */ left) => {
-          if (closed) return;
-          countdown.textContent = left > 0 ? String(left) : "";
-          if (left > 0) {
-            window.setTimeout(tick, 1000, left - 1);
-            return;
-          }
-          start(video);
-          window.setTimeout(() => {
-            stop();
-            timed.disabled = false;
-          }, RECORDING * 1000);
-        };
-        tick(COUNTDOWN);
-      }, { title: `Counts down, then takes ${(RECORDING * 1000) / INTERVAL} photos: both hands are free` });
-      const other = button("Switch camera", () => {
-        stop();
-        facing = facing === "environment" ? "user" : "environment";
-        void show();
-      }, { hidden: true });
-      void hasSeveralCameras().then((several) => (other.hidden = !several), () => {});
-      fill(place, el("div", { class: "stack recorder" },
-        el("div", { class: "screen" }, video, countdown),
-        el("div", { class: "row" }, hold, timed, other, button("Close camera", close))));
-      hold.focus({ preventScroll: true });
+      stream = await openCamera(facing, close);
     } catch (error) {
+      if (isAbort(error) || !open) return;
       fill(place, notice(error));
+      return;
     }
+    const video = viewOf(stream);
+    const hold = holdButton(() => start(video), stop);
+    const left = el("span", { class: "countdown", "aria-live": "assertive" });
+    const timed = button(`Record in ${COUNTDOWN} s`, () => {
+      timed.disabled = true;
+      const tick = (/** @type {number} */ seconds) => {
+        left.textContent = seconds > 0 ? String(seconds) : "";
+        if (seconds === 0) start(video);
+        counter = window.setTimeout(seconds > 0 ? () => tick(seconds - 1) : () => {
+          stop();
+          timed.disabled = false;
+        }, seconds > 0 ? 1000 : RECORDING * 1000);
+      };
+      tick(COUNTDOWN);
+    }, { title: `Counts down, then takes ${(RECORDING * 1000) / INTERVAL} photos: both hands are free` });
+    const other = button("Switch camera", () => {
+      facing = facing === "environment" ? "user" : "environment";
+      void show();
+    }, { hidden: true });
+    void hasSeveralCameras().then((several) => (other.hidden = !several), () => {});
+    const end = button("Close camera", () => {
+      close();
+      closed();
+    });
+    fill(place, el("div", { class: "stack recorder" },
+      el("div", { class: "screen" }, video, left),
+      el("div", { class: "row" }, hold, timed, other, end)));
+    hold.focus({ preventScroll: true });
   };
   void show();
   return close;
+}
+
+/** A button that does something while it is held, by pointer or key. @param {() => void} start @param {() => void} stop */
+function holdButton(start, stop) {
+  const hold = button("Hold to record", () => {}, { class: "primary hold" });
+  hold.addEventListener("pointerdown", (event) => {
+    hold.setPointerCapture(event.pointerId);
+    start();
+  });
+  for (const kind of ["pointerup", "pointercancel", "lostpointercapture", "blur", "keyup"]) hold.addEventListener(kind, stop);
+  // A long press on a phone would open a menu.
+  hold.addEventListener("contextmenu", (event) => event.preventDefault());
+  hold.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    start();
+  });
+  return hold;
 }

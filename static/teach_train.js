@@ -1,10 +1,10 @@
 /** The Train button of the Teach page: what is missing, how long it takes, progress, and the outcome. */
 
-import { get, path, pause, Problem, send } from "./api.js";
+import { get, path, Problem, send } from "./api.js";
 import { announce, attempt, button, count, duration, el, listed, notice, once, percent, roughly } from "./dom.js";
 import { fillFor, followJob, isOver } from "./live.js";
 
-/** @typedef {import("./teach.js").Lesson} Lesson */
+/** @typedef {import("./teach_lesson.js").Lesson} Lesson */
 /** @typedef {import("./types.js").Job} Job */
 /** @typedef {import("./types.js").Evaluation} Evaluation */
 
@@ -48,16 +48,32 @@ export class Trainer {
   /** Finds the jobs of the dataset, and follows the newest one. */
   async watch() {
     const { lesson } = this;
-    if (lesson.dataset) {
-      /** @type {{ items: Job[] }} */
-      const { items } = await get(`jobs?dataset=${path(lesson.dataset.id)}&limit=100`, lesson.signal);
-      [this.job, this.jobs] = [items[0] ?? null, items.length];
-      this.trained = items.find((job) => job.status === "succeeded" && job.model_id) ?? null;
+    await attempt(this.messages, async () => {
+      /** @type {Job[]} */
+      const items = lesson.dataset ? (await get(`jobs?dataset=${path(lesson.dataset.id)}&limit=100`, lesson.signal)).items : [];
+      [this.job, this.jobs, this.trained] = [items[0] ?? null, Math.max(items.length, this.jobs), null];
+      for (const job of items.filter(({ model_id: model }) => model)) {
+        if (!(await this.hasModel(job))) continue;
+        this.trained = job;
+        break;
+      }
+      lesson.setModel(this.trained);
+      this.update();
+      if (this.job && !isOver(this.job)) void this.follow(this.job);
+      else await this.conclude();
+    });
+  }
+
+  /** Whether the model of a job still exists. @param {Job} job */
+  async hasModel(job) {
+    if (!job.model_id) return false;
+    try {
+      await get(`models/${path(job.model_id)}`, this.lesson.signal);
+      return true;
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) return false;
+      throw error;
     }
-    lesson.setModel(this.trained, this.trained !== null);
-    this.update();
-    if (this.job && !isOver(this.job)) void this.follow(this.job);
-    else await attempt(this.messages, () => this.conclude());
   }
 
   /** Says what is missing, or how long it will take. */
@@ -75,13 +91,13 @@ export class Trainer {
         return [
           el("p", null, few.length > 1 && few.every(({ images }) => images === 0) ? "Add photos to each class."
             : `Add ${listed(few.map(({ name, images }) => `${ENOUGH - images} ${images === 0 ? "" : "more "}to ${name}`), 3)}.`),
-          el("p", { class: "hint" }, `At least ${ENOUGH} photos per class; the model gets better up to some ${PLENTY}.`),
+          el("p", { class: "hint" }, `At least ${ENOUGH} photos per class; the model gets better up to about ${PLENTY}.`),
         ];
       }
       if (same) return el("p", { class: "hint" }, "The model knows all these photos. Add some where it is wrong or unsure, then train again.");
       const time = el("p", { class: "hint" });
       void this.estimate(time);
-      return [this.trained && el("p", null, "The photos have changed since the last training."), time];
+      return [this.trained && el("p", null, "The dataset has changed since the last training."), time];
     });
   }
 
@@ -103,7 +119,7 @@ export class Trainer {
   async train() {
     const { lesson } = this;
     const { recipe } = await this.recipe();
-    await lesson.upload(() => this.fillSplits());
+    await lesson.change(() => this.fillSplits());
     const dataset = lesson.dataset;
     if (!dataset) return;
     for (let number = this.jobs + 1; ; number += 1) {
@@ -140,21 +156,24 @@ export class Trainer {
         moved = true;
       }
     }
-    if (moved) await this.lesson.refresh();
+    if (moved) await this.lesson.reload();
   }
 
   /** Shows a job until it has ended, also if the server restarts meanwhile. @param {Job} job */
   async follow(job) {
     const { signal } = this.lesson;
     this.paint(job);
-    await attempt(this.messages, () => followJob(job, (now) => this.paint(now), signal));
-    if (signal.aborted) return;
-    while (this.job && !isOver(this.job)) {
-      await pause(1000, signal).catch(() => {});
-      if (signal.aborted) return;
-      this.job = await get(`jobs/${path(job.id)}`, signal).catch(() => this.job);
-    }
-    await attempt(this.messages, () => this.conclude());
+    await attempt(this.messages, async () => {
+      try {
+        await followJob(job, (now) => this.paint(now), signal);
+      } catch (error) {
+        if (!(error instanceof Problem) || error.status !== 404) throw error;
+        // Deleted elsewhere.
+        await this.watch();
+        return;
+      }
+      if (!signal.aborted) await this.conclude();
+    });
   }
 
   /** @param {Job} job */
@@ -189,12 +208,16 @@ export class Trainer {
     /** @type {Evaluation | null} */
     let evaluation = null;
     if (job.status === "succeeded") {
-      this.trained = job;
       evaluation = await get(`jobs/${path(job.id)}/evaluation`, lesson.signal).catch(() => null);
+      if (await this.hasModel(job)) lesson.setModel((this.trained = job));
     }
-    fillFor(this.now, [job.id, job.status], () => this.result(job, evaluation));
-    if (job.status === "succeeded") lesson.setModel(job, true);
+    fillFor(this.now, [job.id, job.status, this.recorded()], () => this.result(job, evaluation));
     this.update();
+  }
+
+  /** Whether some photos are of a recording. */
+  recorded() {
+    return this.lesson.boxes.some((box) => box.recorded);
   }
 
   /** @param {Job} job @param {Evaluation | null} evaluation */
@@ -207,7 +230,7 @@ export class Trainer {
     announce(said);
     return el("div", { class: "stack" },
       el("p", { class: "outcome" }, said),
-      evaluation && el("p", { class: "hint" }, doubt(evaluation)),
+      evaluation && el("p", { class: "hint" }, doubt(evaluation, this.recorded())),
       el("div", null, el("a", { href: `#/jobs/${path(job.name)}` }, "See the whole evaluation")));
   }
 }
@@ -215,13 +238,14 @@ export class Trainer {
 /** How good a model is, in one sentence. @param {Evaluation} evaluation */
 export function outcome({ accuracy, count: images, cross_validation: crossed }) {
   const share = (/** @type {number} */ right, /** @type {number} */ of) => (right === of ? `all ${count(of)}` : right === 0 ? `none of the ${count(of)}` : `${count(right)} of the ${count(of)}`);
-  if (crossed) return `It was right for ${share(crossed.correct, crossed.count)} photos, each classified by a model that had not seen it.`;
+  if (crossed) return `Right for ${share(crossed.correct, crossed.count)} photos, each classified by a model that had not seen it.`;
   return `It was right for ${share(Math.round(accuracy * images), images)} photos that it had not seen.`;
 }
 
-/** How sure that figure is. @param {Evaluation} evaluation */
-function doubt({ accuracy_interval: own, cross_validation: crossed }) {
+/** How sure that figure is. @param {Evaluation} evaluation @param {boolean} recorded whether there are photos of a recording */
+function doubt({ accuracy_interval: own, cross_validation: crossed }, recorded) {
   const { low, high } = crossed ? crossed.accuracy_interval : own;
-  const between = `Its accuracy on other photos like these is probably between ${percent(low)} and ${percent(high)} (95% confidence).`;
-  return crossed ? `Measured by ${crossed.folds}-fold cross-validation. ${between}` : between;
+  const measured = crossed ? `Measured by ${crossed.folds}-fold cross-validation. ` : "";
+  return measured + (recorded ? "Photos of one recording are almost the same photo, so this figure is optimistic: try the model on something new."
+    : `The accuracy on other photos like these is probably between ${percent(low)} and ${percent(high)} (95% confidence).`);
 }

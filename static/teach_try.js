@@ -6,7 +6,7 @@ import { announce, button, droppable, el, fill, isAbort, notice, percent } from 
 import { picture } from "./picture.js";
 import { doubtOf } from "./prediction.js";
 
-/** @typedef {import("./teach.js").Lesson} Lesson */
+/** @typedef {import("./teach_lesson.js").Lesson} Lesson */
 /** @typedef {import("./types.js").PredictResponse} PredictResponse */
 
 /** Classes with a bar: all of few, or the most likely ones. */
@@ -29,8 +29,9 @@ export class Trial {
     this.facing = "environment";
     /** Counts the pictures that were shown; answers for earlier ones are ignored. */
     this.round = 0;
-    /** The label that was announced last. */
+    /** What is to be announced once it has not changed for a while, and its timer. */
     this.said = "";
+    this.saying = 0;
     /** Bars by class. @type {Map<string, { node: HTMLElement, bar: HTMLProgressElement, text: HTMLElement }>} */
     this.bars = new Map();
     this.view = el("div", { class: "view" });
@@ -81,9 +82,11 @@ export class Trial {
   }
 
   clear() {
+    this.round += 1;
     this.shown = null;
     this.bars.clear();
-    for (const node of [this.view, this.verdict, this.list]) fill(node);
+    for (const node of [this.view, this.verdict, this.list, this.messages]) fill(node);
+    this.offer();
   }
 
   /** Buttons that add the photo to a class. */
@@ -105,9 +108,9 @@ export class Trial {
   /** @param {File} file */
   photo(file) {
     this.close();
-    this.round += 1;
+    this.clear();
     fill(this.view, picture(file, file.name));
-    void this.predict(file);
+    if (this.model) void this.predict(file);
   }
 
   async toggleCamera() {
@@ -117,10 +120,14 @@ export class Trial {
 
   async openCamera() {
     this.close();
-    fill(this.messages);
+    this.clear();
+    const taken = () => this.close();
     try {
-      const stream = await openCamera(this.facing);
-      if (this.lesson.signal.aborted) return closeCamera(stream);
+      const stream = await openCamera(this.facing, taken);
+      if (this.lesson.signal.aborted) {
+        closeCamera(stream);
+        return;
+      }
       this.stream = stream;
       this.camera.textContent = "Stop the camera";
       void hasSeveralCameras().then((several) => (this.other.hidden = !several), () => {});
@@ -128,6 +135,7 @@ export class Trial {
       fill(this.view, video);
       await this.live(stream, video);
     } catch (error) {
+      if (isAbort(error)) return;
       this.close();
       fill(this.messages, notice(error));
     }
@@ -144,10 +152,13 @@ export class Trial {
     }
   }
 
-  /** Stops the camera. */
+  /** Stops the camera; its last frame stays. */
   close() {
     closeCamera(this.stream);
-    if (this.stream) fill(this.view);
+    if (this.stream) {
+      this.round += 1;
+      fill(this.view, this.shown && picture(this.shown, "The last frame of the camera"));
+    }
     this.stream = null;
     this.camera.textContent = "Use the camera";
     this.other.hidden = true;
@@ -166,11 +177,11 @@ export class Trial {
       const { predictions: [prediction] } = await response.json();
       if (round !== this.round) return true;
       this.shown = file;
-      fill(this.messages);
+      if (this.messages.firstChild) fill(this.messages);
       this.show(prediction, few);
       return true;
     } catch (error) {
-      if (!isAbort(error) && round === this.round) fill(this.messages, notice(error));
+      if (!isAbort(error) && round === this.round && !this.messages.firstChild) fill(this.messages, notice(error));
       return false;
     }
   }
@@ -179,9 +190,7 @@ export class Trial {
   show(prediction, few) {
     const doubt = doubtOf(prediction);
     fill(this.verdict, el("span", { class: doubt ? "label soft" : "label" }, prediction.label), doubt && el("span", { class: "badge unsure" }, doubt));
-    const said = `${prediction.label}${doubt && `. ${doubt}`}`;
-    if (said !== this.said) announce(said);
-    this.said = said;
+    this.say(`${prediction.label}${doubt && `. ${doubt}`}`);
     const entries = Object.entries(prediction.probabilities);
     const place = (/** @type {string} */ label) => this.lesson.dataset?.classes.indexOf(label) ?? 0;
     const ordered = entries.sort((a, b) => (few ? place(a[0]) - place(b[0]) : b[1] - a[1]));
@@ -195,6 +204,14 @@ export class Trial {
     if (nodes.some((node, at) => this.list.children[at] !== node) || this.list.children.length !== nodes.length) fill(this.list, nodes);
     this.hint.hidden = true;
     this.offer();
+  }
+
+  /** Announces what stays the same for a second. @param {string} said */
+  say(said) {
+    if (said === this.said) return;
+    this.said = said;
+    window.clearTimeout(this.saying);
+    this.saying = window.setTimeout(() => announce(said), 1000);
   }
 
   /** @param {string} label */

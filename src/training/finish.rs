@@ -97,7 +97,7 @@ pub fn finish(
         let mut evaluation =
             evaluation::evaluate(Split::Test, classes, &scored, &validation, scale);
         evaluation.class_weights = class_weights(&context, classes);
-        evaluation.cross_validation = trainable.cross_validate()?;
+        evaluation.cross_validation = trainable.cross_validate(epochs, &mut scorer.progress)?;
         let answers = evaluation::answers(&scored, scale);
         evaluation.unsure = Some(UnsureReport::new(&answers, &distances, thresholds));
         let metrics = evaluation.metrics();

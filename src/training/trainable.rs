@@ -30,11 +30,16 @@ pub trait Trainable {
     /// Logits `[n, outputs]` of an evaluation batch; deterministic.
     fn predict_logits(&self, batch: &[Sample]) -> Tensor;
 
-    /// Trains it again by cross-validation, if that takes seconds and the dataset is small.
+    /// Trains it again by cross-validation, `epochs` epochs for each fold, if the dataset is small and
+    /// its features are fixed. `progress` is called with the epochs done and their total, and may end it.
     ///
     /// # Errors
-    /// It failed or was ended.
-    fn cross_validate(&self) -> Result<Option<CrossValidation>, StopReason> {
+    /// That of `progress`.
+    fn cross_validate(
+        &self,
+        _epochs: u32,
+        _progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
+    ) -> Result<Option<CrossValidation>, StopReason> {
         Ok(None)
     }
 

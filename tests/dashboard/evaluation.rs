@@ -24,29 +24,29 @@ async fn an_evaluation_begins_with_a_sentence() {
     for (matrix, expected) in [
         (
             json!([[985, 15], [8, 992]]),
-            "Right for 1,977 of 2,000 test images. It takes cat for dog more often than the other way round (15 and 8 times).",
+            "Right for 1,977 of 2,000 test images. It mistakes cat for dog more often than the other way round (15 and 8 times).",
         ),
         (
             json!([[1, 4], [1, 2]]),
-            "Right for 3 of 8 test images. It takes cat for dog more often than the other way round (4 times and once).",
+            "Right for 3 of 8 test images. It mistakes cat for dog more often than the other way round (4 times and once).",
         ),
         (
             json!([[3, 2], [2, 3]]),
-            "Right for 6 of 10 test images. It takes cat for dog as often as dog for cat (twice each).",
+            "Right for 6 of 10 test images. It mistakes cat for dog as often as dog for cat (twice each).",
         ),
         (
             json!([[3, 0], [3, 0]]),
-            "Right for 3 of 6 test images. It takes dog for cat (3 times), but never the other way round.",
+            "Right for 3 of 6 test images. It mistakes dog for cat (3 times), but never the other way round.",
         ),
         (
             json!([[3, 0], [1, 2]]),
-            "Right for 5 of 6 test images. Its only mistake: it took dog for cat.",
+            "Right for 5 of 6 test images. Its only error: it mistook dog for cat.",
         ),
         (json!([[3, 0], [0, 3]]), "Right for all 6 test images."),
         (json!([[1, 0], [0, 1]]), "Right for both test images."),
         (
             json!([[0, 3], [4, 0]]),
-            "Right for none of the 7 test images. It takes dog for cat more often than the other way round (4 and 3 times).",
+            "Right for none of the 7 test images. It mistakes dog for cat more often than the other way round (4 and 3 times).",
         ),
     ] {
         assert_eq!(in_words(&browser, &["cat", "dog"], matrix).await, expected);
@@ -55,19 +55,19 @@ async fn an_evaluation_begins_with_a_sentence() {
         (json!([[9, 0, 0], [0, 9, 0], [0, 0, 9]]), "Right for all 27 test images."),
         (
             json!([[8, 1, 0], [0, 9, 0], [0, 0, 9]]),
-            "Right for 26 of 27 test images. Its only mistake: it took glass for metal.",
+            "Right for 26 of 27 test images. Its only error: it mistook glass for metal.",
         ),
         (
             json!([[8, 1, 0], [0, 8, 1], [0, 0, 9]]),
-            "Right for 25 of 27 test images. It made 2 different mistakes, each only once.",
+            "Right for 25 of 27 test images. It made 2 different errors, each only once.",
         ),
         (
             json!([[6, 3, 0], [0, 9, 0], [0, 0, 9]]),
-            "Right for 24 of 27 test images. All 3 mistakes are the same: it took glass for metal.",
+            "Right for 24 of 27 test images. All 3 errors are the same: it mistook glass for metal.",
         ),
         (
             json!([[5, 3, 1], [0, 9, 0], [0, 0, 9]]),
-            "Right for 23 of 27 test images. Its most frequent mistake is to take glass for metal (3 of 4).",
+            "Right for 23 of 27 test images. Most often it mistakes glass for metal (3 of 4 errors).",
         ),
         (
             json!([[6, 3, 0], [3, 6, 0], [0, 1, 8]]),
@@ -75,11 +75,11 @@ async fn an_evaluation_begins_with_a_sentence() {
         ),
         (
             json!([[6, 3, 0], [0, 6, 3], [0, 1, 8]]),
-            "Right for 20 of 27 test images. Its most frequent mistakes are to take glass for metal and metal for paper (3 times each).",
+            "Right for 20 of 27 test images. Most often it mistakes glass for metal and metal for paper (3 times each).",
         ),
         (
             json!([[7, 2, 0], [0, 7, 2], [0, 2, 7]]),
-            "Right for 21 of 27 test images. Several mistakes are equally frequent (twice each), such as taking glass for metal.",
+            "Right for 21 of 27 test images. Several errors are equally frequent (twice each), such as mistaking glass for metal.",
         ),
     ] {
         assert_eq!(in_words(&browser, &["glass", "metal", "paper"], matrix).await, expected);

@@ -82,6 +82,8 @@ async fn a_token_is_asked_for_once_and_kept_for_the_tab() {
     answer("guess").await;
     browser.see("//dialog//label[contains(., 'Invalid API token')]").await;
     answer("secret").await;
+    browser.see("//h1[.='Teach']").await;
+    browser.page("#/predict").await;
     browser.see("//select/option[contains(., 'In service: default')]").await;
     browser.client.refresh().await.unwrap();
     browser.see("//select/option[contains(., 'In service: default')]").await;

@@ -96,7 +96,7 @@ mod tests {
         let mut shuffled = samples.clone();
         shuffled.reverse();
         let folds = folds(&shuffled, 2).unwrap();
-        assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [5, 4, 3, 4, 3]);
+        assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [5, 3, 5, 3, 3]);
         for label in [0, 1] {
             let in_order: Vec<_> =
                 folds.iter().flatten().filter(|sample| sample.label == label).collect();

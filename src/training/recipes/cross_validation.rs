@@ -1,20 +1,20 @@
-//! Cross-validation of the regression on features: as the job itself, once for each fold, in memory.
+//! Cross-validation of the regression on features: as in the job itself, once for each fold, in memory.
 
 use tch::{Kind, Tensor};
 
-use super::{
-    feature_head::FeatureHead,
-    prepared::PreparedJob,
-    regression::{minimise, strength},
-};
+use super::regression::minimise;
 use crate::{
     architectures::logit_rows,
     domain::{
         dataset::Sample,
         evaluation::{CrossValidation, cross_validation::folds},
+        objective::Objective,
         temperature,
     },
-    training::failure::{Failure, StopReason},
+    training::{
+        failure::{Failure, StopReason},
+        loss::Loss,
+    },
 };
 
 /// Some images: their labels, and their features `[n, width]` and targets on the training device.
@@ -24,70 +24,170 @@ struct Fold {
     targets: Tensor,
 }
 
-/// The accuracy on all images of the job, each classified by a regression that was solved without it
-/// and whose strength of the regularisation was chosen without it; none if the dataset has many
-/// images.
+/// The accuracy on all of `samples`, each classified by a regression that was solved without it; of
+/// its `strengths` of the regularisation, the one with the lowest loss on another fold counts. None
+/// if the dataset has many images. `gather` gives features `[n, width]`; `progress` is called with the
+/// number of regressions solved and their total, and may end it.
+///
+/// # Errors
+/// That of `progress`.
 pub(super) fn of_regression(
-    job: &PreparedJob<'_>,
-    head: &FeatureHead<'_>,
+    samples: &[Sample],
+    objective: Objective,
+    loss: &Loss,
+    strengths: &[f64],
+    gather: impl Fn(&[Sample]) -> Tensor,
+    progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
 ) -> Result<Option<CrossValidation>, StopReason> {
-    let samples: Vec<_> = [&job.train, &job.validation, &job.test].into_iter().flatten().collect();
-    let samples: Vec<_> = samples.into_iter().copied().collect();
-    let Some(folds) = folds(&samples, job.objective().classes()) else { return Ok(None) };
+    let Some(folds) = folds(samples, objective.classes()) else { return Ok(None) };
     let _no_grad = tch::no_grad_guard();
-    let mut correct = 0;
+    let of = |samples: &[Sample]| Fold {
+        labels: samples.iter().map(|sample| sample.label).collect(),
+        features: gather(samples),
+        targets: loss.targets(samples),
+    };
+    let all = (folds.len() * strengths.len()) as u64;
+    let (mut solved, mut correct) = (0, 0);
     for (index, tested) in folds.iter().enumerate() {
-        job.check_unless_stopped()?;
         let next = (index + 1) % folds.len();
         let others = folds.iter().enumerate().filter(|(other, _)| ![index, next].contains(other));
         let train: Vec<_> = others.flat_map(|(_, fold)| fold).copied().collect();
-        let of = |samples: &[Sample]| Fold {
-            labels: samples.iter().map(|sample| sample.label).collect(),
-            features: head.gather(samples),
-            targets: job.loss.targets(samples),
+        let mut report = || {
+            solved += 1;
+            progress(solved - 1, all)
         };
-        correct += correct_of(job, &of(&train), &of(&folds[next]), &of(tested))?;
+        let [train, validation, test] = [&*train, &*folds[next], &**tested].map(of);
+        let Some(of_fold) =
+            correct_of(objective, loss, strengths, [&train, &validation, &test], &mut report)?
+        else {
+            return Ok(None);
+        };
+        correct += of_fold;
     }
     let result = CrossValidation::new(folds.len(), correct, samples.len() as u64);
-    tracing::info!(
-        folds = result.folds,
-        correct,
-        count = result.count,
-        accuracy = result.accuracy,
-        "cross-validated"
-    );
+    let CrossValidation { folds, count, accuracy, .. } = result;
+    tracing::info!(folds, correct, count, accuracy, "cross-validated");
     Ok(Some(result))
 }
 
 /// How many images of `test` are classified correctly by the regression on `train` that has the
-/// lowest loss on `validation`.
+/// lowest loss on `validation`; none if no loss is finite.
 fn correct_of(
-    job: &PreparedJob<'_>,
-    train: &Fold,
-    validation: &Fold,
-    test: &Fold,
-) -> Result<u64, StopReason> {
-    let epochs = job.job.spec.params.epochs;
-    let (outputs, width) = (job.objective().outputs() as i64, train.features.size()[1]);
-    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, job.compute.device));
+    objective: Objective,
+    loss: &Loss,
+    strengths: &[f64],
+    [train, validation, test]: [&Fold; 3],
+    report: &mut dyn FnMut() -> Result<(), StopReason>,
+) -> Result<Option<u64>, StopReason> {
+    let (outputs, width) = (objective.outputs() as i64, train.features.size()[1]);
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, train.features.device()));
     let (mut weight, mut bias) = (zeros(&[outputs, width]), zeros(&[outputs]));
-    let mut best = (f64::INFINITY, 0);
-    for epoch in 1..=epochs {
-        job.check_unless_stopped()?;
-        let Fold { features, targets, .. } = train;
-        minimise(&job.loss, features, targets, strength(epoch, epochs), &mut weight, &mut bias);
+    let mut best = (f64::INFINITY, None);
+    for strength in strengths {
+        report()?;
+        minimise(loss, &train.features, &train.targets, *strength, &mut weight, &mut bias);
         let logits = logit_rows(&validation.features.linear(&weight, Some(&bias)));
         let logits = logits.map_err(|error| Failure::new("internal", error.to_string()))?;
         let factor = temperature::factor(&logits, &validation.labels);
         let _ = (weight.g_mul_scalar_(factor), bias.g_mul_scalar_(factor));
         let logits = validation.features.linear(&weight, Some(&bias));
-        let loss = job.loss.of_images(&logits, &validation.targets).sum(Kind::Double);
-        let loss = loss.double_value(&[]);
-        if loss < best.0 {
+        let losses = loss.of_images(&logits, &validation.targets).sum(Kind::Double);
+        let validation_loss = losses.double_value(&[]);
+        if validation_loss < best.0 {
             let logits = test.features.linear(&weight, Some(&bias));
-            let correct = job.loss.correct(&logits, &test.targets).sum(Kind::Int64);
-            best = (loss, correct.int64_value(&[]) as u64);
+            let correct = loss.correct(&logits, &test.targets).sum(Kind::Int64);
+            best = (validation_loss, Some(correct.int64_value(&[]) as u64));
         }
     }
     Ok(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        device::ComputeConfig,
+        domain::{
+            ImageId,
+            dataset::{Digest, Split},
+        },
+    };
+
+    fn samples(each: usize, classes: usize) -> Vec<Sample> {
+        let sample = |number| Sample {
+            image_id: ImageId::new(),
+            sha256: Digest::of(b"x"),
+            label: number % classes,
+            split: Split::Train,
+        };
+        (0..each * classes).map(sample).collect()
+    }
+
+    /// The result with features that `value` gives for an image's place and label.
+    fn crossed(
+        samples: &[Sample],
+        classes: usize,
+        width: i64,
+        value: impl Fn(usize, usize, i64) -> f32,
+    ) -> CrossValidation {
+        let objective = if classes == 2 { Objective::Sigmoid } else { Objective::Softmax(classes) };
+        let loss = Loss::new(objective, None, ComputeConfig::cpu());
+        let place = |sample: &Sample| {
+            samples.iter().position(|other| other.image_id == sample.image_id).unwrap()
+        };
+        let gather = |chosen: &[Sample]| {
+            let rows = chosen.iter().flat_map(|sample| {
+                let (place, label) = (place(sample), sample.label);
+                (0..width).map(move |column| (place, label, column))
+            });
+            let values: Vec<_> =
+                rows.map(|(place, label, column)| value(place, label, column)).collect();
+            Tensor::from_slice(&values).reshape([-1, width])
+        };
+        let strengths = [10.0, 1.0, 0.1];
+        let mut calls = Vec::new();
+        let mut progress = |done, all| {
+            calls.push((done, all));
+            Ok(())
+        };
+        let result = of_regression(samples, objective, &loss, &strengths, gather, &mut progress);
+        assert_eq!(calls.first(), Some(&(0, 15)));
+        assert_eq!(calls.last(), Some(&(14, 15)));
+        result.unwrap().unwrap()
+    }
+
+    #[test]
+    fn classes_that_features_tell_apart_are_classified_correctly() {
+        for classes in [2, 3] {
+            let samples = samples(10, classes);
+            let result = crossed(&samples, classes, 3, |place, label, column| {
+                f32::from(u8::from(column == label as i64)) + (place % 7) as f32 * 0.01
+            });
+            assert_eq!((result.folds, result.count), (5, 10 * classes as u64));
+            assert_eq!(result.correct, result.count);
+        }
+    }
+
+    /// Each image has a feature of its own: whoever had seen it would be right.
+    #[test]
+    fn no_image_is_classified_by_a_model_that_has_seen_it() {
+        let samples = samples(20, 2);
+        let result = crossed(&samples, 2, 40, |place, _, column| {
+            f32::from(u8::from(column == place as i64)) * 10.0
+        });
+        assert!(result.accuracy < 0.7, "{result:?}");
+    }
+
+    #[test]
+    fn whoever_ends_it_ends_it() {
+        let samples = samples(10, 2);
+        let loss = Loss::new(Objective::Sigmoid, None, ComputeConfig::cpu());
+        let gather = |chosen: &[Sample]| {
+            Tensor::zeros([chosen.len() as i64, 2], (Kind::Float, tch::Device::Cpu))
+        };
+        let mut progress = |done, _| if done < 4 { Ok(()) } else { Err(StopReason::Cancelled) };
+        let result =
+            of_regression(&samples, Objective::Sigmoid, &loss, &[1.0], gather, &mut progress);
+        assert!(matches!(result, Err(StopReason::Cancelled)), "{result:?}");
+    }
 }

@@ -142,11 +142,6 @@ impl<'a> PreparedJob<'a> {
         Learner::new(context, trainable, self.checkpoint.take())?.fit()
     }
 
-    /// Whether the server wants the job to end; a job that is stopped keeps its result.
-    pub(super) fn check_unless_stopped(&self) -> Result<(), StopReason> {
-        self.reporter.control.check_unless_stopped()
-    }
-
     /// From now on there is a result.
     pub(super) fn set_has_result(&self) {
         self.has_result.set(true);

@@ -12,7 +12,10 @@ use tch::{Kind, Tensor};
 
 use super::{cross_validation, feature_head::FeatureHead, prepared::PreparedJob};
 use crate::{
-    domain::{dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, temperature},
+    domain::{
+        dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, objective::Objective,
+        temperature,
+    },
     training::{
         evaluate::{self, RunningMetrics},
         failure::StopReason,
@@ -31,7 +34,7 @@ const STRENGTHS: (f64, f64) = (100.0, 1e-3);
 const SINGLE_STRENGTH: f64 = 1.0;
 
 /// The strength of `epoch`, starting at 1, of `epochs`: a geometric sequence.
-pub(super) fn strength(epoch: u32, epochs: u32) -> f64 {
+fn strength(epoch: u32, epochs: u32) -> f64 {
     if epochs < 2 {
         return SINGLE_STRENGTH;
     }
@@ -133,8 +136,24 @@ impl Trainable for Regression<'_> {
         self.head.predict_logits(batch)
     }
 
-    fn cross_validate(&self) -> Result<Option<CrossValidation>, StopReason> {
-        cross_validation::of_regression(self.job, &self.head)
+    fn cross_validate(
+        &self,
+        epochs: u32,
+        progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
+    ) -> Result<Option<CrossValidation>, StopReason> {
+        let PreparedJob { job, train, validation, test, loss, .. } = self.job;
+        let samples = [&**train, validation, test].concat();
+        let strengths: Vec<_> =
+            (1..=epochs).map(|epoch| strength(epoch, job.spec.params.epochs)).collect();
+        let gather = |samples: &[Sample]| self.head.gather(samples);
+        cross_validation::of_regression(
+            &samples,
+            Objective::of(&job.spec.classes),
+            loss,
+            &strengths,
+            gather,
+            progress,
+        )
     }
 
     fn embeddings(&self, batch: &[Sample]) -> Option<Tensor> {
