@@ -82,7 +82,7 @@ export async function sendAll(dataset, files, { split, labels, label }, progress
 async function unreadable(batch) {
   for (const { file, path: name } of batch) {
     try {
-      await file.slice(0, 1).arrayBuffer();
+      await file.stream().pipeTo(new WritableStream());
     } catch {
       return new Error(`${name} can't be read. It may have been changed, moved or deleted after it was chosen.`);
     }

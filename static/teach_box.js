@@ -1,6 +1,6 @@
 /** A class on the Teach page: its name, its photos, and the ways to add more. */
 
-import { all, get, path, send } from "./api.js";
+import { all, get, path, Problem, send } from "./api.js";
 import { announce, attempt, button, confirmLoss, count, droppable, el, fill, notice, plural } from "./dom.js";
 import { addTo, dropped, emptyReport, picked, sendAll } from "./files.js";
 import { picture } from "./picture.js";
@@ -39,7 +39,10 @@ export class Box {
     /** Those of the burst that is being recorded. @type {HTMLElement[]} */
     this.burst = [];
     this.title = el("input", { class: "title", value: name, maxLength: 100, autocomplete: "off", "aria-label": "Class name", title: "Click to rename", onfocus: () => this.title.select(), onchange: () => void this.rename(), onkeydown: (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Enter") this.record.focus();
+      if (event.key !== "Enter") return;
+      // It would push the button that has the focus then.
+      event.preventDefault();
+      this.record.focus();
     } });
     this.amount = el("span", { class: "soft" });
     this.thumbs = el("ul", { class: "thumbs", "aria-label": "Photos", tabIndex: -1 });
@@ -181,6 +184,8 @@ export class Box {
     } catch (error) {
       this.progress.textContent = "";
       fill(this.messages, notice(error), el("div", null, button("Try again", () => void this.upload(parts, thumbs))));
+      // The dataset may have been deleted: the next attempt makes a new one.
+      if (error instanceof Problem && error.status === 404) await attempt(lesson.messages, () => lesson.refresh());
       return;
     }
     this.pending = this.pending.filter((item) => !thumbs.includes(item));

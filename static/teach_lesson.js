@@ -119,15 +119,16 @@ export class Lesson {
   update() {
     const names = this.dataset?.classes ?? [];
     const before = this.boxes;
-    const has = (/** @type {Box} */ box) => names.some((name) => folded(name) === folded(box.name));
-    // A box that nobody touched gives way to a class with photos.
-    const local = before.filter((box) => !has(box) && (box.pending.length > 0 || (!box.saved && (box.touched || names.length === 0))));
-    this.boxes = [...names.map((name) => before.find((box) => folded(box.name) === folded(name)) ?? new Box(this, name)), ...local];
-    this.boxes.forEach((box, at) => {
-      box.saved = at < names.length;
+    const nameOf = (/** @type {Box} */ box) => names.find((name) => folded(name) === folded(box.name));
+    // A box that nobody touched gives way to a class with photos. The others keep their places.
+    const kept = before.filter((box) => nameOf(box) !== undefined || box.pending.length > 0 || (!box.saved && (box.touched || names.length === 0)));
+    this.boxes = [...kept, ...names.filter((name) => !kept.some((box) => nameOf(box) === name)).map((name) => new Box(this, name))];
+    for (const box of this.boxes) {
+      const name = nameOf(box);
+      box.saved = name !== undefined;
       // As the server spells it.
-      if (box.saved) box.name = names[at];
-    });
+      box.name = name ?? box.name;
+    }
     while (this.boxes.length < 2) this.boxes.push(new Box(this, this.freshName()));
     for (const box of before) if (!this.boxes.includes(box)) box.close();
     // Boxes that stay are not moved: they may have the focus, or the camera.

@@ -81,7 +81,7 @@ export class Trainer {
     const { dataset, boxes } = this.lesson;
     const few = boxes.map((box) => ({ name: box.name, images: this.lesson.photosOf(box.name) })).filter(({ images }) => images < ENOUGH);
     const busy = this.job !== null && !isOver(this.job);
-    const same = this.job?.status === "succeeded" && this.job.dataset_version === dataset?.version;
+    const same = this.trained !== null && this.trained.id === this.job?.id && this.job.dataset_version === dataset?.version;
     this.start.textContent = this.trained ? "Train again" : "Train";
     this.start.disabled = busy || few.length > 0 || same;
     this.start.hidden = busy;

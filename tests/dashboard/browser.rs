@@ -177,9 +177,10 @@ impl Browser {
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// Makes the browser send 50 kB/s, so that megabytes take long enough to do something meanwhile.
-    pub(crate) async fn upload_slowly(&self) {
-        let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 50_000 });
+    /// Makes the browser send that many bytes per second, so that megabytes take long enough to do
+    /// something meanwhile; -1 is as fast as it can.
+    pub(crate) async fn upload_at(&self, speed: i64) {
+        let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed });
         self.cdp("Network.enable", json!({})).await;
         self.cdp("Network.emulateNetworkConditions", slow).await;
     }

@@ -139,7 +139,7 @@ async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
     std::fs::write(&file, vec![0; 4 << 20]).unwrap();
     browser.page("#/train").await;
     browser.see("input[value=vgg16_features]").await.click().await.unwrap();
-    browser.upload_slowly().await;
+    browser.upload_at(50_000).await;
     browser.pick("input[accept*='.h5']", &[&file]).await;
     browser.read("Uploading weights.h5: ").await;
     browser.page("#/models").await;

@@ -112,7 +112,7 @@ async fn an_upload_goes_on_elsewhere_and_leaves_no_dataset_if_it_is_cancelled() 
     flowers(&folder);
     fs::write(folder.join("rose/large.jpg"), vec![0; 4 << 20]).unwrap();
     browser.page("#/datasets").await;
-    browser.upload_slowly().await;
+    browser.upload_at(50_000).await;
     browser.drop_on("section[aria-label='New dataset']", &folder).await;
     browser.push("Create and upload 17 images").await;
     browser.see("//h1[.='flowers']").await;

@@ -12,6 +12,8 @@ use fantoccini::{
     key::Key,
 };
 use image::{ImageFormat, Rgb, RgbImage};
+use reqwest::Method;
+use rustix::process::Signal;
 
 use crate::{
     browser::Browser,
@@ -240,6 +242,117 @@ async fn a_folder_of_folders_fills_all_boxes_and_becomes_a_model() {
     let evaluation = server.get("/jobs/things-v1/evaluation").await;
     assert_eq!(evaluation["cross_validation"]["count"], images);
     assert!(evaluation["cross_validation"]["accuracy"].as_f64().unwrap() > 0.7, "{evaluation}");
+    browser.assert_clean(&server).await;
+    browser.close().await;
+}
+
+/// A file of a drawn photo.
+fn drawing(folder: &Path, thing: Thing, number: u32) -> PathBuf {
+    let path = folder.join(format!("{number}.png"));
+    fs::create_dir_all(folder).unwrap();
+    fs::write(&path, encode(frame(thing, number), ImageFormat::Png)).unwrap();
+    path
+}
+
+/// How many photos the box of a class says that it has.
+async fn has(browser: &Browser, class: &str, photos: usize) {
+    browser.see(&format!("//section[@aria-label={class:?}]//span[.='{photos} photos']")).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_mislabelled_when_names_pages_and_the_server_change_meanwhile() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    let rings: Vec<_> =
+        (0..12).map(|number| drawing(&files.path().join("x"), Thing::RedRings, number)).collect();
+    let folder = files.path().join("stripes");
+    for number in 0..6 {
+        drawing(&folder, Thing::BlueStripes, number);
+    }
+
+    // On a box it is that class; a folder beside the boxes is a class of its name; a photo is none.
+    browser.see("//h1[.='Teach']").await;
+    browser.drop_on(".boxes section", &rings[0]).await;
+    browser.see("//section[@aria-label='Class 1']//span[.='1 photo']").await;
+    browser.drop_on("section[aria-label=Classes] > .row", &folder).await;
+    has(&browser, "stripes", 6).await;
+    browser.drop_on("section[aria-label=Classes] > .row", &rings[1]).await;
+    browser.read("Drop photos on the class that they belong to.").await;
+
+    // The class is renamed, and the page is left, while photos are on their way.
+    browser.upload_at(50_000).await;
+    let paths: Vec<_> = rings[1..8].iter().map(PathBuf::as_path).collect();
+    browser.pick("section[aria-label='Class 1'] input[type=file]", &paths).await;
+    name_class(&browser, 1, "rings").await;
+    browser.page("#/models").await;
+    browser.see("//h1[.='Models']").await;
+    browser.page("#/teach").await;
+    has(&browser, "rings", 8).await;
+    assert_eq!(server.get("/datasets").await["items"].as_array().unwrap().len(), 1);
+    let counts = server.get("/datasets/my-classes").await["counts"].clone();
+    let of = |class: &str| -> u64 {
+        counts.as_object().unwrap().values().filter_map(|split| split[class].as_u64()).sum()
+    };
+    assert_eq!((of("rings"), of("stripes"), of("Class 1")), (8, 6, 0), "{counts}");
+
+    // The server is killed while photos are on their way, and again while it trains.
+    let address = server.address().to_owned();
+    let paths: Vec<_> = rings[8..].iter().map(PathBuf::as_path).collect();
+    browser.pick("section[aria-label='rings'] input[type=file]", &paths).await;
+    browser.see("//p[starts-with(., 'Uploading')]").await;
+    server.end(Signal::KILL);
+    browser.see("//p[contains(., 'reach the server')]").await;
+    browser.upload_at(-1).await;
+    let mut server = Process::start_at(data.path(), &address);
+    has(&browser, "rings", 12).await;
+    train(&browser, "Train").await;
+    browser.see("//section[@aria-label='Training']//progress").await;
+    server.end(Signal::KILL);
+    let server = Process::start_at(data.path(), &address);
+    browser.read("18 photos, each classified").await;
+
+    // What can't be used is said where it was dropped.
+    let broken = files.path().join("broken.jpg");
+    fs::write(&broken, b"no photo").unwrap();
+    browser.pick("section[aria-label='rings'] input[type=file]", &[&broken]).await;
+    browser.see("//section[@aria-label='rings']//th[.='broken.jpg']").await;
+    name_class(&browser, 2, "stripes").await;
+    let title = browser.see("section[aria-label='stripes'] input.title").await;
+    title.send_keys(&format!("{}a{}RINGS\n", Key::Control, Key::Null)).await.unwrap();
+    browser.read("There is a class rings already.").await;
+
+    // A dataset that was deleted elsewhere is made again from what comes next.
+    assert_eq!(server.ask(Method::DELETE, "/datasets/my-classes", None).await.0, 204);
+    browser.pick("section[aria-label='rings'] input[type=file]", &[&rings[0]]).await;
+    browser.read("The dataset my-classes has been deleted.").await;
+    browser.push("Try again").await;
+    browser.see("//section[@aria-label='rings']//span[.='1 photo']").await;
+    assert_eq!(server.get("/datasets/my-classes").await["images"], 1);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn the_sample_photos_become_a_model_on_a_phone_and_by_keyboard() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path());
+    let Some(browser) = Browser::open(&server).await else { return };
+    browser.width(390).await;
+    let enter = Key::Enter.to_string();
+    browser.see("//button[.='Try it with ours']").await.send_keys(&enter).await.unwrap();
+    has(&browser, "fish", 12).await;
+    has(&browser, "tool", 12).await;
+    let wide = "return document.documentElement.scrollWidth";
+    assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), 390);
+    let button = "//main//button[normalize-space()='Train'][not(@disabled)]";
+    browser.see(button).await.send_keys(&enter).await.unwrap();
+    browser.read("24 photos, each classified").await;
+    assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), 390);
+    // A camera needs a secure page; where there is none, files still work.
+    let script = "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })";
+    browser.client.execute(script, vec![]).await.unwrap();
+    browser.push("Use the camera").await;
+    browser.read("Browsers allow camera access only over HTTPS or on localhost.").await;
     browser.assert_clean(&server).await;
     browser.close().await;
 }

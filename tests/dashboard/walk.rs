@@ -61,6 +61,7 @@ async fn whoever_has_no_photo_tries_a_sample() {
     let data = tempfile::tempdir().unwrap();
     let server = Process::start(data.path());
     let Some(browser) = Browser::open(&server).await else { return };
+    browser.page("#/predict").await;
     browser.read("No photo at hand? Try one of these:").await;
     browser.see("button[aria-label='Sample photo 6']").await.click().await.unwrap();
     browser.see(".verdict .label").await;
