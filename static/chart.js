@@ -189,7 +189,9 @@ function extent(values) {
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return [0, 1];
   const [low, high] = [Math.min(...finite), Math.max(...finite)];
-  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+  if (low !== high) return [low, high];
+  // Shares stay between 0 and 1.
+  return low >= 0 && low <= 1 ? [Math.max(low - 0.5, 0), Math.min(low + 0.5, 1)] : [low - 0.5, low + 0.5];
 }
 
 /** Extends a range to round numbers. @param {[number, number]} range @returns {[number, number]} */

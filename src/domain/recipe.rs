@@ -99,7 +99,7 @@ impl Recipe {
                 "To see what is gained if a small network learns from images that are turned and zoomed at random: needs hundreds to thousands of images per class."
             }
             Self::Features(Base { weights: Weights::Shipped(_), .. }) => {
-                "Best start: minutes even on a laptop, and good from some 20 images per class."
+                "Best start: seconds to minutes even on a laptop, and good from about 20 images per class."
             }
             Self::FineTuning(Base { weights: Weights::Shipped(_), .. }) => {
                 "Next step if the result is not good enough: takes much longer, and can be more accurate with a few hundred images per class."
