@@ -12,12 +12,12 @@ let release = () => {};
  * Starts a camera. The error says what the user can do.
  *
  * @param {"environment" | "user"} facing preferred camera of a phone: back or front
- * @param {() => void} taken called when the camera is needed elsewhere; closes the stream
+ * @param {(reason?: string) => void} ended called when the camera is needed elsewhere, or with the reason when it is gone; closes the stream
  * @returns {Promise<MediaStream>}
  */
-export async function openCamera(facing, taken) {
+export async function openCamera(facing, ended) {
   release();
-  release = taken;
+  release = ended;
   // Undefined if the page was loaded over plain HTTP from another machine.
   if (!navigator.mediaDevices) {
     const port = location.port || "80";
@@ -25,7 +25,10 @@ export async function openCamera(facing, taken) {
   }
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing } });
-    if (release === taken) return stream;
+    for (const track of stream.getTracks()) {
+      track.addEventListener("ended", () => ended("The camera was disconnected, or access to it was revoked."));
+    }
+    if (release === ended) return stream;
     // Another has asked for it while the browser asked for permission.
     closeCamera(stream);
     throw new DOMException("taken", "AbortError");
@@ -67,7 +70,7 @@ export async function photograph() {
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   try {
     fill(dialog, el("p", null, "Waiting for the camera…"), button("Close", close));
-    stream = await openCamera("environment", close);
+    stream = await openCamera("environment", () => close());
     const video = viewOf(stream);
     const take = button("Take photo", () => void still(video).then((file) => {
       taken = file;

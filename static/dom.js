@@ -187,6 +187,27 @@ export function confirmLoss(question, action, decline = "Cancel") {
 }
 
 /**
+ * Asks which of some things to do.
+ *
+ * @param {string} question
+ * @param {[value: string, text: string][]} options the first is suggested
+ * @returns {Promise<string>} the value, or empty if the user cancelled
+ */
+export function choose(question, options) {
+  return new Promise((resolve) => {
+    const dialog = el("dialog", { class: "ask", "aria-label": question, onclose: () => {
+      dialog.remove();
+      resolve(dialog.returnValue);
+    } });
+    dialog.append(el("p", null, question), el("div", { class: "row end" },
+      button("Cancel", () => dialog.close("")),
+      options.map(([value, text], at) => button(text, () => dialog.close(value), at === 0 ? { class: "primary", autofocus: true } : {}))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/**
  * Asks for a value in a dialog.
  *
  * @param {string} question

@@ -1,6 +1,6 @@
 /** A new dataset from a folder or an archive: its classes are shown, and can be corrected, before it is created. */
 
-import { all, get, path, request, send } from "./api.js";
+import { all, connection, get, path, Problem, request, send } from "./api.js";
 import { announce, button, droppable, el, field, fill, isAbort, listed, notice, once, percent, plural } from "./dom.js";
 import { dropped, isArchive, picked } from "./files.js";
 import { folded, nameFrom } from "./names.js";
@@ -51,6 +51,19 @@ export function newDataset() {
   droppable(zone, (data) => void dropped(data).then(add, (error) => fill(place, notice(error))));
   show();
   return el("div", { class: "stack" }, zone, place);
+}
+
+/** Deletes a dataset that files were checked with, when the server is back if it is away. @param {string} id */
+async function discard(id) {
+  try {
+    await send("DELETE", `datasets/${path(id)}`);
+  } catch (error) {
+    if (error instanceof Problem && error.status === 0) {
+      connection.addEventListener("restored", () => void discard(id), { once: true });
+      return;
+    }
+  }
+  checked.delete(id);
 }
 
 /** What was dropped, before it is created. */
@@ -110,8 +123,7 @@ class Draft {
       this.leave.signal.throwIfAborted();
       return await previewOf(id, this.files, this.target(), progress, this.leave.signal);
     } finally {
-      checked.delete(id);
-      await send("DELETE", `datasets/${path(id)}`);
+      await discard(id);
     }
   }
 

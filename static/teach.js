@@ -28,6 +28,22 @@ window.addEventListener("beforeunload", (event) => {
 /** @param {Dataset} dataset */
 const fits = ({ classes, images }) => classes.length <= MAX_CLASSES && images <= MAX_PHOTOS;
 
+/** @param {Dataset | null} dataset */
+function begin(dataset) {
+  const lesson = new Lesson(dataset, (before, now) => {
+    if (before) lessons.delete(before.id);
+    if (now) lessons.set(now.id, lesson);
+    if (!now) unsaved = lesson;
+    else if (unsaved === lesson) unsaved = null;
+  }, (found) => {
+    void (unsaved ?? begin(null)).addFolders(found);
+    location.hash = "#/teach?new";
+  });
+  if (dataset) lessons.set(dataset.id, lesson);
+  else unsaved = lesson;
+  return lesson;
+}
+
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { parts: [name], query, signal }) {
   /** @type {Dataset[]} */
@@ -53,22 +69,14 @@ export async function open(place, { parts: [name], query, signal }) {
   list(dataset);
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, "Teach"), el("div", { class: "row" }, el("span", { class: "soft" }, "Dataset"), el("div", null, chosen))),
+    el("p", { class: "soft" }, "Show it photos of two or more kinds of things, and it learns to tell them apart. Each kind is a class."),
     body);
   if (dataset && !fits(dataset)) {
     fill(body, el("p", null, `${dataset.name} has ${plural(dataset.classes.length, "class")} and ${plural(dataset.images, "photo")}, too many for this page. Use `,
       el("a", { href: `#/datasets/${path(dataset.name)}` }, "the page of the dataset"), " and ", el("a", { href: `#/train?dataset=${path(dataset.name)}` }, "Train"), "."));
     return;
   }
-  let lesson = dataset ? lessons.get(dataset.id) : unsaved;
-  if (!lesson) {
-    lesson = new Lesson(dataset, (before, now) => {
-      if (before) lessons.delete(before.id);
-      if (lesson && now) lessons.set(now.id, lesson);
-      unsaved = now ? (unsaved === lesson ? null : unsaved) : (lesson ?? null);
-    });
-    if (dataset) lessons.set(dataset.id, lesson);
-    else unsaved = lesson;
-  }
+  const lesson = (dataset ? lessons.get(dataset.id) : unsaved) ?? begin(dataset);
   await lesson.attach(body, signal, (now) => {
     list(now);
     if (now) localStorage.setItem(LAST, now.name);

@@ -16,7 +16,7 @@ const SHOWN = 200;
 /** Shares of the splits of a burst. */
 const [TRAIN, VALIDATION] = [0.7, 0.15];
 /** File names of photos from the camera begin with it. */
-const RECORDED = "camera-";
+const RECORDED = "recording-";
 
 /** A box of photos. */
 export class Box {
@@ -30,8 +30,8 @@ export class Box {
     this.touched = false;
     /** Whether the user deleted it: what is still to be uploaded is dropped. */
     this.deleted = false;
-    /** Whether it has photos of a recording. */
-    this.recorded = false;
+    /** How many of its photos are of recordings. */
+    this.recorded = 0;
     /** @type {Map<string, HTMLElement>} */
     this.photos = new Map();
     /** Thumbnails of photos that are not uploaded yet. @type {HTMLElement[]} */
@@ -45,9 +45,11 @@ export class Box {
       this.record.focus();
     } });
     this.amount = el("span", { class: "soft" });
-    this.thumbs = el("ul", { class: "thumbs", "aria-label": "Photos", tabIndex: -1 });
+    this.thumbs = el("ul", { class: "thumbs", "aria-label": "Photos; arrow keys move to the buttons that remove one", tabIndex: 0, onkeydown: (/** @type {KeyboardEvent} */ event) => this.step(event) });
     this.more = el("p", { class: "hint", hidden: true });
     this.messages = el("div", { class: "stack" });
+    /** Uploads that failed, each with a button to try again. */
+    this.failures = el("div", { class: "stack" });
     this.progress = el("p", { class: "soft" });
     this.camera = el("div", null);
     const input = el("input", { type: "file", class: "file", multiple: true, accept: "image/*", onchange: () => {
@@ -65,7 +67,7 @@ export class Box {
     this.node = el("section", { class: "panel box" },
       el("div", { class: "row apart" }, this.title, this.amount, this.remove),
       el("div", { class: "row" }, el("label", { class: "button" }, "Choose photos", input), this.record, el("span", { class: "hint" }, "or drop or paste them here")),
-      this.camera, this.progress, this.messages, this.thumbs, this.more);
+      this.camera, this.progress, this.failures, this.messages, this.thumbs, this.more);
     droppable(this.node, (data) => void dropped(data).then((found) => {
       // Folders of several classes fill all boxes.
       if (new Set(found.map(({ path: file }) => file.split("/").slice(0, -1).join("/"))).size > 1) void lesson.addFolders(found);
@@ -97,7 +99,7 @@ export class Box {
     const images = await all(`datasets/${path(dataset.id)}/images?label=${encodeURIComponent(this.name)}`);
     const shown = images.slice(-SHOWN).reverse();
     const before = this.photos;
-    this.recorded = images.some(({ file_name: name }) => name.startsWith(RECORDED));
+    this.recorded = images.filter(({ file_name: name }) => name.startsWith(RECORDED)).length;
     this.photos = new Map(shown.map((image) => [image.id, before.get(image.id) ?? this.thumb(image)]));
     fill(this.thumbs, [...this.pending].reverse(), [...this.photos.values()]);
     const hidden = images.length - shown.length;
@@ -118,8 +120,18 @@ export class Box {
         item.hidden = false;
         await this.lesson.refresh();
       }
-    }), { class: "cross", "aria-label": `Remove ${name}` }));
+    }), { class: "cross", "aria-label": `Remove ${name}`, tabIndex: -1 }));
     return item;
+  }
+
+  /** Moves between the buttons of the photos: as stops of the Tab key they would be too many. @param {KeyboardEvent} event */
+  step(event) {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const buttons = /** @type {HTMLElement[]} */ ([...this.thumbs.querySelectorAll("li:not([hidden]) button")]);
+    const at = buttons.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+    buttons[Math.min(Math.max(at + by, 0), buttons.length - 1)]?.focus();
   }
 
   /** Shows a photo of a burst at once; it is uploaded later. @param {File} file */
@@ -183,7 +195,11 @@ export class Box {
       });
     } catch (error) {
       this.progress.textContent = "";
-      fill(this.messages, notice(error), el("div", null, button("Try again", () => void this.upload(parts, thumbs))));
+      const failure = el("div", { class: "stack" }, el("div", { class: "notice", role: "alert" }, el("p", null, `${plural(photos, "photo")} not uploaded: ${error instanceof Error ? error.message : error}`), button("Try again", () => {
+        failure.remove();
+        void this.upload(parts, thumbs);
+      })));
+      this.failures.append(failure);
       // The dataset may have been deleted: the next attempt makes a new one.
       if (error instanceof Problem && error.status === 404) await attempt(lesson.messages, () => lesson.refresh());
       return;

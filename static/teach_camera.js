@@ -21,42 +21,55 @@ export function recorder(place, { taken, done, closed }) {
   /** @type {"environment" | "user"} */
   let facing = "environment";
   let open = true;
-  /** Photos of the current burst; null while none is recorded. @type {File[] | null} */
+  /** @typedef {{ files: File[], over: boolean, waiting: boolean }} Burst `waiting`: for its next photo */
+  /** The burst that is recorded; null while none is. @type {Burst | null} */
   let burst = null;
   /** Timers of the next photo, and of the countdown. */
   let [next, counter] = [0, 0];
+  /** Makes the countdown available again. */
+  let ready = () => {};
 
-  const stop = () => {
-    const files = burst;
-    burst = null;
-    window.clearTimeout(next);
-    if (files?.length) {
-      announce(`${plural(files.length, "photo")} taken`);
-      done(files);
-    }
+  /** @param {Burst} one */
+  const finish = ({ files }) => {
+    announce(files.length > 0 ? `${plural(files.length, "photo")} taken` : "No photo was taken. Hold the button a little longer.");
+    if (files.length > 0) done(files);
   };
-  const close = () => {
+  const stop = () => {
+    const ending = burst;
+    if (!ending) return;
+    burst = null;
+    ending.over = true;
+    window.clearTimeout(next);
+    window.clearTimeout(counter);
+    ready();
+    // A photo that is being taken belongs to the burst.
+    if (!ending.waiting) finish(ending);
+  };
+  /** @param {string} [reason] why the camera is gone */
+  const close = (reason) => {
     open = false;
     stop();
     window.clearTimeout(counter);
     closeCamera(stream);
-    fill(place);
+    fill(place, reason && notice(reason));
   };
   /** @param {HTMLVideoElement} video */
   const start = (video) => {
     if (burst || !open) return;
-    /** @type {File[]} */
-    const files = [];
-    burst = files;
+    /** @type {Burst} */
+    const mine = { files: [], over: false, waiting: false };
+    burst = mine;
     const take = async () => {
       const at = performance.now();
+      mine.waiting = true;
       const file = await frame(video);
-      if (burst !== files) return;
+      mine.waiting = false;
       if (file) {
-        files.push(file);
+        mine.files.push(file);
         taken(file);
       }
-      next = window.setTimeout(() => void take(), Math.max(0, INTERVAL - (performance.now() - at)));
+      if (mine.over) finish(mine);
+      else next = window.setTimeout(() => void take(), Math.max(0, INTERVAL - (performance.now() - at)));
     };
     void take();
   };
@@ -78,13 +91,11 @@ export function recorder(place, { taken, done, closed }) {
     const left = el("span", { class: "countdown", "aria-live": "assertive" });
     const timed = button(`Record in ${COUNTDOWN} s`, () => {
       timed.disabled = true;
+      ready = () => (timed.disabled = false);
       const tick = (/** @type {number} */ seconds) => {
         left.textContent = seconds > 0 ? String(seconds) : "";
         if (seconds === 0) start(video);
-        counter = window.setTimeout(seconds > 0 ? () => tick(seconds - 1) : () => {
-          stop();
-          timed.disabled = false;
-        }, seconds > 0 ? 1000 : RECORDING * 1000);
+        counter = window.setTimeout(seconds > 0 ? () => tick(seconds - 1) : stop, (seconds > 0 ? 1 : RECORDING) * 1000);
       };
       tick(COUNTDOWN);
     }, { title: `Counts down, then takes ${(RECORDING * 1000) / INTERVAL} photos: both hands are free` });

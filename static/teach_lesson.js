@@ -1,7 +1,7 @@
 /** A dataset in the making on the Teach page, with its boxes, its training and its trial. */
 
 import { connection, get, path, Problem, send } from "./api.js";
-import { attempt, button, droppable, el, fill, notice } from "./dom.js";
+import { attempt, button, choose, droppable, el, fill, listed, notice, once } from "./dom.js";
 import { dropped, isArchive, picked, sendAll } from "./files.js";
 import { fillFor } from "./live.js";
 import { folded, nameFrom } from "./names.js";
@@ -20,10 +20,15 @@ const NAME = "my-classes";
 
 /** It stays while other pages are open. */
 export class Lesson {
-  /** @param {Dataset | null} dataset null until the first photo @param {(before: Dataset | null, now: Dataset | null) => void} moved called when it gets a dataset or loses it */
-  constructor(dataset, moved) {
+  /**
+   * @param {Dataset | null} dataset null until the first photo
+   * @param {(before: Dataset | null, now: Dataset | null) => void} moved called when it gets a dataset or loses it
+   * @param {(found: Found[]) => void} another opens a new one for these files
+   */
+  constructor(dataset, moved, another) {
     this.dataset = dataset;
     this.moved = moved;
+    this.another = another;
     /** Shows another dataset in the address. @type {(dataset: Dataset | null) => void} */
     this.named = () => {};
     /** Aborted when the page is left. */
@@ -51,7 +56,7 @@ export class Lesson {
     this.more = button("Add a class", () => this.addClass());
     this.classes = el("section", { class: "stack", "aria-label": "Classes" },
       this.samples, this.list,
-      el("div", { class: "row" }, this.more, el("label", { class: "button" }, "Choose a folder", folder), el("span", { class: "hint" }, "A folder with a subfolder for each class fills all boxes; you can also drop it here.")),
+      el("div", { class: "row" }, this.more, el("label", { class: "button" }, "Choose a folder", folder), el("span", { class: "hint" }, "You can also choose or drop a folder that has a subfolder for each class.")),
       this.messages);
     droppable(this.classes, (data) => void dropped(data).then((found) => this.addFolders(found), (error) => this.messages.append(notice(error))));
     this.node = el("div", { class: "page" }, el("div", { class: "lesson" }, this.classes, this.trainer.node, this.trial.node), this.use);
@@ -76,7 +81,7 @@ export class Lesson {
     }, { signal });
     // Photos may have been added in another tab.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) void attempt(this.messages, () => this.refresh());
+      if (!document.hidden) void attempt(this.messages, () => this.refresh()).then(() => this.trainer.watch());
     }, { signal });
     signal.addEventListener("abort", () => {
       for (const box of this.boxes) box.close();
@@ -218,7 +223,7 @@ export class Lesson {
    * @param {Found[]} found @param {string} [title] name of the dataset, if it is new
    */
   async addFolders(found, title) {
-    if (found.length === 0) return;
+    if (found.length === 0 || !(await this.isMeant(found))) return;
     const folders = new Set(found.map(folderOf));
     if (folders.size === 1 && !found.some((one) => isArchive(one.path))) {
       const folder = folderOf(found[0]).split("/").at(-1) ?? "";
@@ -248,15 +253,25 @@ export class Lesson {
     await attempt(this.messages, () => this.refresh());
   }
 
+  /** Whether folders are meant for this dataset: those of other classes may be a dataset of their own. @param {Found[]} found */
+  async isMeant(found) {
+    const { dataset } = this;
+    const names = [...new Set(found.map((one) => folderOf(one).split("/").at(-1) ?? ""))].filter(Boolean);
+    if (!dataset || dataset.images === 0 || names.length < 2 || names.some((name) => this.boxOf(name))) return true;
+    const answer = await choose(`${dataset.name} has other classes: ${listed(dataset.classes)}. Is ${listed(names)} a new dataset?`, [["new", "New dataset"], ["add", `Add to ${dataset.name}`]]);
+    if (answer === "new") this.another(found);
+    return answer === "add";
+  }
+
   /** Offers two folders of sample photos while there are none. */
   offerSamples() {
     this.samples.hidden = (this.dataset?.images ?? 0) > 0 || this.boxes.some((box) => box.touched);
     if (this.samples.hidden || this.samples.firstChild) return;
-    fill(this.samples, "No photos at hand? ", button("Try it with ours", () => void attempt(this.messages, async () => {
-      const found = await sampleFolders();
-      this.samples.hidden = true;
-      await this.addFolders(found, "samples");
-    }), { class: "link" }));
+    const use = button("Try it with ours", () => void once(use, this.messages, async () => {
+      await this.addFolders(await sampleFolders(), "samples");
+      this.trainer.start.focus({ preventScroll: true });
+    }), { class: "link" });
+    fill(this.samples, "No photos at hand? ", use);
   }
 
   /** Tries the model of `job` from now on, and shows how to use it. @param {import("./types.js").Job | null} job */

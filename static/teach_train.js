@@ -19,9 +19,9 @@ const PHASES = {
   downloading: ["Downloading the network", 0.05],
   preparing: ["Reading the photos", 0.2],
   extracting: ["Looking at the photos", 0.6],
-  training_head: ["Learning", 0.8],
-  training: ["Learning", 0.8],
-  validating: ["Learning", 0.85],
+  training_head: ["Learning", 0.75],
+  training: ["Learning", 0.75],
+  validating: ["Learning", 0.75],
   evaluating: ["Checking what it has learned", 0.93],
   saving: ["Saving the model", 0.96],
   comparing: ["Comparing it with the model in service", 1],
@@ -42,7 +42,7 @@ export class Trainer {
     this.advice = el("div", { class: "stack", role: "status" });
     this.now = el("div", { class: "stack" });
     this.messages = el("div", { class: "stack" });
-    this.node = el("section", { class: "panel", "aria-label": "Training" }, this.start, this.now, this.advice, this.messages);
+    this.node = el("section", { class: "panel", "aria-label": "Training", tabIndex: -1 }, this.start, this.now, this.advice, this.messages);
   }
 
   /** Finds the jobs of the dataset, and follows the newest one. */
@@ -91,10 +91,10 @@ export class Trainer {
         return [
           el("p", null, few.length > 1 && few.every(({ images }) => images === 0) ? "Add photos to each class."
             : `Add ${listed(few.map(({ name, images }) => `${ENOUGH - images} ${images === 0 ? "" : "more "}to ${name}`), 3)}.`),
-          el("p", { class: "hint" }, `At least ${ENOUGH} photos per class; the model gets better up to about ${PLENTY}.`),
+          el("p", { class: "hint" }, `At least ${ENOUGH} photos per class. More make the model better, up to about ${PLENTY}.`),
         ];
       }
-      if (same) return el("p", { class: "hint" }, "The model knows all these photos. Add some where it is wrong or unsure, then train again.");
+      if (same) return el("p", { class: "hint" }, "The model is up to date. Add photos where it is wrong or unsure, then train again.");
       const time = el("p", { class: "hint" });
       void this.estimate(time);
       return [this.trained && el("p", null, "The dataset has changed since the last training."), time];
@@ -124,7 +124,7 @@ export class Trainer {
     if (!dataset) return;
     for (let number = this.jobs + 1; ; number += 1) {
       try {
-        this.job = /** @type {Job} */ (await send("POST", "jobs", { recipe, dataset: dataset.id, name: `${dataset.name}-v${number}` }));
+        this.job = /** @type {Job} */ (await send("POST", "jobs", { recipe, dataset: dataset.id, name: `${dataset.name.slice(0, 90)}-v${number}` }));
         this.jobs = number;
         break;
       } catch (error) {
@@ -134,6 +134,7 @@ export class Trainer {
     }
     announce("Training has started");
     this.update();
+    this.node.focus({ preventScroll: true });
     void this.follow(this.job);
   }
 
@@ -172,7 +173,9 @@ export class Trainer {
         await this.watch();
         return;
       }
-      if (!signal.aborted) await this.conclude();
+      if (signal.aborted) return;
+      await this.conclude();
+      this.node.scrollIntoView({ block: "nearest" });
     });
   }
 
@@ -215,9 +218,10 @@ export class Trainer {
     this.update();
   }
 
-  /** Whether some photos are of a recording. */
+  /** Whether most photos are of recordings. */
   recorded() {
-    return this.lesson.boxes.some((box) => box.recorded);
+    const { boxes, dataset } = this.lesson;
+    return boxes.reduce((sum, box) => sum + box.recorded, 0) * 2 > (dataset?.images ?? 0);
   }
 
   /** @param {Job} job @param {Evaluation | null} evaluation */
@@ -238,14 +242,17 @@ export class Trainer {
 /** How good a model is, in one sentence. @param {Evaluation} evaluation */
 export function outcome({ accuracy, count: images, cross_validation: crossed }) {
   const share = (/** @type {number} */ right, /** @type {number} */ of) => (right === of ? `all ${count(of)}` : right === 0 ? `none of the ${count(of)}` : `${count(right)} of the ${count(of)}`);
-  if (crossed) return `Right for ${share(crossed.correct, crossed.count)} photos, each classified by a model that had not seen it.`;
+  if (crossed) {
+    const of = share(crossed.correct, crossed.count);
+    return `${of[0].toUpperCase()}${of.slice(1)} photos ${crossed.correct === 1 ? "was" : "were"} classified correctly, each by a model trained without it.`;
+  }
   return `It was right for ${share(Math.round(accuracy * images), images)} photos that it had not seen.`;
 }
 
-/** How sure that figure is. @param {Evaluation} evaluation @param {boolean} recorded whether there are photos of a recording */
+/** How sure that figure is. @param {Evaluation} evaluation @param {boolean} recorded whether most photos are of recordings */
 function doubt({ accuracy_interval: own, cross_validation: crossed }, recorded) {
   const { low, high } = crossed ? crossed.accuracy_interval : own;
   const measured = crossed ? `Measured by ${crossed.folds}-fold cross-validation. ` : "";
-  return measured + (recorded ? "Photos of one recording are almost the same photo, so this figure is optimistic: try the model on something new."
+  return measured + (recorded ? "Photos of one recording are almost the same photo, so the accuracy on new photos is probably lower: try it."
     : `The accuracy on other photos like these is probably between ${percent(low)} and ${percent(high)} (95% confidence).`);
 }

@@ -1,6 +1,6 @@
 /** Tries the model of the Teach page on the camera or on a photo, and adds what it gets wrong. */
 
-import { requestWithRetry } from "./api.js";
+import { Problem, requestWithRetry } from "./api.js";
 import { closeCamera, frame, hasSeveralCameras, openCamera, viewOf } from "./camera.js";
 import { announce, button, droppable, el, fill, isAbort, notice, percent } from "./dom.js";
 import { picture } from "./picture.js";
@@ -77,7 +77,10 @@ export class Trial {
     this.inputs.hidden = !this.model;
     this.hint.hidden = Boolean(this.model && this.shown);
     this.hint.textContent = this.model ? "Hold something in front of the camera, or drop a photo here." : "Train the model first; then try it here with the camera or a photo.";
-    if (!this.model) this.clear();
+    if (!this.model && (this.stream || this.shown)) {
+      this.close();
+      this.clear();
+    }
     this.offer();
   }
 
@@ -97,12 +100,15 @@ export class Trial {
     const key = boxes.map(({ name }) => name).join("\n");
     if (this.correct.dataset.key === key && this.correct.firstChild) return;
     this.correct.dataset.key = key;
+    const note = el("span", { class: "good", role: "status" });
     fill(this.correct, el("span", { class: "soft" }, "Wrong or unsure? Add this photo to"), boxes.map((box) => button(box.name, () => {
       if (!this.shown) return;
+      note.textContent = `Added to ${box.name}`;
+      window.setTimeout(() => (note.textContent = ""), 2000);
       const { shown } = this;
       const name = shown.name.includes(".") ? shown.name : `${shown.name}.jpg`;
       box.add([{ file: new File([shown], name, { type: shown.type }), path: name }]);
-    }, { "aria-label": `Add this photo to ${box.name}` })));
+    }, { "aria-label": `Add this photo to ${box.name}` })), note);
   }
 
   /** @param {File} file */
@@ -121,9 +127,11 @@ export class Trial {
   async openCamera() {
     this.close();
     this.clear();
-    const taken = () => this.close();
     try {
-      const stream = await openCamera(this.facing, taken);
+      const stream = await openCamera(this.facing, (reason) => {
+        this.close();
+        if (reason) fill(this.messages, notice(reason));
+      });
       if (this.lesson.signal.aborted) {
         closeCamera(stream);
         return;
@@ -181,7 +189,10 @@ export class Trial {
       this.show(prediction, few);
       return true;
     } catch (error) {
-      if (!isAbort(error) && round === this.round && !this.messages.firstChild) fill(this.messages, notice(error));
+      if (isAbort(error) || round !== this.round) return false;
+      // It may have been deleted elsewhere.
+      if (error instanceof Problem && error.status === 404) await lesson.trainer.watch();
+      else if (!this.messages.firstChild) fill(this.messages, notice(error));
       return false;
     }
   }

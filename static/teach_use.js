@@ -5,7 +5,7 @@ import { announce, attempt, button, el } from "./dom.js";
 import { save } from "./picture.js";
 
 /** @param {import("./types.js").Job} job that made the model */
-export function usage({ name, dataset, model_id: model }) {
+export function usage({ name, dataset, model_id: model, service }) {
   const url = new URL(`predict?${new URLSearchParams({ model: name })}`, document.baseURI).href;
   const header = hasToken() ? " -H \"Authorization: Bearer $PAWPRINT_API_TOKEN\"" : "";
   const [imports, headers] = hasToken() ? ["import os, requests", ",\n        headers={\"Authorization\": \"Bearer \" + os.environ[\"PAWPRINT_API_TOKEN\"]}"] : ["import requests", ""];
@@ -26,15 +26,15 @@ print(prediction["label"], prediction["probability"], "unsure" if prediction["un
     model && button("Download the model", () => void attempt(links, () => save(`models/${path(model)}/download`, `${name}.safetensors`)), { class: "link" }));
   return [
     el("h2", null, `Use ${name}`),
-    el("p", { class: "soft" }, "The model is kept on this server and answers at this address."),
+    el("p", { class: "soft" }, `The model is kept on this server; programs send photos to its address.${service?.decision === "in_service" ? " It also went into service: it answers requests that name no model." : ""}`),
     links,
-    el("div", { class: "columns" }, code("curl", curl), code("Python", python)),
+    el("div", { class: "columns" }, code("curl", curl), code("Python (pip install requests)", python)),
   ];
 }
 
 /** A program that is copied by a click. @param {string} title @param {string} text */
 function code(title, text) {
-  const pre = el("pre", { class: "log", tabIndex: 0, "aria-label": title }, text);
+  const pre = el("pre", { class: "log code", tabIndex: 0, "aria-label": title }, text);
   const copy = button("Copy", async () => {
     try {
       await navigator.clipboard.writeText(text);

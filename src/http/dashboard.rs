@@ -7,14 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use axum_extra::TypedHeader;
+use axum_extra::{TypedHeader, headers::ETag};
 use rust_embed::Embed;
 
-use super::{
-    extract::Path,
-    images::{etag_matches, tag_of},
-    problem::Problem,
-};
+use super::{extract::Path, images::etag_matches, problem::Problem};
 
 #[derive(Embed)]
 #[folder = "static"]
@@ -49,7 +45,9 @@ pub async fn file(Path(file): Path<String>, headers: HeaderMap) -> Result<Respon
 
 fn serve(file: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let found = Files::get(file).ok_or_else(|| Problem::not_found("static file", file))?;
-    let tag = tag_of(hex::encode(found.metadata.sha256_hash()))?;
+    // Weak: the body may be compressed or not.
+    let tag = format!("W/\"{}\"", hex::encode(found.metadata.sha256_hash()));
+    let tag = tag.parse::<ETag>().map_err(|error| Problem::internal(&error))?;
     let media_type = match found.metadata.mimetype() {
         text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
         other => other.to_owned(),

@@ -1,5 +1,5 @@
-//! What is fitted on the validation split once training has ended: the temperature, and when the model
-//! is unsure.
+//! What is fitted on the validation split, or on cross-validated outputs, once training has ended: the
+//! temperature, and when the model is unsure.
 
 use tch::Tensor;
 
@@ -22,7 +22,7 @@ pub(super) struct Calibration {
     pub(super) scale: f64,
     /// When the model is unsure.
     pub(super) thresholds: AnswerThresholds,
-    /// Accuracy by the share of answered images of the validation split.
+    /// Accuracy by the share of answered images of those it was calibrated on.
     pub(super) coverage: Coverage,
     /// Some training images, if the network can compare images with them.
     pub(super) neighbours: Option<Neighbours>,
@@ -65,7 +65,8 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
         evaluate::passes(forward, samples, compute, batch_size, &mut self.progress)
     }
 
-    /// Calibrates the network on its outputs for the validation split.
+    /// Calibrates the network on `scored`: its outputs for the validation split, or those of
+    /// cross-validation.
     pub(super) fn calibrate(
         &mut self,
         train: &[Sample],

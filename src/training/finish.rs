@@ -1,6 +1,11 @@
 //! The end of training: evaluates the best epoch on the test split, and writes the model.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+    time::Instant,
+};
 
 use super::{
     calibrate::{Calibration, Scorer},
@@ -8,14 +13,14 @@ use super::{
     failure::{Failure, StopReason},
     learner::{REPORT_EVERY, TrainingContext, TrainingResult},
     spec::Job,
-    trainable::Trainable,
+    trainable::{CrossValidated, Trainable},
 };
 use crate::{
     architectures::{Cnn, Network, count_parameters},
     domain::{
         Timestamp,
         dataset::{Classes, Sample, Split},
-        evaluation::{self, Evaluation, UnsureReport},
+        evaluation::{self, CrossValidation, Evaluation, ScoredSample, UnsureReport},
         job::{Phase, Progress},
         metrics::SplitMetrics,
         model::{Architecture, ModelCard, Pretrained},
@@ -83,7 +88,17 @@ pub fn finish(
     let (compute, batch_size) = (context.compute, context.params.batch_size);
     let mut scorer = Scorer { trainable, compute, batch_size, progress };
     let validation = scorer.scored(context.validation)?;
-    let calibration = scorer.calibrate(context.train, context.validation, &validation)?;
+    let crossed = trainable.cross_validate(epochs, &mut scorer.progress)?;
+    let crossed_summary = crossed.as_ref().map(CrossValidated::summary);
+    if let Some(CrossValidation { folds, correct, count, accuracy, .. }) = crossed_summary {
+        tracing::info!(folds, correct, count, accuracy, "cross-validated");
+    }
+    // A handful of validation images say little about probabilities; those of the test split stay apart.
+    let calibrated_on = match crossed {
+        Some(crossed) => not_of(crossed.scored, test),
+        None => validation.clone(),
+    };
+    let calibration = scorer.calibrate(context.train, context.validation, &calibrated_on)?;
     let Calibration { scale, thresholds, coverage, neighbours } = calibration;
     let test = if test.is_empty() {
         None
@@ -97,7 +112,7 @@ pub fn finish(
         let mut evaluation =
             evaluation::evaluate(Split::Test, classes, &scored, &validation, scale);
         evaluation.class_weights = class_weights(&context, classes);
-        evaluation.cross_validation = trainable.cross_validate(epochs, &mut scorer.progress)?;
+        evaluation.cross_validation = crossed_summary;
         let answers = evaluation::answers(&scored, scale);
         evaluation.unsure = Some(UnsureReport::new(&answers, &distances, thresholds));
         let metrics = evaluation.metrics();
@@ -153,6 +168,12 @@ pub fn finish(
     context.control.check_unless_stopped()?;
     model_file::save(&job.folder.join(MODEL), &card, &tensors)?;
     Ok(())
+}
+
+/// Those of `scored` that are not in `test`.
+fn not_of(scored: Vec<ScoredSample>, test: &[Sample]) -> Vec<ScoredSample> {
+    let test: HashSet<_> = test.iter().map(|sample| sample.image_id).collect();
+    scored.into_iter().filter(|sample| !test.contains(&sample.image_id)).collect()
 }
 
 /// The weight of each class in the loss, by name.

@@ -4,10 +4,33 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use crate::{
-    domain::{dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics},
+    domain::{
+        dataset::Sample,
+        evaluation::{CrossValidation, ScoredSample},
+        metrics::SplitMetrics,
+    },
     training::failure::StopReason,
     weights::tensors::Tensors,
 };
+
+/// Outputs for the images of all splits, each by a network that was trained without it.
+#[derive(Debug)]
+pub struct CrossValidated {
+    /// Number of networks.
+    pub folds: usize,
+    /// The outputs.
+    pub scored: Vec<ScoredSample>,
+}
+
+impl CrossValidated {
+    /// The accuracy.
+    #[must_use]
+    pub fn summary(&self) -> CrossValidation {
+        let right = |sample: &&ScoredSample| sample.logits.predicted() == sample.label;
+        let correct = self.scored.iter().filter(right).count();
+        CrossValidation::new(self.folds, correct as u64, self.scored.len() as u64)
+    }
+}
 
 /// What a recipe trains: something that turns images into logits.
 pub trait Trainable {
@@ -39,7 +62,7 @@ pub trait Trainable {
         &self,
         _epochs: u32,
         _progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
-    ) -> Result<Option<CrossValidation>, StopReason> {
+    ) -> Result<Option<CrossValidated>, StopReason> {
         Ok(None)
     }
 

@@ -148,7 +148,7 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     }
 
     train(&browser, "Train").await;
-    browser.read(&format!("{} photos, each classified", rings + stripes)).await;
+    browser.read(&format!("{} photos were classified", rings + stripes)).await;
     browser.see("//a[.='See the whole evaluation']").await;
     let job = server.get("/jobs/my-classes-v1").await;
     assert_eq!(job["status"], "succeeded", "{job}");
@@ -169,7 +169,7 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     button_in(&browser, "//section[@aria-label='Try it']", "rings").await.click().await.unwrap();
     browser.see(&format!("{}//span[.='{} photos']", class_box(1), rings + 1)).await;
     train(&browser, "Train again").await;
-    browser.read(&format!("{} photos, each classified", rings + stripes + 1)).await;
+    browser.read(&format!("{} photos were classified", rings + stripes + 1)).await;
     assert_eq!(server.get("/jobs/my-classes-v2").await["status"], "succeeded");
     browser.see("//pre[contains(., 'predict?model=my-classes-v2')]").await;
 
@@ -178,7 +178,7 @@ async fn two_classes_by_camera_become_a_model_that_is_tried_corrected_and_traine
     browser.read("my-classes-v2").await;
     browser.page("#/teach").await;
     browser.see(&format!("{}//span[.='{stripes} photos']", class_box(2))).await;
-    browser.read(&format!("{} photos, each classified", rings + stripes + 1)).await;
+    browser.read(&format!("{} photos were classified", rings + stripes + 1)).await;
     // A photo is removed by its cross.
     let cross = format!("{}//ul/li[1]/button", class_box(2));
     let cross = browser.see(&cross).await;
@@ -237,7 +237,9 @@ async fn a_folder_of_folders_fills_all_boxes_and_becomes_a_model() {
     browser.see(&class_box(classes)).await;
     train(&browser, "Train").await;
     browser
-        .read(&format!("{images} photos, each classified by a model that had not seen it"))
+        .read(&format!(
+            "{images} photos were classified correctly, each by a model trained without it"
+        ))
         .await;
     let evaluation = server.get("/jobs/things-v1/evaluation").await;
     assert_eq!(evaluation["cross_validation"]["count"], images);
@@ -310,7 +312,7 @@ async fn nothing_is_lost_or_mislabelled_when_names_pages_and_the_server_change_m
     browser.see("//section[@aria-label='Training']//progress").await;
     server.end(Signal::KILL);
     let server = Process::start_at(data.path(), &address);
-    browser.read("18 photos, each classified").await;
+    browser.read("18 photos were classified").await;
 
     // What can't be used is said where it was dropped.
     let broken = files.path().join("broken.jpg");
@@ -346,7 +348,7 @@ async fn the_sample_photos_become_a_model_on_a_phone_and_by_keyboard() {
     assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), 390);
     let button = "//main//button[normalize-space()='Train'][not(@disabled)]";
     browser.see(button).await.send_keys(&enter).await.unwrap();
-    browser.read("24 photos, each classified").await;
+    browser.read("24 photos were classified").await;
     assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), 390);
     // A camera needs a secure page; where there is none, files still work.
     let script = "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })";

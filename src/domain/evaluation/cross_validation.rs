@@ -8,6 +8,8 @@ use crate::domain::dataset::Sample;
 
 /// Datasets of more images have a test split that says enough.
 const MAX_IMAGES: usize = 500;
+/// Of images times classes: the work grows with both, and is to take seconds.
+const MAX_WORK: usize = 2000;
 /// As many as the smallest class has images, at most.
 const MAX_FOLDS: usize = 5;
 /// One to train on, one to validate and one to test.
@@ -56,7 +58,8 @@ pub fn folds(samples: &[Sample], classes: usize) -> Option<Vec<Vec<Sample>>> {
         of_class.get_mut(sample.label)?.push(*sample);
     }
     let count = of_class.iter().map(Vec::len).min()?.min(MAX_FOLDS);
-    if samples.len() > MAX_IMAGES || count < MIN_FOLDS {
+    let large = samples.len() > MAX_IMAGES || samples.len() * classes > MAX_WORK;
+    if large || count < MIN_FOLDS {
         return None;
     }
     let mut folds = vec![Vec::new(); count];
@@ -111,6 +114,8 @@ mod tests {
         assert_eq!(folds(&samples(&[2, 9]), 2), None);
         assert_eq!(folds(&samples(&[3, 9]), 3), None);
         assert_eq!(folds(&samples(&[250, 251]), 2), None);
+        assert_eq!(folds(&samples(&[10; 14]), 14).map(|folds| folds.len()), Some(5));
+        assert_eq!(folds(&samples(&[10; 15]), 15), None);
         assert_eq!(folds(&[], 0), None);
     }
 

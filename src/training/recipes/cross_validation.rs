@@ -7,13 +7,15 @@ use crate::{
     architectures::logit_rows,
     domain::{
         dataset::Sample,
-        evaluation::{CrossValidation, cross_validation::folds},
-        objective::Objective,
+        evaluation::cross_validation::folds,
+        objective::{Logits, Objective},
         temperature,
     },
     training::{
+        evaluate,
         failure::{Failure, StopReason},
         loss::Loss,
+        trainable::CrossValidated,
     },
 };
 
@@ -24,7 +26,7 @@ struct Fold {
     targets: Tensor,
 }
 
-/// The accuracy on all of `samples`, each classified by a regression that was solved without it; of
+/// The outputs for all of `samples`, each classified by a regression that was solved without it; of
 /// its `strengths` of the regularisation, the one with the lowest loss on another fold counts. None
 /// if the dataset has many images. `gather` gives features `[n, width]`; `progress` is called with the
 /// number of regressions solved and their total, and may end it.
@@ -38,7 +40,7 @@ pub(super) fn of_regression(
     strengths: &[f64],
     gather: impl Fn(&[Sample]) -> Tensor,
     progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
-) -> Result<Option<CrossValidation>, StopReason> {
+) -> Result<Option<CrossValidated>, StopReason> {
     let Some(folds) = folds(samples, objective.classes()) else { return Ok(None) };
     let _no_grad = tch::no_grad_guard();
     let of = |samples: &[Sample]| Fold {
@@ -47,7 +49,8 @@ pub(super) fn of_regression(
         targets: loss.targets(samples),
     };
     let all = (folds.len() * strengths.len()) as u64;
-    let (mut solved, mut correct) = (0, 0);
+    let mut solved = 0;
+    let mut scored = Vec::with_capacity(samples.len());
     for (index, tested) in folds.iter().enumerate() {
         let next = (index + 1) % folds.len();
         let others = folds.iter().enumerate().filter(|(other, _)| ![index, next].contains(other));
@@ -57,28 +60,29 @@ pub(super) fn of_regression(
             progress(solved - 1, all)
         };
         let [train, validation, test] = [&*train, &*folds[next], &**tested].map(of);
-        let Some(of_fold) =
-            correct_of(objective, loss, strengths, [&train, &validation, &test], &mut report)?
+        let Some(logits) =
+            logits_of(objective, loss, strengths, [&train, &validation, &test], &mut report)?
         else {
             return Ok(None);
         };
-        correct += of_fold;
+        scored.extend(evaluate::scored_samples(tested, rows(&logits)?));
     }
-    let result = CrossValidation::new(folds.len(), correct, samples.len() as u64);
-    let CrossValidation { folds, count, accuracy, .. } = result;
-    tracing::info!(folds, correct, count, accuracy, "cross-validated");
-    Ok(Some(result))
+    Ok(Some(CrossValidated { folds: folds.len(), scored }))
 }
 
-/// How many images of `test` are classified correctly by the regression on `train` that has the
-/// lowest loss on `validation`; none if no loss is finite.
-fn correct_of(
+fn rows(logits: &Tensor) -> Result<Vec<Logits>, Failure> {
+    logit_rows(logits).map_err(|error| Failure::new("internal", error.to_string()))
+}
+
+/// The logits of `test` by the regression on `train` that has the lowest loss on `validation`; none if
+/// no loss is finite.
+fn logits_of(
     objective: Objective,
     loss: &Loss,
     strengths: &[f64],
     [train, validation, test]: [&Fold; 3],
     report: &mut dyn FnMut() -> Result<(), StopReason>,
-) -> Result<Option<u64>, StopReason> {
+) -> Result<Option<Tensor>, StopReason> {
     let (outputs, width) = (objective.outputs() as i64, train.features.size()[1]);
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, train.features.device()));
     let (mut weight, mut bias) = (zeros(&[outputs, width]), zeros(&[outputs]));
@@ -86,17 +90,14 @@ fn correct_of(
     for strength in strengths {
         report()?;
         minimise(loss, &train.features, &train.targets, *strength, &mut weight, &mut bias);
-        let logits = logit_rows(&validation.features.linear(&weight, Some(&bias)));
-        let logits = logits.map_err(|error| Failure::new("internal", error.to_string()))?;
+        let logits = rows(&validation.features.linear(&weight, Some(&bias)))?;
         let factor = temperature::factor(&logits, &validation.labels);
         let _ = (weight.g_mul_scalar_(factor), bias.g_mul_scalar_(factor));
         let logits = validation.features.linear(&weight, Some(&bias));
         let losses = loss.of_images(&logits, &validation.targets).sum(Kind::Double);
         let validation_loss = losses.double_value(&[]);
         if validation_loss < best.0 {
-            let logits = test.features.linear(&weight, Some(&bias));
-            let correct = loss.correct(&logits, &test.targets).sum(Kind::Int64);
-            best = (validation_loss, Some(correct.int64_value(&[]) as u64));
+            best = (validation_loss, Some(test.features.linear(&weight, Some(&bias))));
         }
     }
     Ok(best.1)
@@ -110,6 +111,7 @@ mod tests {
         domain::{
             ImageId,
             dataset::{Digest, Split},
+            evaluation::CrossValidation,
         },
     };
 
@@ -153,7 +155,7 @@ mod tests {
         let result = of_regression(samples, objective, &loss, &strengths, gather, &mut progress);
         assert_eq!(calls.first(), Some(&(0, 15)));
         assert_eq!(calls.last(), Some(&(14, 15)));
-        result.unwrap().unwrap()
+        result.unwrap().unwrap().summary()
     }
 
     #[test]

@@ -12,16 +12,13 @@ use tch::{Kind, Tensor};
 
 use super::{cross_validation, feature_head::FeatureHead, prepared::PreparedJob};
 use crate::{
-    domain::{
-        dataset::Sample, evaluation::CrossValidation, metrics::SplitMetrics, objective::Objective,
-        temperature,
-    },
+    domain::{dataset::Sample, metrics::SplitMetrics, objective::Objective, temperature},
     training::{
         evaluate::{self, RunningMetrics},
         failure::StopReason,
         lbfgs,
         loss::Loss,
-        trainable::Trainable,
+        trainable::{CrossValidated, Trainable},
     },
     weights::tensors::Tensors,
 };
@@ -140,7 +137,7 @@ impl Trainable for Regression<'_> {
         &self,
         epochs: u32,
         progress: &mut dyn FnMut(u64, u64) -> Result<(), StopReason>,
-    ) -> Result<Option<CrossValidation>, StopReason> {
+    ) -> Result<Option<CrossValidated>, StopReason> {
         let PreparedJob { job, train, validation, test, loss, .. } = self.job;
         let samples = [&**train, validation, test].concat();
         let strengths: Vec<_> =
