@@ -232,8 +232,10 @@ async fn a_model_says_when_it_is_unsure_and_the_thresholds_are_a_setting() {
     assert_eq!((card.thresholds.answer_above, card.thresholds.unlike_above), (Some(0.0), None));
     assert!(weights.contains_key("output.weight") && weights.contains_key("neighbours"));
     let coverage = server.get(&format!("{path}/coverage")).await;
-    let point = json!({ "threshold": 0.0, "answered": 1.0, "accuracy": 1.0 });
-    assert_eq!(coverage[0], point, "{coverage}");
+    let first = &coverage[0];
+    assert_eq!((&first["threshold"], &first["answered"]), (&json!(0.0), &json!(1.0)), "{first}");
+    // Measured by cross-validation on the 66 training and validation images.
+    assert!(first["accuracy"].as_f64().unwrap() > 0.95, "{first}");
     for (body, field) in [
         (json!({ "answer_above": 1.1 }), "answer_above"),
         (json!({ "answer_above": -0.1 }), "answer_above"),
