@@ -350,6 +350,19 @@ async fn the_sample_photos_become_a_model_on_a_phone_and_by_keyboard() {
     browser.see(button).await.send_keys(&enter).await.unwrap();
     browser.read("24 photos were classified").await;
     assert_eq!(browser.client.execute(wide, vec![]).await.unwrap(), 390);
+    // A folder of other classes may be another dataset.
+    let folder = tempfile::tempdir().unwrap();
+    for (class, thing) in [("rings", Thing::RedRings), ("stripes", Thing::BlueStripes)] {
+        drawing(&folder.path().join("shapes").join(class), thing, 1);
+    }
+    browser.pick("input[webkitdirectory]", &[&folder.path().join("shapes")]).await;
+    browser.see("//dialog//p[contains(., 'rings and stripes the classes of a new one?')]").await;
+    browser.push("New dataset").await;
+    browser.see("//section[@aria-label='rings']//span[.='1 photo']").await;
+    assert_eq!(server.get("/datasets/shapes").await["images"], 2);
+    assert_eq!(server.get("/datasets/samples").await["images"], 24);
+    browser.page("#/teach/samples").await;
+    has(&browser, "fish", 12).await;
     // A camera needs a secure page; where there is none, files still work.
     let script = "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })";
     browser.client.execute(script, vec![]).await.unwrap();
