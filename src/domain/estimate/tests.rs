@@ -1,3 +1,5 @@
+//! Tests of the estimates: their numbers, and which jobs count.
+
 use super::*;
 use crate::domain::base::{EFFICIENTNET_LITE0, VGG16};
 

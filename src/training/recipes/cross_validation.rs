@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::regression::minimise;
+use super::logistic::minimise;
 use crate::{
     architectures::logit_rows,
     domain::{

@@ -6,6 +6,7 @@ mod cross_validation;
 mod feature_head;
 mod features;
 mod finetune;
+mod logistic;
 mod prepared;
 mod regression;
 mod scratch_cnn;
