@@ -20,6 +20,8 @@ const [MAX_CLASSES, MAX_PHOTOS] = [20, 5000];
 const lessons = new Map();
 /** The one that has no photos yet. @type {Lesson | null} */
 let unsaved = null;
+/** What a new dataset's page is to show; its dataset may exist before the page is open. @type {Lesson | null} */
+let next = null;
 
 window.addEventListener("beforeunload", (event) => {
   if ([...lessons.values(), unsaved].some((lesson) => lesson?.hasUnsent())) event.preventDefault();
@@ -36,7 +38,8 @@ function begin(dataset) {
     if (!now) unsaved = lesson;
     else if (unsaved === lesson) unsaved = null;
   }, (found) => {
-    void (unsaved ?? begin(null)).addFolders(found);
+    next = unsaved ?? begin(null);
+    void next.addFolders(found);
     location.hash = "#/teach?new";
   });
   if (dataset) lessons.set(dataset.id, lesson);
@@ -46,6 +49,8 @@ function begin(dataset) {
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { parts: [name], query, signal }) {
+  const begun = name ? null : next ?? unsaved;
+  next = null;
   /** @type {Dataset[]} */
   const datasets = await all("datasets", signal);
   const last = localStorage.getItem(LAST);
@@ -54,7 +59,7 @@ export async function open(place, { parts: [name], query, signal }) {
   if (name) {
     dataset = await find(place, "datasets", name, signal);
     if (!dataset) return;
-  } else if (!query.has("new") && !unsaved?.hasUnsent()) {
+  } else if (!query.has("new") && !begun?.hasUnsent()) {
     dataset = datasets.find((one) => one.name === last) ?? datasets.filter((one) => one.open && fits(one)).at(-1) ?? null;
   }
   const body = el("div", { class: "page" });
@@ -76,7 +81,7 @@ export async function open(place, { parts: [name], query, signal }) {
       el("a", { href: `#/datasets/${path(dataset.name)}` }, "the page of the dataset"), " and ", el("a", { href: `#/train?dataset=${path(dataset.name)}` }, "Train"), "."));
     return;
   }
-  const lesson = (dataset ? lessons.get(dataset.id) : unsaved) ?? begin(dataset);
+  const lesson = (dataset ? lessons.get(dataset.id) : begun) ?? begin(dataset);
   await lesson.attach(body, signal, (now) => {
     list(now);
     if (now) localStorage.setItem(LAST, now.name);
