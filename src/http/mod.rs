@@ -12,6 +12,7 @@ pub mod body;
 mod body_buffer;
 pub mod classes;
 pub mod content_encoding;
+mod cross_site;
 pub mod dashboard;
 pub mod datasets;
 pub mod detached;
