@@ -6,9 +6,11 @@
 pub mod listen;
 
 use std::{
+    fs,
+    io::Read as _,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -27,6 +29,9 @@ use crate::{
 /// A trainer reports that it is alive every ten seconds.
 const TRAINER_SILENCE: Duration = Duration::from_secs(60);
 
+/// Maximum size of a file of API tokens, in bytes.
+const MAX_TOKEN_FILE: u64 = 1 << 20;
+
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
@@ -43,9 +48,17 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// API token that requests must send as `Authorization: Bearer …`
+    /// API token that requests must send as `Authorization: Bearer …`; may be repeated
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub api_token: Option<String>,
+    pub api_token: Vec<String>,
+
+    /// File with further API tokens, one per line
+    #[arg(long, env = "PAWPRINT_API_TOKEN_FILE", value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
+
+    /// Append a line of JSON to this file for each request that changes something
+    #[arg(long, env = "PAWPRINT_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
 
     /// Allow unauthenticated requests on a non-loopback address
     #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
@@ -164,6 +177,24 @@ pub enum ConfigError {
     /// A token that clients can't send.
     #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
     Token,
+    /// A token in the file that clients can't send.
+    #[error(
+        "line {line} of the API token file {} is not a token: use printable ASCII without spaces", file.display()
+    )]
+    TokenInFile {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// The file of tokens can't be used.
+    #[error("can't use the API token file {}: {reason}", file.display())]
+    TokenFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl ServeConfig {
@@ -172,16 +203,26 @@ impl ServeConfig {
     /// # Errors
     /// A combination that is invalid or unsafe, naming the variable.
     pub fn validate(&self, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
-        let open = addresses.iter().find(|address| !address.ip().is_loopback());
-        match (&self.api_token, open) {
-            (None, Some(open)) if !self.allow_anonymous => Err(ConfigError::Anonymous(*open)),
-            (Some(token), _)
-                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Err(ConfigError::Token)
-            }
+        let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
+            Some(reachable) if is_open => Err(ConfigError::Anonymous(*reachable)),
             _ => Ok(()),
         }
+    }
+
+    /// The API tokens of the settings and of their file.
+    ///
+    /// # Errors
+    /// A token that no client could send, or a file that can't be read or has no token.
+    pub fn api_tokens(&self) -> Result<Vec<String>, ConfigError> {
+        let mut tokens = self.api_token.clone();
+        if !tokens.iter().all(|token| can_be_sent(token)) {
+            return Err(ConfigError::Token);
+        }
+        if let Some(file) = &self.api_token_file {
+            tokens.extend(tokens_in(file)?);
+        }
+        Ok(tokens)
     }
 
     /// Threads of each trainer.
@@ -201,6 +242,38 @@ impl ServeConfig {
     pub const fn tuning_overrides(&self) -> TuningOverrides {
         TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
     }
+}
+
+/// Whether `token` can stand in an `Authorization` header.
+fn can_be_sent(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The tokens of a file: its lines, except empty ones.
+fn tokens_in(file: &Path) -> Result<Vec<String>, ConfigError> {
+    let failed =
+        |reason: &str| ConfigError::TokenFile { file: file.to_owned(), reason: reason.to_owned() };
+    let mut text = String::new();
+    fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_TOKEN_FILE + 1).read_to_string(&mut text))
+        .map_err(|error| failed(&error.to_string()))?;
+    if text.len() as u64 > MAX_TOKEN_FILE {
+        return Err(failed("it is too large; write one token per line"));
+    }
+    let mut tokens = Vec::new();
+    for (line, token) in (1..).zip(text.lines().map(str::trim)) {
+        if token.is_empty() {
+            continue;
+        }
+        if !can_be_sent(token) {
+            return Err(ConfigError::TokenInFile { file: file.to_owned(), line });
+        }
+        tokens.push(token.to_owned());
+    }
+    if tokens.is_empty() {
+        return Err(failed("it is empty; write one token per line"));
+    }
+    Ok(tokens)
 }
 
 #[cfg(test)]
