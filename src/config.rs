@@ -4,13 +4,12 @@
 //! [`ServeConfig::validate`], then shared unchanged.
 
 pub mod listen;
+pub mod token_file;
 
 use std::{
-    fs,
-    io::Read as _,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -28,9 +27,6 @@ use crate::{
 
 /// A trainer reports that it is alive every ten seconds.
 const TRAINER_SILENCE: Duration = Duration::from_secs(60);
-
-/// Maximum size of a file of API tokens, in bytes.
-const MAX_TOKEN_FILE: u64 = 1 << 20;
 
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
@@ -177,24 +173,9 @@ pub enum ConfigError {
     /// A token that clients can't send.
     #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
     Token,
-    /// A token in the file that clients can't send.
-    #[error(
-        "line {line} of the API token file {} is not a token: use printable ASCII without spaces", file.display()
-    )]
-    TokenInFile {
-        /// The file.
-        file: PathBuf,
-        /// Counted from 1.
-        line: usize,
-    },
     /// The file of tokens can't be used.
-    #[error("can't use the API token file {}: {reason}", file.display())]
-    TokenFile {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    TokenFile(#[from] token_file::Error),
 }
 
 impl ServeConfig {
@@ -216,11 +197,11 @@ impl ServeConfig {
     /// A token that no client could send, or a file that can't be read or has no token.
     pub fn api_tokens(&self) -> Result<Vec<String>, ConfigError> {
         let mut tokens = self.api_token.clone();
-        if !tokens.iter().all(|token| can_be_sent(token)) {
+        if !tokens.iter().all(|token| token_file::can_be_sent(token)) {
             return Err(ConfigError::Token);
         }
         if let Some(file) = &self.api_token_file {
-            tokens.extend(tokens_in(file)?);
+            tokens.extend(token_file::read(file)?);
         }
         Ok(tokens)
     }
@@ -242,38 +223,6 @@ impl ServeConfig {
     pub const fn tuning_overrides(&self) -> TuningOverrides {
         TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
     }
-}
-
-/// Whether `token` can stand in an `Authorization` header.
-fn can_be_sent(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// The tokens of a file: its lines, except empty ones.
-fn tokens_in(file: &Path) -> Result<Vec<String>, ConfigError> {
-    let failed =
-        |reason: &str| ConfigError::TokenFile { file: file.to_owned(), reason: reason.to_owned() };
-    let mut text = String::new();
-    fs::File::open(file)
-        .and_then(|opened| opened.take(MAX_TOKEN_FILE + 1).read_to_string(&mut text))
-        .map_err(|error| failed(&error.to_string()))?;
-    if text.len() as u64 > MAX_TOKEN_FILE {
-        return Err(failed("it is too large; write one token per line"));
-    }
-    let mut tokens = Vec::new();
-    for (line, token) in (1..).zip(text.lines().map(str::trim)) {
-        if token.is_empty() {
-            continue;
-        }
-        if !can_be_sent(token) {
-            return Err(ConfigError::TokenInFile { file: file.to_owned(), line });
-        }
-        tokens.push(token.to_owned());
-    }
-    if tokens.is_empty() {
-        return Err(failed("it is empty; write one token per line"));
-    }
-    Ok(tokens)
 }
 
 #[cfg(test)]

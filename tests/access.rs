@@ -435,6 +435,13 @@ async fn the_command_line_creates_lists_and_revokes() {
     assert!(!listed.contains("never") && !listed.contains(secret), "{listed}");
     assert_eq!(text(&pawprint(OPERATOR, &["tokens", "revoke", "phone"])), "revoked phone\n");
     assert!(!pawprint(secret, &["datasets"]).status.success());
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{OPERATOR}\nanother\n")).unwrap();
+    let file = file.to_str().unwrap();
+    text(&pawprint("", &["datasets", "--api-token-file", file]));
+    let missing = pawprint("", &["datasets", "--api-token-file", "/none"]);
+    let error = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(error.contains("can't use the API token file /none"), "{error}");
     let without = pawprint(OPERATOR, &["tokens", "create", "phone"]);
     assert_eq!(without.status.code(), Some(2));
 }
