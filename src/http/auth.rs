@@ -18,8 +18,7 @@ pub async fn require_token(
     next: Next,
 ) -> Response {
     let Some(expected) = &state.config.api_token else {
-        let allowed = &state.config.allowed_hosts;
-        if is_cross_site(request.uri(), request.headers(), allowed) {
+        if is_cross_site(&request, &state.config.allowed_hosts, &state.config.cors_origins) {
             return Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
