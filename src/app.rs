@@ -22,7 +22,7 @@ use crate::{
     http::{
         audit,
         router::router,
-        serve,
+        serve::{self, Door},
         state::{App, AppState},
     },
     listener::Listeners,
@@ -32,6 +32,7 @@ use crate::{
     scheduler::{self, Scheduler},
     storage::Storage,
     telemetry,
+    tls::Tls,
 };
 
 /// `pawprint serve`: listens on `addresses`, those of the settings' host, until SIGTERM or Ctrl-C.
@@ -99,6 +100,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
     let admitted = Arc::new(Semaphore::new(config.queue_capacity.get()));
+    let uploads = Arc::new(Semaphore::new(config.max_uploads.get()));
     Ok(Arc::new(App {
         config,
         data_dir,
@@ -112,6 +114,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         memory,
         decoders,
         admitted,
+        uploads,
         shutdown,
     }))
 }
@@ -125,9 +128,18 @@ pub async fn run(
     listener: impl Into<Listeners>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::load(certificate, key)?),
+        _ => None,
+    };
     let app = compose(config).await?;
     let listeners = listener.into();
-    print_address(&listeners)?;
+    print_address(&listeners, tls.is_some())?;
+    let door =
+        Door { tls: tls.as_ref().map(Tls::acceptor), max_connections: app.config.max_connections };
+    if let Some(tls) = tls {
+        tokio::spawn(tls.renew(app.shutdown.clone()));
+    }
     let housekeeper = Housekeeper {
         data_dir: Arc::clone(&app.data_dir),
         storage: app.storage.clone(),
@@ -143,7 +155,8 @@ pub async fn run(
         tracing::info!("shutting down; waiting for requests and trainers");
         shutdown.cancel();
     };
-    let mut server = tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), stopping));
+    let mut server =
+        tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), door, stopping));
     tokio::select! {
         // Without connections the server ends at once; trainers come first.
         biased;
@@ -167,14 +180,15 @@ pub async fn run(
 }
 
 /// The one line on standard output: tests and scripts wait for it.
-fn print_address(listeners: &Listeners) -> anyhow::Result<()> {
+fn print_address(listeners: &Listeners, tls: bool) -> anyhow::Result<()> {
     let addresses = listeners.addresses()?;
+    let scheme = if tls { "https" } else { "http" };
     let mut stdout = std::io::stdout().lock();
     if let Some(address) = addresses.first() {
-        writeln!(stdout, "listening on http://{address}")?;
+        writeln!(stdout, "listening on {scheme}://{address}")?;
     }
     stdout.flush()?;
-    tracing::info!(?addresses, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(scheme, ?addresses, version = env!("CARGO_PKG_VERSION"), "listening");
     Ok(())
 }
 

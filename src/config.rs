@@ -1,9 +1,12 @@
-//! Settings of the server: one struct, each field a flag and an environment variable.
+//! Settings of the server: one struct, each field a flag, an environment variable and a line of
+//! the settings file.
 //!
 //! Created by `main` from the command line (or directly by a test), checked once by
 //! [`ServeConfig::validate`], then shared unchanged.
 
+pub mod file;
 pub mod listen;
+pub mod origin;
 pub mod token_file;
 
 use std::{
@@ -15,7 +18,7 @@ use std::{
 
 use clap::Args;
 
-use self::listen::Listen;
+use self::{listen::Listen, origin::Origin};
 use crate::{
     device::processors,
     inference::overrides::TuningOverrides,
@@ -64,6 +67,31 @@ pub struct ServeConfig {
     /// in .local, .lan, .internal and .home.arpa
     #[arg(long, env = "PAWPRINT_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
+
+    /// Origins of other sites whose pages may use the API, such as https://app.example.org
+    #[arg(long, env = "PAWPRINT_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origins: Vec<Origin>,
+
+    /// Certificate for HTTPS, in PEM, followed by those of its issuers; needs --tls-key
+    #[arg(long, env = "PAWPRINT_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of --tls-cert, in PEM
+    #[arg(long, env = "PAWPRINT_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Maximum connections; more wait [default: the limit of open files less 256, at most 8192]
+    #[arg(long, env = "PAWPRINT_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Maximum API requests per second of each client address; more are rejected with 429 [default:
+    /// unlimited]
+    #[arg(long, env = "PAWPRINT_RATE_LIMIT", value_name = "N")]
+    pub rate_limit: Option<NonZeroU32>,
+
+    /// Maximum concurrent uploads; more are rejected with 429
+    #[arg(long, env = "PAWPRINT_MAX_UPLOADS", default_value = "16", value_name = "N")]
+    pub max_uploads: NonZeroUsize,
 
     /// Log format
     #[arg(
@@ -176,6 +204,9 @@ pub enum ConfigError {
     /// The file of tokens can't be used.
     #[error(transparent)]
     TokenFile(#[from] token_file::Error),
+    /// Half of what TLS needs.
+    #[error("{0} is missing: HTTPS needs both --tls-cert and --tls-key")]
+    Tls(&'static str),
 }
 
 impl ServeConfig {
@@ -184,6 +215,11 @@ impl ServeConfig {
     /// # Errors
     /// A combination that is invalid or unsafe, naming the variable.
     pub fn validate(&self, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => return Err(ConfigError::Tls("--tls-key (PAWPRINT_TLS_KEY)")),
+            (None, Some(_)) => return Err(ConfigError::Tls("--tls-cert (PAWPRINT_TLS_CERT)")),
+            _ => {}
+        }
         let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
             Some(reachable) if is_open => Err(ConfigError::Anonymous(*reachable)),
@@ -267,6 +303,16 @@ mod tests {
     #[test]
     fn a_stop_takes_less_than_docker_waits() {
         assert!(config(&[]).shutdown_seconds < 10);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_a_key_its_certificate() {
+        let validate = |arguments: &[&str]| config(arguments).validate(&[]);
+        assert!(validate(&["--tls-cert", "a", "--tls-key", "b"]).is_ok());
+        for (flag, missing) in [("--tls-cert", "--tls-key"), ("--tls-key", "--tls-cert")] {
+            let error = validate(&[flag, "a"]).unwrap_err().to_string();
+            assert!(error.starts_with(missing), "{error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
+//! | [`tls`] | the server's certificate, renewed while it runs | server, one task |
 //! | [`housekeeping`] | removes unreferenced files | server, one task |
 //! | [`maintenance`] | backups, restoring them, checks of a data directory | `backup`, `restore`, `doctor` |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
@@ -63,6 +64,7 @@ pub mod registry;
 pub mod scheduler;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;
 pub mod training;
 pub mod vision;
 pub mod weights;

@@ -49,6 +49,11 @@ pub(super) enum Error {
         "can't connect to a Pawprint server at {url}: {reason} (start one with `pawprint serve`)"
     )]
     NoServer { url: String, reason: String },
+    /// It is not trusted.
+    #[error(
+        "the TLS certificate of {url} is not trusted: {reason} (for an authority of your own, set SSL_CERT_FILE to its certificate)"
+    )]
+    Certificate { url: String, reason: String },
     /// The server returned a problem.
     #[error("{}{}", .0.detail, hint(.0))]
     Problem(Box<Problem>),
@@ -80,6 +85,7 @@ impl Error {
     pub(super) fn code(&self) -> &str {
         match self {
             Self::NoServer { .. } => "no_server",
+            Self::Certificate { .. } => "certificate",
             Self::Problem(problem) => &problem.code,
             Self::NotPawprint { .. } => "not_pawprint",
             Self::Transport { .. } => "connection_lost",
@@ -94,6 +100,9 @@ impl Error {
 
     fn transport(url: &Url, error: &reqwest::Error) -> Self {
         let url = shown(url);
+        if let Some(error) = certificate_error(error) {
+            return Self::Certificate { url, reason: error.to_string() };
+        }
         if error.is_connect() {
             return Self::NoServer { url, reason: root_cause(error) };
         }
@@ -257,6 +266,24 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
         cause = Some(deeper);
     }
     cause.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// What is wrong with the server's certificate, if that is why there is no connection.
+fn certificate_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        // An I/O error's source is below what it wraps.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let found = inner.map_or_else(
+            || error.downcast_ref::<rustls::Error>(),
+            |inner| inner.downcast_ref::<rustls::Error>(),
+        );
+        if let Some(found @ rustls::Error::InvalidCertificate(_)) = found {
+            return Some(found);
+        }
+        cause = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! `pawprint healthcheck`: checks that the server on this machine is running.
 //!
 //! A container's health check runs it every few seconds, so it is a plain socket and one request:
-//! no runtime, no TLS.
+//! no runtime, and TLS only if the server asks for it.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use clap::Args;
 
-use super::{ExitStatus, output::Output};
+use super::{ExitStatus, output::Output, unverified_tls};
 use crate::config::listen::Listen;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -68,9 +68,22 @@ const fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// The first line of the response to `GET /healthz`.
 fn status_line(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    let line = first_line(connect(address)?, address)?;
+    // How a server that has a certificate answers a request without TLS.
+    if line.split(' ').nth(1) == Some("400") {
+        return first_line(unverified_tls::wrap(connect(address)?)?, address);
+    }
+    Ok(line)
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
+fn first_line(mut stream: impl io::Read + io::Write, address: SocketAddr) -> io::Result<String> {
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut head = Vec::new();
     let mut buffer = [0; 256];

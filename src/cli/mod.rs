@@ -1,6 +1,6 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `trainer`, `predict --model FILE`, `backup`, `restore` and `doctor` do the work
+//! `serve`, `config`, `trainer`, `predict --model FILE`, `backup`, `restore` and `doctor` do the work
 //! themselves; every other command is a client of a running server through `client`, and knows only
 //! what the HTTP API returns. Results go to standard output through `output`; errors, notes and progress bars go to standard error.
 //! `anyhow` lives here and nowhere deeper.
@@ -12,6 +12,7 @@ mod args;
 mod backup;
 mod classes;
 mod client;
+mod config;
 mod control;
 mod datasets;
 mod doctor;
@@ -32,9 +33,11 @@ mod responses;
 mod restore;
 mod serve;
 mod service;
+mod settings;
 mod source;
 mod tokens;
 mod train;
+mod unverified_tls;
 mod watch;
 mod weights;
 
@@ -48,8 +51,8 @@ use self::{
     args::{ClientArgs, DataArgs},
     client::Client,
     output::Output,
+    settings::Invocation,
 };
-use crate::config::ServeConfig;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -73,7 +76,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Box<ServeConfig>),
+    Serve(Box<serve::Serve>),
+    /// Print the settings of the server and where each comes from
+    Config(Box<config::Config>),
     /// Train one job (started by the server)
     #[command(hide = true)]
     Trainer {
@@ -148,13 +153,27 @@ struct Session {
     out: Output,
 }
 
-/// Runs a command.
+/// Runs the command of this process's arguments.
 #[must_use]
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run() -> ExitCode {
+    match Invocation::parse() {
+        Ok(invocation) => run_command(invocation),
+        Err(error) => {
+            Output::new(false).error(error);
+            ExitStatus::WrongUsage.into()
+        }
+    }
+}
+
+fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
     use control::Action::{Cancel, Resume, Stop};
 
     match cli.command {
-        Command::Serve(config) => serve::run(*config).into(),
+        Command::Serve(serve) => serve.run().into(),
+        Command::Config(config) => {
+            let out = Output::new(config.json);
+            finish(out, config.run(&origins, out))
+        }
         Command::Trainer { job_dir, compare } => crate::training::run(&job_dir, compare.as_deref()),
         Command::Embed(embed) => {
             let out = Output::new(false);
@@ -248,7 +267,9 @@ fn finish(out: Output, status: anyhow::Result<ExitStatus>) -> ExitCode {
         _ => out.error(format_args!("{error:#}")),
     }
     match refused {
-        Some(client::Error::NoServer { .. }) => ExitStatus::NoServer.into(),
+        Some(client::Error::NoServer { .. } | client::Error::Certificate { .. }) => {
+            ExitStatus::NoServer.into()
+        }
         _ => ExitStatus::Failed.into(),
     }
 }

@@ -3,31 +3,50 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use clap::Args;
 
-use super::{ExitStatus, output::Output};
+use super::{ExitStatus, output::Output, settings::SettingsFileArg};
 use crate::{config::ServeConfig, memory_budget::set_up_allocator};
 
-pub(super) fn run(config: ServeConfig) -> ExitStatus {
-    let out = Output::new(false);
-    let addresses = match config.listen.addresses() {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let listen = &config.listen;
-            out.error(format_args!("can't resolve {listen} (--listen, PAWPRINT_LISTEN): {error}"));
-            return ExitStatus::Failed;
+/// Options of `pawprint serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    file: SettingsFileArg,
+
+    #[command(flatten)]
+    config: ServeConfig,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> ExitStatus {
+        let out = Output::new(false);
+        let addresses = match check(&self.config) {
+            Ok(addresses) => addresses,
+            Err((status, reason)) => {
+                out.error(reason);
+                return status;
+            }
+        };
+        match start(self.config, &addresses) {
+            Ok(()) => ExitStatus::Success,
+            Err(error) => {
+                out.error(format_args!("{error:#}"));
+                ExitStatus::Failed
+            }
         }
-    };
-    if let Err(error) = config.validate(&addresses) {
-        out.error(error);
-        return ExitStatus::WrongUsage;
     }
-    match start(config, &addresses) {
-        Ok(()) => ExitStatus::Success,
-        Err(error) => {
-            out.error(format_args!("{error:#}"));
-            ExitStatus::Failed
-        }
-    }
+}
+
+/// The addresses that a server with these settings listens on; or why it would not start.
+pub(super) fn check(config: &ServeConfig) -> Result<Vec<SocketAddr>, (ExitStatus, String)> {
+    let addresses = config.listen.addresses().map_err(|error| {
+        let listen = &config.listen;
+        let reason = format!("can't resolve {listen} (--listen, PAWPRINT_LISTEN): {error}");
+        (ExitStatus::Failed, reason)
+    })?;
+    config.validate(&addresses).map_err(|error| (ExitStatus::WrongUsage, error.to_string()))?;
+    Ok(addresses)
 }
 
 fn start(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Result<()> {

@@ -3,10 +3,15 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use axum::{extract::Request, http::header, response::Response};
+use axum::{
+    extract::{ConnectInfo, Request},
+    http::header,
+    response::Response,
+};
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 
@@ -25,6 +30,8 @@ struct Line {
     token: Option<String>,
     /// Whether the caller had a token of the settings.
     operator: bool,
+    /// Address of the client, or of the proxy before it.
+    address: Option<IpAddr>,
     method: String,
     /// The path of the request, with the names in it.
     path: String,
@@ -50,6 +57,7 @@ impl Entry {
     pub(super) fn begin(state: &AppState, caller: &Caller, request: &Request) -> Option<Self> {
         let file = state.config.audit_log.clone()?;
         let id = request.extensions().get::<RequestId>();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let line = Line {
             time: Timestamp::now(),
             token: match caller {
@@ -57,6 +65,7 @@ impl Entry {
                 Caller::Anonymous | Caller::Operator => None,
             },
             operator: *caller == Caller::Operator,
+            address: peer.map(|ConnectInfo(peer)| peer.ip()),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             query: request.uri().query().map(str::to_owned),

@@ -14,7 +14,7 @@ use crate::{access::Caller, domain::access::Scope};
 /// Lets a request through if its caller may send it, and notes in the audit log what it changes.
 pub async fn require_token(
     State(state): State<AppState>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let caller = match authenticate(&state, &request) {
@@ -29,12 +29,8 @@ pub async fn require_token(
     let entry = changes_something(scope, request.method())
         .then(|| Entry::begin(&state, &caller, &request))
         .flatten();
-    let response = if caller.may(scope) {
-        request.extensions_mut().insert(caller);
-        next.run(request).await
-    } else {
-        forbidden(scope).into_response()
-    };
+    let response =
+        if caller.may(scope) { next.run(request).await } else { forbidden(scope).into_response() };
     if let Some(entry) = entry {
         entry.end(&response).await;
     }
@@ -43,8 +39,7 @@ pub async fn require_token(
 
 fn authenticate(state: &AppState, request: &Request) -> Result<Caller, Problem> {
     if !state.access.requires_token() {
-        let allowed = &state.config.allowed_hosts;
-        if is_cross_site(request.uri(), request.headers(), allowed) {
+        if is_cross_site(request, &state.config.allowed_hosts, &state.config.cors_origins) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",

@@ -59,7 +59,7 @@ pub async fn read(request: Request, limit: u64, state: &App) -> Result<Bytes, Pr
 }
 
 /// 400: the body is incomplete or does not match its `Content-Encoding`; 408: it arrives too
-/// slowly; 503: the server is shutting down.
+/// slowly; 413: it becomes too large when decompressed; 503: the server is shutting down.
 #[must_use]
 pub fn incomplete_body(error: &(dyn Error + 'static)) -> Problem {
     match BodyTimeout::find_in(error) {
@@ -70,6 +70,9 @@ pub fn incomplete_body(error: &(dyn Error + 'static)) -> Problem {
             return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", late.to_string());
         }
         None => {}
+    }
+    if let Some(inflated @ DecodingError::Inflated) = DecodingError::find_in(error) {
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", inflated.to_string());
     }
     let detail = DecodingError::find_in(error)
         .map_or_else(|| format!("the request body is incomplete: {error}"), ToString::to_string);

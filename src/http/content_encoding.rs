@@ -2,9 +2,17 @@
 //!
 //! So the limits of every route count decoded bytes. Memory is bounded whatever a body declares:
 //! windows beyond what browsers support are rejected, and nothing is decoded before a handler reads
-//! the body.
+//! the body. So is the disk: a body that is many times larger than it was sent is rejected, too.
 
-use std::{error::Error, fmt, io, pin::Pin};
+use std::{
+    error::Error,
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_compression::{
     tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder},
@@ -36,6 +44,13 @@ const MAX_LAYERS: usize = 1;
 /// Bytes that are decoded at a time.
 const CHUNK: usize = 64 << 10;
 
+/// How many times larger than it was sent a body may become, once it is larger than
+/// [`FREE_BYTES`]: JSON of equal numbers shrinks to a hundredth, images hardly at all.
+const MAX_RATIO: u64 = 100;
+
+/// Bytes that a body may become however small it was sent.
+const FREE_BYTES: u64 = 64 << 20;
+
 /// The window of a zstd frame, as a power of two: the 8 MiB of RFC 9659.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -59,20 +74,32 @@ impl fmt::Display for Coding {
     }
 }
 
-/// A body that does not match its `Content-Encoding`, or is truncated.
+/// Why a body can't be decoded.
 #[derive(Debug)]
-pub struct DecodingError {
-    coding: Coding,
-    reason: String,
+pub enum DecodingError {
+    /// It does not match its `Content-Encoding`, or is truncated.
+    Invalid {
+        /// Its coding, as in the header.
+        coding: String,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// It becomes many times larger than it was sent.
+    Inflated,
 }
 
 impl fmt::Display for DecodingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { coding, reason } = self;
-        write!(
-            f,
-            "the body is not valid {coding} as its Content-Encoding declares; it may be damaged or truncated: {reason}"
-        )
+        match self {
+            Self::Invalid { coding, reason } => write!(
+                f,
+                "the body is not valid {coding} as its Content-Encoding declares; it may be damaged or truncated: {reason}"
+            ),
+            Self::Inflated => write!(
+                f,
+                "the body decompresses to more than {MAX_RATIO} times its size; send it uncompressed"
+            ),
+        }
     }
 }
 
@@ -153,12 +180,27 @@ type Pieces = BoxStream<'static, io::Result<Bytes>>;
 type Encoded = StreamReader<Pieces, Bytes>;
 
 fn decoded_body(body: Body, codings: &[Coding]) -> Body {
-    let raw = body.into_data_stream().map_err(io::Error::other).boxed();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let raw = body.into_data_stream().map_err(io::Error::other).inspect_ok(move |bytes| {
+        count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    });
     let decoded = codings
         .iter()
         .rev()
-        .fold(raw, |encoded, &coding| decoded(StreamReader::new(encoded), coding).boxed());
-    Body::from_stream(decoded.map_err(cause))
+        .fold(raw.boxed(), |encoded, &coding| decoded(StreamReader::new(encoded), coding).boxed());
+    let mut received = 0;
+    let bounded = decoded.and_then(move |bytes| {
+        received += bytes.len() as u64;
+        let max = sent.load(Ordering::Relaxed).saturating_mul(MAX_RATIO).max(FREE_BYTES);
+        let inflated = received > max;
+        std::future::ready(if inflated {
+            Err(io::Error::other(DecodingError::Inflated))
+        } else {
+            Ok(bytes)
+        })
+    });
+    Body::from_stream(bounded.map_err(cause))
 }
 
 /// The original error inside one that went through readers.
@@ -226,5 +268,6 @@ fn decoding_error(coding: Coding, error: io::Error) -> io::Error {
     if from_below {
         return error;
     }
-    io::Error::other(DecodingError { coding, reason: error.to_string() })
+    let (coding, reason) = (coding.to_string(), error.to_string());
+    io::Error::other(DecodingError::Invalid { coding, reason })
 }

@@ -78,6 +78,7 @@ impl RouteTable for OpenApiRouter<AppState> {
                         "`forbidden`: {lacking}. `cross_site`: cross-site request while no API token is set."
                     ),
                 );
+                add_rate_limited(operation);
             }
         }
         self
@@ -150,6 +151,17 @@ fn add_common_responses(path: &str, operation: &mut Operation) {
 fn add_error_response(operation: &mut Operation, status: u16, description: &str) {
     let responses = &mut operation.responses.responses;
     responses.entry(status.to_string()).or_insert_with(|| problem(description.to_owned()).into());
+}
+
+/// Adds the problem of `--rate-limit` to what the handler describes.
+fn add_rate_limited(operation: &mut Operation) {
+    let text = "`rate_limited`: more requests per second than `--rate-limit`.";
+    match operation.responses.responses.get_mut("429") {
+        Some(RefOr::T(response)) => {
+            response.description = format!("{} {text}", response.description);
+        }
+        _ => add_error_response(operation, 429, text),
+    }
 }
 
 fn problem(description: String) -> Response {

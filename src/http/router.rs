@@ -1,6 +1,9 @@
 //! Every route, top to bottom.
 
-use std::{any::Any, sync::LazyLock};
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -21,12 +24,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth, classes, content_encoding, dashboard, datasets, docs,
+    auth, classes, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
     drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
     previews,
     problem::Problem,
-    recipes,
+    rate_limit::{self, RateLimit},
+    recipes, security_headers,
     state::AppState,
     system, tokens, uploads, weights,
 };
@@ -140,6 +144,13 @@ pub fn router(state: AppState) -> Router {
         .route_layer(middleware::from_fn(content_encoding::decode))
         .fallback(no_such_route)
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let protected = match state.config.rate_limit {
+        Some(limit) => {
+            let limit = Arc::new(RateLimit::new(limit));
+            protected.layer(middleware::from_fn_with_state(limit, rate_limit::enforce))
+        }
+        None => protected,
+    };
 
     let whole = Router::from(public_routes())
         .merge(protected)
@@ -152,13 +163,18 @@ pub fn router(state: AppState) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
-        .with_state(state);
+        .with_state(state.clone());
 
     // Around the whole table: routes are matched after trailing slashes are removed.
     let whole = NormalizePath::trim_trailing_slash(whole);
     // The links of this page are relative to `/docs`.
     let docs = get(|| async { Redirect::permanent("../docs") }).fallback_service(whole.clone());
-    Router::new().route("/docs/", docs).fallback_service(whole)
+    let whole = Router::new().route("/docs/", docs).fallback_service(whole);
+    let whole = match cors::layer(&state.config.cors_origins) {
+        Some(cors) => whole.layer(cors),
+        None => whole,
+    };
+    whole.layer(middleware::map_response_with_state(state, security_headers::add))
 }
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
@@ -171,7 +187,7 @@ pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[derive(Clone)]
 struct NewRequestId;

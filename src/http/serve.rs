@@ -1,37 +1,56 @@
-//! Connections: accepted up to a limit, each with a bounded time for the head of a request, and
-//! closed in an orderly way when the server shuts down.
+//! Connections: accepted up to a limit, each with a bounded time for TLS and for the head of a
+//! request, and closed in an orderly way when the server shuts down.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use axum::{Router, serve::Listener as _};
+use axum::{Router, extract::ConnectInfo, http::Request, serve::Listener as _};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
 use rustix::process::{Resource, getrlimit};
-use tokio::{
-    net::TcpStream,
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Semaphore, time::timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken};
+use tower::ServiceExt as _;
 
 use crate::listener::Listeners;
 
 /// Timeout for the head of a request, and for the start of the next one after a response.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of HTTP/2 pings.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// The first bytes of an HTTP/2 connection.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// File descriptors reserved for other uses than connections.
 const RESERVED_FILES: u64 = 256;
 const MAX_CONNECTIONS: u64 = 8192;
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// For a client that does not speak TLS: it can read no other answer.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n\
+    connection: close\r\ncontent-length: 134\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"https_required\",\
+    \"detail\":\"this server uses HTTPS; use https://\"}";
+
+/// How connections are accepted.
+#[derive(Clone)]
+pub struct Door {
+    /// For HTTPS.
+    pub tls: Option<TlsAcceptor>,
+    /// Maximum open connections; by default, and at most, what the limit of open files allows.
+    pub max_connections: Option<NonZeroUsize>,
+}
 
 /// Serves `router` on `listeners` until `stop` is done and the requests in progress have ended.
-pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<Output = ()>) {
-    let room = Arc::new(Semaphore::new(max_connections()));
+pub async fn serve(
+    mut listeners: Listeners,
+    router: Router,
+    door: Door,
+    stop: impl Future<Output = ()>,
+) {
+    let room = Arc::new(Semaphore::new(door.room()));
     let open = GracefulShutdown::new();
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
@@ -46,28 +65,40 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
         // Further clients wait in the system's queue.
         let accept = async {
             let permit = Arc::clone(&room).acquire_owned().await.ok();
-            (permit, listeners.accept().await.0)
+            (permit, listeners.accept().await)
         };
-        let (permit, stream) = tokio::select! {
+        let (permit, (stream, peer)) = tokio::select! {
             accepted = accept => accepted,
             () = &mut stop => break,
         };
         let (builder, router, watcher) = (builder.clone(), router.clone(), open.watcher());
-        let stopping = stopping.clone();
+        let (stopping, tls) = (stopping.clone(), door.tls.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            // No timer of a protocol runs until the first bytes show which protocol it is.
-            let protocol =
-                stopping.run_until_cancelled(timeout(HEADER_TIMEOUT, wait_for_protocol(&stream)));
-            if protocol.await != Some(Ok(true)) {
-                return;
-            }
             let _ = stream.set_nodelay(true);
-            let service = TowerToHyperService::new(router);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // An error of a connection concerns only its client.
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, "a connection ended");
+            let Some(opened) = stopping.run_until_cancelled(opened(stream, tls)).await else {
+                return;
+            };
+            let stream = match opened {
+                Ok(stream) => TokioIo::new(stream),
+                // An error of a connection concerns only its client.
+                Err(error) => return tracing::debug!(%error, %peer, "a connection was not opened"),
+            };
+            let begun = CancellationToken::new();
+            let router = router.map_request(announce(peer, begun.clone()));
+            let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
+            let connection = watcher.watch(connection.into_owned());
+            // No timer of a protocol runs until the first bytes show which protocol it is.
+            let never_begins = async {
+                if timeout(HEADER_TIMEOUT, begun.cancelled()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                },
+                () = never_begins => {}
             }
         });
     }
@@ -76,17 +107,52 @@ pub async fn serve(mut listeners: Listeners, router: Router, stop: impl Future<O
     open.shutdown().await;
 }
 
-/// Waits until a client has sent enough to detect the protocol; `false` if it has left.
-async fn wait_for_protocol(stream: &TcpStream) -> bool {
-    let mut head = [0; PREFACE.len()];
-    loop {
-        match stream.peek(&mut head).await {
-            Ok(0) | Err(_) => return false,
-            Ok(read) if read < PREFACE.len() && PREFACE.starts_with(&head[..read]) => {
-                sleep(Duration::from_millis(20)).await;
-            }
-            Ok(_) => return true,
+/// Tells handlers who sends a request, and `begun` that there is one.
+fn announce<B>(
+    peer: SocketAddr,
+    begun: CancellationToken,
+) -> impl FnMut(Request<B>) -> Request<B> + Clone {
+    move |mut request: Request<B>| {
+        begun.cancel();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    }
+}
+
+/// A connection over which HTTP can be spoken.
+async fn opened(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+) -> io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
+    let Some(tls) = tls else { return Ok(Either::Left(stream)) };
+    let handshake = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
+            return refuse_plain_http(stream).await;
         }
+        tls.accept(stream).await
+    };
+    timeout(HANDSHAKE_TIMEOUT, handshake).await?.map(Either::Right)
+}
+
+/// Tells a client that began without TLS what is expected.
+async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
+    // What was sent and not read would make the system drop the answer.
+    let _ = stream.try_read(&mut [0; 16 << 10]);
+    stream.write_all(NOT_TLS).await?;
+    stream.shutdown().await?;
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin with a TLS handshake"))
+}
+
+impl Door {
+    /// Maximum open connections.
+    fn room(&self) -> usize {
+        let possible = max_connections();
+        let Some(wanted) = self.max_connections.map(NonZeroUsize::get) else { return possible };
+        if wanted > possible {
+            tracing::warn!(wanted, possible, "the limit of open files allows fewer connections");
+        }
+        wanted.min(possible)
     }
 }
 
@@ -100,37 +166,64 @@ fn max_connections() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
-    };
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
     use super::*;
 
-    async fn connected() -> (TcpStream, TcpStream) {
+    /// A server, and a connection to it.
+    async fn connected(tls: Option<TlsAcceptor>) -> (TcpStream, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (client, listener.accept().await.unwrap().0)
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", axum::routing::get(async || "hello"));
+        let door = Door { tls, max_connections: None };
+        tokio::spawn(serve(listener.into(), router, door, stop.clone().cancelled_owned()));
+        (client, stop)
     }
 
-    #[tokio::test]
-    async fn a_protocol_is_told_by_the_first_bytes_that_are_not_the_others() {
-        for first in [&b"G"[..], b"POST", &PREFACE[..]] {
-            let (mut client, server) = connected().await;
-            client.write_all(first).await.unwrap();
-            assert!(wait_for_protocol(&server).await);
-        }
-        let (client, server) = connected().await;
-        drop(client);
-        assert!(!wait_for_protocol(&server).await);
+    async fn rest(mut client: TcpStream) -> String {
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        String::from_utf8_lossy(&rest).into_owned()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_only_begins_is_not_waited_for() {
-        let (mut client, server) = connected().await;
-        client.write_all(&PREFACE[..5]).await.unwrap();
-        assert!(timeout(HEADER_TIMEOUT, wait_for_protocol(&server)).await.is_err());
-        drop(server);
-        assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        for beginning in [&b""[..], b"GET", b"PRI * HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        {
+            let (mut client, _stop) = connected(None).await;
+            client.write_all(beginning).await.unwrap();
+            let waited = tokio::time::Instant::now();
+            rest(client).await;
+            assert!(waited.elapsed() <= HEADER_TIMEOUT + PING_INTERVAL, "{beginning:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_does_not_keep_the_server() {
+        for beginning in [&b""[..], b"PRI * HTTP/2.0"] {
+            let (mut client, stop) = connected(None).await;
+            client.write_all(beginning).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stop.cancel();
+            timeout(Duration::from_secs(5), rest(client)).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_limit_of_connections_is_what_the_system_allows_at_most() {
+        let room = |max| Door { tls: None, max_connections: NonZeroUsize::new(max) }.room();
+        assert_eq!(room(3), 3);
+        assert_eq!(room(usize::MAX), max_connections());
+        assert_eq!(room(0), max_connections());
+    }
+
+    #[test]
+    fn the_answer_without_tls_is_whole() {
+        let text = str::from_utf8(NOT_TLS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["code"], "https_required");
     }
 }

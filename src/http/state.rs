@@ -39,6 +39,8 @@ pub struct App {
     /// A permit for each prediction request in progress, taken when its body has been read; more
     /// are rejected.
     pub admitted: Arc<Semaphore>,
+    /// A permit for each upload in progress; more are rejected.
+    pub uploads: Arc<Semaphore>,
     /// Cancelled when the server begins to shut down: streams end, nothing new starts.
     pub shutdown: CancellationToken,
 }

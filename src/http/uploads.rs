@@ -18,6 +18,7 @@ use super::{
     parts::{Part, Parts},
     problem::Problem,
     state::AppState,
+    upload_slot::UploadSlot,
 };
 use crate::{
     datasets::{
@@ -142,11 +143,13 @@ fn invalid(detail: impl Into<String>) -> Problem {
     (status = 413, description = "`too_large` or `too_many_files`: a form above the limits."),
     (status = 415, description = "`not_multipart`, `unsupported_encoding`"),
     (status = 422, description = "`invalid_value`, `unknown_label`: unknown split or class. `no_files`"),
+    (status = 429, description = "`too_many_uploads`: more concurrent uploads than `--max-uploads`."),
     (status = 503, description = "`draining`"),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload(
     State(app): State<AppState>,
+    _slot: UploadSlot,
     Path(dataset): Path<String>,
     Query(target): Query<Target>,
     request: Request,
@@ -271,11 +274,13 @@ pub enum Imported {
     (status = 413, description = "`too_large` or `archive_too_large`: an archive above the limits."),
     (status = 415, description = "`unsupported_type`: not a supported archive. `unsupported_encoding`"),
     (status = 422, description = "`archive_damaged`; `invalid_value`: unknown split, or `label` or `name` given."),
+    (status = 429, description = "`too_many_uploads`: more concurrent uploads than `--max-uploads`."),
     (status = 503, description = "`draining`"),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn upload_archive(
     State(app): State<AppState>,
+    _slot: UploadSlot,
     Path(dataset): Path<String>,
     Query(target): Query<ArchiveTarget>,
     headers: HeaderMap,

@@ -18,6 +18,7 @@ use super::{
     extract::{Json, Path},
     problem::Problem,
     state::AppState,
+    upload_slot::UploadSlot,
 };
 use crate::{
     domain::{
@@ -79,10 +80,12 @@ fn check_replaceable(base: &str) -> Result<(), Problem> {
     (status = 409, description = "`shipped`: the weights are built in and can't be replaced."),
     (status = 413, description = "`too_large`: more than 1 GiB."),
     (status = 422, description = "`weights_unusable`: not a valid file of these weights; `detail` names the tensor."),
+    (status = 429, description = "`too_many_uploads`: more concurrent uploads than `--max-uploads`."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn put(
     State(app): State<AppState>,
+    _slot: UploadSlot,
     Path(base): Path<String>,
     body: Body,
 ) -> Result<Json<Status>, Problem> {

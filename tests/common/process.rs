@@ -42,16 +42,17 @@ impl Process {
 
     /// As [`Process::spawn`]; or how the process ended that did not come to listen.
     pub fn try_spawn(command: &mut Command, data_dir: &Path) -> Result<Self, ExitStatus> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         if command.get_envs().all(|(name, _)| name != "PAWPRINT_LISTEN") {
             command.env("PAWPRINT_LISTEN", "127.0.0.1:0");
         }
-        let mut child = command
-            .args(["serve", "--trainer-threads", "1", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(["serve", "--trainer-threads", "1", "--data-dir"]).arg(data_dir);
+        Self::try_run(command, data_dir)
+    }
+
+    /// Runs a command that starts a server on `data_dir` with settings of its own.
+    pub fn try_run(command: &mut Command, data_dir: &Path) -> Result<Self, ExitStatus> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(base) = line.trim().strip_prefix("listening on ") else {
@@ -81,6 +82,11 @@ impl Process {
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Its address, as a URL.
+    pub fn url(&self) -> &str {
+        &self.base
     }
 
     /// Its address, as `host:port`.

@@ -9,13 +9,19 @@ use std::{
 /// What may still be read, shared by all readers of one archive.
 #[derive(Debug, Clone)]
 pub(super) struct Meter {
+    limit: u64,
     left: Rc<Cell<u64>>,
     exhausted: Rc<Cell<bool>>,
 }
 
 impl Meter {
     pub(super) fn new(limit: u64) -> Self {
-        Self { left: Rc::new(Cell::new(limit)), exhausted: Rc::default() }
+        Self { limit, left: Rc::new(Cell::new(limit)), exhausted: Rc::default() }
+    }
+
+    /// The limit.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Whether the limit was exceeded.

@@ -35,6 +35,13 @@ use super::{
 };
 use crate::domain::dataset::Split;
 
+/// How many times larger than its file an archive may become, once it is larger than
+/// [`FREE_BYTES`]: images hardly shrink, and bitmaps to a twentieth.
+const MAX_RATIO: u64 = 200;
+
+/// Bytes that an archive may become however small its file is.
+const FREE_BYTES: u64 = 1 << 30;
+
 /// Why an archive could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
@@ -156,8 +163,8 @@ impl Datasets {
         let (entries, received) = mpsc::channel(self.limits().workers);
         let datasets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            read(&file, layout, &datasets, |layout| {
-                Sink::new(datasets.clone(), layout, rule, names_only, entries)
+            read(&file, layout, &datasets, |layout, meter| {
+                Sink::new(datasets.clone(), layout, rule, names_only, meter, entries)
             })
         });
         (received, reading)
@@ -178,32 +185,52 @@ fn read(
     path: &TempPath,
     mut layout: Layout,
     datasets: &Datasets,
-    sink: impl FnOnce(Layout) -> Sink,
+    sink: impl FnOnce(Layout, Meter) -> Sink,
 ) -> Result<(), ReadError> {
     let open = || File::open(path).map_err(ReadError::Disk);
     let mut head = Vec::new();
     open()?.take(HEAD as u64).read_to_end(&mut head).map_err(ReadError::Disk)?;
     let format = recognise(&head)?;
     let max = datasets.limits().max_archive_entries;
-    let meter = Meter::new(datasets.limits().max_unpacked_bytes);
+    let size = path.metadata().map_err(ReadError::Disk)?.len();
+    let max_unpacked = datasets.limits().max_unpacked_bytes.min(most_unpacked(size));
+    let meter = || Meter::new(max_unpacked);
     match format {
         Format::Zip => {
             zip::survey(open()?, max, &mut layout);
-            zip::read(open()?, open()?, &mut sink(layout))
+            zip::read(open()?, open()?, &mut sink(layout, meter()))
         }
         Format::Tar => {
             let plain = || Plain::new(open()?).map_err(ReadError::Disk);
-            let survey = tar::survey(plain()?, meter, max, &mut layout);
-            let mut sink = sink(layout);
+            let survey = tar::survey(plain()?, meter(), max, &mut layout);
+            let mut sink = sink(layout, meter());
             let plain = sink.meter().wrap(plain()?);
             tar::read(plain, survey, &mut sink)
         }
         Format::TarGz => {
-            let gzipped = Gzipped::new(open()?, &meter);
-            let survey = tar::survey(gzipped, meter, max, &mut layout);
-            let mut sink = sink(layout);
+            let names = meter();
+            let gzipped = Gzipped::new(open()?, &names);
+            let survey = tar::survey(gzipped, names, max, &mut layout);
+            let mut sink = sink(layout, meter());
             let gzipped = Gzipped::new(open()?, sink.meter());
             tar::read(gzipped, survey, &mut sink)
         }
+    }
+}
+
+/// Bytes that an archive of `size` bytes may become at most.
+fn most_unpacked(size: u64) -> u64 {
+    size.saturating_mul(MAX_RATIO).max(FREE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_may_become_a_gigabyte_or_two_hundred_times_its_size() {
+        assert_eq!(most_unpacked(45), 1 << 30);
+        assert_eq!(most_unpacked(10 << 20), 2_000 << 20);
+        assert_eq!(most_unpacked(u64::MAX), u64::MAX);
     }
 }

@@ -59,9 +59,9 @@ impl Sink {
         layout: Layout,
         rule: AssignmentRule,
         names_only: bool,
+        meter: Meter,
         entries: mpsc::Sender<(String, EntryOutcome)>,
     ) -> Self {
-        let meter = Meter::new(datasets.limits().max_unpacked_bytes);
         Self { datasets, layout, rule, names_only, meter, entries, seen: 0 }
     }
 
@@ -129,7 +129,7 @@ impl Sink {
         // One byte more than declared shows that the header is wrong.
         let read = body.take(size + 1).read_to_end(&mut bytes);
         if self.meter.is_exhausted() {
-            return Err(ArchiveError::Unpacked { max: self.limits().max_unpacked_bytes }.into());
+            return Err(ArchiveError::Unpacked { max: self.meter.limit() }.into());
         }
         if let Err(error) = read {
             return Ok(Err(error));

@@ -183,7 +183,7 @@ fn link(
 
 fn damaged(sink: &Sink, error: &io::Error) -> ReadError {
     if sink.meter().is_exhausted() {
-        return ArchiveError::Unpacked { max: sink.limits().max_unpacked_bytes }.into();
+        return ArchiveError::Unpacked { max: sink.meter().limit() }.into();
     }
     ArchiveError::Damaged(error.to_string()).into()
 }
