@@ -275,7 +275,7 @@ mod tests {
                 _ => {
                     let samples =
                         ["1000000000", "7", "\"127.0.0.1:80\"", "\"https://a.example\"", "\"x\""];
-                    let list = flag.get_action() == &ArgAction::Append;
+                    let list = matches!(flag.get_action(), ArgAction::Append);
                     let sample =
                         |text: &str| if list { format!("[{text}]") } else { text.to_owned() };
                     let fits = |text: &String| parse(&format!("{name} = {text}")).is_ok();
@@ -355,7 +355,7 @@ mod tests {
     fn files_that_are_none_of_settings_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.toml");
-        let mut error = |bytes: &[u8]| {
+        let error = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             SettingsFile::read(&path).map(|_| ()).map_err(|error| error.to_string())
         };
