@@ -146,8 +146,7 @@ fn is_transient(error: &Error) -> bool {
             problem.status.is_server_error() || problem.status == StatusCode::TOO_MANY_REQUESTS
         }
         Error::NotPawprint { status, .. } => status.is_server_error(),
-        Error::Certificate { .. } => false,
-        Error::Unreadable { .. } => false,
+        Error::Certificate { .. } | Error::Unreadable { .. } => false,
     }
 }
 

@@ -355,7 +355,7 @@ mod tests {
     fn files_that_are_none_of_settings_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.toml");
-        let mut error = |bytes: &[u8]| {
+        let error = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             SettingsFile::read(&path).map(|_| ()).map_err(|error| error.to_string())
         };

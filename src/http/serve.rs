@@ -10,7 +10,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustix::process::{Resource, getrlimit};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Semaphore, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Semaphore,
+    time::timeout,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 use tower::ServiceExt as _;
@@ -30,7 +35,7 @@ const MAX_CONNECTIONS: u64 = 8192;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// For a client that does not speak TLS: it can read no other answer.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n\
-    connection: close\r\ncontent-length: 134\r\n\r\n\
+    connection: close\r\ncontent-length: 129\r\n\r\n\
     {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"https_required\",\
     \"detail\":\"this server uses HTTPS; use https://\"}";
 
@@ -137,10 +142,11 @@ async fn opened(
 
 /// Tells a client that began without TLS what is expected.
 async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
-    // What was sent and not read would make the system drop the answer.
-    let _ = stream.try_read(&mut [0; 16 << 10]);
     stream.write_all(NOT_TLS).await?;
     stream.shutdown().await?;
+    // What is sent and not read would make the system drop the answer.
+    let mut rest = vec![0; 16 << 10];
+    while stream.read(&mut rest).await? > 0 {}
     Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin with a TLS handshake"))
 }
 
@@ -166,7 +172,7 @@ fn max_connections() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+    use tokio::net::TcpListener;
 
     use super::*;
 
