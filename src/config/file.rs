@@ -188,6 +188,7 @@ fn values(flag: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Strin
         (ArgAction::Append, DeValue::Array(items)) => {
             items.iter().map(|item| single(flag, item.get_ref())).collect()
         }
+        (ArgAction::Append, DeValue::String(_)) => single(flag, value).map(|value| vec![value]),
         (ArgAction::Append, _) => Err(expected("an array, such as [\"a\", \"b\"]", value)),
         _ => single(flag, value).map(|value| vec![value]),
     }
