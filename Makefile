@@ -94,7 +94,7 @@ faults: downloads ## run the fault injection tests in their long form (20 minute
 wheel: build ## build the Python wheel in target/wheels
 	scripts/wheel $(RELEASE)/pawprint $(WHEELS)
 
-wheel-test: wheel ## try the wheel in a fresh environment (CUDA=1 with all that pip installs for it, 7 GB)
+wheel-test: wheel ## try the wheel in a fresh environment (CUDA=1 with all that pip installs for it, 5 GB)
 	scripts/wheel-test $(WHEELS)/pawprint-*.whl $(RELEASE)/wheel-test
 
 deny: ## check the dependencies: advisories, licences, sources, duplicates
