@@ -12,9 +12,10 @@ IMAGE ?= pawprint
 DATA ?= $(PAWPRINT_REAL_DATA)
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +90,18 @@ bench-inference: downloads ## benchmark EfficientNet-Lite0 beside ONNX Runtime a
 
 faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1
+
+wheel: build ## build the Python wheel in target/wheels
+	scripts/wheel $(RELEASE)/pawprint $(WHEELS)
+
+wheel-test: wheel ## try the wheel in a fresh environment (CUDA=1 with all that pip installs for it, 5 GB)
+	scripts/wheel-test $(WHEELS)/pawprint-*.whl $(RELEASE)/wheel-test
+
+deny: ## check the dependencies: advisories, licences, sources, duplicates
+	scripts/deny
+
+sbom: ## write the software bill of materials, CycloneDX, beside the release binary
+	scripts/sbom $(RELEASE)/pawprint.cdx.json
 
 clean: ## remove build output
 	$(CARGO) clean

@@ -1,0 +1,5 @@
+"""`python -m pawprint`."""
+
+from pawprint import main
+
+main()
