@@ -325,8 +325,8 @@ mod tests {
                 "p.toml:1: `allow-anonymous`: expected true or false, not a value of type string",
             ),
             (
-                "allowed-hosts = \"a\"",
-                "p.toml:1: `allowed-hosts`: expected an array, such as [\"a\", \"b\"], not a value of type string",
+                "allowed-hosts = 3",
+                "p.toml:1: `allowed-hosts`: expected an array, such as [\"a\", \"b\"], not a value of type integer",
             ),
             ("allowed-hosts = [1]", "p.toml:1: `allowed-hosts`: expected a string in quotes"),
             (
