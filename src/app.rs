@@ -111,6 +111,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let app = compose(config).await?;
     let listeners = listener.into();
+    if let Err(error) = app.data_dir.publish(&listeners.addresses()?) {
+        tracing::warn!(error = chain(&error), "health checks can't find this server's address");
+    }
     print_address(&listeners)?;
     let housekeeper = Housekeeper {
         data_dir: Arc::clone(&app.data_dir),
