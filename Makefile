@@ -73,8 +73,8 @@ sqlx-check: downloads ## fail if .sqlx is out of date
 dist: build ## create a relocatable install tree in dist
 	scripts/dist $(RELEASE)/pawprint $(DIST)
 
-image: ## build the container image
-	docker build --build-arg CUDA=$(or $(CUDA),0) --build-arg VERSION=$(VERSION) \
+image: ## build the container image (ARGS="..." for options of docker build)
+	docker build $(ARGS) --build-arg CUDA=$(or $(CUDA),0) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" --tag $(IMAGE) .
 
 reproduce: build ## train recipes on DATA and print the accuracy tables of docs/performance.md (takes hours)

@@ -198,8 +198,11 @@ async fn the_dashboard_asks_only_for_series_that_there_are() {
         dashboard["panels"].as_array().unwrap().iter().flat_map(targets).collect();
     let mut asked = BTreeSet::new();
     for target in &targets {
-        let words = target["expr"].as_str().unwrap().split(|c: char| !c.is_alphanumeric() && c != '_');
-        asked.extend(words.filter(|word| word.starts_with("pawprint_") || word.starts_with("process_")));
+        let words =
+            target["expr"].as_str().unwrap().split(|c: char| !c.is_alphanumeric() && c != '_');
+        asked.extend(
+            words.filter(|word| word.starts_with("pawprint_") || word.starts_with("process_")),
+        );
     }
     assert!(asked.len() > 10, "{asked:?}");
     let missing: Vec<_> = asked.difference(&names).collect();

@@ -32,7 +32,8 @@ pub struct Unwritable {
 /// nothing if all of it can, as far as permissions tell.
 pub(super) fn unwritable(dir: &DataDir) -> Option<Unwritable> {
     let beside = |end| PathBuf::from(format!("{}{end}", dir.database().display()));
-    let files = [dir.root().to_owned(), dir.lock_file(), beside(""), beside("-wal"), beside("-shm")];
+    let files =
+        [dir.root().to_owned(), dir.lock_file(), beside(""), beside("-wal"), beside("-shm")];
     let folders = [dir.tmp(), dir.blobs(), dir.cache(), dir.jobs(), dir.models()];
     let refused: Vec<_> = files
         .into_iter()
