@@ -60,6 +60,9 @@ impl Healthcheck {
             failures.push(match get(address, path) {
                 Ok(answer) if answer.status() == Some("200") => return ExitStatus::Success,
                 Ok(answer) => format!("http://{address}{path} returned {answer}"),
+                Err(error) if is_timeout(&error) => {
+                    format!("http://{address}{path} did not answer within {} s", TIMEOUT.as_secs())
+                }
                 Err(error) => {
                     format!("can't connect to a Pawprint server at http://{address}: {error}")
                 }
@@ -99,6 +102,11 @@ const fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
+}
+
+/// Whether the server accepted the connection, or its machine exists, but nothing came back in time.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The answer to `GET path`.
