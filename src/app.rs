@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     config::ServeConfig,
     data_dir::DataDir,
     datasets::{self, Datasets},
@@ -19,6 +20,7 @@ use crate::{
     error_chain::chain,
     housekeeping::Housekeeper,
     http::{
+        audit,
         router::router,
         serve,
         state::{App, AppState},
@@ -52,6 +54,19 @@ pub async fn serve(config: ServeConfig, addresses: &[SocketAddr]) -> anyhow::Res
 pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let storage = Storage::open(&data_dir.database()).await?;
+    let tokens = config.api_tokens()?;
+    let access = match Access::open(&tokens, storage.clone()).await {
+        Err(error) if error.is_damage() => {
+            tracing::error!(error = chain(&error), "can't read the API tokens that were created");
+            Access::of_settings(&tokens, storage.clone())
+        }
+        opened => opened?,
+    };
+    if let Some(path) = &config.audit_log {
+        audit::open(path).with_context(|| {
+            format!("can't write the audit log {} (--audit-log)", path.display())
+        })?;
+    }
     let shutdown = CancellationToken::new();
     let memory = config.memory_budget();
     let limits = datasets::Limits::from(&config);
@@ -88,6 +103,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         config,
         data_dir,
         storage,
+        access,
         datasets,
         pretrained,
         scheduler,

@@ -4,6 +4,7 @@
 //! [`ServeConfig::validate`], then shared unchanged.
 
 pub mod listen;
+pub mod token_file;
 
 use std::{
     net::SocketAddr,
@@ -43,9 +44,17 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// API token that requests must send as `Authorization: Bearer …`
+    /// API token that requests must send as `Authorization: Bearer …`; may be repeated
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub api_token: Option<String>,
+    pub api_token: Vec<String>,
+
+    /// File with further API tokens, one per line
+    #[arg(long, env = "PAWPRINT_API_TOKEN_FILE", value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
+
+    /// Append a line of JSON to this file for each request that changes something
+    #[arg(long, env = "PAWPRINT_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
 
     /// Allow unauthenticated requests on a non-loopback address
     #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
@@ -164,6 +173,9 @@ pub enum ConfigError {
     /// A token that clients can't send.
     #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
     Token,
+    /// The file of tokens can't be used.
+    #[error(transparent)]
+    TokenFile(#[from] token_file::Error),
 }
 
 impl ServeConfig {
@@ -172,16 +184,26 @@ impl ServeConfig {
     /// # Errors
     /// A combination that is invalid or unsafe, naming the variable.
     pub fn validate(&self, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
-        let open = addresses.iter().find(|address| !address.ip().is_loopback());
-        match (&self.api_token, open) {
-            (None, Some(open)) if !self.allow_anonymous => Err(ConfigError::Anonymous(*open)),
-            (Some(token), _)
-                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Err(ConfigError::Token)
-            }
+        let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
+        match addresses.iter().find(|address| !address.ip().is_loopback()) {
+            Some(reachable) if is_open => Err(ConfigError::Anonymous(*reachable)),
             _ => Ok(()),
         }
+    }
+
+    /// The API tokens of the settings and of their file.
+    ///
+    /// # Errors
+    /// A token that no client could send, or a file that can't be read or has no token.
+    pub fn api_tokens(&self) -> Result<Vec<String>, ConfigError> {
+        let mut tokens = self.api_token.clone();
+        if !tokens.iter().all(|token| token_file::can_be_sent(token)) {
+            return Err(ConfigError::Token);
+        }
+        if let Some(file) = &self.api_token_file {
+            tokens.extend(token_file::read(file)?);
+        }
+        Ok(tokens)
     }
 
     /// Threads of each trainer.

@@ -10,6 +10,7 @@
 //! | [`housekeeping`] | removes unreferenced files | server, one task |
 //! | [`maintenance`] | backups, restoring them, checks of a data directory | `backup`, `restore`, `doctor` |
 //! | [`http`] | routes, handlers, problems | server, tokio tasks |
+//! | [`access`] | API tokens and their scopes | server, tokio tasks |
 //! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
@@ -34,6 +35,7 @@
 //! `vision`, `inference`; `POST /jobs` walks `http::jobs`, `scheduler`, `datasets`, `storage`, and
 //! from there a child process walks `training`, `architectures`, `weights`.
 
+pub mod access;
 pub mod app;
 pub mod architectures;
 pub mod bases;

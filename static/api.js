@@ -41,12 +41,13 @@ async function waitUntilReachable() {
 }
 
 const TOKEN = "pawprint-token";
+const INVALID = "Invalid API token. Try again.";
 /** @type {Promise<void> | null} */
 let asking = null;
-/** @type {(wrong: boolean) => Promise<string>} */
+/** @type {(problem: string) => Promise<string>} */
 let askForToken = () => Promise.reject(new Error("no handler for the API token prompt"));
 
-/** Sets the function that prompts for a token when the server requires one. @param {(wrong: boolean) => Promise<string>} ask */
+/** Sets the function that prompts for a token when the server requires one; it gets what is wrong with the present one, or "". @param {(problem: string) => Promise<string>} ask */
 export function onTokenWanted(ask) {
   askForToken = ask;
 }
@@ -60,9 +61,9 @@ function authorization() {
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 
-/** Stores the token for this tab only. Concurrent requests share one prompt. */
-async function obtainToken() {
-  asking ??= askForToken(hasToken())
+/** Stores the token for this tab only. Concurrent requests share one prompt. @param {string} problem with the present one */
+async function obtainToken(problem) {
+  asking ??= askForToken(problem)
     .then((token) => sessionStorage.setItem(TOKEN, token))
     .finally(() => (asking = null));
   return asking;
@@ -94,10 +95,16 @@ export async function request(path, options = {}) {
     if (response.ok) return response;
     if (response.status === 401) {
       // Another request may have obtained a token in the meantime.
-      if (used === sessionStorage.getItem(TOKEN)) await obtainToken();
+      if (used === sessionStorage.getItem(TOKEN)) await obtainToken(used === null ? "" : INVALID);
       continue;
     }
-    throw await problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
+    const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
+    // Without the scope to read, no page works.
+    if (problem.code === "forbidden" && (options.method ?? "GET") === "GET") {
+      if (used === sessionStorage.getItem(TOKEN)) await obtainToken("This API token lacks the scope “read”. Enter another one.");
+      continue;
+    }
+    throw problem;
   }
 }
 
@@ -171,7 +178,7 @@ export async function requestWithRetry(path, options) {
 export async function upload(path, body, progress, signal, method = "POST") {
   for (;;) {
     const { status, text } = await transfer(method, path, body, progress, signal);
-    if (status === 401) await obtainToken();
+    if (status === 401) await obtainToken(hasToken() ? INVALID : "");
     else if (status >= 200 && status < 300) return text ? JSON.parse(text) : null;
     else throw problemOf(status, text, null);
   }

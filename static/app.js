@@ -105,7 +105,7 @@ connection.addEventListener("restored", () => {
   if (!loaded) void route(false);
 });
 
-onTokenWanted((wrong) => new Promise((resolve) => {
+onTokenWanted((problem) => new Promise((resolve) => {
   const input = el("input", { type: "password", autocomplete: "off", required: true, autofocus: true, pattern: "[!-~]+", title: "Printable ASCII characters without spaces" });
   let answered = false;
   // Nothing works without a token, so the dialog can't be dismissed.
@@ -117,8 +117,8 @@ onTokenWanted((wrong) => new Promise((resolve) => {
     dialog.remove();
     resolve(input.value);
   } },
-    field(wrong ? "Invalid API token. Try again." : "API token required", input,
-      "The server's PAWPRINT_API_TOKEN. Stored for this browser tab only."),
+    field(problem || "API token required", input,
+      "From whoever runs the server; it needs the scopes predict, read and write for all pages. Stored for this browser tab only."),
     el("div", { class: "row end" }, button("Continue", () => {}, { type: "submit", class: "primary" })));
   dialog.append(form);
   document.body.append(dialog);

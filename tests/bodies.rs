@@ -369,7 +369,7 @@ async fn a_slash_too_many_changes_nothing() {
     let metrics = String::from_utf8(server.get("/metrics/").await.body).unwrap();
     assert!(metrics.contains("route=\"/predict\""), "{metrics}");
     assert!(!metrics.contains("route=\"/predict/\""), "{metrics}");
-    let guarded = Server::with(|config| config.api_token = Some("secret".into())).await;
+    let guarded = Server::with(|config| config.api_token = vec!["secret".to_owned()]).await;
     guarded.get("/datasets/").await.problem(401, "unauthorized");
     assert!(guarded.get("/healthz/").await.status.is_success());
 }

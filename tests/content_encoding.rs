@@ -181,7 +181,7 @@ async fn an_unknown_coding_is_refused_with_those_that_are_read() {
     // Nothing to decode, nobody to decode it, no such thing.
     let empty = Request::get("/datasets").header(header::CONTENT_ENCODING, "compress");
     server.send(empty.body(Body::empty()).unwrap()).await.ok();
-    let guarded = Server::with(|config| config.api_token = Some("secret".into())).await;
+    let guarded = Server::with(|config| config.api_token = vec!["secret".to_owned()]).await;
     let answer = send(&guarded, ("POST", "/predict"), "image/jpeg", "compress", "x").await;
     answer.problem(401, "unauthorized");
     let answer = send(&server, ("POST", "/nothing"), "image/jpeg", "compress", "x").await;

@@ -143,7 +143,7 @@ async fn a_refused_prediction_is_counted_and_one_under_way_is_in_the_queue() {
 
 #[tokio::test]
 async fn the_token_guards_them() {
-    let server = Server::with(|config| config.api_token = Some("s3cret".to_owned())).await;
+    let server = Server::with(|config| config.api_token = vec!["s3cret".to_owned()]).await;
     server.get("/metrics").await.problem(401, "unauthorized");
 }
 

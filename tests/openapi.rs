@@ -183,7 +183,7 @@ async fn answers_are_of_the_form_that_the_document_gives_them() {
 
 #[tokio::test]
 async fn where_a_token_is_set_the_document_and_the_page_stay_open_and_ask_for_it() {
-    let server = Server::with(|config| config.api_token = Some("secret".into())).await;
+    let server = Server::with(|config| config.api_token = vec!["secret".to_owned()]).await;
     let document = document(&server).await;
     let scheme = &document["components"]["securitySchemes"]["token"];
     assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));

@@ -1,6 +1,6 @@
 //! Convolutions as TensorFlow pads them, rectified or not.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     fused::{Activation, Fused},
@@ -9,6 +9,9 @@ use super::{
 use crate::weights::tensors::Tensors;
 
 /// A convolution with TensorFlow's *same* padding.
+///
+/// On CUDA, maps and kernels are laid out channels first: for depthwise convolutions of maps laid out
+/// channels last, cuDNN compiles kernels for each new shape, which takes seconds.
 #[derive(Debug)]
 pub(super) struct Convolution {
     affine: Affine,
@@ -31,7 +34,8 @@ impl Convolution {
         (stride, groups): (i64, i64),
         activation: Activation,
     ) -> Result<Self, String> {
-        let affine = source.affine(name, &shape)?;
+        let mut affine = source.affine(name, &shape)?;
+        affine.weight = channels_first_on_cuda(&affine.weight);
         Ok(Self { affine, stride, groups, activation, fused: None })
     }
 
@@ -66,6 +70,7 @@ impl Convolution {
     }
 
     fn forward_in_steps(&self, x: &Tensor) -> Tensor {
+        let x = &channels_first_on_cuda(x);
         let (image, kernel) = (x.size(), self.affine.weight.size());
         let [top, bottom] = same_padding(image[2], kernel[2], self.stride);
         let [left, right] = same_padding(image[3], kernel[3], self.stride);
@@ -79,6 +84,15 @@ impl Convolution {
             Activation::Relu6 => maps.relu6_(),
             Activation::None => maps,
         }
+    }
+}
+
+/// `tensor`, of four dimensions, laid out channels first if it is on a GPU; without a copy if it is so
+/// already.
+fn channels_first_on_cuda(tensor: &Tensor) -> Tensor {
+    match tensor.device() {
+        Device::Cuda(_) => tensor.contiguous(),
+        _ => tensor.shallow_clone(),
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) struct ClientArgs {
     #[arg(long, env = "PAWPRINT_API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) api_token: Option<String>,
 
+    /// File whose first line is the API token
+    #[arg(long, env = "PAWPRINT_API_TOKEN_FILE", value_name = "FILE")]
+    pub(super) api_token_file: Option<PathBuf>,
+
     /// Print JSON: one document, or one per line
     #[arg(long)]
     pub(super) json: bool,

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{args::ClientArgs, responses::Page};
+use crate::config::token_file;
 
 /// Timeout of a request that the server answers without long work.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -198,7 +199,12 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
 
 fn headers(args: &ClientArgs) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    if let Some(token) = args.api_token.as_deref().filter(|token| !token.is_empty()) {
+    let given = args.api_token.clone().filter(|token| !token.is_empty());
+    let token = match (given, &args.api_token_file) {
+        (None, Some(file)) => token_file::read(file)?.into_iter().next(),
+        (given, _) => given,
+    };
+    if let Some(token) = token {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
             .context("PAWPRINT_API_TOKEN contains an invalid character")?;
         value.set_sensitive(true);

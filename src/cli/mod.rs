@@ -33,6 +33,7 @@ mod restore;
 mod serve;
 mod service;
 mod source;
+mod tokens;
 mod train;
 mod watch;
 mod weights;
@@ -111,6 +112,8 @@ enum Command {
     Models(models::Models),
     /// List the pretrained weights; show, upload or download those of VGG16
     Weights(weights::Weights),
+    /// List the API tokens that were created for some scopes, create or revoke one
+    Tokens(tokens::Tokens),
     /// Back up a data directory, also while a server uses it
     Backup(backup::Backup),
     /// Restore a data directory from a backup
@@ -185,6 +188,7 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Command::Models(models) => run_client(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => run_client(weights.client(), async |s| weights.run(s).await),
+        Command::Tokens(tokens) => run_client(tokens.client(), async |s| tokens.run(s).await),
         Command::Backup(backup) => run_locally(&backup.data, async |out| backup.run(out).await),
         Command::Restore(restore) => run_locally(&restore.data, async |out| restore.run(out).await),
         Command::Doctor(doctor) => run_locally(&doctor.data, async |out| doctor.run(out).await),

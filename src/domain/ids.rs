@@ -47,6 +47,8 @@ id! {
     JobId,
     /// Id of a model.
     ModelId,
+    /// Id of an API token.
+    TokenId,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`Timestamp`]. The rules here (transitions of a job, the best epoch, a valid learning rate) are
 //! tested without a server.
 
+pub mod access;
 pub mod base;
 pub mod class_name;
 pub mod class_weights;
@@ -29,7 +30,7 @@ pub mod stable_split;
 pub mod temperature;
 
 pub use class_name::ClassName;
-pub use ids::{DatasetId, ImageId, JobId, ModelId};
+pub use ids::{DatasetId, ImageId, JobId, ModelId, TokenId};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

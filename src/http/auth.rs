@@ -1,41 +1,94 @@
-//! The bearer token, checked before any handler of the API runs.
+//! The bearer token and its scopes, checked before any handler of the API runs.
 
 use axum::{
-    extract::{Request, State},
-    http::StatusCode,
+    extract::{MatchedPath, Request, State},
+    http::{Method, StatusCode},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use axum_extra::headers::{Authorization, HeaderMapExt as _, authorization::Bearer};
-use subtle::ConstantTimeEq as _;
 
-use super::{cross_site::is_cross_site, problem::Problem, state::AppState};
+use super::{audit::Entry, cross_site::is_cross_site, problem::Problem, state::AppState};
+use crate::{access::Caller, domain::access::Scope};
 
-/// Lets a request through when no token is set, or when it carries the one that is.
+/// Lets a request through if its caller may send it, and notes in the audit log what it changes.
 pub async fn require_token(
     State(state): State<AppState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(expected) = &state.config.api_token else {
+    let caller = match authenticate(&state, &request) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    // No endpoint: whoever has a token may learn that.
+    let Some(path) = request.extensions().get::<MatchedPath>() else {
+        return next.run(request).await;
+    };
+    let scope = required_scope(path.as_str(), request.method());
+    let entry = changes_something(scope, request.method())
+        .then(|| Entry::begin(&state, &caller, &request))
+        .flatten();
+    let response = if caller.may(scope) {
+        request.extensions_mut().insert(caller);
+        next.run(request).await
+    } else {
+        forbidden(scope).into_response()
+    };
+    if let Some(entry) = entry {
+        entry.end(&response).await;
+    }
+    response
+}
+
+fn authenticate(state: &AppState, request: &Request) -> Result<Caller, Problem> {
+    if !state.access.requires_token() {
         let allowed = &state.config.allowed_hosts;
         if is_cross_site(request.uri(), request.headers(), allowed) {
-            return Problem::new(
+            return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
                 "cross-site requests are refused while no API token is set: set PAWPRINT_API_TOKEN, or name this server's host in PAWPRINT_ALLOWED_HOSTS",
-            )
-            .into_response();
+            ));
         }
-        return next.run(request).await;
-    };
+        return Ok(Caller::Anonymous);
+    }
     let detail = match request.headers().typed_get::<Authorization<Bearer>>() {
-        // In constant time: the time of a refusal must not reveal how much of a guess was right.
-        Some(presented) if bool::from(presented.token().as_bytes().ct_eq(expected.as_bytes())) => {
-            return next.run(request).await;
-        }
-        Some(_) => "invalid API token",
+        Some(presented) => match state.access.authenticate(presented.token()) {
+            Some(caller) => return Ok(caller),
+            None => "invalid API token",
+        },
         None => "API token required: send `Authorization: Bearer <token>`",
     };
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response()
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+}
+
+/// The scope that a token needs for `method` on the route `path`, as it stands in
+/// [`super::router`]. `None`: only a token of the settings allows it. That is so for every route whose
+/// first part is not named here.
+#[must_use]
+pub fn required_scope(path: &str, method: &Method) -> Option<Scope> {
+    match path.split('/').nth(1)? {
+        "predict" | "explain" | "v2" => Some(Scope::Predict),
+        "system" | "recipes" | "metrics" => Some(Scope::Read),
+        // A body is read here, and nothing changes.
+        "datasets" if path.ends_with("/layout") => Some(Scope::Read),
+        "datasets" | "images" | "jobs" | "models" | "weights" => {
+            Some(if method.is_safe() { Scope::Read } else { Scope::Write })
+        }
+        _ => None,
+    }
+}
+
+/// Whether such a request is for the audit log.
+fn changes_something(scope: Option<Scope>, method: &Method) -> bool {
+    matches!(scope, Some(Scope::Write) | None) && !method.is_safe()
+}
+
+fn forbidden(scope: Option<Scope>) -> Problem {
+    let detail = match scope {
+        Some(scope) => format!("this API token lacks the scope `{}`", scope.as_str()),
+        None => "only an API token of the server's settings allows this".to_owned(),
+    };
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }

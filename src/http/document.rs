@@ -4,6 +4,7 @@
 //! its responses and its own problems. Its path is in [`super::router`] alone. Problems that follow
 //! from the form of a request (unknown id, invalid JSON, missing token) are added here.
 
+use axum::http::Method;
 use utoipa::{
     PartialSchema as _, ToSchema as _,
     openapi::{
@@ -15,7 +16,8 @@ use utoipa::{
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{problem::Problem, state::AppState};
+use super::{auth::required_scope, problem::Problem, state::AppState};
+use crate::domain::access::Scope;
 
 const BEARER: &str = "token";
 
@@ -56,26 +58,46 @@ impl RouteTable for OpenApiRouter<AppState> {
     }
 
     fn require_token(mut self) -> Self {
-        for operation in self.get_openapi_mut().paths.paths.values_mut().flat_map(operations) {
-            // No token is needed if the server has none.
-            operation.security = Some(vec![
-                SecurityRequirement::new(BEARER, [""; 0]),
-                SecurityRequirement::default(),
-            ]);
-            add_error_response(operation, 401, "`unauthorized`: missing or invalid API token.");
-            add_error_response(
-                operation,
-                403,
-                "`cross_site`: cross-site request while no API token is set.",
-            );
+        for (path, item) in &mut self.get_openapi_mut().paths.paths {
+            for (method, operation) in methods(item) {
+                let scope = required_scope(path, &method);
+                // No token is needed if the server has none.
+                operation.security = Some(vec![
+                    SecurityRequirement::new(BEARER, scope.map(Scope::as_str)),
+                    SecurityRequirement::default(),
+                ]);
+                add_error_response(operation, 401, "`unauthorized`: missing or invalid API token.");
+                let lacking = match scope {
+                    Some(scope) => format!("the API token lacks the scope `{}`", scope.as_str()),
+                    None => "the API token is not one of the server's settings".to_owned(),
+                };
+                add_error_response(
+                    operation,
+                    403,
+                    &format!(
+                        "`forbidden`: {lacking}. `cross_site`: cross-site request while no API token is set."
+                    ),
+                );
+            }
         }
         self
     }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    methods(item).map(|(_, operation)| operation)
+}
+
+fn methods(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, put, post, delete, patch, .. } = item;
-    [get, put, post, delete, patch].into_iter().flatten()
+    let all = [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::PATCH, patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Adds the problems that follow from the form of a request.
@@ -180,7 +202,7 @@ pub fn document(table: OpenApiRouter<AppState>) -> OpenApi {
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("API token of the server (`--api-token`), if set"))
+        .description(Some("API token, if the server requires one: of its settings (`--api-token`), or created by `POST /tokens` for the scopes that an operation lists"))
         .build();
     let mut components = Components::new();
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use super::problem::Problem;
 use crate::{
-    blobs,
+    access, blobs,
     datasets::{self, archive::ArchiveError, report::Report},
     domain::excerpt::Excerpt,
     error_chain::chain,
@@ -33,6 +33,21 @@ impl From<storage::Error> for Problem {
                 )
             }
             _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<access::Error> for Problem {
+    fn from(error: access::Error) -> Self {
+        use access::Error;
+        let detail = error.to_string();
+        match error {
+            Error::Open => Self::new(StatusCode::CONFLICT, "no_token_required", detail),
+            Error::NoScope => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+                .with("field", "scopes"),
+            Error::NoSuchToken(name) => Self::not_found("token", name),
+            Error::Random(error) => Self::internal(&error),
+            Error::Storage(error) => error.into(),
         }
     }
 }

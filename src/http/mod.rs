@@ -5,6 +5,7 @@
 
 #![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
 
+pub mod audit;
 pub mod auth;
 pub mod b64;
 pub mod binary;
@@ -43,5 +44,6 @@ pub mod router;
 pub mod serve;
 pub mod state;
 pub mod system;
+pub mod tokens;
 pub mod uploads;
 pub mod weights;

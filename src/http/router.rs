@@ -28,7 +28,7 @@ use super::{
     problem::Problem,
     recipes,
     state::AppState,
-    system, uploads, weights,
+    system, tokens, uploads, weights,
 };
 
 /// The routes that need no token.
@@ -105,6 +105,10 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/weights/{base}", routes!(weights::show, weights::put))
         .at("/weights/{base}/download", routes!(weights::download));
 
+    let tokens = OpenApiRouter::new()
+        .at("/tokens", routes!(tokens::list, tokens::create))
+        .at("/tokens/{token}", routes!(tokens::revoke));
+
     // A model has one version; the longer paths are for clients that include it.
     let inference_protocol = OpenApiRouter::new()
         .at("/v2", routes!(inference_protocol::server))
@@ -125,6 +129,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .merge(models.tagged("models"))
         .merge(prediction.tagged("prediction"))
         .merge(weights.tagged("weights"))
+        .merge(tokens.tagged("tokens"))
         .merge(inference_protocol.tagged("inference_protocol"))
         .require_token()
 }

@@ -6,9 +6,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::ServeConfig, data_dir::DataDir, datasets::Datasets, memory_budget::MemoryBudget,
-    metrics::Metrics, pretrained::Pretrained, registry::Registry, scheduler::Scheduler,
-    storage::Storage,
+    access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
+    memory_budget::MemoryBudget, metrics::Metrics, pretrained::Pretrained, registry::Registry,
+    scheduler::Scheduler, storage::Storage,
 };
 
 /// The modules of a running server.
@@ -20,6 +20,8 @@ pub struct App {
     pub data_dir: Arc<DataDir>,
     /// Its database.
     pub storage: Storage,
+    /// Its API tokens.
+    pub access: Access,
     /// Its datasets.
     pub datasets: Datasets,
     /// Its VGG16 weights.

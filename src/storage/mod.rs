@@ -13,6 +13,7 @@ pub mod job_events;
 pub mod jobs;
 pub mod models;
 pub mod statistics;
+pub mod tokens;
 mod types;
 pub mod upkeep;
 

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use crate::domain::{
-    ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp,
+    ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
     dataset::{Digest, Split},
     job::JobStatus,
     recipe::Recipe,
@@ -62,5 +62,6 @@ macro_rules! as_text {
 }
 
 as_text!(
-    Time, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Digest, Split, JobStatus, Recipe
+    Time, ClassName, DatasetId, ImageId, JobId, ModelId, TokenId, Name, Digest, Split, JobStatus,
+    Recipe
 );

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
@@ -71,16 +71,18 @@ async fn a_token_is_asked_for_once_and_kept_for_the_tab() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"));
     let server = Process::spawn(command.env("PAWPRINT_API_TOKEN", "secret"), data.path());
     let Some(browser) = Browser::open(&server).await else { return };
-    let answer = |token: &'static str| {
-        let browser = &browser;
-        async move {
-            let input = browser.see("dialog input[type=password]").await;
-            input.send_keys(token).await.unwrap();
-            browser.see("//dialog//button[.='Continue']").await.click().await.unwrap();
-        }
+    let answer = async |token: &str| {
+        let input = browser.see("dialog input[type=password]").await;
+        input.send_keys(token).await.unwrap();
+        browser.see("//dialog//button[.='Continue']").await.click().await.unwrap();
     };
     answer("guess").await;
     browser.see("//dialog//label[contains(., 'Invalid API token')]").await;
+    let request = server.request(Method::POST, "/tokens").bearer_auth("secret");
+    let request = request.json(&json!({ "name": "phone", "scopes": ["predict"] }));
+    let phone: Value = request.send().await.unwrap().json().await.unwrap();
+    answer(phone["secret"].as_str().unwrap()).await;
+    browser.see("//dialog//label[contains(., 'lacks the scope')]").await;
     answer("secret").await;
     browser.see("//h1[.='Teach']").await;
     browser.page("#/predict").await;
