@@ -11,11 +11,12 @@ IMAGE ?= pawprint
 # Images for `make reproduce`, `make load` and `make bench-decode`.
 DATA ?= $(PAWPRINT_REAL_DATA)
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults docker-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -73,8 +74,9 @@ sqlx-check: downloads ## fail if .sqlx is out of date
 dist: build ## create a relocatable install tree in dist
 	scripts/dist $(RELEASE)/pawprint $(DIST)
 
-image: ## build the container image
-	docker build --build-arg CUDA=$(or $(CUDA),0) --tag $(IMAGE) .
+image: ## build the container image (ARGS="..." for options of docker build)
+	docker build $(ARGS) --build-arg CUDA=$(or $(CUDA),0) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" --tag $(IMAGE) .
 
 reproduce: build ## train recipes on DATA and print the accuracy tables of docs/performance.md (takes hours)
 	scripts/reproduce $(RELEASE)/pawprint $(DATA) $(ARGS)
@@ -90,6 +92,9 @@ bench-inference: downloads ## benchmark EfficientNet-Lite0 beside ONNX Runtime a
 
 faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1
+
+docker-test: ## build the container image and test it with a real engine (ARGS="--image IMAGE": test that one)
+	scripts/docker-test $(ARGS)
 
 wheel: build ## build the Python wheel in target/wheels
 	scripts/wheel $(RELEASE)/pawprint $(WHEELS)

@@ -134,6 +134,9 @@ pub async fn run(
     };
     let app = compose(config).await?;
     let listeners = listener.into();
+    if let Err(error) = app.data_dir.publish(&listeners.addresses()?) {
+        tracing::warn!(error = chain(&error), "health checks can't find this server's address");
+    }
     print_address(&listeners, tls.is_some())?;
     let door =
         Door { tls: tls.as_ref().map(Tls::acceptor), max_connections: app.config.max_connections };

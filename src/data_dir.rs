@@ -1,7 +1,7 @@
 //! The data directory: its layout, and the lock that keeps a second server out.
 //!
 //! ```text
-//! lock                      held while a server runs
+//! lock                      held while a server runs; names the addresses that it listens on
 //! pawprint.sqlite           the database
 //! blobs/ab/ab12…            images as they were uploaded, by SHA-256
 //! cache/                    decoded images; may be deleted while no server runs
@@ -13,19 +13,24 @@
 //! pawprint.sqlite.restoring the database of a restore that is not complete
 //! ```
 
+mod access;
+
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
+pub use self::access::Unwritable;
+use self::access::unwritable;
 use crate::domain::{JobId, ModelId};
 
 /// A data directory: locked by this process, unless it only looks at it.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// Why a data directory can't be used.
@@ -39,6 +44,9 @@ pub enum Error {
     /// A restore into it broke off.
     #[error("a restore into {0} did not complete; run `pawprint restore` again")]
     HalfRestored(PathBuf),
+    /// It belongs to another user, or is mounted read-only.
+    #[error("{0}")]
+    Unwritable(Unwritable),
     /// It can't be created or written.
     #[error("can't use {path} as the data directory")]
     Io {
@@ -89,14 +97,22 @@ impl DataDir {
     pub fn lock(root: &Path) -> Result<Self, Error> {
         fs::create_dir_all(root).map_err(at(root))?;
         // Absolute, because it is passed to trainers and the working directory may change.
-        let root = root.canonicalize().map_err(at(root))?;
-        let lock_path = root.join(LOCK);
-        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { root, _lock: Some(lock) }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse(root)),
-            Err(TryLockError::Error(source)) => Err(at(&lock_path)(source)),
+        let mut data_dir = Self::look(root)?;
+        if let Some(unwritable) = unwritable(&data_dir) {
+            return Err(Error::Unwritable(unwritable));
         }
+        let path = data_dir.lock_file();
+        // Its content is that of whoever holds the lock.
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = opened.map_err(at(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(data_dir.root)),
+            Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+        }
+        lock.set_len(0).map_err(at(&path))?;
+        data_dir.lock = Some(lock);
+        Ok(data_dir)
     }
 
     /// The directory without its lock, to be read beside a server that may run.
@@ -105,20 +121,48 @@ impl DataDir {
     /// It is not there.
     pub fn look(root: &Path) -> Result<Self, Error> {
         let root = root.canonicalize().map_err(at(root))?;
-        Ok(Self { root, _lock: None })
+        Ok(Self { root, lock: None })
     }
 
     /// Whether a server, or whoever else, holds the lock.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        let lock = File::open(self.root.join(LOCK));
+        let lock = File::open(self.lock_file());
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Leaves the addresses that this process's server listens on in the lock's file, one a line, for
+    /// [`DataDir::addresses`].
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn publish(&self, addresses: &[SocketAddr]) -> Result<(), Error> {
+        let Some(mut lock) = self.lock.as_ref() else { return Ok(()) };
+        let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+        lock.write_all(lines.as_bytes()).map_err(at(&self.lock_file()))
+    }
+
+    /// The addresses of the server that opened the directory last; none before it listens.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let path = self.lock_file();
+        match fs::read_to_string(&path) {
+            Ok(lines) => Ok(lines.lines().filter_map(|line| line.parse().ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(at(&path)(error)),
+        }
     }
 
     /// The directory itself, absolute.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.root.join(LOCK)
     }
 
     /// The database's file.
@@ -209,5 +253,19 @@ mod tests {
         fs::write(&leftover, "x").unwrap();
         let _data_dir = DataDir::open(folder.path()).unwrap();
         assert!(!leftover.exists());
+    }
+    #[test]
+    fn the_addresses_of_a_server_are_those_of_the_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let look = || DataDir::look(folder.path()).unwrap().addresses().unwrap();
+        assert_eq!(look(), []);
+        let addresses = ["127.0.0.1:8080", "[::1]:8080"].map(|it| it.parse().unwrap());
+        let first = DataDir::open(folder.path()).unwrap();
+        first.publish(&addresses).unwrap();
+        assert!(DataDir::open(folder.path()).is_err());
+        assert_eq!(look(), addresses);
+        drop(first);
+        let _second = DataDir::open(folder.path()).unwrap();
+        assert_eq!(look(), []);
     }
 }

@@ -40,6 +40,29 @@ async fn a_database_of_a_newer_version_is_refused() {
     assert!(said.contains("created by a newer version of Pawprint"), "{said}");
 }
 
+#[tokio::test]
+async fn a_health_check_finds_the_server_of_a_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_pawprint"))
+            .args(["healthcheck", "--data-dir", folder.path().to_str().unwrap()])
+            .args(more)
+            .env("PAWPRINT_LISTEN", "127.0.0.1:1")
+            .output()
+            .unwrap()
+    };
+    // Its port is any that was free.
+    let mut server = Process::start(folder.path());
+    for more in [&[][..], &["--ready"]] {
+        let checked = check(more);
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+    assert!(server.end(Signal::TERM));
+    let checked = check(&[]);
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(!checked.status.success() && said.contains(server.address()), "{said}");
+}
+
 /// The output of a server that is expected to end at once.
 fn serve_briefly(folder: &Path) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_pawprint"))

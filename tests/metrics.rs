@@ -4,12 +4,17 @@
 
 mod common;
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    num::NonZeroUsize,
+    path::Path,
+};
 
 use axum::{body::Body, http::Request};
 use common::{Server, photo, process::Process};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Series and their values, after making sure that every line is one that Prometheus reads.
 #[track_caller]
@@ -155,7 +160,7 @@ async fn a_prediction_says_where_its_time_went_and_the_metrics_say_so_too() {
     let answer = request.body(photo(1)).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let header = answer.headers()["server-timing"].to_str().unwrap().to_owned();
-    let body: serde_json::Value = answer.json().await.unwrap();
+    let body: Value = answer.json().await.unwrap();
     let stages = header.split(", ").map(|stage| {
         let (name, milliseconds) = stage.split_once(";dur=").unwrap();
         let said = body["timing_ms"][name].as_f64().unwrap();
@@ -177,4 +182,29 @@ async fn a_prediction_says_where_its_time_went_and_the_metrics_say_so_too() {
         ["id", "name", "recipe"].map(|field| body["model"][field].as_str().unwrap());
     let info = format!("pawprint_model_info{{id=\"{id}\",name=\"{name}\",recipe=\"{recipe}\"}}");
     assert_eq!(series.get(&info), Some(&1.0), "{text}");
+}
+
+#[tokio::test]
+async fn the_dashboard_asks_only_for_series_that_there_are() {
+    let server = Server::start().await;
+    server.post("/predict", photo(1)).await.ok();
+    let series = scrape(&server).await;
+    let names: BTreeSet<_> = series.keys().map(|key| key.split('{').next().unwrap()).collect();
+
+    let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_slice(&fs::read(dashboard).unwrap()).unwrap();
+    let targets = |panel: &Value| panel["targets"].as_array().unwrap().clone();
+    let targets: Vec<_> =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(targets).collect();
+    let mut asked = BTreeSet::new();
+    for target in &targets {
+        let words =
+            target["expr"].as_str().unwrap().split(|c: char| !c.is_alphanumeric() && c != '_');
+        asked.extend(
+            words.filter(|word| word.starts_with("pawprint_") || word.starts_with("process_")),
+        );
+    }
+    assert!(asked.len() > 10, "{asked:?}");
+    let missing: Vec<_> = asked.difference(&names).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

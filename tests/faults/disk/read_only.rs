@@ -105,6 +105,14 @@ async fn where_nothing_can_be_written_any_more_the_reason_is_told_and_what_is_th
     assert!(server.end(Signal::TERM));
     allow_all(&data, 0o555);
     assert_says(&sandbox, &mut program(&sandbox), &data, "Permission denied");
+    assert!(sandbox.tail().contains("chmod -R u+rwX"), "{}", sandbox.tail());
+    if is_root() {
+        chown(&data, Some(0), Some(0)).unwrap();
+        assert_says(&sandbox, &mut program(&sandbox), &data, "Permission denied");
+        let advice = format!("chown -R {NOBODY}:{NOBODY} {}", data.display());
+        assert!(sandbox.tail().contains(&advice), "{}", sandbox.tail());
+        chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
     allow_all(&data, 0o755);
     let server = sandbox.spawn(&mut program(&sandbox));
     assert_eq!(Client::of(&server).all("/datasets/pets/images").await.len(), 17);
