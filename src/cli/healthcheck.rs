@@ -4,7 +4,8 @@
 //! no runtime, and TLS only if the server asks for it.
 
 use std::{
-    env, fmt, io,
+    env, fmt,
+    io::{self, Read as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::PathBuf,
     time::Duration,
