@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::request_id::REQUEST_ID;
 use crate::config::origin::Origin;
 
 /// How long a browser need not ask again.
@@ -40,7 +41,7 @@ pub(super) fn layer(origins: &[Origin]) -> Option<CorsLayer> {
             header::CONTENT_ENCODING,
             header::IF_NONE_MATCH,
             HeaderName::from_static("last-event-id"),
-            super::router::REQUEST_ID,
+            REQUEST_ID,
             HEADER_LENGTH,
         ])
         .expose_headers([
@@ -52,7 +53,7 @@ pub(super) fn layer(origins: &[Origin]) -> Option<CorsLayer> {
             header::CONTENT_DISPOSITION,
             header::WWW_AUTHENTICATE,
             HeaderName::from_static("server-timing"),
-            super::router::REQUEST_ID,
+            REQUEST_ID,
             HEADER_LENGTH,
         ])
         .max_age(MAX_AGE);

@@ -41,6 +41,7 @@ pub mod problem;
 mod rate_limit;
 pub mod recipes;
 pub mod request_body;
+mod request_id;
 pub mod request_images;
 pub mod router;
 mod security_headers;

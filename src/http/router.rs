@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    http::{HeaderName, Request, StatusCode, header},
+    http::{Request, StatusCode, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -17,11 +17,10 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
     normalize_path::NormalizePath,
-    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    request_id::{PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use super::{
     auth, classes, content_encoding, cors, dashboard, datasets, docs,
@@ -30,7 +29,9 @@ use super::{
     previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
-    recipes, security_headers,
+    recipes,
+    request_id::{NewRequestId, REQUEST_ID},
+    security_headers,
     state::AppState,
     system, tokens, uploads, weights,
 };
@@ -185,17 +186,6 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
 #[utoipa::path(get, path = "", responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
 pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
-}
-
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-#[derive(Clone)]
-struct NewRequestId;
-
-impl MakeRequestId for NewRequestId {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        Uuid::now_v7().to_string().parse().ok().map(RequestId::new)
-    }
 }
 
 fn span<B>(request: &Request<B>) -> tracing::Span {
