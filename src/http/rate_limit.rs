@@ -59,7 +59,7 @@ impl RateLimit {
     /// # Errors
     /// How long the client must wait.
     fn count(&self, client: IpAddr) -> Result<(), Duration> {
-        if self.requests.fetch_add(1, Ordering::Relaxed) % CLEANUP_INTERVAL == 0 {
+        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(CLEANUP_INTERVAL) {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(&client).map_err(|refused| refused.wait_time_from(self.clock.now()))
