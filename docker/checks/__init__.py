@@ -1,0 +1,1 @@
+"""Tests of the container image with a real engine: `scripts/docker-test`."""
