@@ -121,17 +121,23 @@ impl Files {
     fn parse(&self, (certificate, key): &Contents) -> Result<CertifiedKey, TlsError> {
         let chain = self.certificates(certificate)?;
         let key = self.private_key(key)?;
-        if let Some(own) = chain.first() {
+        let certified =
+            CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+                match error {
+                    rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+                        certificate: self.certificate.path.clone(),
+                        key: self.key.path.clone(),
+                    },
+                    rustls::Error::InvalidCertificate(_) => self.unusable_certificate(&error),
+                    error => {
+                        self.key.content(format!("has a private key that can't be used: {error}"))
+                    }
+                }
+            })?;
+        if let Ok(own) = certified.end_entity_cert() {
             self.warn_of_dates(own)?;
         }
-        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-                certificate: self.certificate.path.clone(),
-                key: self.key.path.clone(),
-            },
-            rustls::Error::InvalidCertificate(_) => self.unusable_certificate(&error),
-            error => self.key.content(format!("has a private key that can't be used: {error}")),
-        })
+        Ok(certified)
     }
 
     fn certificates(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

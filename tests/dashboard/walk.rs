@@ -83,7 +83,8 @@ async fn fill_a_dataset(browser: &Browser, server: &Process, files: &tempfile::T
     browser.unfold("Create an empty dataset").await;
     browser.write("Name", "pets").await;
     browser.push("Create").await;
-    browser.read("Drop a folder").await;
+    // The list of datasets has a place for folders, too.
+    browser.read("Drop a folder, images").await;
 
     let archive = file(files, "pets.tar", &tar(&photos(8)));
     let broken = file(files, "cat.999.jpg", b"no photo");
