@@ -126,17 +126,24 @@ impl Browser {
         self.see(&format!("//label[normalize-space()={label:?}]/following-sibling::*[1]")).await
     }
 
+    /// Clicks on what an XPath or CSS selector finds; finds it again if the page draws it anew meanwhile.
+    pub(crate) async fn click(&self, what: &str) {
+        loop {
+            match self.see(what).await.click().await {
+                Err(error) if error.is_stale_element_reference() => {}
+                clicked => return clicked.unwrap(),
+            }
+        }
+    }
+
     /// Pushes the button, or follows the link, of that text.
     pub(crate) async fn push(&self, text: &str) {
-        let found =
-            self.see(&format!("//*[self::button or self::a][normalize-space()={text:?}]")).await;
-        found.click().await.unwrap();
+        self.click(&format!("//*[self::button or self::a][normalize-space()={text:?}]")).await;
     }
 
     /// Opens what is folded away under that text.
     pub(crate) async fn unfold(&self, text: &str) {
-        let summary = self.see(&format!("//details[not(@open)]/summary[.={text:?}]")).await;
-        summary.click().await.unwrap();
+        self.click(&format!("//details[not(@open)]/summary[.={text:?}]")).await;
         self.see(&format!("//details[@open]/summary[.={text:?}]")).await;
     }
 

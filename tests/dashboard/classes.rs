@@ -85,7 +85,7 @@ async fn pick(browser: &Browser, folder: &tempfile::TempDir, image: &[u8]) {
 async fn predict(browser: &Browser, classes: usize, class: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     browser.page("#/predict").await;
-    browser.see("//select/option[contains(., 'first (')]").await.click().await.unwrap();
+    browser.click("//select/option[contains(., 'first (')]").await;
     browser
         .read(&format!("first distinguishes {classes} classes: kind 000, kind 001, kind 002 and"))
         .await;
@@ -94,8 +94,7 @@ async fn predict(browser: &Browser, classes: usize, class: usize) -> usize {
     let script = "return document.querySelectorAll('.verdict .bars li').length";
     let bars = browser.client.execute(script, vec![]).await.unwrap();
     // Any class that is shown can be explained.
-    let second = browser.see("//ul[@class='bars']/li[2]/button").await;
-    second.click().await.unwrap();
+    browser.click("//ul[@class='bars']/li[2]/button").await;
     let label = browser.see("//ul[@class='bars']/li[2]/span[1]").await.text().await.unwrap();
     browser.see(&format!("//img[contains(@alt, 'heat map for {label}')]")).await;
     bars.as_u64().unwrap() as usize
@@ -116,14 +115,9 @@ async fn six_classes_are_read_relabelled_and_changed() {
     browser
         .see("//figure[figcaption='Accuracy by share of answered images']//*[name()='polyline']")
         .await;
-    browser.see("//th/button[.='Recall']").await.click().await.unwrap();
+    browser.click("//th/button[.='Recall']").await;
     browser.see("//th[@aria-sort='ascending']/button[.='Recall']").await;
-    browser
-        .see("//label[.='Curves of']/following-sibling::select/option[.='kind 003']")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("//label[.='Curves of']/following-sibling::select/option[.='kind 003']").await;
     browser
         .see("//figure[figcaption='ROC curve']//*[name()='svg'][contains(@aria-label, 'kind 003')]")
         .await;
@@ -150,7 +144,7 @@ async fn thresholds(browser: &Browser, server: &Process) {
     let limit = model["unlike_above"].clone();
     assert!(limit.is_f64(), "{model}");
     for (on, expected) in [("false", Value::Null), ("true", limit)] {
-        browser.see("button[role=switch]").await.click().await.unwrap();
+        browser.click("button[role=switch]").await;
         browser.see(&format!("button[role=switch][aria-checked={on}]")).await;
         assert_eq!(server.get("/models/first").await["unlike_above"], expected);
     }
@@ -195,28 +189,23 @@ async fn manage(browser: &Browser, server: &Process) {
     browser.push("Add class").await;
     browser.see("//h2[.='7 classes']").await;
     browser.read("zebra has no images").await;
-    browser.see("button[aria-label='Rename zebra']").await.click().await.unwrap();
+    browser.click("button[aria-label='Rename zebra']").await;
     browser.write("New name of zebra", "yak").await;
-    browser.see("//dialog//button[.='Rename']").await.click().await.unwrap();
-    browser.see("button[aria-label='Delete yak']").await.click().await.unwrap();
+    browser.click("//dialog//button[.='Rename']").await;
+    browser.click("button[aria-label='Delete yak']").await;
     browser.see("//dialog//p[.='Delete the class yak? It has no images.']").await;
-    browser.see("//dialog//button[.='Delete']").await.click().await.unwrap();
+    browser.click("//dialog//button[.='Delete']").await;
     browser.see("//h2[.='6 classes']").await;
 
     // Typing filters, Enter chooses; nothing happens before it is confirmed.
-    browser
-        .see("button[aria-label='Merge kind 005 into another class']")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("button[aria-label='Merge kind 005 into another class']").await;
     let search = browser.see("dialog input[role=combobox]").await;
     search.send_keys(&format!("4{}", Key::Enter)).await.unwrap();
     browser
         .see("//dialog//p[contains(., 'of kind 005 to kind 004 and remove the class kind 005?')]")
         .await;
     assert_eq!(classes().await.as_array().unwrap().len(), 6);
-    browser.see("//dialog//button[.='Merge']").await.click().await.unwrap();
+    browser.click("//dialog//button[.='Merge']").await;
     browser.see("//h2[.='5 classes']").await;
     let expected: Vec<_> = (0..5).map(name).collect();
     assert_eq!(classes().await, json!(expected));
@@ -239,8 +228,8 @@ async fn two_hundred_classes_fit_on_the_pages() {
     browser
         .see("//div[@class='heat']/div[contains(@class, 'tip')][contains(., 'classified')]")
         .await;
-    browser.see("button[aria-label='Zoom in']").await.click().await.unwrap();
-    browser.see("//ol[@class='pairs']/li[1]/button").await.click().await.unwrap();
+    browser.click("button[aria-label='Zoom in']").await;
+    browser.click("//ol[@class='pairs']/li[1]/button").await;
     let (label, predicted) = pair.split_once(':').unwrap().0.split_once(" classified as ").unwrap();
     let chosen = "return [...document.querySelectorAll('[aria-label=\"Misclassified images\"] select')].map((one) => one.value)";
     let chosen = browser.client.execute(chosen, vec![]).await.unwrap();

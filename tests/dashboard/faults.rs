@@ -28,7 +28,7 @@ async fn a_page_goes_on_after_the_server_was_restarted_in_the_middle_of_a_job() 
     browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
 
     // Each epoch appears once, whether it was reported before or after the restart.
-    browser.see("//summary[.='Metrics per epoch']").await.click().await.unwrap();
+    browser.click("//summary[.='Metrics per epoch']").await;
     let script = "return [...document.querySelectorAll('details table tbody tr td:first-child')].map((cell) => Number(cell.textContent))";
     browser.see("//details[@open]//tbody/tr[12]").await;
     let epochs = browser.client.execute(script, vec![]).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_token_is_asked_for_once_and_kept_for_the_tab() {
     let answer = async |token: &str| {
         let input = browser.see("dialog input[type=password]").await;
         input.send_keys(token).await.unwrap();
-        browser.see("//dialog//button[.='Continue']").await.click().await.unwrap();
+        browser.click("//dialog//button[.='Continue']").await;
     };
     answer("guess").await;
     browser.see("//dialog//label[contains(., 'Invalid API token')]").await;
@@ -116,7 +116,7 @@ async fn an_error_says_what_happened_and_loses_nothing_that_was_typed() {
     assert_eq!(browser.client.execute(chosen, vec![]).await.unwrap(), 0);
     browser.unfold("Advanced").await;
     browser.write("Epochs", "0").await;
-    browser.see("//summary[.='Advanced']").await.click().await.unwrap();
+    browser.click("//summary[.='Advanced']").await;
     browser.push("Start training").await;
     // What must be put right is unfolded again.
     browser.see("//details[@open]/summary[.='Advanced']").await;
@@ -140,7 +140,7 @@ async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
     let file = files.path().join("weights.h5");
     std::fs::write(&file, vec![0; 4 << 20]).unwrap();
     browser.page("#/train").await;
-    browser.see("input[value=vgg16_features]").await.click().await.unwrap();
+    browser.click("input[value=vgg16_features]").await;
     browser.upload_at(50_000).await;
     browser.pick("input[accept*='.h5']", &[&file]).await;
     browser.read("Uploading weights.h5: ").await;
@@ -148,12 +148,7 @@ async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
     browser.see("//h1[.='Models']").await;
     browser.page("#/train").await;
     browser.read("Uploading weights.h5: ").await;
-    browser
-        .see("//section[@aria-label='VGG16 weights']//button[.='Cancel']")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("//section[@aria-label='VGG16 weights']//button[.='Cancel']").await;
     browser.see("//section[@aria-label='VGG16 weights'][not(.//button[.='Cancel'])]").await;
     assert_eq!(server.get("/weights/vgg16").await["state"], "absent");
     browser.close().await;

@@ -61,7 +61,7 @@ async fn a_dropped_folder_becomes_a_dataset_once_it_is_confirmed() {
     assert_eq!(names(&server).await, [] as [Value; 0]);
 
     // Nothing is left of what is cancelled.
-    browser.see("//form//button[.='Cancel']").await.click().await.unwrap();
+    browser.click("//form//button[.='Cancel']").await;
     browser.see("//main[not(.//h2[.='New dataset'])]").await;
     assert_eq!(names(&server).await, [] as [Value; 0]);
 
@@ -121,12 +121,7 @@ async fn an_upload_goes_on_elsewhere_and_leaves_no_dataset_if_it_is_cancelled() 
     browser.page("#/datasets").await;
     browser.see("//th[a='flowers']/span[starts-with(., 'Upload: ')]").await;
     browser.push("flowers").await;
-    browser
-        .see("//div[contains(@class, 'upload')]//button[.='Cancel']")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("//div[contains(@class, 'upload')]//button[.='Cancel']").await;
     browser.see("//h1[.='Datasets']").await;
     browser.read("No datasets yet").await;
     assert_eq!(names(&server).await, [] as [Value; 0]);

@@ -21,7 +21,7 @@ async fn cats(server: &Process) -> [u64; 3] {
 async fn split(browser: &Browser) {
     browser.push("Split automatically").await;
     browser.see("//dialog//p[contains(., 'Reassign all 20 images of pets')]").await;
-    browser.see("//dialog//button[.='Split automatically']").await.click().await.unwrap();
+    browser.click("//dialog//button[.='Split automatically']").await;
     browser.see("//div[contains(@class, 'advice')][@hidden]").await;
 }
 

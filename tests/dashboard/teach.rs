@@ -103,7 +103,7 @@ async fn burst(browser: &Browser, number: usize) -> usize {
 /// Pushes the button; the navigation has a link of the same name.
 async fn train(browser: &Browser, text: &str) {
     let button = format!("//main//button[normalize-space()={text:?}][not(@disabled)]");
-    browser.see(&button).await.click().await.unwrap();
+    browser.click(&button).await;
 }
 
 /// Waits until a script returns true.

@@ -48,7 +48,7 @@ async fn predict(browser: &Browser, files: &tempfile::TempDir, model: &str) {
     let label = browser.see(".verdict .label").await.text().await.unwrap();
     assert!(["cat", "dog"].contains(&&*label), "{label}");
     browser.read(&format!("{model}:")).await;
-    browser.see(&format!("button[aria-label='Explain {label}']")).await.click().await.unwrap();
+    browser.click(&format!("button[aria-label='Explain {label}']")).await;
     browser.see("button[aria-pressed=true]").await;
     browser.see("//img[contains(@alt, 'heat map')]").await;
     let script = "return document.querySelector('img[alt*=\"heat map\"]').naturalWidth";
@@ -63,7 +63,7 @@ async fn whoever_has_no_photo_tries_a_sample() {
     let Some(browser) = Browser::open(&server).await else { return };
     browser.page("#/predict").await;
     browser.read("No photo at hand? Try one of these:").await;
-    browser.see("button[aria-label='Sample photo 6']").await.click().await.unwrap();
+    browser.click("button[aria-label='Sample photo 6']").await;
     browser.see(".verdict .label").await;
     browser.see("//section[@aria-label='Sample photos'][@hidden]").await;
     // The result stays while another page is open.
@@ -119,7 +119,7 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
         let path = format!(
             "//section[@aria-label='Images']//label[.='{label}']/following-sibling::select/option[@value='{value}']"
         );
-        async move { browser.see(&path).await.click().await.unwrap() }
+        async move { browser.click(&path).await }
     };
     filter("Split", "train").await;
     filter("Class", "cat").await;
@@ -132,7 +132,7 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
     browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 2)).await;
     let third = browser.client.active_element().await.unwrap();
     third.send_keys(&Key::Delete.to_string()).await.unwrap();
-    browser.see("//dialog//button[.='Delete']").await.click().await.unwrap();
+    browser.click("//dialog//button[.='Delete']").await;
     browser.see(&format!("//ul[@role='listbox'][count(li)={}]", before - 3)).await;
     browser.read("31 images: 14 train, 9 validation, 8 test").await;
     assert_eq!(shown().await, before - 3);
@@ -166,7 +166,7 @@ async fn put_an_image_right(browser: &Browser, server: &Process) {
 
 async fn train(browser: &Browser) {
     browser.push("Train a model").await;
-    browser.see("input[value=scratch_cnn]").await.click().await.unwrap();
+    browser.click("input[value=scratch_cnn]").await;
     browser.write("Name", "first").await;
     assert!(!browser.field("Epochs").await.is_displayed().await.unwrap());
     browser.unfold("Advanced").await;
@@ -176,7 +176,7 @@ async fn train(browser: &Browser) {
     browser.write("Learning rate", "0.000001").await;
     browser.push("Start training").await;
     browser.see("//article[@aria-label='first']//span[contains(@class, 'badge')]").await;
-    browser.see("//a[.='first']").await.click().await.unwrap();
+    browser.click("//a[.='first']").await;
     browser.see("//h1[.='first']").await;
     browser.see("//section[@aria-label='Status']//span[.='succeeded']").await;
 }
@@ -195,7 +195,7 @@ async fn read_the_evaluation(browser: &Browser) {
     }
     browser.read("misclassified").await;
     browser.page("#/evaluate").await;
-    browser.see("input[aria-label='Compare first']").await.click().await.unwrap();
+    browser.click("input[aria-label='Compare first']").await;
     browser.see("//figure[figcaption='Validation loss']//*[name()='polyline']").await;
     browser
         .see("//figure[figcaption='Validation loss']//*[name()='path'][contains(@class, 'marker')]")
@@ -210,11 +210,11 @@ async fn pin(browser: &Browser, server: &Process) {
     browser.read("It is in service (pinned).").await;
     browser.push("Models").await;
     browser.see("//h2[.='In service: first']").await;
-    browser.see("button[aria-label='Pin default']").await.click().await.unwrap();
+    browser.click("button[aria-label='Pin default']").await;
     browser.see("//h2[.='In service: default']").await;
     browser.push("Use best model").await;
     browser.read("A new model replaces it unless it is less accurate").await;
-    browser.see("button[aria-label='Pin first']").await.click().await.unwrap();
+    browser.click("button[aria-label='Pin first']").await;
     browser.read("Pinned: a better model will not replace it").await;
     let current = server.get("/models/current").await;
     assert_eq!((&current["name"], &current["mode"]), (&json!("first"), &json!("pinned")));
@@ -241,7 +241,7 @@ async fn a_folder_is_shown_before_it_is_uploaded() {
     browser.read(": 8 to be split automatically (70/15/15).").await;
     browser.read("Rejected files (1)").await;
     browser.see("//th[@scope='row'][starts-with(., 'daisy')]/following-sibling::td[.='2']").await;
-    browser.see("//button[.='Cancel'][not(@hidden)]").await.click().await.unwrap();
+    browser.click("//button[.='Cancel'][not(@hidden)]").await;
     browser.see("//main[not(.//div[contains(@class, 'upload')])]").await;
     assert_eq!(server.get("/datasets/garden").await["classes"], json!([]));
 
