@@ -22,7 +22,7 @@ use crate::{
     http::{
         audit,
         router::router,
-        serve::{self, Door},
+        serve::{self, ConnectionConfig},
         state::{App, AppState},
     },
     listener::Listeners,
@@ -138,8 +138,10 @@ pub async fn run(
         tracing::warn!(error = chain(&error), "health checks can't find this server's address");
     }
     print_address(&listeners, tls.is_some())?;
-    let door =
-        Door { tls: tls.as_ref().map(Tls::acceptor), max_connections: app.config.max_connections };
+    let connections = ConnectionConfig {
+        tls: tls.as_ref().map(Tls::acceptor),
+        max_connections: app.config.max_connections,
+    };
     if let Some(tls) = tls {
         tokio::spawn(tls.renew(app.shutdown.clone()));
     }
@@ -159,7 +161,7 @@ pub async fn run(
         shutdown.cancel();
     };
     let mut server =
-        tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), door, stopping));
+        tokio::spawn(serve::serve(listeners, router(Arc::clone(&app)), connections, stopping));
     tokio::select! {
         // Without connections the server ends at once; trainers come first.
         biased;

@@ -41,7 +41,7 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/p
 
 /// How connections are accepted.
 #[derive(Clone)]
-pub struct Door {
+pub struct ConnectionConfig {
     /// For HTTPS.
     pub tls: Option<TlsAcceptor>,
     /// Maximum open connections; by default, and at most, what the limit of open files allows.
@@ -52,10 +52,10 @@ pub struct Door {
 pub async fn serve(
     mut listeners: Listeners,
     router: Router,
-    door: Door,
+    connections: ConnectionConfig,
     stop: impl Future<Output = ()>,
 ) {
-    let room = Arc::new(Semaphore::new(door.room()));
+    let room = Arc::new(Semaphore::new(connections.max_open()));
     let open = GracefulShutdown::new();
     let stopping = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
@@ -77,7 +77,7 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let (builder, router, watcher) = (builder.clone(), router.clone(), open.watcher());
-        let (stopping, tls) = (stopping.clone(), door.tls.clone());
+        let (stopping, tls) = (stopping.clone(), connections.tls.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
@@ -150,9 +150,9 @@ async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin with a TLS handshake"))
 }
 
-impl Door {
+impl ConnectionConfig {
     /// Maximum open connections.
-    fn room(&self) -> usize {
+    fn max_open(&self) -> usize {
         let possible = max_connections();
         let Some(wanted) = self.max_connections.map(NonZeroUsize::get) else { return possible };
         if wanted > possible {
@@ -182,8 +182,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", axum::routing::get(async || "hello"));
-        let door = Door { tls, max_connections: None };
-        tokio::spawn(serve(listener.into(), router, door, stop.clone().cancelled_owned()));
+        let connections = ConnectionConfig { tls, max_connections: None };
+        tokio::spawn(serve(listener.into(), router, connections, stop.clone().cancelled_owned()));
         (client, stop)
     }
 
@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn the_limit_of_connections_is_what_the_system_allows_at_most() {
-        let room = |max| Door { tls: None, max_connections: NonZeroUsize::new(max) }.room();
+        let room =
+            |max| ConnectionConfig { tls: None, max_connections: NonZeroUsize::new(max) }.max_open();
         assert_eq!(room(3), 3);
         assert_eq!(room(usize::MAX), max_connections());
         assert_eq!(room(0), max_connections());
