@@ -61,7 +61,7 @@ impl Caller {
 pub enum Error {
     /// Created tokens restrict nothing where none is required.
     #[error(
-        "this server requires no API token, so another one would protect nothing; set PAWPRINT_API_TOKEN and restart it first"
+        "this server requires no API token, so a created one would restrict nothing: set PAWPRINT_API_TOKEN and restart the server"
     )]
     Open,
     /// It would be good for nothing.
@@ -85,7 +85,7 @@ pub struct Access(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// SHA-256 of each token of the settings.
-    of_settings: Vec<Digest>,
+    configured: Vec<Digest>,
     created: RwLock<Vec<Created>>,
     storage: Storage,
 }
@@ -102,8 +102,8 @@ impl Access {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn open(of_settings: &[String], storage: Storage) -> Result<Self, storage::Error> {
-        let access = Self::of_settings(of_settings, storage);
+    pub async fn open(configured: &[String], storage: Storage) -> Result<Self, storage::Error> {
+        let access = Self::configured(configured, storage);
         let rows = tokens::all(&mut *access.0.storage.read().await?).await?;
         let created = rows.into_iter().map(|row| Created { saved: row.token.last_used_at, row });
         access.write_created(|all| all.extend(created));
@@ -112,18 +112,19 @@ impl Access {
 
     /// Only the tokens of the settings.
     #[must_use]
-    pub fn of_settings(tokens: &[String], storage: Storage) -> Self {
-        let of_settings = tokens.iter().map(|token| Digest::of(token.as_bytes())).collect();
-        Self(Arc::new(Inner { of_settings, created: RwLock::default(), storage }))
+    pub fn configured(tokens: &[String], storage: Storage) -> Self {
+        let configured = tokens.iter().map(|token| Digest::of(token.as_bytes())).collect();
+        Self(Arc::new(Inner { configured, created: RwLock::default(), storage }))
     }
 
     /// Whether requests need a token.
     #[must_use]
     pub fn requires_token(&self) -> bool {
-        !self.0.of_settings.is_empty()
+        !self.0.configured.is_empty()
     }
 
-    /// Who presents `token`; `None` if it is unknown. Notes that it is used.
+    /// Who presents `token`; `None` if it is unknown. Notes that it is used, in a task of the current
+    /// runtime.
     #[must_use]
     pub fn authenticate(&self, token: &str) -> Option<Caller> {
         // Hashes of all tokens are compared in constant time: the time of a refusal must not reveal how
@@ -131,7 +132,7 @@ impl Access {
         let presented = Digest::of(token.as_bytes());
         let same = |known: &Digest| known.0.ct_eq(&presented.0);
         let is_operator =
-            self.0.of_settings.iter().fold(Choice::from(0), |any, known| any | same(known));
+            self.0.configured.iter().fold(Choice::from(0), |any, known| any | same(known));
         let now = Timestamp::now();
         let (caller, unsaved) = self.write_created(|created| {
             let mut found = None;
@@ -203,11 +204,24 @@ impl Access {
         let Some(token) = self.list().into_iter().find(is_meant) else {
             return Err(Error::NoSuchToken(id_or_name.to_owned()));
         };
-        let mut transaction = self.0.storage.write().await?;
-        let deleted = tokens::delete(&mut transaction, token.id).await?;
-        transaction.commit().await.map_err(storage::Error::from)?;
-        self.write_created(|all| all.retain(|known| known.row.token.id != token.id));
-        if deleted { Ok(()) } else { Err(Error::NoSuchToken(id_or_name.to_owned())) }
+        // Refused at once, even if the database takes long or fails.
+        let revoked = self.write_created(|all| {
+            let at = all.iter().position(|known| known.row.token.id == token.id)?;
+            Some(all.remove(at))
+        });
+        let Some(revoked) = revoked else {
+            return Err(Error::NoSuchToken(id_or_name.to_owned()));
+        };
+        let delete = async {
+            let mut transaction = self.0.storage.write().await?;
+            tokens::delete(&mut transaction, token.id).await?;
+            Ok::<_, storage::Error>(transaction.commit().await?)
+        };
+        delete.await.map_err(|error| {
+            // The next server would accept it.
+            self.write_created(|all| all.push(revoked));
+            error.into()
+        })
     }
 
     fn write_created<T>(&self, change: impl FnOnce(&mut Vec<Created>) -> T) -> T {

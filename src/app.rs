@@ -2,7 +2,7 @@
 
 use std::{future::Future, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
@@ -59,10 +59,16 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let access = match Access::open(&tokens, storage.clone()).await {
         Err(error) if error.is_damage() => {
             tracing::error!(error = chain(&error), "can't read the API tokens that were created");
-            Access::of_settings(&tokens, storage.clone())
+            Access::configured(&tokens, storage.clone())
         }
         opened => opened?,
     };
+    let created = access.list().len();
+    if created > 0 && !access.requires_token() && !config.allow_anonymous {
+        bail!(
+            "the database has {created} API tokens, but the settings have none, so that nobody would need one: set PAWPRINT_API_TOKEN, or pass --allow-anonymous"
+        );
+    }
     if let Some(path) = &config.audit_log {
         audit::open(path).with_context(|| {
             format!("can't write the audit log {} (--audit-log)", path.display())

@@ -13,7 +13,7 @@
 //! pawprint.sqlite.restoring the database of a restore that is not complete
 //! ```
 
-mod access;
+mod permissions;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -22,8 +22,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::access::Unwritable;
-use self::access::unwritable;
+pub use self::permissions::Unwritable;
+use self::permissions::unwritable;
 use crate::domain::{JobId, ModelId};
 
 /// A data directory: locked by this process, unless it only looks at it.
@@ -98,7 +98,7 @@ impl DataDir {
         fs::create_dir_all(root).map_err(at(root))?;
         // Absolute, because it is passed to trainers and the working directory may change.
         let mut data_dir = Self::look(root)?;
-        if let Some(unwritable) = unwritable(&data_dir) {
+        if let Some(unwritable) = unwritable(&data_dir.root, data_dir.written()) {
             return Err(Error::Unwritable(unwritable));
         }
         let path = data_dir.lock_file();
@@ -113,6 +113,16 @@ impl DataDir {
         lock.set_len(0).map_err(at(&path))?;
         data_dir.lock = Some(lock);
         Ok(data_dir)
+    }
+
+    /// The files and folders that a server writes, without what is in them.
+    fn written(&self) -> Vec<PathBuf> {
+        let database = self.database().display().to_string();
+        let beside = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{database}{end}")));
+        let mut written = vec![self.root.clone(), self.lock_file()];
+        written.extend(beside);
+        written.extend([self.tmp(), self.blobs(), self.cache(), self.jobs(), self.models()]);
+        written
     }
 
     /// The directory without its lock, to be read beside a server that may run.

@@ -29,7 +29,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::error_chain::chain;
+use crate::{domain::dataset::Digest, error_chain::chain};
 
 /// How often the files are read again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -112,6 +112,11 @@ struct Files {
 
 /// The bytes of the certificate's file and of the key's.
 type Contents = (Vec<u8>, Vec<u8>);
+
+/// The key itself is not kept.
+fn hashes((certificate, key): &Contents) -> [Digest; 2] {
+    [Digest::of(certificate), Digest::of(key)]
+}
 
 impl Files {
     fn read(&self) -> Result<Contents, TlsError> {
@@ -222,7 +227,8 @@ impl ResolvesServerCert for Current {
 #[derive(Debug)]
 pub struct Tls {
     files: Files,
-    read: Contents,
+    /// Hashes of what was read last.
+    read: [Digest; 2],
     current: Arc<Current>,
     config: Arc<ServerConfig>,
 }
@@ -240,8 +246,9 @@ impl Tls {
             },
             key: PemFile { path: key.to_owned(), setting: "--tls-key, PAWPRINT_TLS_KEY" },
         };
-        let read = files.read()?;
-        let current = Arc::new(Current(RwLock::new(Arc::new(files.parse(&read)?))));
+        let contents = files.read()?;
+        let current = Arc::new(Current(RwLock::new(Arc::new(files.parse(&contents)?))));
+        let read = hashes(&contents);
         let provider: Arc<CryptoProvider> = ring::default_provider().into();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -270,8 +277,13 @@ impl Tls {
                 let renewed = self.read_again();
                 (self, renewed)
             });
-            let Ok((same, renewed)) = renewing.await else { return };
-            self = same;
+            let renewed;
+            (self, renewed) = match renewing.await {
+                Ok(done) => done,
+                Err(panicked) => {
+                    return tracing::error!(%panicked, "the TLS certificate is no longer renewed");
+                }
+            };
             match renewed {
                 Ok(()) => failure.clear(),
                 Err(error) => {
@@ -289,9 +301,10 @@ impl Tls {
     }
 
     fn read_again(&mut self) -> Result<(), TlsError> {
-        let read = self.files.read()?;
+        let contents = self.files.read()?;
+        let read = hashes(&contents);
         if read != self.read {
-            let renewed = Arc::new(self.files.parse(&read)?);
+            let renewed = Arc::new(self.files.parse(&contents)?);
             *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
             self.read = read;
         }

@@ -101,7 +101,7 @@ export async function request(path, options = {}) {
     const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
     // Without the scope to read, no page works.
     if (problem.code === "forbidden" && (options.method ?? "GET") === "GET") {
-      if (used === sessionStorage.getItem(TOKEN)) await obtainToken("This API token lacks the scope “read”. Enter another one.");
+      if (used === sessionStorage.getItem(TOKEN)) await obtainToken(`${problem.message[0].toUpperCase()}${problem.message.slice(1)}. Enter another one.`);
       continue;
     }
     throw problem;
@@ -177,17 +177,18 @@ export async function requestWithRetry(path, options) {
  */
 export async function upload(path, body, progress, signal, method = "POST") {
   for (;;) {
-    const { status, text } = await transfer(method, path, body, progress, signal);
+    const { status, text, retryAfter } = await transfer(method, path, body, progress, signal);
     if (status === 401) await obtainToken(hasToken() ? INVALID : "");
+    else if (status === 429) await pause(Math.max(Number(retryAfter ?? 1), 1) * 1000, signal);
     else if (status >= 200 && status < 300) return text ? JSON.parse(text) : null;
-    else throw problemOf(status, text, null);
+    else throw problemOf(status, text, retryAfter);
   }
 }
 
 /**
  * @param {string} method @param {string} path @param {Blob | FormData} body
  * @param {(fraction: number) => void} progress @param {AbortSignal} signal
- * @returns {Promise<{ status: number, text: string }>}
+ * @returns {Promise<{ status: number, text: string, retryAfter: string | null }>}
  */
 function transfer(method, path, body, progress, signal) {
   return new Promise((resolve, reject) => {
@@ -199,7 +200,7 @@ function transfer(method, path, body, progress, signal) {
     for (const [name, value] of Object.entries(authorization())) xhr.setRequestHeader(name, value);
     if (body instanceof Blob) xhr.setRequestHeader("Content-Type", "application/octet-stream");
     xhr.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 1);
-    xhr.onload = () => resolve({ status: xhr.status, text: xhr.responseText });
+    xhr.onload = () => resolve({ status: xhr.status, text: xhr.responseText, retryAfter: xhr.getResponseHeader("Retry-After") });
     xhr.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     xhr.onerror = () => {
       lost();

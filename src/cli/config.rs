@@ -9,7 +9,7 @@ use super::{
     ExitStatus,
     output::Output,
     serve,
-    settings::{Origin, Resolved, SettingsFileArg},
+    settings::{Resolved, SettingSource, SettingsFileArg},
 };
 use crate::config::{
     ServeConfig,
@@ -61,7 +61,11 @@ impl Config {
         Ok(match serve::check(&self.settings) {
             Ok(_) => ExitStatus::Success,
             Err((status, reason)) => {
-                out.error(reason);
+                if out.is_json() {
+                    out.problem(&json!({ "code": "invalid_settings", "detail": reason }));
+                } else {
+                    out.error(reason);
+                }
                 status
             }
         })
@@ -74,12 +78,12 @@ fn shown<'a>(flag: &Arg, resolved: &'a Resolved) -> impl Iterator<Item = &'a str
     resolved.values.iter().map(move |value| if secret { MASK } else { value })
 }
 
-fn origin(origin: &Origin) -> String {
+fn origin(origin: &SettingSource) -> String {
     match origin {
-        Origin::Flag => "flag".to_owned(),
-        Origin::Environment(variable) => variable.clone(),
-        Origin::File(path, line) => format!("{}:{line}", path.display()),
-        Origin::Default => "default".to_owned(),
+        SettingSource::Flag => "flag".to_owned(),
+        SettingSource::Environment(variable) => variable.clone(),
+        SettingSource::File(path, line) => format!("{}:{line}", path.display()),
+        SettingSource::Default => "default".to_owned(),
     }
 }
 
@@ -97,17 +101,17 @@ fn document(name: &str, flag: &Arg, resolved: &Resolved) -> Value {
         Map::from_iter([("name".to_owned(), name.into()), ("value".to_owned(), value)]);
     let mut add = |name: &str, value: Value| document.insert(name.to_owned(), value);
     match &resolved.origin {
-        Origin::Flag => add("origin", "flag".into()),
-        Origin::Environment(variable) => {
+        SettingSource::Flag => add("origin", "flag".into()),
+        SettingSource::Environment(variable) => {
             add("variable", variable.as_str().into());
             add("origin", "environment".into())
         }
-        Origin::File(path, line) => {
+        SettingSource::File(path, line) => {
             add("file", path.display().to_string().into());
             add("line", (*line).into());
             add("origin", "file".into())
         }
-        Origin::Default => add("origin", "default".into()),
+        SettingSource::Default => add("origin", "default".into()),
     };
     document.into()
 }

@@ -59,12 +59,15 @@ impl Healthcheck {
         for address in addresses.into_iter().map(reachable) {
             failures.push(match get(address, path) {
                 Ok(answer) if answer.status() == Some("200") => return ExitStatus::Success,
-                Ok(answer) => format!("http://{address}{path} returned {answer}"),
+                Ok(answer) => format!("{path} of the server at {address} returned {answer}"),
                 Err(error) if is_timeout(&error) => {
-                    format!("http://{address}{path} did not answer within {} s", TIMEOUT.as_secs())
+                    format!(
+                        "{path} of the server at {address} did not answer within {} s",
+                        TIMEOUT.as_secs()
+                    )
                 }
                 Err(error) => {
-                    format!("can't connect to a Pawprint server at http://{address}: {error}")
+                    format!("can't connect to a Pawprint server at {address}: {error}")
                 }
             });
         }

@@ -117,7 +117,7 @@ enum Command {
     Models(models::Models),
     /// List the pretrained weights; show, upload or download those of VGG16
     Weights(weights::Weights),
-    /// List the API tokens that were created for some scopes, create or revoke one
+    /// List, create and revoke API tokens
     Tokens(tokens::Tokens),
     /// Back up a data directory, also while a server uses it
     Backup(backup::Backup),

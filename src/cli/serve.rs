@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{ExitStatus, output::Output, settings::SettingsFileArg};
-use crate::{config::ServeConfig, memory_budget::set_up_allocator};
+use crate::{config::ServeConfig, error_chain::chain, memory_budget::set_up_allocator, tls::Tls};
 
 /// Options of `pawprint serve`.
 #[derive(Debug, Args)]
@@ -46,6 +46,9 @@ pub(super) fn check(config: &ServeConfig) -> Result<Vec<SocketAddr>, (ExitStatus
         (ExitStatus::Failed, reason)
     })?;
     config.validate(&addresses).map_err(|error| (ExitStatus::WrongUsage, error.to_string()))?;
+    if let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) {
+        Tls::load(certificate, key).map_err(|error| (ExitStatus::Failed, chain(&error)))?;
+    }
     Ok(addresses)
 }
 

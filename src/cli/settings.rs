@@ -33,12 +33,12 @@ pub(super) struct Invocation {
 pub(super) struct Resolved {
     /// As given; empty if there is none, and more than one only in a list.
     pub(super) values: Vec<String>,
-    pub(super) origin: Origin,
+    pub(super) origin: SettingSource,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum SettingSource {
     Flag,
     /// The variable's name.
     Environment(String),
@@ -82,13 +82,13 @@ fn origins(matches: &ArgMatches, file: Option<&SettingsFile>) -> BTreeMap<String
         let values = matches.try_get_raw(id).ok()?;
         let values = values.into_iter().flatten().map(|it| it.to_string_lossy().into_owned());
         let origin = match (matches.value_source(id), file.and_then(|file| file.origin(id))) {
-            (Some(ValueSource::CommandLine), _) => Origin::Flag,
+            (Some(ValueSource::CommandLine), _) => SettingSource::Flag,
             (Some(ValueSource::EnvVariable), _) => {
                 let variable = flag.get_env().unwrap_or_default();
-                Origin::Environment(variable.to_string_lossy().into_owned())
+                SettingSource::Environment(variable.to_string_lossy().into_owned())
             }
-            (_, Some((path, line))) => Origin::File(Path::to_owned(path), line),
-            _ => Origin::Default,
+            (_, Some((path, line))) => SettingSource::File(Path::to_owned(path), line),
+            _ => SettingSource::Default,
         };
         let name = flag.get_long()?.to_owned();
         Some((name, Resolved { values: values.collect(), origin }))

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request},
-    http::header,
+    http::{StatusCode, header},
     response::Response,
 };
 use serde::Serialize;
@@ -65,7 +65,7 @@ impl Entry {
                 Caller::Anonymous | Caller::Operator => None,
             },
             operator: *caller == Caller::Operator,
-            address: peer.map(|ConnectInfo(peer)| peer.ip()),
+            address: peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             query: request.uri().query().map(str::to_owned),
@@ -91,9 +91,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        let file = std::mem::take(&mut self.file);
-        tokio::task::spawn_blocking(move || write(&file, &line));
+        let Some(mut line) = self.line.take() else { return };
+        if std::thread::panicking() {
+            line.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+        }
+        // Here and now: the runtime may be shutting down, which starts no other work.
+        write(&self.file, &line);
     }
 }
 
@@ -103,7 +106,17 @@ impl Drop for Entry {
 /// It can't be opened.
 pub fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.append(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).mode(0o600).open(path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(file)
+        }
+        opened => opened,
+    }
 }
 
 /// Appends a line and syncs it. The file is opened each time, so that it can be moved away meanwhile.

@@ -16,7 +16,7 @@ use utoipa::{
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use super::{auth::required_scope, problem::Problem, state::AppState};
+use super::{auth::required_scope, problem::Problem, rate_limit::EXEMPT, state::AppState};
 use crate::domain::access::Scope;
 
 const BEARER: &str = "token";
@@ -78,7 +78,9 @@ impl RouteTable for OpenApiRouter<AppState> {
                         "`forbidden`: {lacking}. `cross_site`: cross-site request while no API token is set."
                     ),
                 );
-                add_rate_limited(operation);
+                if !EXEMPT.contains(&path.as_str()) {
+                    add_rate_limited(operation);
+                }
             }
         }
         self

@@ -30,7 +30,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// File descriptors reserved for other uses than connections.
 const RESERVED_FILES: u64 = 256;
-const MAX_CONNECTIONS: u64 = 8192;
+const DEFAULT_MAX_CONNECTIONS: usize = 8192;
 /// The first byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// For a client that does not speak TLS: it can read no other answer.
@@ -153,8 +153,10 @@ async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
 impl ConnectionConfig {
     /// Maximum open connections.
     fn max_open(&self) -> usize {
-        let possible = max_connections();
-        let Some(wanted) = self.max_connections.map(NonZeroUsize::get) else { return possible };
+        let possible = possible_connections();
+        let Some(wanted) = self.max_connections.map(NonZeroUsize::get) else {
+            return possible.min(DEFAULT_MAX_CONNECTIONS);
+        };
         if wanted > possible {
             tracing::warn!(wanted, possible, "the limit of open files allows fewer connections");
         }
@@ -162,12 +164,11 @@ impl ConnectionConfig {
     }
 }
 
-/// Maximum open connections: the system's limit of file descriptors, minus those that are reserved.
-fn max_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(MAX_CONNECTIONS);
-    let room =
-        files.saturating_sub(RESERVED_FILES).clamp(files / 2, MAX_CONNECTIONS.max(files / 2));
-    usize::try_from(room.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX)
+/// The system's limit of file descriptors, minus those that are reserved; at least half of it.
+fn possible_connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = files.saturating_sub(RESERVED_FILES).max(files / 2);
+    usize::try_from(possible).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 #[cfg(test)]
@@ -218,11 +219,12 @@ mod tests {
 
     #[test]
     fn the_limit_of_connections_is_what_the_system_allows_at_most() {
-        let room =
-            |max| ConnectionConfig { tls: None, max_connections: NonZeroUsize::new(max) }.max_open();
-        assert_eq!(room(3), 3);
-        assert_eq!(room(usize::MAX), max_connections());
-        assert_eq!(room(0), max_connections());
+        let max_open = |max| {
+            ConnectionConfig { tls: None, max_connections: NonZeroUsize::new(max) }.max_open()
+        };
+        assert_eq!(max_open(3), 3);
+        assert_eq!(max_open(usize::MAX), possible_connections());
+        assert_eq!(max_open(0), possible_connections().min(DEFAULT_MAX_CONNECTIONS));
     }
 
     #[test]

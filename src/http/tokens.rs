@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    detached::run_to_completion,
     extract::{Json, Path},
     problem::Problem,
     state::AppState,
@@ -42,7 +43,7 @@ pub struct Tokens {
     items: Vec<ApiToken>,
 }
 
-/// Create an API token for some scopes
+/// Create an API token with scopes
 #[utoipa::path(post, path = "", request_body = NewToken, responses(
     (status = 201, description = "The token, with its secret.", body = CreatedToken, headers(("Location" = String, description = "URL of the token."))),
     (status = 409, description = "`name_taken`: another token has that name. `no_token_required`: the server requires no API token."),
@@ -52,7 +53,9 @@ pub async fn create(
     State(app): State<AppState>,
     Json(new): Json<NewToken>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (token, secret) = app.access.create(new.name, new.scopes).await?;
+    let access = app.access.clone();
+    let created = run_to_completion(async move { access.create(new.name, new.scopes).await });
+    let (token, secret) = created.await?;
     let headers = [
         (header::LOCATION, format!("/tokens/{}", token.id)),
         (header::CACHE_CONTROL, "no-store".to_owned()),
@@ -70,13 +73,14 @@ pub async fn list(State(app): State<AppState>) -> Json<Tokens> {
 
 /// Revoke an API token
 #[utoipa::path(delete, path = "", responses(
-    (status = 204, description = "Revoked: the token is refused from now on."),
+    (status = 204, description = "Revoked: requests with the token are refused from now on. Responses in progress, such as a job's events, end by themselves."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn revoke(
     State(app): State<AppState>,
     Path(token): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    app.access.revoke(&token).await?;
+    let access = app.access.clone();
+    run_to_completion(async move { access.revoke(&token).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

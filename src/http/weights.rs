@@ -85,7 +85,7 @@ fn check_replaceable(base: &str) -> Result<(), Problem> {
 ))]
 pub async fn put(
     State(app): State<AppState>,
-    _slot: UploadSlot,
+    slot: UploadSlot,
     Path(base): Path<String>,
     body: Body,
 ) -> Result<Json<Status>, Problem> {
@@ -106,7 +106,10 @@ pub async fn put(
     }
     writer.flush().await.map_err(|error| of_disk(&error))?;
     // On a thread of its own: a client that leaves now does not interrupt it.
-    let import = tokio::task::spawn_blocking(move || app.pretrained.import(file.path()));
+    let import = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        app.pretrained.import(file.path())
+    });
     Ok(Json(import.await.map_err(|error| Problem::internal(&error))??))
 }
 

@@ -141,7 +141,11 @@ impl Scheduler {
             .arg("trainer")
             .arg(&folder)
             .args(compared.into_iter().flat_map(|model| [Path::new("--compare"), model]))
+            // What a trainer does not need.
             .env_remove("PAWPRINT_API_TOKEN")
+            .env_remove("PAWPRINT_API_TOKEN_FILE")
+            .env_remove("PAWPRINT_CONFIG")
+            .env_remove("PAWPRINT_TLS_KEY")
             .env(MALLOC.0, MALLOC.1)
             .env(FULL_PRECISION.0, FULL_PRECISION.1)
             .env(NO_BACKTRACE.0, NO_BACKTRACE.1)

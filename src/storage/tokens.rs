@@ -91,11 +91,11 @@ pub async fn used(connection: &mut SqliteConnection, id: TokenId, at: Timestamp)
     Ok(())
 }
 
-/// Deletes a token; `false` if there is none of that id.
+/// Deletes a token, if there is one of that id.
 ///
 /// # Errors
 /// The database failed.
-pub async fn delete(connection: &mut SqliteConnection, id: TokenId) -> Result<bool> {
-    let deleted = sqlx::query!("DELETE FROM tokens WHERE id = ?", id).execute(connection).await?;
-    Ok(deleted.rows_affected() > 0)
+pub async fn delete(connection: &mut SqliteConnection, id: TokenId) -> Result<()> {
+    sqlx::query!("DELETE FROM tokens WHERE id = ?", id).execute(connection).await?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use axum::{
@@ -67,9 +68,12 @@ async fn a_token_is_stored_as_a_hash_survives_a_restart_and_is_revoked_for_good(
             sqlx_text(folder.path(), "SELECT last_used_at FROM tokens WHERE name = 'phone'").await;
         row.is_some()
     };
-    while !saved().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let is_saved = async {
+        while !saved().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_saved).await.unwrap();
     server.app.storage.close().await;
     drop(server);
     for file in fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path()) {
@@ -95,9 +99,17 @@ async fn a_token_is_stored_as_a_hash_survives_a_restart_and_is_revoked_for_good(
     let by_id =
         ask(&server, Some(OPERATOR), "DELETE", &format!("/tokens/{id}"), Body::empty()).await;
     assert_eq!(by_id.status, 204);
+    create(&server, "last", &["read"]).await;
     server.app.storage.close().await;
     drop(server);
+    // Without a token of the settings, nobody would need the created one.
+    let mut open = config();
+    open.data_dir = folder.path().to_owned();
+    let refused = pawprint::app::compose(open).await.unwrap_err().to_string();
+    assert!(refused.contains("set PAWPRINT_API_TOKEN"), "{refused}");
     let server = start().await;
+    let revoked = ask(&server, Some(OPERATOR), "DELETE", "/tokens/last", Body::empty()).await;
+    assert_eq!(revoked.status, 204);
     assert!(tokens(&server).await.is_empty());
     ask(&server, Some(&secret), "GET", "/datasets", Body::empty())
         .await

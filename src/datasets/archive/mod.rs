@@ -55,7 +55,9 @@ pub enum ArchiveError {
         max: u64,
     },
     /// Its unpacked size exceeds the limit.
-    #[error("the archive exceeds the limit of {max} unpacked bytes")]
+    #[error(
+        "the archive becomes more than {max} bytes when unpacked: the limit is 200 times its size, at least 1 GiB, and at most --max-unpacked-bytes"
+    )]
     Unpacked {
         /// The limit.
         max: u64,

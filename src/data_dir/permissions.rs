@@ -15,8 +15,6 @@ use rustix::{
     process::{getegid, geteuid},
 };
 
-use super::DataDir;
-
 /// Paths of a data directory that this process can't write.
 #[derive(Debug)]
 pub struct Unwritable {
@@ -28,22 +26,15 @@ pub struct Unwritable {
     owner: (u32, u32),
 }
 
-/// What of the data directory `dir` can't be written: its files and folders, without what is in them;
-/// nothing if all of it can, as far as permissions tell.
-pub(super) fn unwritable(dir: &DataDir) -> Option<Unwritable> {
-    let beside = |end| PathBuf::from(format!("{}{end}", dir.database().display()));
-    let files =
-        [dir.root().to_owned(), dir.lock_file(), beside(""), beside("-wal"), beside("-shm")];
-    let folders = [dir.tmp(), dir.blobs(), dir.cache(), dir.jobs(), dir.models()];
-    let refused: Vec<_> = files
-        .into_iter()
-        .chain(folders)
-        .filter_map(|path| refusal(&path).map(|why| (path, why)))
-        .collect();
+/// What of `paths`, which belong to the data directory `root`, can't be written; nothing if all of it can,
+/// as far as permissions tell.
+pub(super) fn unwritable(root: &Path, paths: Vec<PathBuf>) -> Option<Unwritable> {
+    let refused: Vec<_> =
+        paths.into_iter().filter_map(|path| refusal(&path).map(|why| (path, why))).collect();
     let (first, why) = refused.first()?;
     let metadata = fs::metadata(first).ok()?;
     Some(Unwritable {
-        root: dir.root().to_owned(),
+        root: root.to_owned(),
         why: *why,
         owner: (metadata.uid(), metadata.gid()),
         paths: refused.into_iter().map(|(path, _)| path).collect(),
