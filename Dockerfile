@@ -4,7 +4,7 @@
 #   docker build --build-arg CUDA=1 --tag pawprint:cuda .  with the CUDA libraries
 #
 # Each stage copies only what it needs, so that a change of the source builds neither libtorch nor the
-# dependencies again. BASE is Debian with a C++ compiler and Rust; `scripts/docker-bases` makes one where
+# dependencies again. BASE is Debian with a C++ compiler and Rust; `scripts/docker-base` makes one where
 # no registry can be reached.
 
 ARG BASE=rust:1.95-bookworm
@@ -21,7 +21,7 @@ WORKDIR /build
 FROM ${BASE} AS root
 WORKDIR /packages
 COPY docker/root ./
-RUN ./root /root-of-image libc6 libgcc-s1 gcc-12-base libstdc++6 base-files
+RUN ./root /root-of-image libc6 libgcc-s1 gcc-12-base libstdc++6 base-files ca-certificates
 
 # libtorch and the base weights: downloaded again only if their pinned versions or CUDA change.
 FROM tools AS libtorch
