@@ -31,7 +31,8 @@ RUN PIP_NO_CACHE_DIR=1 CUDA=${CUDA} scripts/libtorch
 COPY scripts/base-weights scripts/base-weights-requirements.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 scripts/base-weights
 
-# The dependencies, built with an empty program: built again only if the manifest changes.
+# The dependencies, built with an empty program: built again only if the manifest changes. The licences in
+# the install tree are looked up with `cargo metadata`, which also needs the sources of what only tests use.
 FROM libtorch AS dependencies
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY build build
@@ -40,6 +41,7 @@ RUN mkdir src benches \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
     && sed -n '/^\[\[bench/,/^name/s/^name = "\(.*\)"/benches\/\1.rs/p' Cargo.toml | xargs -n 1 cp src/main.rs \
+    && cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
     && cargo build --release --locked \
     && cargo clean --release --package pawprint \
     && rm -r src benches
