@@ -4,7 +4,7 @@
 #   docker build --build-arg CUDA=1 --tag pawprint:cuda .  with the CUDA libraries
 #
 # Each stage copies only what it needs, so that a change of the source builds neither libtorch nor the
-# dependencies again. BASE is Debian with a C++ compiler and Rust; `scripts/docker-bases` makes one where
+# dependencies again. BASE is Debian with a C++ compiler and Rust; `scripts/docker-base` makes one where
 # no registry can be reached.
 
 ARG BASE=rust:1.95-bookworm
@@ -21,7 +21,7 @@ WORKDIR /build
 FROM ${BASE} AS root
 WORKDIR /packages
 COPY docker/root ./
-RUN ./root /root-of-image libc6 libgcc-s1 gcc-12-base libstdc++6 base-files
+RUN ./root /root-of-image libc6 libgcc-s1 gcc-12-base libstdc++6 base-files ca-certificates
 
 # libtorch and the base weights: downloaded again only if their pinned versions or CUDA change.
 FROM tools AS libtorch
@@ -31,7 +31,8 @@ RUN PIP_NO_CACHE_DIR=1 CUDA=${CUDA} scripts/libtorch
 COPY scripts/base-weights scripts/base-weights-requirements.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 scripts/base-weights
 
-# The dependencies, built with an empty program: built again only if the manifest changes.
+# The dependencies, built with an empty program: built again only if the manifest changes. The licences in
+# the install tree are looked up with `cargo metadata`, which also needs the sources of what only tests use.
 FROM libtorch AS dependencies
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY build build
@@ -40,6 +41,7 @@ RUN mkdir src benches \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
     && sed -n '/^\[\[bench/,/^name/s/^name = "\(.*\)"/benches\/\1.rs/p' Cargo.toml | xargs -n 1 cp src/main.rs \
+    && cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')" \
     && cargo build --release --locked \
     && cargo clean --release --package pawprint \
     && rm -r src benches

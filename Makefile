@@ -102,8 +102,8 @@ wheel: build ## build the Python wheel in target/wheels
 wheel-test: wheel ## try the wheel in a fresh environment (CUDA=1 with all that pip installs for it, 5 GB)
 	scripts/wheel-test $(WHEELS)/pawprint-*.whl $(RELEASE)/wheel-test
 
-deny: ## check the dependencies: advisories, licences, sources, duplicates
-	scripts/deny
+deny: ## check the dependencies: advisories, licences, sources, duplicates (ARGS=--offline: no advisories)
+	scripts/deny $(ARGS)
 
 sbom: ## write the software bill of materials, CycloneDX, beside the release binary
 	scripts/sbom $(RELEASE)/pawprint.cdx.json

