@@ -34,7 +34,7 @@ const TRAINER_SILENCE: Duration = Duration::from_secs(60);
 /// Settings of `pawprint serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
-    /// Host and port to listen on (all addresses of the host); port 0 picks a free port
+    /// Host and port to listen on (a name: on all of its addresses); port 0 picks a free port
     #[arg(
         long,
         env = "PAWPRINT_LISTEN",
@@ -63,7 +63,7 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_ALLOW_ANONYMOUS")]
     pub allow_anonymous: bool,
 
-    /// Host names accepted without an API token, beside IP addresses, names without a dot, and names
+    /// Host names accepted without an API token, in addition to IP addresses, names without a dot, and names
     /// in .local, .lan, .internal and .home.arpa
     #[arg(long, env = "PAWPRINT_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
@@ -80,7 +80,7 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Maximum connections; more wait [default: the limit of open files less 256, at most 8192]
+    /// Maximum open connections; further ones wait [default: the limit of open files less 256, at most 8192]
     #[arg(long, env = "PAWPRINT_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
 
@@ -171,8 +171,8 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_MEMORY_BUDGET", value_parser = clap::value_parser!(u64).range(memory_budget::MIN_BYTES..), value_name = "BYTES")]
     pub memory_budget: Option<u64>,
 
-    /// Shutdown grace period for requests and trainers, in seconds; Docker kills a container after
-    /// ten
+    /// Shutdown grace period for requests and trainers, in seconds; Docker kills a container ten
+    /// seconds after `docker stop`
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
@@ -199,7 +199,9 @@ pub enum ConfigError {
     )]
     Anonymous(SocketAddr),
     /// A token that clients can't send.
-    #[error("PAWPRINT_API_TOKEN must be printable ASCII without spaces, and not empty")]
+    #[error(
+        "an API token (--api-token, PAWPRINT_API_TOKEN, or api-token in the settings file) must be printable ASCII without spaces, and not empty"
+    )]
     Token,
     /// The file of tokens can't be used.
     #[error(transparent)]
@@ -225,6 +227,16 @@ impl ServeConfig {
             Some(reachable) if is_open => Err(ConfigError::Anonymous(*reachable)),
             _ => Ok(()),
         }
+    }
+
+    /// Reads the file of API tokens, so that it is not read again: it may be a pipe.
+    ///
+    /// # Errors
+    /// As [`ServeConfig::api_tokens`].
+    pub fn read_token_file(&mut self) -> Result<(), ConfigError> {
+        self.api_token = self.api_tokens()?;
+        self.api_token_file = None;
+        Ok(())
     }
 
     /// The API tokens of the settings and of their file.

@@ -50,10 +50,8 @@ pub(super) enum Error {
     )]
     NoServer { url: String, reason: String },
     /// It is not trusted.
-    #[error(
-        "the TLS certificate of {url} is not trusted: {reason} (for an authority of your own, set SSL_CERT_FILE to its certificate)"
-    )]
-    Certificate { url: String, reason: String },
+    #[error("the TLS certificate of {url} is not trusted: {reason} ({hint})")]
+    Certificate { url: String, reason: String, hint: &'static str },
     /// The server returned a problem.
     #[error("{}{}", .0.detail, hint(.0))]
     Problem(Box<Problem>),
@@ -101,7 +99,11 @@ impl Error {
     fn transport(url: &Url, error: &reqwest::Error) -> Self {
         let url = shown(url);
         if let Some(error) = certificate_error(error) {
-            return Self::Certificate { url, reason: error.to_string() };
+            return Self::Certificate {
+                url,
+                reason: error.to_string(),
+                hint: certificate_hint(error),
+            };
         }
         if error.is_connect() {
             return Self::NoServer { url, reason: root_cause(error) };
@@ -266,6 +268,25 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
         cause = Some(deeper);
     }
     cause.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// What to do about a certificate that is not trusted.
+fn certificate_hint(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Reason;
+    match error {
+        rustls::Error::InvalidCertificate(
+            Reason::NotValidForName | Reason::NotValidForNameContext { .. },
+        ) => "use a name that the certificate has",
+        rustls::Error::InvalidCertificate(Reason::Expired | Reason::ExpiredContext { .. }) => {
+            "renew it"
+        }
+        rustls::Error::InvalidCertificate(Reason::Other(_))
+            if error.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "it is marked as that of an authority; make one with `-addext basicConstraints=critical,CA:FALSE`"
+        }
+        _ => "for your own certificate authority, set SSL_CERT_FILE to its certificate",
+    }
 }
 
 /// What is wrong with the server's certificate, if that is why there is no connection.

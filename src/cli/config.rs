@@ -40,6 +40,7 @@ impl Config {
         resolved: &BTreeMap<String, Resolved>,
         out: Output,
     ) -> anyhow::Result<ExitStatus> {
+        serve::note_unknown_variables(out);
         // In the order of `pawprint serve --help`.
         let command = command();
         let settings = command.get_arguments().filter_map(|flag| {

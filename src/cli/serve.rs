@@ -6,7 +6,12 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{ExitStatus, output::Output, settings::SettingsFileArg};
-use crate::{config::ServeConfig, error_chain::chain, memory_budget::set_up_allocator, tls::Tls};
+use crate::{
+    config::{ServeConfig, file::command},
+    error_chain::chain,
+    memory_budget::set_up_allocator,
+    tls::Tls,
+};
 
 /// Options of `pawprint serve`.
 #[derive(Debug, Args)]
@@ -19,8 +24,13 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> ExitStatus {
+    pub(super) fn run(mut self) -> ExitStatus {
         let out = Output::new(false);
+        note_unknown_variables(out);
+        if let Err(error) = self.config.read_token_file() {
+            out.error(error);
+            return ExitStatus::WrongUsage;
+        }
         let addresses = match check(&self.config) {
             Ok(addresses) => addresses,
             Err((status, reason)) => {
@@ -34,6 +44,24 @@ impl Serve {
                 out.error(format_args!("{error:#}"));
                 ExitStatus::Failed
             }
+        }
+    }
+}
+
+/// Variables that are not settings of the server; the last is for tests and benchmarks.
+const OTHER_VARIABLES: [&str; 3] = ["PAWPRINT_CONFIG", "PAWPRINT_SERVER", "PAWPRINT_REAL_DATA"];
+
+/// Names variables of the environment that look like settings and are none: probably misspelt.
+pub(super) fn note_unknown_variables(out: Output) {
+    let command = command();
+    let is_known = |name: &str| {
+        OTHER_VARIABLES.contains(&name)
+            || command.get_arguments().filter_map(clap::Arg::get_env).any(|known| known == name)
+    };
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("PAWPRINT_") && !is_known(&name) {
+            out.note(format_args!("{name} is not a setting, and is ignored"));
         }
     }
 }

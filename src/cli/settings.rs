@@ -15,7 +15,7 @@ use crate::config::file::{FileError, SettingsFile, command};
 #[derive(Debug, Args)]
 pub(super) struct SettingsFileArg {
     /// TOML file with settings, under the names of these options (listen = "0.0.0.0:8080"); options
-    /// and environment variables go first
+    /// and environment variables take precedence
     #[arg(long, env = "PAWPRINT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }

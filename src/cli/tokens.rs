@@ -40,7 +40,7 @@ struct Create {
     /// Name of the token, for example of the program that will use it
     name: Name,
 
-    /// What it may be used for; may be repeated
+    /// What the token may be used for; may be repeated
     #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
     scope: Vec<Scope>,
 
@@ -112,7 +112,7 @@ async fn list(session: &Session) -> anyhow::Result<ExitStatus> {
     let request = session.client.request(Method::GET, &["tokens"]);
     let response: Value = session.client.json(request).await?;
     let items = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    session.out.list(items, "no tokens were created yet", &HEADING, row)?;
+    session.out.list(items, "no tokens have been created yet", &HEADING, row)?;
     Ok(ExitStatus::Success)
 }
 

@@ -219,7 +219,7 @@ fn expected(what: &str, found: &DeValue<'_>) -> String {
 
 /// Parses a value as its flag does.
 fn check(flag: &Arg, name: &str, value: &str) -> Result<(), String> {
-    // Without its environment variable, which would go first.
+    // Without its environment variable, which would take precedence.
     let alone = Command::new("setting").no_binary_name(true).arg(flag.clone().env(None::<&str>));
     let given = match flag.get_action() {
         ArgAction::SetTrue => return Ok(()),

@@ -62,8 +62,13 @@ impl fmt::Display for Unwritable {
         } else {
             write!(
                 f,
-                "the owner is {owner}:{group}, and this process runs as {uid}:{gid}: run `chown -R {uid}:{gid} {root}` (in a container: for the host's folder that is mounted there), or start as the owner (Docker: `--user {owner}:{group}`)"
-            )
+                "the owner is {owner}:{group}, and this process runs as {uid}:{gid}: run `chown -R {uid}:{gid} {root}` (if it is a container's, on the host, for the folder that is mounted there)"
+            )?;
+            // Nobody should be led to run a server as root.
+            if owner == 0 {
+                return Ok(());
+            }
+            write!(f, ", or start as the owner (Docker: `--user {owner}:{group}`)")
         }
     }
 }

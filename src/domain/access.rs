@@ -23,9 +23,9 @@ use super::{Name, Timestamp, ids::TokenId};
 pub enum Scope {
     /// Predictions and their explanations
     Predict,
-    /// All that can be read: datasets, images, jobs, models, metrics
+    /// Everything that can be read: datasets, images, jobs, models, metrics
     Read,
-    /// All that changes something, except tokens
+    /// Everything that changes something, except tokens
     Write,
 }
 

@@ -107,7 +107,8 @@ impl Drop for Entry {
 pub fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = OpenOptions::new();
-    options.append(true);
+    // Not blocking: a named pipe that nobody reads is an error instead of a wait.
+    options.append(true).custom_flags(libc::O_NONBLOCK);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = options.create(true).mode(0o600).open(path)?;

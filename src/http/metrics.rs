@@ -9,6 +9,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{problem::Problem, state::AppState};
 use crate::{
     domain::prediction::{ModelRef, Timing},
@@ -30,7 +32,7 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     });
     let engine = state.registry.engine(None).await.ok();
     let snapshot = MetricsSnapshot {
-        queue_depth: (state.config.queue_capacity.get())
+        queue_depth: (state.config.queue_capacity.get().min(Semaphore::MAX_PERMITS))
             .saturating_sub(state.admitted.available_permits()),
         memory: (state.memory.total(), state.memory.reserved()),
         jobs: jobs.ok(),

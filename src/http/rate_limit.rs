@@ -29,6 +29,8 @@ use super::problem::Problem;
 /// After a pause, a client may send what it could have sent in this many seconds at once: a page
 /// with a hundred images.
 const BURST_SECONDS: u32 = 10;
+/// Requests per second that are no limit any more, and that can still be counted.
+const MOST: NonZeroU32 = NonZeroU32::MIN.saturating_add(999_999);
 /// How often clients are forgotten that have sent nothing for a while, in requests.
 const CLEANUP_INTERVAL: u32 = 1024;
 /// Routes of the API that are not counted, as they are for monitoring; except requests without a valid
@@ -46,6 +48,7 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(per_second: NonZeroU32) -> Self {
+        let per_second = per_second.min(MOST);
         let burst = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
         Self {
             per_second,
@@ -134,6 +137,11 @@ mod tests {
         let wait = limit.count(one).unwrap_err();
         assert!(wait <= Duration::from_millis(500), "{wait:?}");
         assert!(limit.count(other).is_ok());
+    }
+
+    #[test]
+    fn the_highest_limit_can_be_counted() {
+        assert!(RateLimit::new(NonZeroU32::MAX).count([10, 0, 0, 1].into()).is_ok());
     }
 
     #[test]
