@@ -1,7 +1,7 @@
 //! Who may use the server: the API tokens of the settings, and those that are created while it runs.
 //!
-//! Above [`storage`](crate::storage), below [`http`](crate::http). Created tokens are in memory, so that
-//! a request that presents one needs no query.
+//! Above [`crate::storage`], below [`crate::http`]. Created tokens are in memory, so that a request that
+//! presents one needs no query.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -68,7 +68,7 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
 
-    /// Origins of other sites whose pages may use the API, such as https://app.example.org
+    /// Origins of other sites whose pages may use the API, such as `https://app.example.org`
     #[arg(long, env = "PAWPRINT_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origins: Vec<Origin>,
 

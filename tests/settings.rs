@@ -154,6 +154,40 @@ fn a_file_that_can_not_be_used_ends_the_program() {
     assert_eq!(ran.status.code(), Some(2));
 }
 
+#[test]
+fn a_variable_that_is_no_setting_is_named() {
+    let mut command = pawprint(&["config"]);
+    command.env("PAWPRINT_MAX_UPLOAD", "3").env("PAWPRINT_MAX_UPLOADS", "3");
+    let ran = command.output().unwrap();
+    assert!(ran.status.success());
+    let said = text(&ran.stderr);
+    assert!(said.contains("PAWPRINT_MAX_UPLOAD is not a setting, and is ignored"), "{said}");
+    assert!(!said.contains("PAWPRINT_MAX_UPLOADS"), "{said}");
+}
+
+#[tokio::test]
+async fn the_largest_limits_are_no_limits_and_tokens_may_come_through_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("tokens");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || std::fs::write(pipe, "s3cret\n").unwrap())
+    };
+    let data = folder.path().join("data");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"));
+    let most = usize::MAX.to_string();
+    command.env("PAWPRINT_API_TOKEN_FILE", &pipe).env("PAWPRINT_RATE_LIMIT", "4294967295");
+    command.env("PAWPRINT_MAX_UPLOADS", &most).env("PAWPRINT_QUEUE_CAPACITY", &most);
+    command.env("PAWPRINT_MAX_CONNECTIONS", &most);
+    let server = Process::spawn(&mut command, &data);
+    writer.join().unwrap();
+    let (status, _) = server.ask(reqwest::Method::GET, "/datasets", None).await;
+    assert_eq!(status, 401);
+    let request = server.request(reqwest::Method::GET, "/metrics").bearer_auth("s3cret");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn a_server_uses_its_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! The audit log.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -70,6 +70,12 @@ async fn a_log_that_can_not_be_written_is_an_error_at_the_start() {
     let mut config = config();
     config.audit_log = Some(folder.path().join("none/audit.jsonl"));
     config.data_dir = folder.path().join("data");
+    let error = pawprint::app::compose(config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("can't write the audit log"), "{error}");
+    // A named pipe that nobody reads would hold the server for ever.
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    config.audit_log = Some(pipe);
     let error = pawprint::app::compose(config).await.unwrap_err();
     assert!(error.to_string().contains("can't write the audit log"), "{error}");
 }
