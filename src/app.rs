@@ -1,8 +1,6 @@
 //! Composition root: builds a server out of its modules, runs it, and shuts it down.
 
-use std::{
-    future::Future, io::Write as _, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration,
-};
+use std::{future::Future, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
@@ -107,8 +105,8 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         tracing::error!(error = chain(&error), "can't load the model to serve");
     }
     let decoders = Arc::new(Semaphore::new(processors().get()));
-    let admitted = permits(config.queue_capacity);
-    let uploads = permits(config.max_uploads);
+    let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
+    let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {
         config,
         data_dir,
@@ -125,11 +123,6 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         uploads,
         shutdown,
     }))
-}
-
-/// As many permits as a setting says, or as there can be.
-fn permits(count: NonZeroUsize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(count.get().min(Semaphore::MAX_PERMITS)))
 }
 
 /// Runs a server on `listener` until `stop` is done, then lets requests and trainers end.

@@ -17,6 +17,7 @@ use std::{
 };
 
 use clap::Args;
+use tokio::sync::Semaphore;
 
 use self::{listen::Listen, origin::Origin};
 use crate::{
@@ -252,6 +253,18 @@ impl ServeConfig {
             tokens.extend(token_file::read(file)?);
         }
         Ok(tokens)
+    }
+
+    /// Prediction requests in progress; at most as many as can be counted.
+    #[must_use]
+    pub fn queue_capacity(&self) -> usize {
+        self.queue_capacity.get().min(Semaphore::MAX_PERMITS)
+    }
+
+    /// Concurrent uploads; at most as many as can be counted.
+    #[must_use]
+    pub fn max_uploads(&self) -> usize {
+        self.max_uploads.get().min(Semaphore::MAX_PERMITS)
     }
 
     /// Threads of each trainer.

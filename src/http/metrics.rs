@@ -9,8 +9,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use tokio::sync::Semaphore;
-
 use super::{problem::Problem, state::AppState};
 use crate::{
     domain::prediction::{ModelRef, Timing},
@@ -32,7 +30,9 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
     });
     let engine = state.registry.engine(None).await.ok();
     let snapshot = MetricsSnapshot {
-        queue_depth: (state.config.queue_capacity.get().min(Semaphore::MAX_PERMITS))
+        queue_depth: state
+            .config
+            .queue_capacity()
             .saturating_sub(state.admitted.available_permits()),
         memory: (state.memory.total(), state.memory.reserved()),
         jobs: jobs.ok(),

@@ -116,7 +116,7 @@ impl Registry {
             storage,
             settings: Settings {
                 tuning_cache: TuningCache::new(config.tuning_overrides()),
-                capacity: config.queue_capacity.get(),
+                capacity: config.queue_capacity(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
             },
             current: RwLock::default(),
