@@ -169,13 +169,13 @@ fn a_variable_that_is_no_setting_is_named() {
 async fn the_largest_limits_are_no_limits_and_tokens_may_come_through_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("tokens");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let writer = {
         let pipe = pipe.clone();
-        std::thread::spawn(move || std::fs::write(pipe, "s3cret\n").unwrap())
+        std::thread::spawn(move || fs::write(pipe, "s3cret\n").unwrap())
     };
     let data = folder.path().join("data");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pawprint"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pawprint"));
     let most = usize::MAX.to_string();
     command.env("PAWPRINT_API_TOKEN_FILE", &pipe).env("PAWPRINT_RATE_LIMIT", "4294967295");
     command.env("PAWPRINT_MAX_UPLOADS", &most).env("PAWPRINT_QUEUE_CAPACITY", &most);
