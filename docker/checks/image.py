@@ -20,7 +20,8 @@ def check_image(image):
     about = json.loads(docker("image", "inspect", image))[0]
     config = about["Config"]
     expect(about["Size"] <= MAX_BYTES, f"{about['Size'] / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}")
-    saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+    # By its id: by its name, all tags of that name are saved.
+    saved = subprocess.Popen(["docker", "save", about["Id"]], stdout=subprocess.PIPE)
     compressed = Counter()
     with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=6) as file:
         shutil.copyfileobj(saved.stdout, file, 1 << 20)
