@@ -128,7 +128,11 @@ fn write(path: &Path, line: &Line) {
         let mut file = open(path)?;
         // In one call, so that lines of several requests do not mix.
         file.write_all(&text)?;
-        file.sync_data()
+        // Not a pipe or a terminal, such as /dev/stdout in a container: those can't be synced.
+        if file.metadata()?.is_file() {
+            file.sync_data()?;
+        }
+        Ok(())
     };
     if let Err(error) = append() {
         tracing::error!(%error, path = %path.display(), entry = ?line, "can't write to the audit log");
