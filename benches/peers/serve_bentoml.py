@@ -1,0 +1,23 @@
+"""POST /predict with BentoML.
+
+    bentoml serve serve_bentoml:Cats --host 127.0.0.1 --port PORT
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import bentoml
+from bentoml.validators import ContentType
+
+from predictor import make
+
+
+@bentoml.service(workers=int(os.environ.get("WORKERS", "1")))
+class Cats:
+    def __init__(self):
+        self.predictor = make(os.environ["RUNTIME"])
+
+    @bentoml.api(route="/predict")
+    def predict(self, photo: Annotated[Path, ContentType("image/jpeg")]) -> dict:
+        return self.predictor.predict(photo.read_bytes())

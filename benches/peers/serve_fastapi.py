@@ -1,0 +1,19 @@
+"""POST /predict with FastAPI on uvicorn. RUNTIME is `onnxruntime` or `torch`.
+
+    uvicorn serve_fastapi:app --host 127.0.0.1 --port PORT --workers N
+"""
+
+import os
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+
+from predictor import make
+
+app = FastAPI()
+predictor = make(os.environ["RUNTIME"])
+
+
+@app.post("/predict")
+async def predict(request: Request):
+    return await run_in_threadpool(predictor.predict, await request.body())

@@ -1,0 +1,122 @@
+"""One recipe in PyTorch. Prints a line of JSON for each epoch, or pass: its images and seconds, decoding
+included.
+
+    python train_torch.py RECIPE VARIANT DATA EPOCHS
+
+RECIPE: scratch_cnn, augmented_cnn, vgg16_features, vgg16_finetune, efficientnet_lite0_features.
+VARIANT: `eager`, as people write it: fp32; or `compiled`: bf16, maps laid out channels last, torch.compile.
+DATA has train/ and validation/, each with a folder for each class.
+"""
+
+import json
+import os
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+from torchvision import transforms as T
+
+from networks import ScratchCnn
+
+recipe, variant, data, epochs = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+compiled = variant == "compiled"
+device = "cuda" if torch.cuda.is_available() else "cpu"
+side = 224 if recipe.startswith("efficientnet") else 180
+augment = [T.RandomHorizontalFlip(), T.RandomAffine(36, scale=(0.8, 1.2))] if recipe in ("augmented_cnn", "vgg16_finetune") else []
+IMAGENET = T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+normal = {"vgg": [IMAGENET], "eff": [T.Normalize((0.498,) * 3, (0.502,) * 3)]}.get(recipe[:3], [])
+
+
+def images(split, augment=()):
+    steps = [T.Resize((side, side)), T.ToTensor(), *augment, *normal]
+    folder = torchvision.datasets.ImageFolder(f"{data}/{split}", T.Compose(steps))
+    workers = len(os.sched_getaffinity(0))
+    options = {"num_workers": workers, "persistent_workers": True, "pin_memory": device == "cuda"}
+    return torch.utils.data.DataLoader(folder, batch_size=32, shuffle=split == "train", **options)
+
+
+class Vgg(nn.Module):
+    """VGG16's convolutions and Pawprint's head; block 5 is trained. The weights are random: they change
+    nothing of the time."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = torchvision.models.vgg16(weights=None).features
+        for at, layer in enumerate(self.base):
+            layer.requires_grad_(at >= 24)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(12800, 256), nn.Dropout(0.5), nn.Linear(256, 1))
+
+    def forward(self, x):
+        return self.head(self.base(x)).squeeze(1)
+
+
+def network():
+    if recipe == "vgg16_finetune":
+        return Vgg()
+    if recipe == "vgg16_features":
+        return torchvision.models.vgg16(weights=None).features.eval()
+    if recipe == "efficientnet_lite0_features":
+        import timm
+
+        return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
+    return ScratchCnn(dropout=0.5 if recipe == "augmented_cnn" else 0.0)
+
+
+model = network().to(device)
+if compiled:
+    model = model.to(memory_format=torch.channels_last)
+forward = torch.compile(model) if compiled else model
+
+
+def outputs(x):
+    x = x.to(device, non_blocking=True)
+    if compiled:
+        x = x.to(memory_format=torch.channels_last)
+    with torch.autocast(device, torch.bfloat16, enabled=compiled):
+        return forward(x).float()
+
+
+def report(count, started, **more):
+    if device == "cuda":
+        torch.cuda.synchronize()
+    print(json.dumps({"images": count, "seconds": time.perf_counter() - started, **more}), flush=True)
+
+
+def features():
+    batches = [images("train"), images("validation")]
+    with torch.inference_mode():
+        for _ in range(epochs):
+            started, count = time.perf_counter(), 0
+            for batch in batches:
+                for x, _ in batch:
+                    count += len(outputs(x))
+            report(count, started)
+
+
+def train():
+    train, validation = images("train", augment), images("validation")
+    rate = 1e-5 if recipe == "vgg16_finetune" else 1e-3
+    trained = [it for it in model.parameters() if it.requires_grad]
+    optimizer = torch.optim.RMSprop(trained, lr=rate, alpha=0.9, eps=1e-7)
+    for _ in range(epochs):
+        started, count = time.perf_counter(), 0
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(outputs(x), y.float().to(device))
+            loss.backward()
+            optimizer.step()
+            count += len(x)
+        model.eval()
+        right = total = 0
+        with torch.inference_mode():
+            for x, y in validation:
+                right += ((outputs(x) > 0).cpu() == y).sum().item()
+                total += len(x)
+        report(count + total, started, val_accuracy=right / total)
+
+
+features() if recipe.endswith("_features") else train()
