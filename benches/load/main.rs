@@ -9,7 +9,7 @@
 //! training.
 //!
 //! usage: cargo bench --bench load -- URL PHOTOS [--model NAME] [--seconds 20] [--rate N]
-//!        [--soak SECONDS | --swaps N --between MODEL MODEL | --beside DATASET]
+//!        [--closed-json | --soak SECONDS | --swaps N --between MODEL MODEL | --beside DATASET]
 #![expect(clippy::print_stdout, reason = "its table goes to standard output")]
 
 mod client;
@@ -67,6 +67,9 @@ struct Args {
     /// Request rate (requests/s) instead of the defaults
     #[arg(long, value_parser = positive)]
     rate: Option<f64>,
+    /// Only the closed loop; a line of JSON for each number of clients
+    #[arg(long, conflicts_with_all = ["soak", "swaps", "beside"])]
+    closed_json: bool,
     /// Maximum number of images to send, sampled evenly from the folder
     #[arg(long, default_value = "500")]
     most_photos: usize,
@@ -91,13 +94,22 @@ fn positive(text: &str) -> Result<f64, String> {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let photos = client::load_photos(&args.photos, args.most_photos)?;
-    println!("{}", report::of_photos(&photos));
+    if !args.closed_json {
+        println!("{}", report::of_photos(&photos));
+    }
     let client = Client::new(&args.url, args.model.as_deref(), args.token.as_deref(), photos)?;
     let seconds = Duration::from_secs_f64(args.seconds);
     // The first requests load the model and open the connections.
     let warming = closed::run(&client, CONCURRENCY[1], seconds.min(Duration::from_secs(3))).await?;
     anyhow::ensure!(!warming.accepted.is_empty(), "no prediction succeeded: {warming}");
 
+    if args.closed_json {
+        for clients in CONCURRENCY {
+            let outcome = closed::run(&client, clients, seconds).await?;
+            println!("{}", report::closed_json(clients, &outcome));
+        }
+        return Ok(());
+    }
     if let Some(swaps) = args.swaps {
         let rate = args.rate.unwrap_or(SWAPS_RATE);
         return swaps::run(&client, &args.between, swaps, rate).await;

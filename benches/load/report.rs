@@ -92,6 +92,19 @@ pub(crate) fn closed_row(clients: usize, outcome: &Outcome) -> String {
     format!("| {clients} | {throughput:.1} | {quantiles} | {refused} | {failed} |")
 }
 
+/// Predictions per second, and latencies in milliseconds.
+pub(crate) fn closed_json(clients: usize, outcome: &Outcome) -> serde_json::Value {
+    let ms = |quantile| outcome.accepted.value_at_quantile(quantile) as f64 / 1e3;
+    serde_json::json!({
+        "clients": clients,
+        "throughput": outcome.throughput(),
+        "p50": ms(0.5),
+        "p99": ms(0.99),
+        "rejected": outcome.refused.len(),
+        "failed": outcome.failed,
+    })
+}
+
 pub(crate) fn open_row(share: f64, rate: f64, outcome: &Outcome) -> String {
     format!(
         "| {:.0}% | {rate:.1} | {:.1} | {:.1}% | {} | {} | {} |",

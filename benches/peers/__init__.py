@@ -1,0 +1,1 @@
+"""What Pawprint is measured against, and how."""
