@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use reqwest::{Method, StatusCode, header};
+use reqwest::{
+    Method, StatusCode, header,
+    multipart::{Form, Part},
+};
 use serde_json::Value;
 
 /// Timeout after which a request counts as failed.
@@ -38,6 +41,8 @@ struct Inner {
     base: String,
     predict: String,
     photos: Vec<Bytes>,
+    /// Whether images are sent as forms.
+    form: bool,
     next: AtomicUsize,
 }
 
@@ -46,6 +51,7 @@ impl Client {
         url: &str,
         model: Option<&str>,
         token: Option<&str>,
+        form: bool,
         photos: Vec<Bytes>,
     ) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -65,14 +71,22 @@ impl Client {
             predict.query_pairs_mut().append_pair("model", model);
         }
         let predict = predict.into();
-        Ok(Self(Arc::new(Inner { http, base, predict, photos, next: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Inner { http, base, predict, photos, form, next: AtomicUsize::new(0) })))
     }
 
     /// Requests a prediction of the next image and reads the whole response.
     pub(crate) async fn predict(&self) -> RequestOutcome {
-        let Inner { http, predict, photos, next, .. } = &*self.0;
+        let Inner { http, predict, photos, form, next, .. } = &*self.0;
         let photo = photos[next.fetch_add(1, Ordering::Relaxed) % photos.len()].clone();
-        let request = http.post(predict).header(header::CONTENT_TYPE, "image/jpeg").body(photo);
+        let request = http.post(predict);
+        let request = if *form {
+            let length = photo.len() as u64;
+            let part = Part::stream_with_length(photo, length).file_name("photo.jpg");
+            let Ok(part) = part.mime_str("image/jpeg") else { return RequestOutcome::Failed };
+            request.multipart(Form::new().part("image", part))
+        } else {
+            request.header(header::CONTENT_TYPE, "image/jpeg").body(photo)
+        };
         let Ok(answer) = request.send().await else { return RequestOutcome::Failed };
         let status = answer.status();
         match (status, answer.bytes().await) {

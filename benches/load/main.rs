@@ -70,6 +70,9 @@ struct Args {
     /// Only the closed loop; a line of JSON for each number of clients
     #[arg(long, conflicts_with_all = ["soak", "swaps", "beside"])]
     closed_json: bool,
+    /// Send images as the field `image` of a form instead of as the body
+    #[arg(long)]
+    form: bool,
     /// Maximum number of images to send, sampled evenly from the folder
     #[arg(long, default_value = "500")]
     most_photos: usize,
@@ -97,7 +100,8 @@ async fn main() -> anyhow::Result<()> {
     if !args.closed_json {
         println!("{}", report::of_photos(&photos));
     }
-    let client = Client::new(&args.url, args.model.as_deref(), args.token.as_deref(), photos)?;
+    let client =
+        Client::new(&args.url, args.model.as_deref(), args.token.as_deref(), args.form, photos)?;
     let seconds = Duration::from_secs_f64(args.seconds);
     // The first requests load the model and open the connections.
     let warming = closed::run(&client, CONCURRENCY[1], seconds.min(Duration::from_secs(3))).await?;

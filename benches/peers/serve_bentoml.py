@@ -19,5 +19,5 @@ class Cats:
         self.predictor = make(os.environ["RUNTIME"])
 
     @bentoml.api(route="/predict")
-    def predict(self, photo: Annotated[Path, ContentType("image/jpeg")]) -> dict:
-        return self.predictor.predict(photo.read_bytes())
+    def predict(self, image: Annotated[Path, ContentType("image/jpeg")]) -> dict:
+        return self.predictor.predict(image.read_bytes())

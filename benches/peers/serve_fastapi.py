@@ -5,7 +5,7 @@
 
 import os
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, UploadFile
 from fastapi.concurrency import run_in_threadpool
 
 from predictor import make
@@ -15,5 +15,5 @@ predictor = make(os.environ["RUNTIME"])
 
 
 @app.post("/predict")
-async def predict(request: Request):
-    return await run_in_threadpool(predictor.predict, await request.body())
+async def predict(image: UploadFile):
+    return await run_in_threadpool(predictor.predict, await image.read())

@@ -16,8 +16,8 @@ class Api(litserve.LitAPI):
     def setup(self, device):
         self.predictor = make(os.environ["RUNTIME"])
 
-    async def decode_request(self, request: Request):
-        return await request.body()
+    def decode_request(self, request: Request):
+        return request["image"].file.read()
 
     def batch(self, inputs):
         return inputs
@@ -33,6 +33,6 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Api(max_batch_size=8, batch_timeout=0.002, api_path="/predict", enable_async=False)
+    api = Api(max_batch_size=8, batch_timeout=0.002, api_path="/predict")
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[2]))
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

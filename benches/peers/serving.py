@@ -70,7 +70,10 @@ class Peer:
 def first_prediction(server, photo):
     """Waits for the first prediction; returns it."""
     deadline = time.monotonic() + PATIENCE
-    request = urllib.request.Request(server.url + "/predict", photo, {"Content-Type": "image/jpeg"})
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    form = head + photo + b"\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    request = urllib.request.Request(server.url + "/predict", form, headers)
     while True:
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
@@ -155,7 +158,7 @@ def one_round(server, photo, started, load, folder, seconds, into):
     answer = first_prediction(server, photo)
     into.setdefault("cold", []).append(time.monotonic() - started)
     out = subprocess.run(
-        [load, server.url, folder, "--closed-json", "--seconds", str(seconds)],
+        [load, server.url, folder, "--closed-json", "--form", "--seconds", str(seconds)],
         stdout=subprocess.PIPE, check=True, text=True,
     ).stdout  # fmt: skip
     for line in map(json.loads, filter(lambda line: line.startswith("{"), out.splitlines())):
