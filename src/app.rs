@@ -78,7 +78,9 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let memory = config.memory_budget();
     let limits = datasets::Limits::from(&config);
     let datasets = Datasets::new(storage.clone(), &data_dir, limits, memory.clone());
-    let registry = Registry::new(&config, Arc::clone(&data_dir), storage.clone());
+    let decoders = Arc::new(Semaphore::new(processors().get()));
+    let registry =
+        Registry::new(&config, Arc::clone(&data_dir), storage.clone(), Arc::clone(&decoders));
     let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
     let scheduler = Scheduler::new(
         config.clone(),
@@ -104,7 +106,6 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     if let Err(error) = registry.refresh().await {
         tracing::error!(error = chain(&error), "can't load the model to serve");
     }
-    let decoders = Arc::new(Semaphore::new(processors().get()));
     let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
     let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {

@@ -2,7 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Affine, WeightSource, Window, flatten, max_pool_relu};
+use super::{
+    conv_relu::ConvRelu,
+    layers::{Affine, WeightSource, flatten},
+};
 use crate::weights::tensors::Tensors;
 
 /// Output channels of each 3×3 convolution, and whether a 2×2 max-pooling follows it.
@@ -17,14 +20,9 @@ const FEATURES: i64 = 7 * 7 * 256;
 /// Weights are fp32 leaves of the autograd graph, on one device.
 #[derive(Debug)]
 pub struct Cnn {
-    convolutions: Vec<Convolution>,
+    /// Each with whether a 2×2 max-pooling follows it.
+    convolutions: Vec<(ConvRelu, bool)>,
     dense: Affine,
-}
-
-#[derive(Debug)]
-struct Convolution {
-    affine: Affine,
-    pooled: bool,
 }
 
 impl Cnn {
@@ -51,7 +49,7 @@ impl Cnn {
         let mut convolutions = Vec::new();
         for (number, (filters, pooled)) in (1..).zip(CONVOLUTIONS) {
             let affine = source.affine(&format!("conv{number}"), &[filters, channels, 3, 3])?;
-            convolutions.push(Convolution { affine: affine.trainable(), pooled });
+            convolutions.push((ConvRelu::new(affine.trainable(), 0), pooled));
             channels = filters;
         }
         let dense = source.affine("dense", &[outputs as i64, FEATURES])?.trainable();
@@ -63,9 +61,8 @@ impl Cnn {
     /// in 0 to 1, which may be fp32 or bf16: the convolutions compute in that kind.
     pub fn feature_maps(&self, images: &Tensor) -> Tensor {
         let mut x = images.shallow_clone();
-        for Convolution { affine, pooled } in &self.convolutions {
-            let maps = affine.convolve(&x, Window::dense(0));
-            x = if *pooled { max_pool_relu(&maps) } else { maps.relu() };
+        for (convolution, pooled) in &self.convolutions {
+            x = if *pooled { convolution.forward_pooled(&x) } else { convolution.forward(&x) };
         }
         x
     }
@@ -88,12 +85,9 @@ impl Cnn {
     /// The same network for inference, its convolutions in `kind`.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
-        let convolution = |Convolution { affine, pooled }: &Convolution| Convolution {
-            affine: affine.frozen(kind),
-            pooled: *pooled,
-        };
+        let frozen = |(convolution, pooled): &(ConvRelu, bool)| (convolution.frozen(kind), *pooled);
         Self {
-            convolutions: self.convolutions.iter().map(convolution).collect(),
+            convolutions: self.convolutions.iter().map(frozen).collect(),
             dense: self.dense.frozen(Kind::Float),
         }
     }
@@ -103,8 +97,8 @@ impl Cnn {
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
-        for (number, convolution) in (1..).zip(&self.convolutions) {
-            convolution.affine.insert_into(&mut tensors, &format!("conv{number}"));
+        for (number, (convolution, _)) in (1..).zip(&self.convolutions) {
+            convolution.insert_into(&mut tensors, &format!("conv{number}"));
         }
         self.dense.insert_into(&mut tensors, "dense");
         tensors

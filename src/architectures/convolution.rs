@@ -46,7 +46,7 @@ impl Convolution {
         let fused = match &self.fused {
             // For another thread: both only read the weights.
             Some(fused) if self.affine.weight.kind() == kind => Some(fused.share()),
-            _ => Fused::new(&affine, stride, groups, activation),
+            _ => Fused::same_padded(&affine, stride, groups, activation),
         };
         Self { affine, stride, groups, activation, fused }
     }
@@ -82,6 +82,7 @@ impl Convolution {
         };
         match self.activation {
             Activation::Relu6 => maps.relu6_(),
+            Activation::Relu => maps.relu_(),
             Activation::None => maps,
         }
     }

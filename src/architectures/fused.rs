@@ -52,6 +52,7 @@ static CONVOLUTION_POINTWISE: LazyLock<Option<ConvolutionPointwise>> = LazyLock:
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Activation {
     None,
+    Relu,
     Relu6,
 }
 
@@ -74,16 +75,13 @@ type Packed = HashMap<(bool, bool), Option<Tensor>>;
 impl Fused {
     /// The convolution of `affine`, with TensorFlow's *same* padding. `None` if this libtorch, CPU or
     /// GPU can't fuse it.
-    pub(super) fn new(
+    pub(super) fn same_padded(
         affine: &Affine,
         stride: i64,
         groups: i64,
         activation: Activation,
     ) -> Option<Self> {
-        let Affine { weight, bias } = affine;
-        if weight.device() != Device::Cpu || CONVOLUTION_POINTWISE.is_none() {
-            return None;
-        }
+        let weight = &affine.weight;
         // With a stride of 2, one zero more is needed after the pixels than before them, which
         // libtorch can't express. A kernel that begins with zeros gives the same without a copy of
         // the padded pixels.
@@ -93,9 +91,20 @@ impl Fused {
             2 if weight.size()[2] > 1 => weight.constant_pad_nd([1, 0, 1, 0]),
             _ => return None,
         };
-        let window = Window { stride, padding, groups };
-        let bias = bias.shallow_clone();
-        Some(Self { weight, packed: Arc::default(), bias, window, activation })
+        let affine = Affine { weight, bias: affine.bias.shallow_clone() };
+        Self::new(&affine, Window { stride, padding, groups }, activation)
+    }
+
+    /// The convolution of `affine`. `None` if this libtorch, CPU or GPU can't fuse it.
+    pub(super) fn new(affine: &Affine, window: Window, activation: Activation) -> Option<Self> {
+        let Affine { weight, bias } = affine;
+        (weight.device() == Device::Cpu && CONVOLUTION_POINTWISE.is_some()).then(|| Self {
+            weight: weight.shallow_clone(),
+            packed: Arc::default(),
+            bias: bias.shallow_clone(),
+            window,
+            activation,
+        })
     }
 
     /// The same convolution again; its weights are shared.
@@ -144,6 +153,7 @@ impl Fused {
         let (stride, padding, dilation) = ([stride; 2], [padding; 2], [1; 2]);
         let (name, scalars): (&CStr, &[*const f64]) = match self.activation {
             Activation::None => (c"none", &[]),
+            Activation::Relu => (c"relu", &[]),
             Activation::Relu6 => (c"hardtanh", &[&0.0, &6.0]),
         };
         let handle = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast::<c_void>();

@@ -124,12 +124,6 @@ impl WeightSource {
     }
 }
 
-/// 2×2 max-pooling, then ReLU. The maximum of rectified values is the rectified maximum; pooling
-/// first leaves a quarter of the values to rectify.
-pub(super) fn max_pool_relu(x: &Tensor) -> Tensor {
-    x.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false).relu()
-}
-
 /// Feature maps `[n, channels, height, width]` as fp32 vectors, in the order of memory (height,
 /// width, channel), as Keras flattens.
 pub(super) fn flatten(maps: &Tensor) -> Tensor {

@@ -5,6 +5,7 @@
 mod base;
 mod classifier;
 pub mod cnn;
+mod conv_relu;
 mod convolution;
 mod efficientnet;
 mod fused;

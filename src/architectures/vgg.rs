@@ -6,15 +6,14 @@ use std::iter;
 use tch::{Kind, Tensor};
 
 use super::{
-    layers::{Affine, WeightSource, Window, max_pool_relu},
-    stages::Stages,
+    conv_relu::ConvRelu, layers::WeightSource, stages::Stages,
 };
 use crate::weights::tensors::Tensors;
 
 /// The convolutions of each stage, named as Keras names them: `block1_conv1`, …, `block5_conv3`.
 #[derive(Debug)]
 pub(super) struct Vgg {
-    stages: Vec<Vec<Affine>>,
+    stages: Vec<Vec<ConvRelu>>,
 }
 
 impl Vgg {
@@ -33,7 +32,8 @@ impl Vgg {
                 .map(|convolution| {
                     let shape = [filters, channels, 3, 3];
                     channels = filters;
-                    source.affine(&layer(number, convolution), &shape)
+                    let affine = source.affine(&layer(number, convolution), &shape)?;
+                    Ok(ConvRelu::new(affine, 1))
                 })
                 .collect()
         });
@@ -45,7 +45,7 @@ impl Stages for Vgg {
     fn before(&self, first: usize, images: &Tensor) -> Tensor {
         self.stages[..first - 1]
             .iter()
-            .fold(images.shallow_clone(), |x, stage| max_pool_relu(&convolve(stage, x)))
+            .fold(images.shallow_clone(), |x, stage| pooled(stage, x))
     }
 
     fn from(&self, first: usize, maps: &Tensor) -> Tensor {
@@ -53,37 +53,33 @@ impl Stages for Vgg {
             return maps.shallow_clone();
         };
         let maps =
-            others.iter().fold(maps.shallow_clone(), |x, stage| max_pool_relu(&convolve(stage, x)));
-        convolve(last, maps).relu()
+            others.iter().fold(maps.shallow_clone(), |x, stage| pooled(stage, x));
+        last.iter().fold(maps, |x, convolution| convolution.forward(&x))
     }
 
     fn converted(&self, first_trained: usize, kind: Kind) -> Box<dyn Stages> {
-        let convert = |number, affine: &Affine| {
-            let frozen = affine.frozen(if number < first_trained { kind } else { Kind::Float });
-            if number < first_trained { frozen } else { frozen.trainable() }
+        let convert = |number, convolution: &ConvRelu| {
+            if number < first_trained { convolution.frozen(kind) } else { convolution.trainable() }
         };
         let stages = (1..)
             .zip(&self.stages)
-            .map(|(number, stage)| stage.iter().map(|affine| convert(number, affine)).collect());
+            .map(|(number, stage)| stage.iter().map(|it| convert(number, it)).collect());
         Box::new(Self { stages: stages.collect() })
     }
 
     fn insert_into(&self, first: usize, tensors: &mut Tensors) {
         for (number, stage) in iter::zip(1.., &self.stages).skip(first - 1) {
-            for (convolution, affine) in (1..).zip(stage) {
-                affine.insert_into(tensors, &layer(number, convolution));
+            for (place, convolution) in (1..).zip(stage) {
+                convolution.insert_into(tensors, &layer(number, place));
             }
         }
     }
 }
 
-/// The maps of the last convolution of a stage, not rectified yet.
-fn convolve(stage: &[Affine], x: Tensor) -> Tensor {
-    let Some((first, others)) = stage.split_first() else { return x };
-    let window = Window::dense(1);
-    others
-        .iter()
-        .fold(first.convolve(&x, window), |mut maps, next| next.convolve(&maps.relu_(), window))
+/// The maps of a stage after its max pooling.
+fn pooled(stage: &[ConvRelu], x: Tensor) -> Tensor {
+    let Some((last, others)) = stage.split_last() else { return x };
+    last.forward_pooled(&others.iter().fold(x, |x, convolution| convolution.forward(&x)))
 }
 
 /// Keras' name for a convolution: `block1_conv1`.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::{
+    Semaphore,
     mpsc::{self, error::TrySendError},
     oneshot,
 };
@@ -18,12 +19,12 @@ use tokio::sync::{
 use super::{
     gradcam::Heatmap,
     network::ModelLoadError,
-    queue::{Command, Commands, InferenceRequest, InferenceResult, QueueSlot},
+    queue::{Command, InferenceRequest, InferenceResult, QueueSlot},
     tuning::{InferenceConfig, TuningCache},
     worker,
 };
 use crate::{
-    device::ComputeConfig,
+    device::{ComputeConfig, processors},
     domain::{
         model::ModelCard,
         prediction::{ModelOutput, Prediction, WrongOutputs},
@@ -40,6 +41,8 @@ pub struct Settings {
     pub capacity: usize,
     /// Timeout of a request.
     pub deadline: Duration,
+    /// A permit for each image that may be decoded at the same time, as many as there are processors.
+    pub decoders: Arc<Semaphore>,
 }
 
 /// A handle on a model's threads. They end when the last handle is dropped and the queue is empty,
@@ -52,9 +55,10 @@ pub struct Engine {
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Command>,
-    /// The queue of the thread whose passes use all processors, for a request that has the model to
-    /// itself; `None` if one thread is as fast.
+    /// The queue of the thread whose passes may use all processors, for a request that has them to
+    /// itself; `None` if the number of threads is set.
     alone: Option<mpsc::Sender<Command>>,
+    decoders: Arc<Semaphore>,
 }
 
 /// Why there is no result.
@@ -80,29 +84,28 @@ impl Engine {
     /// # Errors
     /// The model can't be used.
     pub async fn start(path: PathBuf, settings: Settings) -> Result<Self, ModelLoadError> {
-        let Settings { tuning_cache, capacity, deadline } = settings;
+        let Settings { tuning_cache, capacity, deadline, decoders } = settings;
         let (queue, commands) = mpsc::channel(capacity);
         let (alone, commands_alone) = mpsc::channel(1);
         let (ready, started) = oneshot::channel();
         let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
             Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
-                let InferenceConfig { threads, threads_under_load, workers, .. } = config;
-                let spawn_worker = |share: worker::Share, commands: Arc<Commands>| {
-                    let model = model.share();
+                let &InferenceConfig { threads_under_load, batch, batch_alone, workers, .. } = &config;
+                let share = worker::Share { threads: threads_under_load, batch, workers };
+                let spawn_worker = |_| {
+                    let (model, commands) = (model.share(), Arc::clone(&commands));
                     spawn(move || worker::run(&model, share, &commands))
                 };
-                let share =
-                    worker::Share { threads: threads_under_load, batch: config.batch, workers };
-                let mut others: Result<Vec<_>, _> =
-                    (1..workers).map(|_| spawn_worker(share, Arc::clone(&commands))).collect();
-                if threads > threads_under_load && others.is_ok() {
-                    let commands = Arc::new(Mutex::new(commands_alone));
-                    let share = worker::Share { threads, batch: config.batch_alone, workers: 1 };
-                    others = spawn_worker(share, commands).map(|()| Vec::new());
+                let mut others: Result<Vec<_>, _> = (1..workers).map(spawn_worker).collect();
+                let choice = config.thread_choice.clone();
+                if choice.candidates().count() > 1 && others.is_ok() {
+                    let (model, commands) = (model.share(), Mutex::new(commands_alone));
+                    let run = move || worker::run_alone(&model, choice, batch_alone, &commands);
+                    others = spawn(run).map(|()| Vec::new());
                 }
                 // If not all could be started, the queue closes, and the others end.
-                let answer = others.map(|_| (model.card().clone(), config));
+                let answer = others.map(|_| (model.card().clone(), config.clone()));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
                     worker::run(&model, share, &commands);
@@ -114,9 +117,10 @@ impl Engine {
         let (card, config) = started.await.unwrap_or_else(|_| {
             Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
-        let alone = (config.threads > config.threads_under_load).then_some(alone);
+        let alone = (config.thread_choice.candidates().count() > 1).then_some(alone);
         let thresholds = RwLock::new(card.thresholds);
-        Ok(Self { card, thresholds, config, deadline, waiting: Arc::default(), queue, alone })
+        let waiting = Arc::default();
+        Ok(Self { card, thresholds, config, deadline, waiting, queue, alone, decoders })
     }
 
     /// The card of the model.
@@ -150,8 +154,8 @@ impl Engine {
 
     /// How the model is run.
     #[must_use]
-    pub const fn config(&self) -> InferenceConfig {
-        self.config
+    pub const fn config(&self) -> &InferenceConfig {
+        &self.config
     }
 
     /// Requests in the queue or in progress.
@@ -193,7 +197,7 @@ impl Engine {
         let (slot, others) = QueueSlot::occupy(&self.waiting);
         let request = InferenceRequest { input, reply, enqueued_at: Instant::now(), slot };
         let mut command = command(request);
-        if let Some(alone) = self.alone.as_ref().filter(|_| others == 0) {
+        if let Some(alone) = self.alone.as_ref().filter(|_| others == 0 && self.none_is_decoded()) {
             match alone.try_send(command) {
                 Ok(()) => return self.reply(answer).await,
                 Err(TrySendError::Full(returned) | TrySendError::Closed(returned)) => {
@@ -206,6 +210,11 @@ impl Engine {
             TrySendError::Closed(_) => EngineError::WorkerStopped,
         })?;
         self.reply(answer).await
+    }
+
+    /// Whether no image is being decoded for the next request, which also takes a processor.
+    fn none_is_decoded(&self) -> bool {
+        self.decoders.available_permits() >= processors().get()
     }
 
     async fn reply<O>(

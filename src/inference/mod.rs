@@ -10,6 +10,7 @@ pub mod local;
 pub mod network;
 pub mod overrides;
 mod queue;
+mod thread_choice;
 pub mod tuning;
 mod worker;
 

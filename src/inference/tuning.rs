@@ -11,26 +11,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{
     network::{LoadedModel, ModelLoadError},
     overrides::TuningOverrides,
+    thread_choice::ThreadChoice,
 };
 use crate::{device::processors, domain::model::Architecture};
 
 /// Passes of which the fastest counts: other work on the machine only adds time.
 const PASSES: u32 = 3;
 
-/// Minimum speed-up per image for more threads.
-const MIN_THREAD_SPEEDUP: f64 = 1.15;
-
-/// Minimum speed-up per image for a larger batch, which delays the requests in it.
+/// Minimum reduction of the processor time per image by a larger batch, which delays the requests in it.
 const MIN_BATCH_SPEEDUP: f64 = 1.05;
 
 /// How a model is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct InferenceConfig {
-    /// Threads of a forward pass while no other request is waiting or in progress.
+    /// Threads of a forward pass while no other request is waiting or in progress, by the times before
+    /// the first request.
     pub threads: usize,
+    /// How many it gets later.
+    pub(super) thread_choice: ThreadChoice,
     /// Threads of each of several forward passes at a time.
     pub threads_under_load: usize,
     /// Maximum images of one forward pass.
@@ -64,16 +67,16 @@ impl TuningCache {
     /// libtorch failed.
     pub fn warm_up(&self, model: &LoadedModel) -> Result<InferenceConfig, ModelLoadError> {
         let architecture = model.card().architecture;
-        if let Some(&config) = self.known().get(&architecture) {
-            time(model, config.threads_under_load, 1)?;
+        let known = self.known().get(&architecture).cloned();
+        if let Some(config) = known {
             time(model, config.threads_under_load, config.batch)?;
-            if config.threads > config.threads_under_load {
-                time(model, config.threads, 1)?;
+            for threads in config.thread_choice.candidates() {
+                time(model, threads, 1)?;
             }
             return Ok(config);
         }
         let config = measure(model, self.overrides)?;
-        let InferenceConfig { threads, threads_under_load, batch, workers, single, .. } = config;
+        let &InferenceConfig { threads, threads_under_load, batch, workers, single, .. } = &config;
         tracing::info!(
             ?architecture,
             threads,
@@ -83,7 +86,7 @@ impl TuningCache {
             ?single,
             "tuned inference settings"
         );
-        self.known().insert(architecture, config);
+        self.known().insert(architecture, config.clone());
         Ok(config)
     }
 
@@ -99,31 +102,39 @@ fn measure(
     let processors = processors().get();
     // Passes on one thread each, as many as there are processors, do the most work in a given time.
     let threads_under_load = overrides.threads.map_or(1, NonZeroUsize::get);
-    let mut threads = threads_under_load;
-    let mut single = time(model, threads, 1)?;
+    let single = time(model, threads_under_load, 1)?;
     let mut batch = overrides.batch.map_or(1, NonZeroUsize::get);
     if overrides.batch.is_none() {
-        let mut cheapest = single;
+        let mut cheapest = single.processor;
         for images in [2, 4, 8, 16] {
-            let each = time(model, threads_under_load, images)? / images as u32;
+            let each = time(model, threads_under_load, images)?.processor / images as u32;
             if each.mul_f64(MIN_BATCH_SPEEDUP) > cheapest {
                 break;
             }
             (batch, cheapest) = (images, each);
         }
     }
+    let mut singles = vec![(threads_under_load, single.elapsed)];
     if overrides.threads.is_none() {
-        for more in candidates(processors) {
-            let faster = time(model, more, 1)?;
-            if faster.mul_f64(MIN_THREAD_SPEEDUP) <= single {
-                (threads, single) = (more, faster);
-            }
+        for threads in candidates(processors) {
+            singles.push((threads, time(model, threads, 1)?.elapsed));
         }
     }
+    let thread_choice = ThreadChoice::new(singles.iter().copied());
+    let threads = thread_choice.best();
+    let single = singles.iter().find(|it| it.0 == threads).map_or(single.elapsed, |it| it.1);
     let workers = (processors / threads_under_load).max(1);
     // Threads share the images of a pass.
-    let batch_alone = overrides.batch.map_or(batch * threads, NonZeroUsize::get);
-    Ok(InferenceConfig { threads, threads_under_load, batch, batch_alone, workers, single })
+    let batch_alone = overrides.batch.map_or(batch * processors, NonZeroUsize::get);
+    Ok(InferenceConfig {
+        threads,
+        thread_choice,
+        threads_under_load,
+        batch,
+        batch_alone,
+        workers,
+        single,
+    })
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.
@@ -140,17 +151,37 @@ fn candidates(processors: usize) -> impl Iterator<Item = usize> {
     below.chain((processors > 1).then_some(processors))
 }
 
-fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<Duration, ModelLoadError> {
+/// Time of a forward pass.
+#[derive(Debug, Clone, Copy)]
+struct PassTime {
+    elapsed: Duration,
+    /// Of this thread: other work on the machine does not add to it.
+    processor: Duration,
+}
+
+fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<PassTime, ModelLoadError> {
     set_threads(threads);
     let grey = vec![vec![127; model.card().preprocessing.bytes()]; images];
-    let pass = || -> Result<Duration, ModelLoadError> {
-        let started = Instant::now();
+    let pass = || -> Result<PassTime, ModelLoadError> {
+        let (started, processor_before) = (Instant::now(), processor_time());
         model.forward(&grey).map_err(|error| ModelLoadError(error.to_string()))?;
-        Ok(started.elapsed())
+        let processor = processor_time().saturating_sub(processor_before);
+        Ok(PassTime { elapsed: started.elapsed(), processor })
     };
     // The first pass of a shape warms up the others.
-    pass()?;
-    (0..PASSES).map(|_| pass()).try_fold(Duration::MAX, |fastest, taken| Ok(fastest.min(taken?)))
+    let mut fastest = pass().map(|_| PassTime { elapsed: Duration::MAX, processor: Duration::MAX })?;
+    for _ in 0..PASSES {
+        let PassTime { elapsed, processor } = pass()?;
+        fastest.elapsed = fastest.elapsed.min(elapsed);
+        fastest.processor = fastest.processor.min(processor);
+    }
+    Ok(fastest)
+}
+
+/// Processor time of this thread so far.
+fn processor_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     network::{LoadedModel, ModelLoadError},
     queue::{Command, Commands, InferenceRequest, InferenceResult, next_batch},
+    thread_choice::ThreadChoice,
     tuning::{InferenceConfig, TuningCache, set_threads},
 };
 use crate::{device::ComputeConfig, domain::prediction::ModelOutput};
@@ -44,38 +45,62 @@ pub(super) fn run(model: &LoadedModel, share: Share, commands: &Commands) {
     let Share { threads, batch, workers } = share;
     set_threads(threads);
     while let Some(batch_commands) = next_batch(commands, batch, workers) {
-        let mut together = Vec::new();
-        for command in batch_commands {
-            match command {
-                // The caller has left.
-                Command::Predict(request) if request.reply.is_closed() => {}
-                Command::Explain(request) if request.reply.is_closed() => {}
-                Command::Predict(request) => together.push(request),
-                Command::Explain(InferenceRequest { input, reply, enqueued_at, slot }) => {
-                    let started = Instant::now();
-                    let (image, class) = input;
-                    let output = catch_panic(|| model.explain(&image, class));
-                    let (queued, inference) = (started - enqueued_at, started.elapsed());
-                    // First: whoever gets the reply may have sent the next request before it is dropped.
-                    drop(slot);
-                    drop(reply.send(output.map(|output| InferenceResult {
-                        output,
-                        queued,
-                        inference,
-                    })));
-                }
-            }
-        }
-        predict_batch(model, batch, together);
+        handle(model, batch, batch_commands);
     }
 }
 
-/// One forward pass after the other over the images of all requests; each gets its own reply.
+/// As [`run`], one request at a time, with as many threads as are fastest at that time.
+pub(super) fn run_alone(
+    model: &LoadedModel,
+    mut choice: ThreadChoice,
+    batch: usize,
+    commands: &Commands,
+) {
+    while let Some(command) = next_batch(commands, 1, 1) {
+        let threads = choice.next();
+        set_threads(threads);
+        if let Some(time) = handle(model, batch, command) {
+            choice.record(threads, time);
+        }
+    }
+}
+
+/// Handles commands. The time of the forward pass if there was one, over one image.
+fn handle(model: &LoadedModel, batch: usize, commands: Vec<Command>) -> Option<Duration> {
+    let mut together = Vec::new();
+    for command in commands {
+        match command {
+            // The caller has left.
+            Command::Predict(request) if request.reply.is_closed() => {}
+            Command::Explain(request) if request.reply.is_closed() => {}
+            Command::Predict(request) => together.push(request),
+            Command::Explain(InferenceRequest { input, reply, enqueued_at, slot }) => {
+                let started = Instant::now();
+                let (image, class) = input;
+                let output = catch_panic(|| model.explain(&image, class));
+                let (queued, inference) = (started - enqueued_at, started.elapsed());
+                // First: whoever gets the reply may have sent the next request before it is dropped.
+                drop(slot);
+                drop(reply.send(output.map(|output| InferenceResult {
+                    output,
+                    queued,
+                    inference,
+                })));
+            }
+        }
+    }
+    let images: usize = together.iter().map(|request| request.input.len()).sum();
+    let time = predict_batch(model, batch, together);
+    (images == 1).then_some(time)
+}
+
+/// One forward pass after the other over the images of all requests; each gets its own reply. The time
+/// of all passes.
 fn predict_batch(
     model: &LoadedModel,
     batch: usize,
     requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<ModelOutput>>>,
-) {
+) -> Duration {
     let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
         .into_iter()
@@ -107,6 +132,7 @@ fn predict_batch(
         drop(slot);
         drop(reply.send(output.map(|output| InferenceResult { output, queued, inference })));
     }
+    inference
 }
 
 /// libtorch's errors are panics too; one request must not end the thread.

@@ -108,9 +108,15 @@ struct Inner {
 }
 
 impl Registry {
-    /// A registry over the models of this data directory; none is loaded yet.
+    /// A registry over the models of this data directory; none is loaded yet. Decoding of images takes a
+    /// permit of `decoders`.
     #[must_use]
-    pub fn new(config: &ServeConfig, data_dir: Arc<DataDir>, storage: Storage) -> Self {
+    pub fn new(
+        config: &ServeConfig,
+        data_dir: Arc<DataDir>,
+        storage: Storage,
+        decoders: Arc<Semaphore>,
+    ) -> Self {
         Self(Arc::new(Inner {
             data_dir,
             storage,
@@ -118,6 +124,7 @@ impl Registry {
                 tuning_cache: TuningCache::new(config.tuning_overrides()),
                 capacity: config.queue_capacity(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
+                decoders,
             },
             current: RwLock::default(),
             cached: std::sync::Mutex::default(),
