@@ -6,7 +6,7 @@ evaluates and serves.
 
 import time
 
-from .measure import OURS, processors, script, table, take_turns
+from .measure import OURS, processors, table, take_turns
 from .pawprint import Pawprint
 from .serving import Peer, first_prediction
 from .setup import FOLDER, count, lite0, photos

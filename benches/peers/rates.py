@@ -27,11 +27,17 @@ def fastest(run):
 
 
 torch.set_num_threads(int(sys.argv[1]))
-rates = {}
-for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+
+
+def product(kind):
     a, b = (torch.rand(SIDE, SIDE).to(kind) for _ in range(2))
     out = torch.empty(SIDE, SIDE, dtype=kind)
-    rates[name] = 2 * SIDE**3 / fastest(lambda: torch.mm(a, b, out=out))
-source, target = torch.zeros(BYTES, dtype=torch.uint8), torch.ones(BYTES, dtype=torch.uint8)
-rates["copy"] = 2 * BYTES / fastest(lambda: target.copy_(source))
-print(json.dumps(rates))
+    return 2 * SIDE**3 / fastest(lambda: torch.mm(a, b, out=out))
+
+
+def copy():
+    source, target = torch.zeros(BYTES, dtype=torch.uint8), torch.ones(BYTES, dtype=torch.uint8)
+    return 2 * BYTES / fastest(lambda: target.copy_(source))
+
+
+print(json.dumps({"fp32": product(torch.float32), "bf16": product(torch.bfloat16), "copy": copy()}))

@@ -35,7 +35,6 @@ def main(port, workers, folder):
         "maxWorkers": workers,
         "batchSize": int(os.environ["LARGEST_BATCH"]),
         "maxBatchDelay": 2,
-        "startupTimeout": 600,
     }
     settings = {
         "inference_address": f"http://127.0.0.1:{port}",
@@ -44,6 +43,7 @@ def main(port, workers, folder):
         "grpc_inference_port": port + 3,
         "grpc_management_port": port + 4,
         "disable_token_authorization": "true",
+        "default_startup_timeout": 600,
         "model_store": os.getcwd(),
         "load_models": "predict.mar",
         "models": json.dumps({"predict": {"1.0": model}}),
