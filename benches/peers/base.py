@@ -10,7 +10,6 @@ from .pawprint import Pawprint
 from .setup import FOLDER, count, lite0, photos
 from .training import rates, title
 
-BATCHES = [1, 8, 32]
 RUNTIMES = {
     "ONNX Runtime, fp32": "onnxruntime",
     "OpenVINO, precision of its own choice": "openvino",
@@ -46,7 +45,7 @@ def run(args):
     python = args.pythons["torch"]
     environment, program = lite0(python)
     yield from forward_passes(args, python, program, environment)
-    train, epochs, rounds = (50, 2, args.rounds or 1) if args.short else (500, 3, args.rounds or 3)
+    train, epochs, rounds = (48, 2, args.rounds or 1) if args.short else (250, 3, args.rounds or 3)
     folder = photos(args.data, train, train // 2, train // 2)
 
     contestants = {OURS: lambda: features(args.program, folder)} | {
@@ -91,7 +90,7 @@ def forward_passes(args, python, program, environment):
         for label, runtime in RUNTIMES.items()
     }
     for threads in sorted({1, processors()}):
-        for batch in BATCHES:
+        for batch in (1, 32) if args.short else (1, 8, 32):
             yield forward_pass(workers, threads, batch, rounds, seconds)
     for worker in workers.values():
         worker.stop()

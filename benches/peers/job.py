@@ -23,7 +23,7 @@ FEATURES = [("timm and scikit-learn, and FastAPI", "torch", ["job_features.py"])
 
 def run(args):
     counts, epochs, rounds = (
-        ((100, 50, 100), 2, args.rounds or 1) if args.short else ((1000, 500, 1000), 10, args.rounds or 3)
+        ((100, 50, 100), 2, args.rounds or 1) if args.short else ((1000, 500, 1000), 3, args.rounds or 3)
     )
     folder = photos(args.data, *counts)
     environment, _ = lite0(args.pythons["torch"])

@@ -6,6 +6,7 @@ VARIANT: see train_keras.py. DATA has train/, validation/ and test/, each with a
 """
 
 import sys
+from pathlib import Path
 
 import keras_notebook as notebook
 import numpy
@@ -13,15 +14,17 @@ from sklearn.metrics import classification_report
 
 import job_server
 
+BEST = Path(__file__).parents[2] / "target/bench/job.keras"
+
 
 def main():
     variant, port, data, epochs = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     jit = variant == "jit"
     train, validation, test = (notebook.images(f"{data}/{split}", jit) for split in ("train", "validation", "test"))
     model = notebook.compiled(notebook.cnn(augmented=False), jit)
-    best = notebook.keras.callbacks.ModelCheckpoint("/tmp/bench.keras", save_best_only=True, monitor="val_loss")
+    best = notebook.keras.callbacks.ModelCheckpoint(BEST, save_best_only=True, monitor="val_loss")
     model.fit(train, validation_data=validation, epochs=epochs, verbose=0, callbacks=[best])
-    model = notebook.keras.models.load_model("/tmp/bench.keras")
+    model = notebook.keras.models.load_model(BEST)
     probabilities, labels = [], []
     for images, targets in test:
         probabilities.append(model.predict(images, verbose=0)[:, 0])

@@ -14,7 +14,7 @@ COUNT = 50
 
 def run(args):
     folder = large_photos(args)
-    seconds, rounds = (2, args.rounds or 1) if args.short else (15, args.rounds or 5)
+    seconds, rounds = (2, args.rounds or 1) if args.short else (8, args.rounds or 3)
     for measured in contest(args, folder, servers(), seconds, rounds, "/predict of 12 megapixels"):
         if "memory" not in measured["title"] and "start of the process" not in measured["title"]:
             yield measured

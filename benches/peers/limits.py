@@ -44,7 +44,7 @@ def run(args):
     )
     notes = [
         f"A forward pass takes {flops['small'] / 1e9:.2f} GFLOP in the small network and {flops['lite0'] / 1e9:.2f} in "
-        "EfficientNet-Lite0. Its depthwise convolutions, a tenth of them, are bound by memory."
+        "EfficientNet-Lite0."
     ]
     yield {"title": "What the machine can do at most", "lines": lines, "left_out": {}, "notes": notes}
 
