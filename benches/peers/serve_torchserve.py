@@ -7,6 +7,7 @@ Also the handler in that archive.
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +28,11 @@ def main(port, workers, folder):
     folder.mkdir(exist_ok=True)
     os.chdir(folder)
     tools = Path(sys.executable).parent
-    archive = ["--model-name", "predict", "--version", "1.0", "--handler", __file__]
-    os.spawnv(os.P_WAIT, tools / "torch-model-archiver", ["torch-model-archiver", *archive, "--force"])
+    # The archive has nothing but this file, which finds the model by itself.
+    archive = Path("predict.mar")
+    if not archive.exists() or archive.stat().st_mtime < Path(__file__).stat().st_mtime:
+        options = ["--model-name", "predict", "--version", "1.0", "--handler", __file__, "--force"]
+        subprocess.run([tools / "torch-model-archiver", *options], check=True)
     model = {
         "marName": "predict.mar",
         "minWorkers": workers,
