@@ -49,10 +49,12 @@ def print_lines(table):
 
 def print_summary(tables):
     """A row for each table: each peer in its best configuration."""
+    tables = [table for table in tables if "rows" in table and peers(table)]
+    if not tables:
+        return
     print("\n### Summary\n\n| | unit | Pawprint | to the best peer | peers, the best first |\n|---|---|---:|---:|---|")
     for table in tables:
-        if "lines" in table or not (labels := peers(table)):
-            continue
+        labels = peers(table)
         best = {}
         for label in labels:
             best.setdefault(label.split(",")[0], number(quantile(table["rows"][label], 0.5)))
