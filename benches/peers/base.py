@@ -89,7 +89,7 @@ def forward_passes(args, python, program, environment):
         label: Worker([python, HERE / "lite0_worker.py", runtime], "-", environment)
         for label, runtime in RUNTIMES.items()
     }
-    for threads in sorted({1, processors()}):
+    for threads in {processors()} if args.short else sorted({1, processors()}):
         for batch in (1, 32) if args.short else (1, 8, 32):
             yield forward_pass(workers, threads, batch, rounds, seconds)
     for worker in workers.values():
