@@ -4,7 +4,8 @@ seconds, decoding included.
     python train_keras.py RECIPE VARIANT DATA EPOCHS
 
 RECIPE: scratch_cnn, augmented_cnn, vgg16_features, vgg16_finetune.
-VARIANT: `notebook`, as the reference notebook has it; or `jit`: compiled with XLA, and images prefetched.
+VARIANT: `notebook`, as the reference notebook has it; or `jit`: compiled with XLA, images decoded once
+and prefetched.
 DATA has train/ and validation/, each with a folder for each class.
 """
 

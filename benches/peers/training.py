@@ -10,7 +10,7 @@ FULL = [*SHORT, "augmented_cnn"]
 # Label, environment, script, variant.
 PEERS = [
     ("Keras as the notebook, TensorFlow fp32", "keras", "train_keras.py", "notebook"),
-    ("Keras with jit_compile, TensorFlow fp32, prefetch", "keras", "train_keras.py", "jit"),
+    ("Keras with jit_compile, TensorFlow fp32, cache and prefetch", "keras", "train_keras.py", "jit"),
     ("PyTorch as people write it, eager fp32", "torch", "train_torch.py", "eager"),
     ("PyTorch compiled, channels last, bf16", "torch", "train_torch.py", "compiled"),
 ]
