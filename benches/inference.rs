@@ -1,11 +1,12 @@
 //! Benchmark of the forward pass of EfficientNet-Lite0: `cargo bench --bench inference`.
 //!
-//! Prints a line for each number of threads, batch and number type. `make bench-inference` runs it
-//! beside ONNX Runtime and PyTorch: then this program is a worker of `benches/inference.py`, and
+//! Prints a line for each number of threads, batch and number type. `make bench` runs it beside ONNX
+//! Runtime, OpenVINO and timm: then this program is a worker of `benches/peers/base.py`, and
 //!
 //! - `--export FILE` writes the weights that are embedded in Pawprint to a safetensors file;
 //! - `--worker` reads a line `threads batch kind passes` of standard input at a time and answers
 //!   with a line of JSON: the milliseconds of each pass, and the features of the first image.
+//!   The kind is `fp32`, `bf16`, or `auto`: the one that the server chooses on this machine.
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::{
@@ -21,7 +22,7 @@ use std::{
 use pawprint::{
     architectures::{BaseNetwork, channels_last},
     bases::BaseWeights,
-    device::processors,
+    device::{ComputeConfig, processors},
     domain::base::EFFICIENTNET_LITE0,
     memory_budget::set_up_allocator,
     weights::tensors,
@@ -106,10 +107,12 @@ impl Networks {
     ) -> Result<(Vec<f64>, Vec<f64>), Failure> {
         let _no_grad = tch::no_grad_guard();
         tch::set_num_threads(i32::try_from(threads)?);
-        let (base, kind) = match kind {
-            "bf16" => (&self.bf16, Kind::BFloat16),
-            _ => (&self.fp32, Kind::Float),
+        let kind = match kind {
+            "auto" => ComputeConfig::cpu().kind(),
+            "bf16" => Kind::BFloat16,
+            _ => Kind::Float,
         };
+        let base = if kind == Kind::BFloat16 { &self.bf16 } else { &self.fp32 };
         let images = images(batch).to_kind(kind);
         let mut features = base.features(&images);
         let mut ms = Vec::with_capacity(passes);
@@ -122,7 +125,8 @@ impl Networks {
     }
 }
 
-/// Normalised images `[n, 3, 224, 224]`, channels last: `images` of `inference.py`.
+/// Normalised images `[n, 3, 224, 224]`, channels last: `images` of
+/// `peers/lite0_worker.py`.
 fn images(batch: i64) -> Tensor {
     let index = Tensor::arange(batch * 3 * 224 * 224, (Kind::Int64, Device::Cpu));
     let bytes = (index * 7919).remainder(251_i64);

@@ -1,17 +1,30 @@
-"""Medians, tables, and the machine they belong to.
+"""Contestants in turns, medians, tables, and the machine they belong to.
 
-A table is a dictionary: `title`, `unit`, `better` ("more" or "less"), `reference` (the contestant that the
-ratios are to) and `rows`: contestant → measurements.
+A table is a dictionary: `title`, `unit`, `better` ("more" or "less"), `rows` (contestant → measurements),
+`left_out` (contestant → reason) and `notes`. The text before the first comma of a contestant names it,
+the rest is its configuration.
 """
 
 import datetime
+import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
-# What counts as a loss of speed in a comparison, if the quartiles do not overlap either.
-LOSS = 1.05
+OURS = "Pawprint"
+HERE = Path(__file__).parent
+# What a contestant may fail with, and is left out for.
+FAILURES = (RuntimeError, OSError, subprocess.SubprocessError)
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def processors():
+    return len(os.sched_getaffinity(0))
 
 
 def quantile(values, share):
@@ -26,56 +39,70 @@ def turns(contestants, rounds):
         yield from contestants[at:] + contestants[:at]
 
 
-def print_table(table):
-    rows, reference = table["rows"], table["reference"]
-    print(f"\n### {table['title']}\n\n| | {table['unit']}, median (quartiles) | Pawprint is |\n|---|---:|---:|")
-    ours = quantile(rows[reference], 0.5)
-    for name, values in rows.items():
-        low, middle, high = (quantile(values, share) for share in (0.25, 0.5, 0.75))
-        by = ours / middle if table["better"] == "more" else middle / ours
-        ratio = "" if name == reference else f"{by:.2f}×"
-        print(f"| {name} | {middle:.4g} ({low:.4g}–{high:.4g}) | {ratio} |")
-
-
-def compare(before, after):
-    """Prints where Pawprint in `after` is slower than in `before`, as ratios to what both have in common:
-    the machine may be another. Returns an exit status."""
-    known = {table["title"]: table for table in before["tables"]}
-    lost = 0
-    for table in after["tables"]:
-        if (old := known.get(table["title"])) is None:
+def take_turns(contestants, rounds):
+    """Calls the contestants (label → function that returns measurements) in turns; returns the
+    measurements of each and why some were left out."""
+    rows, left_out = {label: [] for label in contestants}, {}
+    for label in turns(list(contestants), rounds):
+        if label in left_out:
             continue
-        for peer in table["rows"].keys() & old["rows"].keys() - {table["reference"]}:
-            then, now = (
-                quantile(it["rows"][it["reference"]], 0.5) / quantile(it["rows"][peer], 0.5) for it in (old, table)
-            )
-            slower = then / now if table["better"] == "more" else now / then
-            if slower > LOSS:
-                lost += 1
-            print(f"{table['title']}, to {peer}: {'slower' if slower > LOSS else 'not slower'} ({1 / slower:.2f}×)")
-    return 1 if lost else 0
+        say(label)
+        try:
+            rows[label] += contestants[label]()
+        except FAILURES as error:
+            if label == OURS:
+                raise
+            left_out[label] = str(error)
+            say(f"left out: {label}: {error}")
+    return {label: values for label, values in rows.items() if label not in left_out}, left_out
+
+
+def table(title, unit, better, rows, left_out=None, notes=()):
+    return {
+        "title": title,
+        "unit": unit,
+        "better": better,
+        "rows": rows,
+        "left_out": left_out or {},
+        "notes": list(notes),
+    }
+
+
+def script(python, name, *arguments, environment=None):
+    """What a script of this folder prints in lines of JSON."""
+    command = [python, HERE / name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def cpu():
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     return f"{name} ({', '.join(known)})"
 
 
-def versions(python, packages):
-    code = f"import importlib.metadata as m; print(', '.join(f'{{p}} {{m.version(p)}}' for p in {packages!r}))"
+def versions(python, requirements):
+    """Versions of the packages that a file of requirements names."""
+    lines = (line.split("#")[0].strip() for line in requirements.read_text().splitlines())
+    names = [line.split("==")[0].split("[")[0] for line in lines if line]
+    code = f"import importlib.metadata as m; print(', '.join(f'{{p}} {{m.version(p)}}' for p in {names!r}))"
     return subprocess.check_output([python, "-c", code], text=True).strip()
 
 
 def machine(args):
-    torch = ["torch", "onnxruntime", "openvino", "fastapi", "litserve", "bentoml"]
     return {
         "date": datetime.date.today().isoformat(),
-        "CPU": f"{cpu()}, {len(os.sched_getaffinity(0))} processors",
-        "Pawprint": subprocess.check_output([args.program, "--version"], text=True).strip(),
-        "peers": "; ".join(
-            [versions(args.pythons["torch"], torch), versions(args.pythons["keras"], ["keras", "tensorflow-cpu"])]
-        ),
+        "form": "short" if args.short else "full",
+        "CPU": f"{cpu()}, {processors()} processors",
+        OURS: subprocess.check_output([args.program, "--version"], text=True).strip(),
+    } | {
+        f"peers in `{name}`": versions(python, HERE / f"requirements-{name}.txt")
+        for name, python in args.pythons.items()
     }

@@ -1,7 +1,8 @@
-"""What each Python server does with a JPEG: decode, resize, forward pass; in ONNX Runtime or PyTorch.
+"""What each Python server does with a JPEG: decode, resize, forward pass.
 
-Settings come in environment variables: MODEL (a model file of Pawprint), ONNX (the same as ONNX), THREADS
-(of a forward pass; 0: the library's own choice).
+Settings come in environment variables: RUNTIME (see runtimes.py), MODEL (a model file of Pawprint), ONNX (the same
+as ONNX), THREADS (of a forward pass; 0: the library's own choice), LARGEST_BATCH (of a forward pass), WHOLE
+(anything: photos are decoded as most people do it, in their full size).
 """
 
 import io
@@ -11,61 +12,44 @@ import os
 import numpy
 from PIL import Image
 
-THREADS = int(os.environ.get("THREADS", "0"))
+import runtimes
+
 SIDE = 180
+WHOLE = "WHOLE" in os.environ
 
 
 def pixels(photo):
     """Pixels [180, 180, 3] of a JPEG, as Pawprint resizes them: bilinear, with antialiasing."""
     image = Image.open(io.BytesIO(photo))
-    # A decoder that knows the size may decode at a fraction of it: Pillow's documented way.
-    image.draft("RGB", (SIDE, SIDE))
+    if not WHOLE:
+        # A decoder that knows the size may decode at a fraction of it: Pillow's documented way.
+        image.draft("RGB", (SIDE, SIDE))
     return numpy.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def answer(logit, classes=("cat", "dog")):
+def answer(logit):
     probability = 1 / (1 + math.exp(-logit))
-    return {"label": classes[probability > 0.5], "probability": max(probability, 1 - probability)}
+    return {"label": "dog" if probability > 0.5 else "cat", "probability": max(probability, 1 - probability)}
 
 
-class OnnxRuntime:
+def network():
+    from networks import of_model_file
+
+    return of_model_file(os.environ["MODEL"])
+
+
+class Predictor:
     def __init__(self):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        if THREADS:
-            options.intra_op_num_threads = THREADS
-        self.session = onnxruntime.InferenceSession(os.environ["ONNX"], options, ["CPUExecutionProvider"])
+        threads = int(os.environ["THREADS"])
+        self.run = runtimes.make(os.environ["RUNTIME"], threads, network, os.environ["ONNX"])
+        # What a runtime does at its first call; torch.compile, for one image and for two kinds of batches.
+        for batch in range(1, min(int(os.environ["LARGEST_BATCH"]), 3) + 1):
+            self.run(numpy.zeros((batch, 3, SIDE, SIDE), numpy.float32))
 
     def logits(self, photos):
         """Logits of photos, which are the bytes of JPEGs."""
         images = numpy.stack([pixels(photo) for photo in photos]).transpose(0, 3, 1, 2)
-        return self.session.run(None, {"images": images.astype(numpy.float32) / 255})[0].tolist()
+        return self.run(numpy.ascontiguousarray(images, numpy.float32) / 255).tolist()
 
     def predict(self, photo):
         return answer(self.logits([photo])[0])
-
-
-class Torch:
-    def __init__(self):
-        import torch
-
-        from networks import of_model_file
-
-        self.torch = torch
-        if THREADS:
-            torch.set_num_threads(THREADS)
-        self.network, _ = of_model_file(os.environ["MODEL"])
-
-    def logits(self, photos):
-        torch = self.torch
-        images = torch.from_numpy(numpy.stack([pixels(photo) for photo in photos]))
-        with torch.inference_mode():
-            return self.network(images.permute(0, 3, 1, 2).float() / 255).tolist()
-
-    def predict(self, photo):
-        return answer(self.logits([photo])[0])
-
-
-def make(runtime):
-    return {"onnxruntime": OnnxRuntime, "torch": Torch}[runtime]()

@@ -1,6 +1,6 @@
 """POST /predict with BentoML.
 
-    bentoml serve serve_bentoml:Cats --host 127.0.0.1 --port PORT
+bentoml serve serve_bentoml:Cats --host 127.0.0.1 --port PORT
 """
 
 import os
@@ -10,13 +10,13 @@ from typing import Annotated
 import bentoml
 from bentoml.validators import ContentType
 
-from predictor import make
+from predictor import Predictor
 
 
-@bentoml.service(workers=int(os.environ.get("WORKERS", "1")))
+@bentoml.service(workers=int(os.environ["WORKERS"]))
 class Cats:
     def __init__(self):
-        self.predictor = make(os.environ["RUNTIME"])
+        self.predictor = Predictor()
 
     @bentoml.api(route="/predict")
     def predict(self, image: Annotated[Path, ContentType("image/jpeg")]) -> dict:

@@ -1,17 +1,15 @@
-"""POST /predict with FastAPI on uvicorn. RUNTIME is `onnxruntime` or `torch`.
+"""POST /predict with FastAPI on uvicorn.
 
-    uvicorn serve_fastapi:app --host 127.0.0.1 --port PORT --workers N
+uvicorn serve_fastapi:app --host 127.0.0.1 --port PORT --workers N
 """
-
-import os
 
 from fastapi import FastAPI, UploadFile
 from fastapi.concurrency import run_in_threadpool
 
-from predictor import make
+from predictor import Predictor
 
 app = FastAPI()
-predictor = make(os.environ["RUNTIME"])
+predictor = Predictor()
 
 
 @app.post("/predict")

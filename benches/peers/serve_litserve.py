@@ -1,6 +1,6 @@
 """POST /predict with LitServe, with batches as its documentation recommends.
 
-    python serve_litserve.py PORT WORKERS
+python serve_litserve.py PORT WORKERS
 """
 
 import os
@@ -9,12 +9,12 @@ import sys
 import litserve
 from fastapi import Request
 
-from predictor import answer, make
+from predictor import Predictor, answer
 
 
 class Api(litserve.LitAPI):
     def setup(self, device):
-        self.predictor = make(os.environ["RUNTIME"])
+        self.predictor = Predictor()
 
     def decode_request(self, request: Request):
         return request["image"].file.read()
@@ -33,6 +33,6 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Api(max_batch_size=8, batch_timeout=0.002, api_path="/predict")
+    api = Api(max_batch_size=int(os.environ["LARGEST_BATCH"]), batch_timeout=0.002, api_path="/predict")
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[2]))
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

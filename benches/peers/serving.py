@@ -1,61 +1,76 @@
 """`POST /predict` over HTTP with the same network behind each server: throughput and latency by the number
-of clients, memory, and the time from the start of a process to its first prediction."""
+of clients, memory, the time from the start of a process to its first prediction, and size on disk."""
 
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .measure import turns
+from .measure import HERE, OURS, processors, script, table, take_turns
 from .pawprint import Pawprint
-from .setup import FOLDER
-from .training import photos
+from .setup import FOLDER, ROOT, benchmark, photos
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-OURS = "Pawprint"
 CLIENTS = (1, 8, 64)
-PATIENCE = 120
+PATIENCE = 600
+
+UVICORN = ["-m", "uvicorn", "serve_fastapi:app", "--host", "127.0.0.1", "--port", "{port}", "--workers", "{workers}"]
+# Otherwise it kills workers that compile for more than five seconds.
+FASTAPI = [*UVICORN, "--log-level", "warning", "--timeout-worker-healthcheck", str(PATIENCE)]
+BENTOML = ["-m", "bentoml", "serve", "serve_bentoml:Cats", "--host", "127.0.0.1", "--port", "{port}"]
+LITSERVE = ["serve_litserve.py", "{port}", "{workers}"]
+TORCHSERVE = ["serve_torchserve.py", "{port}", "{workers}", str(FOLDER / "torchserve")]
+# Packages of an installation.
+WEB = ["fastapi", "uvicorn", "python-multipart", "pillow", "numpy"]
 
 
-def peers(processors):
-    """Servers: label, runtime, threads of a forward pass (0: the library's choice), command."""
-    one, all_of_them = ["--workers", "1"], ["--workers", str(processors)]
-    fastapi = ["-m", "uvicorn", "serve_fastapi:app", "--host", "127.0.0.1", "--log-level", "warning", "--port", "{port}"]
-    bentoml = ["-m", "bentoml", "serve", "serve_bentoml:Cats", "--host", "127.0.0.1", "--port", "{port}"]
-    litserve = ["serve_litserve.py", "{port}"]
-    many = f"{processors} workers of 1 thread"
-    for runtime, name in (("onnxruntime", "ONNX Runtime"), ("torch", "PyTorch")):
-        yield f"FastAPI + {name}, 1 worker", runtime, 0, [*fastapi, *one]
-        yield f"FastAPI + {name}, {many}", runtime, 1, [*fastapi, *all_of_them]
-        yield f"LitServe + {name}, {many}, batches", runtime, 1, [*litserve, str(processors)]
-        yield f"BentoML + {name}, {many}", runtime, 1, bentoml
+def peers():
+    """Servers: label → runtime, workers, command, packages. A single worker has as many threads for a
+    forward pass as the library likes; each of several has one."""
+    many = processors()
+    each = f"{many} workers of 1 thread"
+    return {
+        "FastAPI + ONNX Runtime, 1 worker": ("onnxruntime", 1, FASTAPI, [*WEB, "onnxruntime"]),
+        f"FastAPI + ONNX Runtime, {each}": ("onnxruntime", many, FASTAPI, []),
+        f"FastAPI + OpenVINO, {each}": ("openvino", many, FASTAPI, [*WEB, "openvino"]),
+        "FastAPI + PyTorch, eager fp32, 1 worker": ("eager", 1, FASTAPI, [*WEB, "torch"]),
+        f"FastAPI + PyTorch, compiled, bf16, {each}": ("compiled", many, FASTAPI, []),
+        f"LitServe + ONNX Runtime, {each}, batches": (
+            "onnxruntime", many, LITSERVE, ["litserve", "onnxruntime", "pillow"]
+        ),
+        f"BentoML + ONNX Runtime, {each}": ("onnxruntime", many, BENTOML, ["bentoml", "onnxruntime", "pillow"]),
+        f"TorchServe, compiled, bf16, {each}, batches": (
+            "compiled", many, TORCHSERVE, ["torchserve", "torch", "pillow", "numpy"]
+        ),
+    }  # fmt: skip
 
 
 class Peer:
     """A server of a peer on a port of its own, until the block ends."""
 
-    def __init__(self, python, contestant, environment):
-        _, runtime, threads, command = contestant
+    def __init__(self, python, runtime, workers, command, environment):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.command = [python, *(part.format(port=self.port) for part in command)]
-        workers = str(len(os.sched_getaffinity(0)) if threads == 1 else 1)
-        self.environment = os.environ | environment | {"RUNTIME": runtime, "THREADS": str(threads), "WORKERS": workers}
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        if command is TORCHSERVE:
+            self.url += "/predictions"
+        self.command = [python, *(part.format(port=port, workers=workers) for part in command)]
+        threads = "1" if workers > 1 else "0"
+        settings = {"RUNTIME": runtime, "THREADS": threads, "WORKERS": str(workers)}
+        settings["LARGEST_BATCH"] = "8" if command in (LITSERVE, TORCHSERVE) else "1"
+        self.environment = os.environ | environment | settings
+        self.output = FOLDER / "peer.log"
 
     def __enter__(self):
-        log = open(FOLDER / "peer.log", "w")
-        self.process = subprocess.Popen(
-            self.command, cwd=HERE, env=self.environment, stdout=log, stderr=log, start_new_session=True
-        )
+        with open(self.output, "w") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=HERE, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
         return self
 
     def __exit__(self, *_):
@@ -66,21 +81,26 @@ class Peer:
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 pass
 
+    def log(self):
+        return self.output.read_text()[-2000:]
 
-def first_prediction(server, photo):
+
+def first_prediction(server, photo, query=""):
     """Waits for the first prediction; returns it."""
     deadline = time.monotonic() + PATIENCE
-    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    head = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    )
     form = head + photo + b"\r\n--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    request = urllib.request.Request(server.url + "/predict", form, headers)
+    request = urllib.request.Request(f"{server.url}/predict{query}", form, headers)
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return json.load(response)
         except (urllib.error.URLError, OSError):
             if server.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no prediction: {(FOLDER / 'peer.log').read_text()[-2000:]}") from None
+                raise RuntimeError(f"no prediction: {server.log()}") from None
             time.sleep(0.02)
 
 
@@ -99,88 +119,96 @@ def memory(pid):
     return total / 1e3
 
 
-def load_program():
-    """The executable of `cargo bench --bench load`."""
-    cargo = [os.environ.get("CARGO", "cargo"), "bench", "--locked", "--bench", "load", "--no-run"]
-    messages = subprocess.run([*cargo, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-    for message in map(json.loads, messages.splitlines()):
-        if message.get("target", {}).get("name") == "load" and message.get("executable"):
-            return message["executable"]
-    sys.exit("bench: cargo built no load test")
-
-
 def run(args):
-    seconds, rounds = (4, args.rounds or 2) if args.short else (20, args.rounds or 5)
-    folder = photos(args.data, 100, FOLDER / "photos")
-    photo = next((folder / "test/cat").iterdir()).read_bytes()
-    load = load_program()
-    contestants = [(OURS, None, None, None), *peers(len(os.sched_getaffinity(0)))]
-    measured, left_out = {label: {} for label, *_ in contestants}, {}
-    with Pawprint(args.program, FOLDER / "server") as ours:
-        ours.cli("import", folder, "--dataset", "photos")
-        ours.train("scratch_cnn", "photos", "small", epochs=1)
-        ours.cli("models", "use", "small")
-        expected = first_prediction(ours, photo)["predictions"][0]
-        environment = network_of(ours, args.pythons["torch"])
-        for contestant in turns(contestants, rounds):
-            label = contestant[0]
-            if label in left_out:
-                continue
+    seconds, rounds = (2, args.rounds or 1) if args.short else (10, args.rounds or 5)
+    folder = photos(args.data, 100, 50, 50)
+    yield from contest(args, folder, peers(), seconds, rounds, "/predict")
+    yield sizes(args)
+
+
+def contest(args, folder, servers, seconds, rounds, what):
+    """The tables of servers on a folder of photos: `servers` as `peers` returns them."""
+    load, python = benchmark("load"), args.pythons["torch"]
+    # Sorted: the same photo for all.
+    photo = min(path for path in folder.rglob("*.jpg")).read_bytes()
+    trained_on = photos(args.data, 100, 50, 50)
+    measured = {}
+    with Pawprint(args.program, FOLDER / "server") as server:
+        server.cli("import", trained_on, "--dataset", "photos")
+        server.train("scratch_cnn", "photos", "small", epochs=2)
+        server.cli("models", "use", "small")
+        expected = first_prediction(server, photo)["predictions"][0]
+        environment = network_of(server, python)
+
+        def ours():
+            server.stop()
             started = time.monotonic()
-            if label == OURS:
-                ours.stop()
-                started = time.monotonic()
-                ours.start()
-                one_round(ours, photo, started, load, folder, seconds, measured[label])
-                continue
-            try:
-                with Peer(args.pythons["torch"], contestant, environment) as peer:
-                    answer = one_round(peer, photo, started, load, folder, seconds, measured[label])
-                close = abs(answer["probability"] - expected["probability"]) < 0.02
-                if answer["label"] != expected["label"] or not close:
-                    raise RuntimeError(f"{answer}, but Pawprint predicts {expected}")
-            except (RuntimeError, subprocess.CalledProcessError) as error:
-                left_out[label] = str(error)
-                print(f"bench: left out: {label}: {error}", file=sys.stderr)
-    yield from tables(measured, left_out)
+            server.start()
+            return [one_round(server, photo, started, load, folder, seconds)[1]]
+
+        def theirs(runtime, workers, command, _, more=None):
+            started = time.monotonic()
+            with Peer(python, runtime, workers, command, environment | (more or {})) as peer:
+                answer, result = one_round(peer, photo, started, load, folder, seconds)
+            if answer["label"] != expected["label"] or abs(answer["probability"] - expected["probability"]) > 0.02:
+                raise RuntimeError(f"{answer}, but Pawprint predicts {expected}")
+            return [result]
+
+        contestants = {OURS: ours} | {label: lambda at=at: theirs(*at) for label, at in servers.items()}
+        measured, left_out = take_turns(contestants, rounds)
+    yield from tables(measured, left_out, what)
 
 
-def network_of(ours, python):
+def network_of(server, python):
     """The environment in which the peers find the network of the model `small`."""
     model, onnx = FOLDER / "small.safetensors", FOLDER / "small.onnx"
-    ours.model_file("small", model)
-    export = "import sys, networks; networks.export(sys.argv[1], sys.argv[2])"
-    subprocess.run([python, "-c", export, model, onnx], cwd=HERE, check=True)
-    return {"MODEL": str(model), "ONNX": str(onnx)}
+    server.model_file("small", model)
+    environment = {"MODEL": str(model), "ONNX": str(onnx)}
+    export = [python, "-c", "import networks; networks.export_small()"]
+    subprocess.run(export, cwd=HERE, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
+    return environment
 
 
-def one_round(server, photo, started, load, folder, seconds, into):
+def one_round(server, photo, started, load, folder, seconds):
+    """The first prediction, and what was measured: `memory`, `cold`, and a key for each measure and number of
+    clients."""
     answer = first_prediction(server, photo)
-    into.setdefault("cold", []).append(time.monotonic() - started)
+    result = {"cold": time.monotonic() - started}
     out = subprocess.run(
         [load, server.url, folder, "--closed-json", "--form", "--seconds", str(seconds)],
         stdout=subprocess.PIPE, check=True, text=True,
     ).stdout  # fmt: skip
     for line in map(json.loads, filter(lambda line: line.startswith("{"), out.splitlines())):
-        if line["failed"]:
-            raise RuntimeError(f"{line['failed']} of the requests failed with {line['clients']} clients")
-        for key in ("throughput", "p50", "p99"):
-            into.setdefault((key, line["clients"]), []).append(line[key])
-    into.setdefault("memory", []).append(memory(server.process.pid))
-    return answer
+        if line["failed"] or line["rejected"]:
+            raise RuntimeError(f"requests failed: {line}")
+        result |= {(key, line["clients"]): line[key] for key in ("throughput", "p50", "p99")}
+    return answer, result | {"memory": memory(server.process.pid)}
 
 
-def tables(measured, left_out):
-    def table(title, key, unit, better):
-        rows = {label: values[key] for label, values in measured.items() if values.get(key) and label not in left_out}
-        return {
-            "title": title, "unit": unit, "better": better, "reference": OURS, "rows": rows, "left_out": left_out
-        }  # fmt: skip
+def tables(measured, left_out, what):
+    def of(title, key, unit, better):
+        rows = {label: [result[key] for result in results] for label, results in measured.items()}
+        return table(title, unit, better, rows, left_out)
 
     for clients in CLIENTS:
         plural = "client" if clients == 1 else "clients"
-        yield table(f"/predict with {clients} {plural}: throughput", ("throughput", clients), "predictions/s", "more")
-        yield table(f"/predict with {clients} {plural}: median latency", ("p50", clients), "ms", "less")
-        yield table(f"/predict with {clients} {plural}: p99 latency", ("p99", clients), "ms", "less")
-    yield table("Memory after the load", "memory", "MB", "less")
-    yield table("From the start of the process to its first prediction", "cold", "s", "less")
+        yield of(f"{what} with {clients} {plural}: throughput", ("throughput", clients), "predictions/s", "more")
+        yield of(f"{what} with {clients} {plural}: median latency", ("p50", clients), "ms", "less")
+        yield of(f"{what} with {clients} {plural}: p99 latency", ("p99", clients), "ms", "less")
+    yield of(f"{what}: memory after the load", "memory", "MB", "less")
+    yield of(f"{what}: from the start of the process to its first prediction", "cold", "s", "less")
+
+
+def sizes(args):
+    """The install tree beside the packages that each server needs."""
+    tree = FOLDER / "dist"
+    subprocess.run([ROOT / "scripts/dist", args.program, tree], check=True, stdout=subprocess.DEVNULL)
+    # The debug information is for whoever reads backtraces: it is in no image or package.
+    files = [path for path in tree.rglob("*") if path.is_file() and "debug" not in path.relative_to(tree).parts]
+    rows = {OURS: [sum(path.stat().st_size for path in files) / 1e6]}
+    for label, (*_, packages) in peers().items():
+        if packages:
+            name = ", ".join(label.split(",")[:1])
+            rows[name] = [script(args.pythons["torch"], "size_on_disk.py", *packages)[0]["bytes"] / 1e6]
+    notes = ["Without Python itself (some 50 MB) and Java; PyTorch without its CUDA libraries, which come with it."]
+    return table("Size of an installation on disk", "MB", "less", rows, notes=notes)

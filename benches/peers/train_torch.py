@@ -3,9 +3,9 @@ included.
 
     python train_torch.py RECIPE VARIANT DATA EPOCHS
 
-RECIPE: scratch_cnn, augmented_cnn, vgg16_features, vgg16_finetune, efficientnet_lite0_features.
+RECIPE: scratch_cnn, augmented_cnn, vgg16_features, vgg16_finetune, efficientnet_lite0_finetune.
 VARIANT: `eager`, as people write it: fp32; or `compiled`: bf16, maps laid out channels last, torch.compile.
-DATA has train/ and validation/, each with a folder for each class.
+DATA has train/ and validation/, each with a folder for each class. On a GPU, if there is one.
 """
 
 import json
@@ -19,20 +19,22 @@ import torchvision
 from torch import nn
 from torchvision import transforms as T
 
-from networks import ScratchCnn
+import networks
 
 recipe, variant, data, epochs = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 compiled = variant == "compiled"
 device = "cuda" if torch.cuda.is_available() else "cpu"
 side = 224 if recipe.startswith("efficientnet") else 180
-augment = [T.RandomHorizontalFlip(), T.RandomAffine(36, scale=(0.8, 1.2))] if recipe in ("augmented_cnn", "vgg16_finetune") else []
-IMAGENET = T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-normal = {"vgg": [IMAGENET], "eff": [T.Normalize((0.498,) * 3, (0.502,) * 3)]}.get(recipe[:3], [])
+normal = {
+    "vgg": [T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))],
+    "eff": [T.Normalize((127 / 255,) * 3, (128 / 255,) * 3)],
+}.get(recipe[:3], [])
 
 
-def images(split, augment=()):
-    steps = [T.Resize((side, side)), T.ToTensor(), *augment, *normal]
-    folder = torchvision.datasets.ImageFolder(f"{data}/{split}", T.Compose(steps))
+def images(split, augmented=False):
+    augment = [T.RandomHorizontalFlip(), T.RandomAffine(36, scale=(0.8, 1.2))] if augmented else []
+    steps = T.Compose([T.Resize((side, side)), T.ToTensor(), *augment, *normal])
+    folder = torchvision.datasets.ImageFolder(f"{data}/{split}", steps)
     workers = len(os.sched_getaffinity(0))
     options = {"num_workers": workers, "persistent_workers": True, "pin_memory": device == "cuda"}
     return torch.utils.data.DataLoader(folder, batch_size=32, shuffle=split == "train", **options)
@@ -44,10 +46,28 @@ class Vgg(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.base = torchvision.models.vgg16(weights=None).features
-        for at, layer in enumerate(self.base):
-            layer.requires_grad_(at >= 24)
+        base = torchvision.models.vgg16(weights=None).features
+        self.frozen, self.trained = base[:24].requires_grad_(False), base[24:]
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(12800, 256), nn.Dropout(0.5), nn.Linear(256, 1))
+
+    def forward(self, x):
+        return self.head(self.trained(self.frozen(x))).squeeze(1)
+
+
+class Lite0(nn.Module):
+    """EfficientNet-Lite0 under a dense layer; stages 5 to 7 and what follows them are trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = networks.lite0()
+        for part in (self.base.conv_stem, self.base.bn1, *self.base.blocks[:4]):
+            part.requires_grad_(False)
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 1))
+
+    def train(self, mode=True):
+        # Batch normalisation keeps the statistics of the pretraining.
+        self.head.train(mode)
+        return self
 
     def forward(self, x):
         return self.head(self.base(x)).squeeze(1)
@@ -58,11 +78,9 @@ def network():
         return Vgg()
     if recipe == "vgg16_features":
         return torchvision.models.vgg16(weights=None).features.eval()
-    if recipe == "efficientnet_lite0_features":
-        import timm
-
-        return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
-    return ScratchCnn(dropout=0.5 if recipe == "augmented_cnn" else 0.0)
+    if recipe == "efficientnet_lite0_finetune":
+        return Lite0()
+    return networks.ScratchCnn(dropout=0.5 if recipe == "augmented_cnn" else 0.0)
 
 
 model = network().to(device)
@@ -97,8 +115,8 @@ def features():
 
 
 def train():
-    train, validation = images("train", augment), images("validation")
-    rate = 1e-5 if recipe == "vgg16_finetune" else 1e-3
+    train, validation = images("train", augmented=recipe != "scratch_cnn"), images("validation")
+    rate = {"vgg": 1e-5, "eff": 1e-4}.get(recipe[:3], 1e-3)
     trained = [it for it in model.parameters() if it.requires_grad]
     optimizer = torch.optim.RMSprop(trained, lr=rate, alpha=0.9, eps=1e-7)
     for _ in range(epochs):

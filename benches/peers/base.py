@@ -1,0 +1,120 @@
+"""EfficientNet-Lite0: one photo's forward pass and batches, the features of a folder of photos, and
+fine-tuning."""
+
+import json
+import os
+import subprocess
+
+from .measure import HERE, OURS, processors, script, table, take_turns
+from .pawprint import Pawprint
+from .setup import FOLDER, count, lite0, photos
+from .training import rates, title
+
+RUNTIMES = {
+    "ONNX Runtime, fp32": "onnxruntime",
+    "OpenVINO, precision of its own choice": "openvino",
+    "timm eager, fp32": "eager",
+    "timm compiled, channels last, bf16": "compiled",
+}
+# Largest difference of features from those of Pawprint in fp32, as a share of the largest feature.
+DIFFERENCE = {"ONNX Runtime, fp32": 1e-3, "timm eager, fp32": 1e-3}
+DIFFERENCE_BF16 = 0.1
+
+
+class Worker:
+    """A process that answers lines, `threads batch kind passes`; see benches/inference.rs."""
+
+    def __init__(self, command, kind, environment=None):
+        environment = os.environ | (environment or {})
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, **pipes, text=True, env=environment)
+        self.kind = kind
+
+    def ask(self, threads, batch, passes):
+        print(threads, batch, self.kind, passes, file=self.process.stdin, flush=True)
+        if line := self.process.stdout.readline():
+            return json.loads(line)
+        raise RuntimeError("it ended unexpectedly")
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def run(args):
+    python = args.pythons["torch"]
+    environment, program = lite0(python)
+    yield from forward_passes(args, python, program, environment)
+    train, epochs, rounds = (48, 2, args.rounds or 1) if args.short else (250, 3, args.rounds or 3)
+    folder = photos(args.data, train, train // 2, train // 2)
+
+    contestants = {OURS: lambda: features(args.program, folder)} | {
+        label: lambda at=runtime: rates(script(python, "lite0_features.py", at, folder, 2, environment=environment))
+        for label, runtime in RUNTIMES.items()
+    }
+    yield table(title("efficientnet_lite0_features", folder), "images/s", "more", *take_turns(contestants, rounds))
+
+    recipe = "efficientnet_lite0_finetune"
+    contestants = {OURS: lambda: finetune(args.program, folder, epochs)} | {
+        label: lambda at=variant: rates(
+            script(python, "train_torch.py", recipe, at, folder, epochs, environment=environment)
+        )
+        for label, variant in (("timm eager, fp32", "eager"), ("timm compiled, channels last, bf16", "compiled"))
+    }
+    yield table(title(recipe, folder), "images/s", "more", *take_turns(contestants, rounds))
+
+
+def features(program, folder):
+    with Pawprint(program, FOLDER / "server") as server:
+        server.cli("import", folder, "--dataset", "photos")
+        server.train("efficientnet_lite0_features", "photos", "job", epochs=1)
+        images, seconds = server.features("job")
+        return [images / seconds]
+
+
+def finetune(program, folder, epochs):
+    with Pawprint(program, FOLDER / "server") as server:
+        server.cli("import", folder, "--dataset", "photos")
+        server.train("efficientnet_lite0_finetune", "photos", "job", epochs=epochs)
+        images = count(folder, "train", "validation")
+        return [images / seconds for seconds in server.epochs("job")[1:]]
+
+
+def forward_passes(args, python, program, environment):
+    seconds, rounds = (0.2, args.rounds or 3) if args.short else (0.5, args.rounds or 10)
+    workers = {
+        OURS: Worker([program, "--worker"], "auto"),
+        f"{OURS} in fp32": Worker([program, "--worker"], "fp32"),
+    } | {
+        label: Worker([python, HERE / "lite0_worker.py", runtime], "-", environment)
+        for label, runtime in RUNTIMES.items()
+    }
+    for threads in {processors()} if args.short else sorted({1, processors()}):
+        for batch in (1, 32) if args.short else (1, 8, 32):
+            yield forward_pass(workers, threads, batch, rounds, seconds)
+    for worker in workers.values():
+        worker.stop()
+
+
+def forward_pass(workers, threads, batch, rounds, seconds):
+    found, passes = {}, {}
+
+    def measure(label):
+        # The first call compiles and warms up, and tells how many passes take so long.
+        if label not in passes:
+            first = workers[label].ask(threads, batch, 2)
+            found[label] = first["features"]
+            passes[label] = max(2, round(seconds * 1e3 / min(first["ms"])))
+        return [ms / batch for ms in workers[label].ask(threads, batch, passes[label])["ms"]]
+
+    contestants = {label: lambda label=label: measure(label) for label in workers}
+    rows, left_out = take_turns(contestants, rounds)
+    expected = found[f"{OURS} in fp32"]
+    for label in rows.keys() & RUNTIMES.keys():
+        difference = max(abs(a - b) for a, b in zip(found[label], expected, strict=True)) / max(expected)
+        if difference > DIFFERENCE.get(label, DIFFERENCE_BF16):
+            left_out[label] = f"its features differ from Pawprint's by {difference:.0e} of the largest one"
+    rows = {label: values for label, values in rows.items() if label not in left_out}
+    plural = "thread" if threads == 1 else "threads"
+    what = f"EfficientNet-Lite0's forward pass, {threads} {plural}, batch {batch}"
+    return table(what, "ms/image", "less", rows, left_out)

@@ -1,0 +1,61 @@
+"""What this machine can do at most, and the share of it that Pawprint's convolutions reach."""
+
+from statistics import median
+
+from .base import Worker
+from .measure import OURS, processors, script
+from .pawprint import Pawprint
+from .serving import first_prediction
+from .setup import FOLDER, lite0, photos
+
+PASSES = 20
+
+
+def run(args):
+    """A table whose lines are `lines`, without contestants."""
+    python = args.pythons["torch"]
+    environment, program = lite0(python)
+    every = processors()
+    numbers = (1, every) if every > 1 else (1,)
+    found = [script(python, "rates.py", threads)[0] for threads in numbers]
+    (flops,) = script(python, "flops.py", environment=environment)
+    head = ["", *(f"{threads} thread{'s' if threads > 1 else ''}" for threads in numbers)]
+    lines = [head]
+    for key, what in (("fp32", "matrix product, fp32, TFLOP/s"), ("bf16", "matrix product, bf16, TFLOP/s")):
+        lines.append([what, *(f"{each[key] / 1e12:.3g}" for each in found)])
+    lines.append(["copying memory (read and written), GB/s", *(f"{each['copy'] / 1e9:.3g}" for each in found)])
+
+    def share(flops_per_second, kind, at):
+        return f"{flops_per_second / found[at][kind]:.0%}"
+
+    for kind in ("fp32", "bf16"):
+        for batch in (1, 32):
+            worker = Worker([program, "--worker"], kind)
+            reached = []
+            for at, threads in enumerate(numbers):
+                ms = median(worker.ask(threads, batch, PASSES)["ms"])
+                reached.append(share(flops["lite0"] * batch / ms * 1e3, kind, at))
+            worker.stop()
+            lines.append([f"of it {OURS}'s EfficientNet-Lite0 reaches in {kind}, batch {batch}", *reached])
+    ms, kind = small_network(args)
+    reached = share(flops["small"] / ms * 1e3, kind, len(numbers) - 1)
+    lines.append(
+        [f"of it {OURS}'s small network reaches in {kind}, one photo at a time", *[""] * (len(numbers) - 1), reached]
+    )
+    notes = [
+        f"A forward pass takes {flops['small'] / 1e9:.2f} GFLOP in the small network and {flops['lite0'] / 1e9:.2f} in "
+        "EfficientNet-Lite0."
+    ]
+    yield {"title": "What the machine can do at most", "lines": lines, "left_out": {}, "notes": notes}
+
+
+def small_network(args):
+    """Milliseconds of the small network's forward pass in the server, and in which kind."""
+    folder = photos(args.data, 100, 50, 50)
+    photo = min(folder.rglob("*.jpg")).read_bytes()
+    with Pawprint(args.program, FOLDER / "server") as server:
+        server.cli("import", folder, "--dataset", "photos")
+        server.train("scratch_cnn", "photos", "small", epochs=1)
+        answers = [first_prediction(server, photo, "?model=small") for _ in range(PASSES)]
+        precision = server.get("/jobs/small")["precision"]
+    return median(each["timing_ms"]["inference"] for each in answers), precision
