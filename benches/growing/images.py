@@ -124,23 +124,26 @@ def snapshot(client):
 def train(server, table, recipe, size, rates):
     """One epoch of training, or the features of the images that are new."""
     features = recipe.endswith("_features")
-    labels = f"{recipe}: {'features' if features else 'epoch'}", f"{recipe}: a trainer's memory at most, without files"
+    labels = f"{recipe}: {'features' if features else 'epoch'}, by image", f"{recipe}: memory at most, without files"
     too_long = rates.get(recipe, 0) * size > MAX_SECONDS
     if too_long or (not features and size > MAX_DECODED):
         for label in labels:
             table.add(label, "flat", None)
         return
-    name = f"{recipe}-{size}".replace("_", "-")
-    with Peak(server.process.pid) as peak:
+    name, client = f"{recipe}-{size}".replace("_", "-"), Client(server)
+    cpu = client.trainers_cpu()
+    with Peak(client.pid) as peak:
         server.train(recipe, "photos", name, epochs=1)
+    cpu = client.trainers_cpu() - cpu
     if features:
         images, seconds = server.features(name)
     else:
-        counts = server.get("/datasets/photos")["counts"]
+        counts = client.get("/datasets/photos")["counts"]
         images = sum(sum(counts[split].values()) for split in ("train", "validation"))
         seconds = sum(server.epochs(name))
     rates[recipe] = seconds / images
-    table.add(labels[0], "flat", rates[recipe], f"{images / seconds:.0f} images/s")
+    cpu = cpu * 1e3 / images
+    table.add(labels[0], "flat", cpu, f"{cpu:.1f} ms CPU of the job, {images / seconds:.0f} images/s")
     table.add(labels[1], "flat", peak.trainer, f"{peak.trainer:.0f} MB")
 
 

@@ -39,7 +39,7 @@ def run(args):
             client.rest()
             cpu = client.cpu() - before
             table.add("start of the server until it is ready", "flat", seconds, f"{seconds:.2f} s")
-            table.add("cleaning up after the start, CPU", "linear", cpu, f"{cpu:.2f} s")
+            table.add("cleaning up after the start, CPU", "", cpu, f"{cpu:.2f} s")
             ask(client, table, copies)
             ask_long(client, epochs, copies.jobs[0], of_one)
             if of_models not in models.sizes:

@@ -46,6 +46,11 @@ class Client:
         """CPU seconds of the server, to the nanosecond, trainers excluded."""
         return time.clock_gettime(~self.pid << 3 | 2)
 
+    def trainers_cpu(self):
+        """CPU seconds of the trainers that have ended."""
+        user, system = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()[13:15]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def rest(self):
         """Waits until the server has done what it does by itself after its start."""
         while True:
@@ -110,8 +115,8 @@ class Peak:
 
 
 class Table:
-    """Costs by size. A row is `flat` (a cost per request that should not depend on the size), or `linear`
-    (one that should grow with it: it is compared by size)."""
+    """Costs by size. A row is `flat` (a cost per request that should not depend on the size), `linear` (one that
+    should grow with it: it is compared by size), or neither (it is only shown)."""
 
     def __init__(self, title, unit):
         self.title, self.unit, self.sizes, self.rows = title, unit, [], {}
@@ -130,7 +135,7 @@ class Table:
     def ratio(self, row):
         """Of the cost at the largest size to that at the smallest, by size if it is to be linear."""
         sizes = list(row["costs"])
-        if len(sizes) < 2:
+        if len(sizes) < 2 or not row["kind"]:
             return None
         growth = row["costs"][sizes[-1]] / row["costs"][sizes[0]]
         return growth / (sizes[-1] / sizes[0]) if row["kind"] == "linear" else growth
