@@ -8,7 +8,7 @@ ARGS ?=
 # Output of `make dist`: the install tree, which is /opt/pawprint in the container image.
 DIST ?= dist
 IMAGE ?= pawprint
-# Images for `make reproduce`, `make load` and `make bench-decode`.
+# Images for `make reproduce`, `make load`, `make bench-decode` and `make bench-growth`.
 DATA ?= $(PAWPRINT_REAL_DATA)
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -16,7 +16,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference faults docker-test wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench-decode bench-inference bench-growth faults docker-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ bench-decode: downloads ## benchmark image decoding and preprocessing on DATA
 
 bench-inference: downloads ## benchmark EfficientNet-Lite0 beside ONNX Runtime and PyTorch (ARGS="--json FILE")
 	benches/inference.py $(ARGS)
+
+bench-growth: build ## measure what grows with images, jobs, models and epochs (DATA: JPEGs; ARGS="--short")
+	benches/growth.py $(RELEASE)/pawprint $(DATA) $(ARGS)
 
 faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1

@@ -133,7 +133,8 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     let mut connection = storage.write().await.unwrap();
     let name = "pets".parse().unwrap();
     let id = datasets::insert(&mut connection, &name, &Classes::default(), false).await.unwrap();
-    let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    let revision = row.revision;
     datasets::clear_version(&mut connection, id).await.unwrap();
     datasets::store_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();

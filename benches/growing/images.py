@@ -84,7 +84,7 @@ def ask(client, table, size):
     get("images, last page", f"{path}/images?limit=50&cursor={ids[-51]}")
     get("images of a split, first page", f"{path}/images?limit=50&split=test")
     get("images of a class of 20, first page", f"{path}/images?limit=50&label=rare")
-    get("images of a split and a class, first page", f"{path}/images?limit=50&split=validation&label=dog")
+    get("images of a split and a class, first page", f"{path}/images?limit=10&split=validation&label=dog")
     table.add("images, all pages of 500", "linear", client.cost(lambda: list(client.pages(f"{path}/images")), 1))
     get("thumbnail", f"/images/{ids[-1]}/thumbnail")
     get("original", f"/images/{ids[-1]}")
