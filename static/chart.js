@@ -17,6 +17,8 @@ const MARGIN = { left: 62, right: 12, top: 10, bottom: 42 };
 const COLOURS = 6;
 /** Maximum half-width of a bar. */
 const WIDEST = 36;
+/** Maximum number of points drawn one by one. */
+const DOTS = 500;
 /** Bars that the summary for screen readers lists. */
 const SPOKEN = 30;
 /** Characters of a name under a bar. */
@@ -100,7 +102,7 @@ function paintLines(plot, lines, width) {
   const frame = new Frame(width, [left, right], [low, high], lines);
   for (const [index, series] of lines.series.entries()) {
     const at = series.points.filter(([, y]) => Number.isFinite(y)).map(([x, y]) => [frame.x(x), frame.y(y)]);
-    if (series.dots) frame.root.append(...at.map(([x, y]) => svg("circle", { cx: x, cy: y, r: at.length > 60 ? 2 : 3, class: `dot ${style(series, index)}` })));
+    if (series.dots) frame.root.append(...thinned(at).map(([x, y]) => svg("circle", { cx: x, cy: y, r: at.length > 60 ? 2 : 3, class: `dot ${style(series, index)}` })));
     else frame.root.append(svg("polyline", { points: at.map((point) => point.map((value) => value.toFixed(1)).join()).join(" "), class: `line ${style(series, index)}` }));
     if (series.marker !== undefined) frame.root.append(...marked(at, series.marker).map(([x, y]) => marker(/** @type {number} */ (series.marker), x, y)));
     else if (at.length === 1 && !series.dots) frame.root.append(svg("circle", { cx: at[0][0], cy: at[0][1], r: 3, class: `dot ${style(series, index)}` }));
@@ -115,6 +117,12 @@ function paintLines(plot, lines, width) {
   frame.root.setAttribute("aria-label", lines.summary ?? `${lines.title}: ${lines.series.map(({ name, points }) => `final ${name} ${short(points.at(-1)?.[1])}`).join(", ")}`);
   fill(plot, frame.root);
   if (all.length > 0) point(plot, frame, lines);
+}
+
+/** Every second, third, … point of more than {@link DOTS}. @param {number[][]} points */
+function thinned(points) {
+  const step = Math.ceil(points.length / DOTS);
+  return points.filter((_, index) => index % step === 0);
 }
 
 /** Shows a tooltip with the values nearest to the pointer. @param {HTMLElement} plot @param {Frame} frame @param {Lines} lines */

@@ -34,6 +34,9 @@ const COLUMNS = [
 /** Seconds from start to finish. @param {Job} job */
 const elapsed = ({ started_at: from, finished_at: to }) => (from && to ? (Date.parse(to) - Date.parse(from)) / 1000 : null);
 
+/** Rows that are shown at first, and that each "Show more" adds. */
+const ROWS = 500;
+
 /** Kept while other pages are open; `chosen` has the number of each selected job, by which its curve looks. */
 const state = { by: COLUMNS[4], rising: false, chosen: /** @type {Map<string, number>} */ (new Map()) };
 
@@ -50,18 +53,24 @@ export async function open(place, { signal }) {
   }
   const table = el("div", { class: "scroll" });
   const charts = el("section", { class: "panel", "aria-label": "Comparison" });
+  let shown = ROWS;
+  const more = button(`Show ${ROWS} more`, () => {
+    shown += ROWS;
+    show();
+  });
   const show = () => {
-    fill(table, sorted(rows, show, () => void attempt(charts, () => compare(charts, rows, signal))));
+    fill(table, sorted(rows, shown, show, () => void attempt(charts, () => compare(charts, rows, signal))));
+    more.hidden = shown >= rows.length;
   };
   fill(place, el("h1", null, "Evaluate"),
     el("p", { class: "soft" }, "Open a job for its confusion matrix, classification report and misclassified images. Select several jobs to compare their learning curves."),
-    el("section", { class: "panel", "aria-label": "Jobs" }, table), charts);
+    el("section", { class: "panel", "aria-label": "Jobs" }, table, more), charts);
   show();
   await compare(charts, rows, signal);
 }
 
-/** @param {Row[]} rows @param {() => void} again @param {() => void} chosen */
-function sorted(rows, again, chosen) {
+/** @param {Row[]} rows @param {number} shown number of rows to show @param {() => void} again @param {() => void} chosen */
+function sorted(rows, shown, again, chosen) {
   const columns = COLUMNS.filter(({ rare, value }) => !rare || rows.some((row) => (value(row) ?? null) !== null));
   const heads = columns.map((column) => {
     const here = column === state.by;
@@ -76,7 +85,7 @@ function sorted(rows, again, chosen) {
   const ordered = [...rows].sort((a, b) => order(state.by.value(a), state.by.value(b)) * (state.rising ? 1 : -1));
   return el("table", { class: "compare" },
     el("thead", null, el("tr", null, el("th", { scope: "col" }, el("span", { class: "unseen" }, "Compare")), heads)),
-    el("tbody", null, ordered.map((row) => {
+    el("tbody", null, ordered.slice(0, shown).map((row) => {
       const { id, name } = row.job;
       const tick = el("input", { type: "checkbox", checked: state.chosen.has(id), "aria-label": `Compare ${name}`, onchange: () => {
         if (tick.checked) state.chosen.set(id, freeNumber());

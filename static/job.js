@@ -107,7 +107,13 @@ function curves(place) {
     ],
   });
   const [accuracy, loss] = [lineChart(lines([], null, "accuracy")), lineChart(lines([], null, "loss"))];
-  const table = el("details", null);
+  /** @type {Epoch[]} */
+  let known = [];
+  const summary = el("summary", null, "Metrics per epoch");
+  // Thousands of rows are made only for who looks at them.
+  const list = () => fill(table, summary, table.open ? numbers(known) : null);
+  /** @type {HTMLDetailsElement} */
+  const table = el("details", { ontoggle: () => list() });
   const figures = el("div", { class: "stack" }, el("div", { class: "columns" }, accuracy.node, loss.node), table);
   const empty = el("p", { class: "soft" }, "Curves appear after the first epoch.");
   return {
@@ -117,7 +123,8 @@ function curves(place) {
       fill(place, el("h2", null, "Learning curves"), epochs.length === 0 ? empty : figures);
       accuracy.update(lines(epochs, job, "accuracy"));
       loss.update(lines(epochs, job, "loss"));
-      fill(table, el("summary", null, "Metrics per epoch"), numbers(epochs));
+      known = epochs;
+      list();
     },
   };
 }

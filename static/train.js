@@ -26,8 +26,8 @@ export async function open(place, { query, signal }) {
 
 /** @param {HTMLElement} place @param {() => Promise<void>} started @param {AbortSignal} signal */
 async function compose(place, started, signal) {
-  /** @type {[import("./types.js").Dataset[], { items: Recipe[] }, Job[]]} */
-  const [datasets, { items: recipes }, succeeded] = await Promise.all([all("datasets", signal), get("recipes", signal), all("jobs?status=succeeded", signal)]);
+  /** @type {[import("./types.js").Dataset[], { items: Recipe[] }]} */
+  const [datasets, { items: recipes }] = await Promise.all([all("datasets", signal), get("recipes", signal)]);
   draft.recipe ||= (recipes.find(({ recommended }) => recommended) ?? recipes[0]).recipe;
   if (datasets.length === 0) {
     fill(place, el("h2", null, "New job"), el("div", { class: "empty" }, el("p", null, "No datasets yet. Create one with at least two classes first; some twenty images per class are a good start."), el("a", { class: "button primary", href: "#/datasets" }, "Create a dataset")));
@@ -64,8 +64,7 @@ async function compose(place, started, signal) {
   let other = new AbortController();
   const show = () => {
     const recipe = /** @type {Recipe} */ (recipes.find((one) => one.recipe === draft.recipe));
-    const ofDataset = succeeded.filter((job) => job.dataset === draft.dataset && job.recipe === `${recipe.base}_features`);
-    read = fields(params, recipe, ofDataset);
+    read = fields(params, recipe, []);
     summary.textContent = recipe.summary;
     // Where it doesn't say when to take it, the summary is in its place.
     summary.hidden = !recipe.use_when;
@@ -75,6 +74,11 @@ async function compose(place, started, signal) {
     const shown = AbortSignal.any([signal, other.signal]);
     const { base } = recipe;
     if (base) void attempt(more, () => weights(more, base, shown));
+    if (!recipe.parameters.some(({ kind }) => kind === "job")) return;
+    void attempt(params, async () => {
+      const heads = new URLSearchParams({ status: "succeeded", dataset: draft.dataset, recipe: `${base}_features` });
+      read = fields(params, recipe, await all(`jobs?${heads}`, shown));
+    });
   };
   const times = new Map(recipes.map(({ recipe }) => [recipe, el("p", { class: "hint", hidden: true })]));
   const choices = el("fieldset", { class: "choices" }, el("legend", null, "Recipe"), recipes.map(({ recipe, summary, use_when: when, recommended }) => el("label", { class: "choice" },

@@ -19,7 +19,7 @@ use pawprint::{
         model::ModelCard,
     },
     registry::embedded,
-    storage::{self, Storage, datasets, images, jobs, models},
+    storage::{self, Storage, datasets, image_pages, jobs, models},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -69,7 +69,7 @@ async fn datasets_that_are_older_than_open_ones_stay_closed() {
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
     let names: Vec<&str> = row.classes.names().iter().map(|name| &**name).collect();
     assert_eq!((row.open, names), (false, vec!["wolf", "dog", "Dog.2"]));
-    let page = images::page(&mut connection, id, None, Some(1), None, 10).await.unwrap();
+    let page = image_pages::page(&mut connection, id, None, Some(1), None, 10).await.unwrap();
     assert_eq!(&*page.items[0].label, "dog");
     let counts = datasets::counts(&mut connection, &row).await.unwrap().0;
     assert_eq!(counts[&Split::Train].values().sum::<u64>(), 1);
@@ -105,7 +105,7 @@ async fn rows_of_the_first_schema_come_through_every_migration() {
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
     assert_eq!((row.id, row.version.map(|it| it.to_string())), (id, Some(version)));
     assert_eq!(datasets::counts(&mut connection, &row).await.unwrap().1, 1);
-    assert_eq!(datasets::revision(&mut connection, id).await.unwrap(), Some(0));
+    assert_eq!(row.revision, 0);
     let job = jobs::find(&mut connection, "run").await.unwrap().unwrap();
     assert_eq!((job.status, job.service), (JobStatus::Succeeded, None));
     drop(connection);
@@ -133,7 +133,8 @@ async fn a_version_that_was_computed_before_a_change_is_not_kept() {
     let mut connection = storage.write().await.unwrap();
     let name = "pets".parse().unwrap();
     let id = datasets::insert(&mut connection, &name, &Classes::default(), false).await.unwrap();
-    let revision = datasets::revision(&mut connection, id).await.unwrap().unwrap();
+    let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();
+    let revision = row.revision;
     datasets::clear_version(&mut connection, id).await.unwrap();
     datasets::store_version(&mut connection, id, revision, Digest::of(b"old")).await.unwrap();
     let row = datasets::find(&mut connection, "pets").await.unwrap().unwrap();

@@ -7,7 +7,7 @@ use super::{Datasets, Error, blocking, class, classes::find_or_add};
 use crate::{
     domain::{
         ImageId,
-        dataset::{Image, Split},
+        dataset::{Digest, Image, Split},
     },
     storage::{self, Page},
     vision,
@@ -34,7 +34,7 @@ impl Datasets {
         let row = storage::datasets::find(&mut snapshot, dataset).await?;
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
         let label = label.map(|label| class(&row.classes, label)).transpose()?;
-        Ok(storage::images::page(&mut snapshot, row.id, split, label, after, limit).await?)
+        Ok(storage::image_pages::page(&mut snapshot, row.id, split, label, after, limit).await?)
     }
 
     /// The image of that id.
@@ -44,6 +44,22 @@ impl Datasets {
     pub async fn image(&self, id: ImageId) -> Result<Image, Error> {
         let mut connection = self.storage().read().await?;
         storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
+    }
+
+    /// The hash of one training image: of that number, in the order of the hashes, beginning again after
+    /// the last one. `None` if there are no training images.
+    ///
+    /// # Errors
+    /// There is no such dataset.
+    pub async fn training_image(
+        &self,
+        dataset: &str,
+        number: u64,
+    ) -> Result<Option<Digest>, Error> {
+        let mut snapshot = self.storage().snapshot().await?;
+        let row = storage::datasets::find(&mut snapshot, dataset).await?;
+        let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
+        Ok(storage::image_pages::training_image(&mut snapshot, row.id, number).await?)
     }
 
     /// Changes the class or split of an image. In an open dataset, a new class is added.

@@ -18,6 +18,7 @@
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`stable_split`] | reassigns all images to splits by content |
 //! | [`sweep`] | removes unreferenced blobs |
+//! | `unchanged` | what was computed of all images, until they change |
 
 pub mod archive;
 mod classes;
@@ -36,18 +37,20 @@ mod splits;
 pub mod stable_split;
 pub mod statistics;
 pub mod sweep;
+mod unchanged;
 pub mod upload;
 
 use std::sync::Arc;
 
+use sqlx::SqliteConnection;
 use tokio::sync::{RwLock, Semaphore};
 
-use self::ingest::Throttle;
 pub use self::{
     error::Error,
     layout::{AssignmentRule, LabelSource},
     manifest::Manifest,
 };
+use self::{ingest::Throttle, statistics::Statistics, unchanged::Unchanged};
 use crate::{
     blobs::Blobs,
     config::ServeConfig,
@@ -110,6 +113,8 @@ struct Inner {
     /// Held for reading from a batch's first blob to the commit of its rows, and for writing while
     /// a sweep removes blobs without rows.
     sweep_lock: RwLock<()>,
+    sums: Unchanged<(Counts, u64, u64)>,
+    statistics: Unchanged<Statistics>,
 }
 
 impl Datasets {
@@ -124,6 +129,8 @@ impl Datasets {
             throttle: Throttle::new(limits.workers),
             thumbnails: Semaphore::new(limits.workers),
             sweep_lock: RwLock::new(()),
+            sums: Unchanged::default(),
+            statistics: Unchanged::default(),
         }))
     }
 
@@ -176,7 +183,7 @@ impl Datasets {
         let mut snapshot = self.storage().snapshot().await?;
         let row = storage::datasets::find(&mut snapshot, dataset).await?;
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
-        let counts = storage::datasets::counts(&mut snapshot, &row).await?;
+        let counts = self.sums(&mut snapshot, &row).await?;
         drop(snapshot);
         self.describe(row, counts).await
     }
@@ -190,7 +197,7 @@ impl Datasets {
         let page = storage::datasets::page(&mut snapshot, after, limit).await?;
         let mut rows = Vec::with_capacity(page.items.len());
         for row in page.items {
-            let counts = storage::datasets::counts(&mut snapshot, &row).await?;
+            let counts = self.sums(&mut snapshot, &row).await?;
             rows.push((row, counts));
         }
         drop(snapshot);
@@ -231,6 +238,20 @@ impl Datasets {
         row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))
     }
 
+    /// Images and bytes of a dataset; see [`storage::datasets::counts`].
+    async fn sums(
+        &self,
+        snapshot: &mut SqliteConnection,
+        row: &Row,
+    ) -> Result<(Counts, u64, u64), Error> {
+        if let Some(known) = self.0.sums.get(row.id, row.revision) {
+            return Ok(known);
+        }
+        let sums = storage::datasets::counts(snapshot, row).await?;
+        self.0.sums.put(row.id, row.revision, sums.clone());
+        Ok(sums)
+    }
+
     /// The dataset of a row, with the counts that were read in the same snapshot.
     async fn describe(
         &self,
@@ -248,17 +269,16 @@ impl Datasets {
     /// The current version of a dataset's images, which is stored if nothing changes meanwhile.
     /// Writers wait only while it is stored.
     async fn compute_version(&self, id: DatasetId) -> Result<Digest, Error> {
-        let (row, revision, samples) = {
+        let (row, samples) = {
             let mut snapshot = self.storage().snapshot().await?;
             let row = storage::datasets::find(&mut snapshot, &id.to_string()).await?;
             let row = row.ok_or_else(|| Error::NoDataset(id.to_string()))?;
-            let revision = storage::datasets::revision(&mut snapshot, id).await?;
-            (row, revision, storage::images::samples(&mut snapshot, id).await?)
+            let samples = storage::images::samples(&mut snapshot, id).await?;
+            (row, samples)
         };
+        let revision = row.revision;
         let version = blocking(move || Ok(version_of(&samples, row.names()))).await?;
-        if let Some(revision) = revision
-            && let Err(error) = self.store_version(id, revision, version).await
-        {
+        if let Err(error) = self.store_version(id, revision, version).await {
             // It is recomputed the next time.
             tracing::warn!(error = chain(&error), "can't store the version of a dataset");
         }

@@ -115,7 +115,10 @@ impl Datasets {
         let mut connection = self.storage().snapshot().await?;
         let row = storage::datasets::find(&mut connection, dataset).await?;
         let row = row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))?;
-        let (counts, images, bytes) = storage::datasets::counts(&mut connection, &row).await?;
+        if let Some(known) = self.0.statistics.get(row.id, row.revision) {
+            return Ok(known);
+        }
+        let (counts, images, bytes) = self.sums(&mut connection, &row).await?;
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;
         let mut shared = storage::statistics::shared_fingerprints(&mut connection, row.id).await?;
@@ -125,7 +128,7 @@ impl Datasets {
         let duplicates =
             storage::statistics::near_duplicates(&mut connection, row.id, &shared).await?;
         let groups = shared.into_iter().map(|bits| Group::of(bits, &duplicates, &row.classes));
-        Ok(Statistics {
+        let statistics = Statistics {
             images,
             bytes,
             counts,
@@ -133,7 +136,9 @@ impl Datasets {
             height: Histogram::of(&heights),
             formats,
             cross_split_duplicates: CrossSplitDuplicates { count, groups: groups.collect() },
-        })
+        };
+        self.0.statistics.put(row.id, row.revision, statistics.clone());
+        Ok(statistics)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{
         Name,
-        dataset::{Classes, Dataset, Split},
+        dataset::{Classes, Dataset},
         preprocessing::Preprocessing,
     },
     storage::Page,
@@ -195,12 +195,10 @@ pub async fn augmentations(
         return Err(invalid("count must be 1 to 100"));
     }
     let seed = query.seed.unwrap_or(0);
-    let samples = app.datasets.manifest(&dataset).await?.samples;
-    let train: Vec<_> = samples.iter().filter(|sample| sample.split == Split::Train).collect();
-    let Some(sample) = train.get((seed % train.len().max(1) as u64) as usize) else {
+    let Some(sha256) = app.datasets.training_image(&dataset, seed).await? else {
         return Err(invalid("the dataset has no training images"));
     };
-    let (blobs, sha256) = (app.datasets.blobs().clone(), sample.sha256);
+    let blobs = app.datasets.blobs().clone();
     let _permit = app.decoders.acquire().await;
     let limits = vision::Limits { max_pixels: app.config.max_image_pixels };
     let preprocessing = Preprocessing::UNIT_180;

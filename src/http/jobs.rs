@@ -30,7 +30,7 @@ use crate::{
         recipe::Recipe,
     },
     scheduler::{CreatedJob, Error, NewJob},
-    storage::{self, Page, job_events, jobs},
+    storage::{self, Page, job_events, job_pages, jobs},
 };
 
 /// Create and queue a training job
@@ -74,15 +74,14 @@ pub async fn list(
     Query(query): Query<ListQuery>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Job>>, Problem> {
-    let filter = jobs::Filter {
+    let filter = job_pages::Filter {
         status: parse(query.status.as_deref())?,
         recipe: parse(query.recipe.as_deref())?,
         dataset: query.dataset,
-        job: None,
         before: paging.cursor()?,
     };
     let mut connection = state.storage.read().await?;
-    Ok(Json(jobs::list(&mut connection, &filter, paging.limit()?).await?))
+    Ok(Json(job_pages::page(&mut connection, &filter, paging.limit()?).await?))
 }
 
 /// Get a job

@@ -25,6 +25,8 @@ pub struct Row {
     pub named_version: bool,
     /// The version of its images; `None` if they changed since it was computed.
     pub version: Option<Digest>,
+    /// How often its images and classes have changed.
+    pub revision: i64,
     /// Creation time.
     pub created_at: Timestamp,
 }
@@ -44,6 +46,7 @@ struct Raw {
     open: bool,
     named_version: bool,
     version: Option<Digest>,
+    revision: i64,
     created_at: Time,
 }
 
@@ -59,6 +62,7 @@ impl TryFrom<Raw> for Row {
             open: raw.open,
             named_version: raw.named_version,
             version: raw.version,
+            revision: raw.revision,
             created_at: raw.created_at.0,
         })
     }
@@ -102,7 +106,7 @@ pub async fn find(connection: &mut SqliteConnection, id_or_name: &str) -> Result
     sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
-                  named_version AS "named_version: _", version AS "version: _", created_at AS "created_at: Time"
+                  named_version AS "named_version: _", version AS "version: _", revision, created_at AS "created_at: Time"
            FROM datasets WHERE id = ? OR name = ?"#,
         id,
         name
@@ -127,7 +131,7 @@ pub async fn page(
     let rows = sqlx::query_as!(
         Raw,
         r#"SELECT id AS "id: _", name AS "name: _", classes AS "classes: _", open AS "open: _",
-                  named_version AS "named_version: _", version AS "version: _", created_at AS "created_at: Time"
+                  named_version AS "named_version: _", version AS "version: _", revision, created_at AS "created_at: Time"
            FROM datasets WHERE id > ? ORDER BY id LIMIT ?"#,
         after,
         spare
@@ -164,16 +168,6 @@ pub async fn counts(connection: &mut SqliteConnection, row: &Row) -> Result<(Cou
         bytes += u64::try_from(group.bytes).unwrap_or(0);
     }
     Ok((counts, images, bytes))
-}
-
-/// How often the images of a dataset have changed; `None` if there is no such dataset.
-///
-/// # Errors
-/// The database failed.
-pub async fn revision(connection: &mut SqliteConnection, id: DatasetId) -> Result<Option<i64>> {
-    Ok(sqlx::query_scalar!("SELECT revision FROM datasets WHERE id = ?", id)
-        .fetch_optional(connection)
-        .await?)
 }
 
 /// Stores the version that was computed of the images at `revision`, unless they have changed

@@ -54,7 +54,8 @@ impl TryFrom<Row> for FinishedJob {
 }
 
 /// The newest jobs that succeeded and whose epochs are known, newest first, with the mean size of some
-/// images of their datasets.
+/// images of their datasets, and the share of the training images among some others: those with the lowest
+/// hashes, which are like drawn by lot.
 ///
 /// # Errors
 /// The database failed.
@@ -69,9 +70,12 @@ pub async fn newest(connection: &mut SqliteConnection, limit: u32) -> Result<Vec
                ORDER BY id DESC
                LIMIT ?),
            shares AS (
-               SELECT dataset_id, AVG(split = 'train') AS train_share FROM images
-               WHERE split <> 'test' AND dataset_id IN (SELECT dataset_id FROM newest)
-               GROUP BY dataset_id)
+               SELECT dataset_id,
+                      (SELECT AVG(split = 'train')
+                       FROM (SELECT split FROM images
+                             WHERE images.dataset_id = used.dataset_id AND +split <> 'test'
+                             ORDER BY sha256 LIMIT 1000)) AS train_share
+               FROM (SELECT DISTINCT dataset_id FROM newest) AS used)
            SELECT recipe AS "recipe!: Recipe", params AS "params!: Json<Params>",
                   newest.dataset_id AS "dataset: DatasetId",
                   (SELECT json_array_length(classes) FROM models

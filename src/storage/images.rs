@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Error, Page, Result, types::Time};
+use super::{Error, Result, types::Time};
 use crate::domain::{
     ClassName, DatasetId, ImageId, Timestamp,
     dataset::{Digest, Image, Sample, Split},
@@ -165,21 +165,12 @@ impl TryFrom<Raw> for Image {
     }
 }
 
-/// Images of a dataset, oldest first, optionally of one split or class.
+/// Those of the images that still exist, oldest first.
 ///
 /// # Errors
 /// The database failed.
-pub async fn page(
-    connection: &mut SqliteConnection,
-    dataset: DatasetId,
-    split: Option<Split>,
-    label: Option<usize>,
-    after: Option<ImageId>,
-    limit: u32,
-) -> Result<Page<Image>> {
-    let spare = i64::from(limit) + 1;
-    let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let label = label.map(|label| i64::try_from(label).unwrap_or(i64::MAX));
+pub async fn of_ids(connection: &mut SqliteConnection, ids: &[ImageId]) -> Result<Vec<Image>> {
+    let ids = Json(ids);
     let rows = sqlx::query_as!(
         Raw,
         r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", file_name,
@@ -187,19 +178,13 @@ pub async fn page(
                   width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
                   images.created_at AS "created_at: Time"
            FROM images JOIN datasets ON datasets.id = dataset_id
-           WHERE dataset_id = ?1 AND images.id > ?2
-             AND (?3 IS NULL OR split = ?3) AND (?4 IS NULL OR label = ?4)
-           ORDER BY images.id LIMIT ?5"#,
-        dataset,
-        after,
-        split,
-        label,
-        spare
+           WHERE images.id IN (SELECT value FROM json_each(?))
+           ORDER BY images.id"#,
+        ids
     )
     .fetch_all(connection)
     .await?;
-    let images = rows.into_iter().map(Image::try_from).collect::<Result<Vec<_>>>()?;
-    Ok(Page::new(images, limit, |image| image.id.to_string()))
+    rows.into_iter().map(Image::try_from).collect()
 }
 
 /// The image of that id.
@@ -207,19 +192,7 @@ pub async fn page(
 /// # Errors
 /// The database failed.
 pub async fn find(connection: &mut SqliteConnection, id: ImageId) -> Result<Option<Image>> {
-    sqlx::query_as!(
-        Raw,
-        r#"SELECT images.id AS "id: _", dataset_id AS "dataset_id: _", file_name,
-                  classes ->> ('$[' || label || ']') AS "label?: ClassName", split AS "split: _", media_type,
-                  width AS "width: _", height AS "height: _", bytes, sha256 AS "sha256: _",
-                  images.created_at AS "created_at: Time"
-           FROM images JOIN datasets ON datasets.id = dataset_id WHERE images.id = ?"#,
-        id
-    )
-    .fetch_optional(connection)
-    .await?
-    .map(Image::try_from)
-    .transpose()
+    Ok(of_ids(connection, &[id]).await?.pop())
 }
 
 /// Changes the class or split of an image; returns whether there is one.

@@ -86,6 +86,13 @@ pub async fn epoch(
     metrics: &EpochMetrics,
     best: bool,
 ) -> Result<()> {
+    let known = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM epochs WHERE job_id = ? AND epoch = ?) AS "known!: bool""#,
+        id,
+        metrics.epoch
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     sqlx::query!(
         "INSERT OR REPLACE INTO epochs (job_id, epoch, train_loss, train_accuracy, val_loss, val_accuracy,
                                         learning_rate, seconds, images_per_second)
@@ -106,14 +113,7 @@ pub async fn epoch(
         let EpochMetrics { epoch, val_loss, val_accuracy, .. } = *metrics;
         set_best(connection, id, BestEpoch { epoch, val_loss, val_accuracy }).await?;
     }
-    let said = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM job_events WHERE job_id = ? AND epoch = ?) AS "said!: bool""#,
-        id,
-        metrics.epoch
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if said {
+    if known {
         return Ok(());
     }
     append(connection, id, "epoch", Some(metrics.epoch), metrics).await

@@ -2,7 +2,7 @@
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Page, Result, name_taken, types::Time};
+use super::{Result, name_taken, types::Time};
 use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
@@ -54,21 +54,6 @@ pub async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<(
     .await
     .map_err(|error| name_taken(error, &job.name))?;
     Ok(())
-}
-
-/// The filter of a list of jobs.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Those of this status.
-    pub status: Option<JobStatus>,
-    /// Those of this recipe.
-    pub recipe: Option<Recipe>,
-    /// Those that train on the dataset of this name or id.
-    pub dataset: Option<String>,
-    /// The one of this name or id.
-    pub job: Option<String>,
-    /// Those created before this one.
-    pub before: Option<JobId>,
 }
 
 struct Row {
@@ -128,16 +113,12 @@ impl From<Row> for Job {
     }
 }
 
-/// The jobs that `filter` lets through, newest first.
+/// Those of the jobs that still exist, newest first.
 ///
 /// # Errors
 /// The database failed.
-pub async fn list(
-    connection: &mut SqliteConnection,
-    filter: &Filter,
-    limit: u32,
-) -> Result<Page<Job>> {
-    let one_more = limit + 1;
+pub async fn of_ids(connection: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<Job>> {
+    let ids = Json(ids);
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: JobId", name AS "name: Name", recipe AS "recipe: Recipe",
@@ -151,24 +132,13 @@ pub async fn list(
                   created_at AS "created_at: Time", started_at AS "started_at: Time",
                   finished_at AS "finished_at: Time"
            FROM jobs
-           WHERE (?1 IS NULL OR status = ?1)
-             AND (?2 IS NULL OR recipe = ?2)
-             AND (?3 IS NULL OR dataset = ?3 OR dataset_id = ?3)
-             AND (?4 IS NULL OR id = ?4 OR name = ?4)
-             AND (?5 IS NULL OR id < ?5)
-           ORDER BY id DESC
-           LIMIT ?6"#,
-        filter.status,
-        filter.recipe,
-        filter.dataset,
-        filter.job,
-        filter.before,
-        one_more,
+           WHERE id IN (SELECT value FROM json_each(?))
+           ORDER BY id DESC"#,
+        ids
     )
     .fetch_all(connection)
     .await?;
-    let jobs = rows.into_iter().map(Job::from).collect();
-    Ok(Page::new(jobs, limit, |job| job.id.to_string()))
+    Ok(rows.into_iter().map(Job::from).collect())
 }
 
 /// The job of that name or id.
@@ -176,8 +146,16 @@ pub async fn list(
 /// # Errors
 /// The database failed.
 pub async fn find(connection: &mut SqliteConnection, reference: &str) -> Result<Option<Job>> {
-    let filter = Filter { job: Some(reference.to_owned()), ..Filter::default() };
-    Ok(list(connection, &filter, 1).await?.items.pop())
+    let id = sqlx::query_scalar!(
+        r#"SELECT id AS "id: JobId" FROM jobs WHERE id = ?1 OR name = ?1"#,
+        reference
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    match id {
+        Some(id) => get(connection, id).await,
+        None => Ok(None),
+    }
 }
 
 /// The job of that id.
@@ -185,7 +163,7 @@ pub async fn find(connection: &mut SqliteConnection, reference: &str) -> Result<
 /// # Errors
 /// The database failed.
 pub async fn get(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
-    find(connection, &id.to_string()).await
+    Ok(of_ids(connection, &[id]).await?.pop())
 }
 
 /// Ids of the jobs of that status, oldest first.
