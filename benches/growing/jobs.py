@@ -1,11 +1,9 @@
 """A server with more and more jobs, models, and epochs of one job."""
 
-import time
-
 from peers.pawprint import Pawprint
 from peers.setup import FOLDER
 
-from .images import make
+from .images import make, start
 from .measure import Client, Table, memory
 from .rows import LOADABLE, Copies
 
@@ -30,16 +28,8 @@ def run(args):
             copies.grow(jobs, of_models, of_one)
             table.sizes.append(jobs)
             epochs.sizes.append(of_one)
-            started = time.perf_counter()
-            server.start()
+            start(server, table)
             client = Client(server)
-            client.send("GET", "/readyz")
-            seconds = time.perf_counter() - started
-            before = client.cpu()
-            client.rest()
-            cpu = client.cpu() - before
-            table.add("start of the server until it is ready", "flat", seconds, f"{seconds:.2f} s")
-            table.add("cleaning up after the start, CPU", "", cpu, f"{cpu:.2f} s")
             ask(client, table, copies)
             ask_long(client, epochs, copies.jobs[0], of_one)
             if of_models not in models.sizes:
