@@ -6,10 +6,10 @@ import os
 import subprocess
 
 from .measure import HERE, OURS, processors, script, table, take_turns
-from .pawprint import Pawprint
-from .setup import FOLDER, count, lite0, photos
-from .training import rates, title
+from .setup import lite0, photos
+from .training import PASSES, WARMING, feature_rates, ours, rates, title
 
+FEATURES, FINE_TUNING = "efficientnet_lite0_features", "efficientnet_lite0_finetune"
 RUNTIMES = {
     "ONNX Runtime, fp32": "onnxruntime",
     "OpenVINO, precision of its own choice": "openvino",
@@ -45,39 +45,24 @@ def run(args):
     python = args.pythons["torch"]
     environment, program = lite0(python)
     yield from forward_passes(args, python, program, environment)
-    train, epochs, rounds = (48, 2, args.rounds or 1) if args.short else (250, 3, args.rounds or 3)
+    train, epochs, rounds = (48, 3, args.rounds or 1) if args.short else (250, 4, args.rounds or 3)
     folder = photos(args.data, train, train // 2, train // 2)
 
-    contestants = {OURS: lambda: features(args.program, folder)} | {
-        label: lambda at=runtime: rates(script(python, "lite0_features.py", at, folder, 2, environment=environment))
-        for label, runtime in RUNTIMES.items()
-    }
-    yield table(title("efficientnet_lite0_features", folder), "images/s", "more", *take_turns(contestants, rounds))
+    def features(runtime):
+        at = ("lite0_features.py", runtime, folder, PASSES)
+        return feature_rates(script(python, *at, environment=environment))
 
-    recipe = "efficientnet_lite0_finetune"
-    contestants = {OURS: lambda: finetune(args.program, folder, epochs)} | {
-        label: lambda at=variant: rates(
-            script(python, "train_torch.py", recipe, at, folder, epochs, environment=environment)
-        )
-        for label, variant in (("timm eager, fp32", "eager"), ("timm compiled, channels last, bf16", "compiled"))
-    }
-    yield table(title(recipe, folder), "images/s", "more", *take_turns(contestants, rounds))
+    def fine_tuning(runtime):
+        at = ("train_torch.py", FINE_TUNING, runtime, folder, epochs)
+        return rates(script(python, *at, environment=environment), WARMING)
 
+    def contest(recipe, measure, labels):
+        contestants = {OURS: lambda: ours(args.program, recipe, folder, None, epochs)}
+        contestants |= {label: lambda at=RUNTIMES[label]: measure(at) for label in labels}
+        return table(title(recipe, folder), "images/s", "more", *take_turns(contestants, rounds))
 
-def features(program, folder):
-    with Pawprint(program, FOLDER / "server") as server:
-        server.cli("import", folder, "--dataset", "photos")
-        server.train("efficientnet_lite0_features", "photos", "job", epochs=1)
-        images, seconds = server.features("job")
-        return [images / seconds]
-
-
-def finetune(program, folder, epochs):
-    with Pawprint(program, FOLDER / "server") as server:
-        server.cli("import", folder, "--dataset", "photos")
-        server.train("efficientnet_lite0_finetune", "photos", "job", epochs=epochs)
-        images = count(folder, "train", "validation")
-        return [images / seconds for seconds in server.epochs("job")[1:]]
+    yield contest(FEATURES, features, RUNTIMES)
+    yield contest(FINE_TUNING, fine_tuning, [label for label in RUNTIMES if label.startswith("timm")])
 
 
 def forward_passes(args, python, program, environment):

@@ -16,13 +16,23 @@ PEERS = [
 ]
 
 
-def rates(lines):
-    """Images per second of all epochs but the first, in which caches fill and kernels are compiled."""
-    return [each["images"] / each["seconds"] for each in lines[1:]]
+# Epochs that aren't counted: photos are decoded, and kernels compiled, by Keras with jit_compile in the
+# second one, too.
+WARMING = 2
+PASSES = 2
+
+
+def rates(lines, warming):
+    """Images per second of all epochs, or passes, but the first ones."""
+    return [each["images"] / each["seconds"] for each in lines[warming:]]
+
+
+def feature_rates(lines):
+    return rates(lines, PASSES - 1)
 
 
 def run(args):
-    epochs, rounds = (2, args.rounds or 1) if args.short else (3, args.rounds or 3)
+    epochs, rounds = (3, args.rounds or 1) if args.short else (4, args.rounds or 3)
     weights = vgg16_weights(args.pythons["torch"])
     for recipe in SHORT if args.short else FULL:
         # VGG16 takes ten times as long.
@@ -33,8 +43,11 @@ def run(args):
 
 
 def contest(args, recipe, folder, weights, epochs, rounds):
+    features = recipe.endswith("_features")
+
     def theirs(environment, name, variant):
-        return rates(script(args.pythons[environment], name, recipe, variant, folder, epochs))
+        at = (args.pythons[environment], name, recipe, variant, folder)
+        return feature_rates(script(*at, PASSES)) if features else rates(script(*at, epochs), WARMING)
 
     contestants = {OURS: lambda: ours(args.program, recipe, folder, weights, epochs)}
     contestants |= {label: lambda at=at: theirs(*at) for label, *at in PEERS}
@@ -48,10 +61,10 @@ def title(recipe, folder):
 
 
 def ours(program, recipe, folder, weights, epochs):
-    """Images per second, as `rates` has them."""
+    """Images per second of the feature pass, or of the epochs that count."""
     with Pawprint(program, FOLDER / "server") as server:
         server.cli("import", folder, "--dataset", "photos")
-        if recipe.startswith("vgg16"):
+        if weights and recipe.startswith("vgg16"):
             server.cli("weights", "import", weights)
         if recipe.endswith("_features"):
             server.train(recipe, "photos", "job", epochs=1)
@@ -59,4 +72,4 @@ def ours(program, recipe, folder, weights, epochs):
             return [images / seconds]
         server.train(recipe, "photos", "job", epochs=epochs)
         images = count(folder, "train", "validation")
-        return [images / seconds for seconds in server.epochs("job")[1:]]
+        return [images / seconds for seconds in server.epochs("job")[WARMING:]]
