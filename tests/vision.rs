@@ -57,6 +57,20 @@ fn every_format_is_read_by_its_content() {
 }
 
 #[test]
+fn memory_of_another_image_is_used_and_shows_in_no_pixel() {
+    for jpeg in [fixture("progressive.jpg"), encode(picture(), ImageFormat::Jpeg)] {
+        for size in [picture().len() - 1, picture().len(), 3 * picture().len()] {
+            let memory = vec![77; size];
+            let (at, is_enough) = (memory.as_ptr(), memory.capacity() >= picture().len());
+            let image = vision::decode_reusing(&jpeg, &LIMITS, memory).unwrap();
+            assert_eq!(image, decode(&jpeg));
+            assert_eq!(image.len(), picture().len());
+            assert_eq!(image.as_ptr() == at, is_enough);
+        }
+    }
+}
+
+#[test]
 fn pictures_are_upright_whatever_way_the_camera_was_held() {
     for orientation in 1..=8 {
         let bytes = fixture(&format!("exif_{orientation}.jpg"));

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tempfile::TempPath;
@@ -111,6 +111,27 @@ pub(super) struct Ingest {
     pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
     report: Report,
+    spare: Spare,
+}
+
+/// Bytes of an image whose memory is kept for another one; 22 megapixels.
+const SPARE_BYTES: usize = 64 << 20;
+
+/// Memory of images that were checked, for the next ones: of as many as are checked at a time.
+#[derive(Debug, Clone, Default)]
+struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put_back(&self, memory: Vec<u8>) {
+        if memory.capacity() > SPARE_BYTES {
+            return;
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
 }
 
 impl Ingest {
@@ -122,6 +143,7 @@ impl Ingest {
             pending: VecDeque::new(),
             outcomes: Vec::new(),
             report: Report::default(),
+            spare: Spare::default(),
         }
     }
 
@@ -155,9 +177,9 @@ impl Ingest {
         };
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
-        let datasets = self.datasets.clone();
+        let (datasets, spare) = (self.datasets.clone(), self.spare.clone());
         self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, assignment, &name, &datasets);
+            let checked = check(source, assignment, &name, &datasets, &spare);
             drop((room, worker));
             checked.map(|checked| match checked {
                 Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
@@ -314,6 +336,7 @@ fn check(
     assignment: Option<Assignment>,
     name: &str,
     datasets: &Datasets,
+    spare: &Spare,
 ) -> Result<Result<Checked, Rejection>, Error> {
     let (bytes, file) = match source {
         Source::Memory(bytes) => (bytes, None),
@@ -329,7 +352,7 @@ fn check(
         },
         Err(error) => return Ok(Err(error.into())),
     };
-    let pixels = match vision::decode(&bytes, limits) {
+    let pixels = match vision::decode_reusing(&bytes, limits, spare.take()) {
         Ok(pixels) => pixels,
         Err(error) => return Ok(Err(error.into())),
     };
@@ -357,5 +380,6 @@ fn check(
         bytes: bytes.len() as u64,
         fingerprint,
     };
+    spare.put_back(pixels.into_raw());
     Ok(Ok(Checked { file, image, label: assignment.map(|it| it.label) }))
 }

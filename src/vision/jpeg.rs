@@ -28,7 +28,8 @@ const MAX_SCANS: usize = 500;
 const WHOLE: u32 = 8;
 
 /// Decodes to pixels as they are stored, not yet rotated. There may be fewer than in the file: at
-/// `least` this width and height in upright orientation.
+/// `least` this width and height in upright orientation. They are put into `memory` if it is large
+/// enough.
 ///
 /// # Errors
 /// An unsupported kind of JPEG, one above `limits`, or one that is damaged or truncated.
@@ -36,10 +37,11 @@ pub(super) fn decode(
     bytes: &[u8],
     limits: &Limits,
     least: Option<(u32, u32)>,
+    memory: Vec<u8>,
 ) -> Result<Photo, DecodeError> {
     let file = Structure::read(bytes)?;
     if let Some(latched) = quantization::latched(&file) {
-        return decode(&latched, limits, least);
+        return decode(&latched, limits, least, memory);
     }
     let (width, height) = (u32::from(file.frame.width), u32::from(file.frame.height));
     limits.check(width, height)?;
@@ -69,11 +71,23 @@ pub(super) fn decode(
             .ok_or_else(|| DecodeError::corrupt("it has too few pixels"))?
     } else {
         decoder.set_output_format(PixelFormat::Rgb);
-        let mut image = RgbImage::new(scaled_width, scaled_height);
+        let mut image = image_in(memory, scaled_width, scaled_height);
         decoder.decode_image_into(&mut image).map_err(error)?;
         image
     };
     Ok(Photo { image, size: (size[0], size[1]), orientation })
+}
+
+/// An image of any colours, in `memory` if it is large enough.
+fn image_in(mut memory: Vec<u8>, width: u32, height: u32) -> RgbImage {
+    let bytes = width as usize * height as usize * 3;
+    if memory.capacity() >= bytes {
+        memory.resize(bytes, 0);
+        if let Some(image) = RgbImage::from_raw(width, height, memory) {
+            return image;
+        }
+    }
+    RgbImage::new(width, height)
 }
 
 /// Bytes that [`decode`] takes at most.

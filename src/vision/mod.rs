@@ -17,7 +17,7 @@ mod prepare;
 pub mod resize;
 mod webp;
 
-pub use decode::decode;
+pub use decode::{decode, decode_reusing};
 pub use error::{DecodeError, Limits};
 pub use format::Format;
 pub use memory::decoding_memory;

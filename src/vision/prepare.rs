@@ -63,7 +63,8 @@ pub fn prepare_into(
     preprocessing: &Preprocessing,
     pixels: &mut [u8],
 ) -> Result<(), PrepareError> {
-    Ok(fill(decode_photo(bytes, limits, Some(least(preprocessing)))?, preprocessing, pixels)?)
+    let photo = decode_photo(bytes, limits, Some(least(preprocessing)), Vec::new())?;
+    Ok(fill(photo, preprocessing, pixels)?)
 }
 
 /// The fewest pixels across and down that a photo may be decoded to.
