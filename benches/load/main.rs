@@ -24,7 +24,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Parser;
 use client::Client;
 
-/// Numbers of concurrent clients when the capacity is measured.
+/// Numbers of concurrent clients of the closed loop, by default.
 const CONCURRENCY: [usize; 3] = [1, 8, 64];
 
 /// Arrival rates, as fractions of the capacity.
@@ -70,6 +70,9 @@ struct Args {
     /// Only the closed loop; a line of JSON for each number of clients
     #[arg(long, conflicts_with_all = ["soak", "swaps", "beside"])]
     closed_json: bool,
+    /// Numbers of concurrent clients of the closed loop
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = CONCURRENCY)]
+    clients: Vec<usize>,
     /// Send images as the field `image` of a form instead of as the body
     #[arg(long)]
     form: bool,
@@ -108,7 +111,7 @@ async fn main() -> anyhow::Result<()> {
     anyhow::ensure!(!warming.accepted.is_empty(), "no prediction succeeded: {warming}");
 
     if args.closed_json {
-        for clients in CONCURRENCY {
+        for clients in args.clients {
             let outcome = closed::run(&client, clients, seconds).await?;
             println!("{}", report::closed_json(clients, &outcome));
         }
@@ -120,7 +123,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let rate = async |share: f64| match args.rate {
         Some(rate) => anyhow::Ok(rate),
-        None => Ok(capacity(&client, seconds).await? * share),
+        None => Ok(capacity(&client, &args.clients, seconds).await? * share),
     };
     if let Some(dataset) = &args.beside {
         return during_training::run(&client, dataset, rate(BESIDE_SHARE).await?, seconds).await;
@@ -128,7 +131,7 @@ async fn main() -> anyhow::Result<()> {
     if let Some(soak) = args.soak {
         return open::soak(&client, rate(SOAK_SHARE).await?, Duration::from_secs_f64(soak)).await;
     }
-    let capacity = capacity(&client, seconds).await?;
+    let capacity = capacity(&client, &args.clients, seconds).await?;
     println!("\n{}", report::OPEN);
     for share in SHARES {
         let rate = capacity * share;
@@ -139,10 +142,14 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// The highest throughput over all numbers of clients, in predictions per second.
-async fn capacity(client: &Client, seconds: Duration) -> anyhow::Result<f64> {
+async fn capacity(
+    client: &Client,
+    concurrency: &[usize],
+    seconds: Duration,
+) -> anyhow::Result<f64> {
     println!("\n{}", report::CLOSED);
     let mut capacity = 0.0_f64;
-    for clients in CONCURRENCY {
+    for &clients in concurrency {
         let outcome = closed::run(client, clients, seconds).await?;
         println!("{}", report::closed_row(clients, &outcome));
         capacity = capacity.max(outcome.throughput());

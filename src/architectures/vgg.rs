@@ -5,9 +5,7 @@ use std::iter;
 
 use tch::{Kind, Tensor};
 
-use super::{
-    conv_relu::ConvRelu, layers::WeightSource, stages::Stages,
-};
+use super::{conv_relu::ConvRelu, layers::WeightSource, stages::Stages};
 use crate::weights::tensors::Tensors;
 
 /// The convolutions of each stage, named as Keras names them: `block1_conv1`, …, `block5_conv3`.
@@ -43,17 +41,14 @@ impl Vgg {
 
 impl Stages for Vgg {
     fn before(&self, first: usize, images: &Tensor) -> Tensor {
-        self.stages[..first - 1]
-            .iter()
-            .fold(images.shallow_clone(), |x, stage| pooled(stage, x))
+        self.stages[..first - 1].iter().fold(images.shallow_clone(), |x, stage| pooled(stage, x))
     }
 
     fn from(&self, first: usize, maps: &Tensor) -> Tensor {
         let Some((last, others)) = self.stages[first - 1..].split_last() else {
             return maps.shallow_clone();
         };
-        let maps =
-            others.iter().fold(maps.shallow_clone(), |x, stage| pooled(stage, x));
+        let maps = others.iter().fold(maps.shallow_clone(), |x, stage| pooled(stage, x));
         last.iter().fold(maps, |x, convolution| convolution.forward(&x))
     }
 

@@ -91,7 +91,8 @@ impl Engine {
         let load_and_run = move || match worker::open(&path, ComputeConfig::cpu(), &tuning_cache) {
             Ok((model, config)) => {
                 let commands = Arc::new(Mutex::new(commands));
-                let &InferenceConfig { threads_under_load, batch, batch_alone, workers, .. } = &config;
+                let &InferenceConfig { threads_under_load, batch, batch_alone, workers, .. } =
+                    &config;
                 let share = worker::Share { threads: threads_under_load, batch, workers };
                 let spawn_worker = |_| {
                     let (model, commands) = (model.share(), Arc::clone(&commands));

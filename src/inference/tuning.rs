@@ -23,6 +23,10 @@ use crate::{device::processors, domain::model::Architecture};
 /// Passes of which the fastest counts: other work on the machine only adds time.
 const PASSES: u32 = 3;
 
+/// When passes take longer, fewer are made: several threads on a busy machine may need a hundred times
+/// the time of one.
+const LONGEST: Duration = Duration::from_millis(200);
+
 /// Minimum reduction of the processor time per image by a larger batch, which delays the requests in it.
 const MIN_BATCH_SPEEDUP: f64 = 1.05;
 
@@ -169,8 +173,13 @@ fn time(model: &LoadedModel, threads: usize, images: usize) -> Result<PassTime, 
         Ok(PassTime { elapsed: started.elapsed(), processor })
     };
     // The first pass of a shape warms up the others.
-    let mut fastest = pass().map(|_| PassTime { elapsed: Duration::MAX, processor: Duration::MAX })?;
-    for _ in 0..PASSES {
+    pass()?;
+    let begun = Instant::now();
+    let mut fastest = pass()?;
+    for _ in 1..PASSES {
+        if begun.elapsed() > LONGEST {
+            break;
+        }
         let PassTime { elapsed, processor } = pass()?;
         fastest.elapsed = fastest.elapsed.min(elapsed);
         fastest.processor = fastest.processor.min(processor);
