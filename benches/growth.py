@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Measures what grows: requests, import, training and memory with 1,000 to 100,000 images, with up to 10,000 jobs,
-500 models, and 10,000 epochs of one job. Prints Markdown tables that say what is flat or linear, within 1.3×.
+500 models, and 10,000 epochs of one job. Prints Markdown tables that say what is flat or linear, within 1.3×
+or 0.2 ms.
 
 usage: benches/growth.py PROGRAM DATA [--short] [--only PART] [--json FILE]
 

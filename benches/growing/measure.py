@@ -9,6 +9,8 @@ from pathlib import Path
 
 # What is called flat, or linear: a cost that grows by less.
 FLAT = 1.3
+# And what is noise in the CPU time of a request, in milliseconds.
+NOISE = 0.2
 REQUESTS = 50
 
 
@@ -124,7 +126,8 @@ class Table:
     def add(self, label, kind, cost, shown=None):
         """The cost at the newest size: what `Client.cost` says, or a number that is shown as `shown`; None if
         it was not measured."""
-        row = self.rows.setdefault(label, {"kind": kind, "costs": {}, "shown": {}})
+        noise = NOISE if isinstance(cost, dict) else 0
+        row = self.rows.setdefault(label, {"kind": kind, "noise": noise, "costs": {}, "shown": {}})
         if cost is None:
             return
         value = cost["cpu_ms"] if isinstance(cost, dict) else cost
@@ -140,14 +143,22 @@ class Table:
         growth = row["costs"][sizes[-1]] / row["costs"][sizes[0]]
         return growth / (sizes[-1] / sizes[0]) if row["kind"] == "linear" else growth
 
+    def verdict(self, row):
+        ratio = self.ratio(row)
+        if ratio is None:
+            return ""
+        costs = list(row["costs"].values())
+        grew = ratio > FLAT and costs[-1] - costs[0] > row["noise"]
+        return f"**not {row['kind']}**" if grew else row["kind"]
+
     def print(self):
         print(f"\n### {self.title}\n\n| | {' | '.join(f'{size:,} {self.unit}' for size in self.sizes)} | ratio | |")
         print("|---|" + "---:|" * (len(self.sizes) + 1) + "---|")
         for label, row in self.rows.items():
             cells = [row["shown"].get(size, "") for size in self.sizes]
             ratio = self.ratio(row)
-            verdict = "" if ratio is None else row["kind"] if ratio <= FLAT else f"**not {row['kind']}**"
-            print(f"| {label} | {' | '.join(cells)} | {'' if ratio is None else f'{ratio:.2f}'} | {verdict} |")
+            shown = "" if ratio is None else f"{ratio:.2f}"
+            print(f"| {label} | {' | '.join(cells)} | {shown} | {self.verdict(row)} |")
 
     def json(self):
         rows = {label: row | {"ratio": self.ratio(row)} for label, row in self.rows.items()}
