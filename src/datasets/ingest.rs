@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tempfile::TempPath;
@@ -49,6 +49,8 @@ pub(super) struct Throttle {
     workers: Arc<Semaphore>,
     /// A permit for each KiB of [`MEMORY_KIB`].
     memory: Arc<Semaphore>,
+    /// What [`Throttle::spare`] returns, while there are uploads.
+    spare: Mutex<Weak<Spare>>,
 }
 
 impl Throttle {
@@ -56,6 +58,7 @@ impl Throttle {
         Self {
             workers: Arc::new(Semaphore::new(workers)),
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
+            spare: Mutex::default(),
         }
     }
 
@@ -63,6 +66,16 @@ impl Throttle {
     pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
         self.memory.clone().acquire_many_owned(kib).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    /// The memory that the uploads in progress share; it is freed with the last of them.
+    fn spare(&self) -> Arc<Spare> {
+        let mut shared = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *shared = Arc::downgrade(&new);
+            new
+        })
     }
 }
 
@@ -111,15 +124,15 @@ pub(super) struct Ingest {
     pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
     report: Report,
-    spare: Spare,
+    spare: Arc<Spare>,
 }
 
 /// Bytes of an image whose memory is kept for another one; 22 megapixels.
 const SPARE_BYTES: usize = 64 << 20;
 
-/// Memory of images that were checked, for the next ones: of as many as are checked at a time.
-#[derive(Debug, Clone, Default)]
-struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
+/// Memory of images that were checked, for the next ones: of as many as may be checked at a time.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
 
 impl Spare {
     fn take(&self) -> Vec<u8> {
@@ -136,6 +149,7 @@ impl Spare {
 
 impl Ingest {
     pub(super) fn new(datasets: Datasets, dataset: DatasetId, eager: bool) -> Self {
+        let spare = datasets.throttle().spare();
         Self {
             datasets,
             dataset,
@@ -143,7 +157,7 @@ impl Ingest {
             pending: VecDeque::new(),
             outcomes: Vec::new(),
             report: Report::default(),
-            spare: Spare::default(),
+            spare,
         }
     }
 
@@ -177,7 +191,7 @@ impl Ingest {
         };
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
-        let (datasets, spare) = (self.datasets.clone(), self.spare.clone());
+        let (datasets, spare) = (self.datasets.clone(), Arc::clone(&self.spare));
         self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
             let checked = check(source, assignment, &name, &datasets, &spare);
             drop((room, worker));

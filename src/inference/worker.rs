@@ -65,7 +65,7 @@ pub(super) fn run_alone(
     }
 }
 
-/// Handles commands. The time of the forward pass if there was one, over one image.
+/// Handles commands. The time of the forward pass if there was one, over one image, and it succeeded.
 fn handle(model: &LoadedModel, batch: usize, commands: Vec<Command>) -> Option<Duration> {
     let mut together = Vec::new();
     for command in commands {
@@ -90,17 +90,16 @@ fn handle(model: &LoadedModel, batch: usize, commands: Vec<Command>) -> Option<D
         }
     }
     let images: usize = together.iter().map(|request| request.input.len()).sum();
-    let time = predict_batch(model, batch, together);
-    (images == 1).then_some(time)
+    predict_batch(model, batch, together).filter(|_| images == 1)
 }
 
 /// One forward pass after the other over the images of all requests; each gets its own reply. The time
-/// of all passes.
+/// of all passes, if they succeeded.
 fn predict_batch(
     model: &LoadedModel,
     batch: usize,
     requests: Vec<InferenceRequest<Vec<Vec<u8>>, Vec<ModelOutput>>>,
-) -> Duration {
+) -> Option<Duration> {
     let started = Instant::now();
     let (images, waiting): (Vec<_>, Vec<_>) = requests
         .into_iter()
@@ -132,7 +131,7 @@ fn predict_batch(
         drop(slot);
         drop(reply.send(output.map(|output| InferenceResult { output, queued, inference })));
     }
-    inference
+    logits.is_ok().then_some(inference)
 }
 
 /// libtorch's errors are panics too; one request must not end the thread.
