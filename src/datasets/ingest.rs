@@ -8,14 +8,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::Arc,
 };
 
 use tempfile::TempPath;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinHandle,
-};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
 use super::{
     Datasets, Error,
@@ -23,6 +20,7 @@ use super::{
     fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
+    throttle::Spare,
 };
 use crate::{
     domain::{
@@ -38,46 +36,6 @@ use crate::{
 
 /// Images that are added in one transaction.
 const BATCH: usize = 500;
-
-/// Maximum KiB of encoded images in memory for checks, over all uploads.
-const MEMORY_KIB: u32 = 32 << 10;
-
-/// What bounds the work of all uploads together.
-#[derive(Debug)]
-pub(super) struct Throttle {
-    /// A permit for each check that may run.
-    workers: Arc<Semaphore>,
-    /// A permit for each KiB of [`MEMORY_KIB`].
-    memory: Arc<Semaphore>,
-    /// What [`Throttle::spare`] returns, while there are uploads.
-    spare: Mutex<Weak<Spare>>,
-}
-
-impl Throttle {
-    pub(super) fn new(workers: usize) -> Self {
-        Self {
-            workers: Arc::new(Semaphore::new(workers)),
-            memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
-            spare: Mutex::default(),
-        }
-    }
-
-    /// Waits for memory for `bytes` of an image; a file larger than the limit gets all of it.
-    pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
-        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(MEMORY_KIB);
-        self.memory.clone().acquire_many_owned(kib).await.map_err(|_| Error::ShuttingDown)
-    }
-
-    /// The memory that the uploads in progress share; it is freed with the last of them.
-    fn spare(&self) -> Arc<Spare> {
-        let mut shared = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let new = Arc::default();
-            *shared = Arc::downgrade(&new);
-            new
-        })
-    }
-}
 
 /// The bytes of a file to check.
 #[derive(Debug)]
@@ -125,26 +83,6 @@ pub(super) struct Ingest {
     outcomes: Vec<Outcome>,
     report: Report,
     spare: Arc<Spare>,
-}
-
-/// Bytes of an image whose memory is kept for another one; 22 megapixels.
-const SPARE_BYTES: usize = 64 << 20;
-
-/// Memory of images that were checked, for the next ones: of as many as may be checked at a time.
-#[derive(Debug, Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
-
-impl Spare {
-    fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn put_back(&self, memory: Vec<u8>) {
-        if memory.capacity() > SPARE_BYTES {
-            return;
-        }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
-    }
 }
 
 impl Ingest {

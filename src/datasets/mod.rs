@@ -18,6 +18,7 @@
 //! | [`manifest`] | the images of a dataset as a job sees them |
 //! | [`stable_split`] | reassigns all images to splits by content |
 //! | [`sweep`] | removes unreferenced blobs |
+//! | `throttle` | what bounds the work of all uploads together |
 //! | `unchanged` | what was computed of all images, until they change |
 
 pub mod archive;
@@ -37,6 +38,7 @@ mod splits;
 pub mod stable_split;
 pub mod statistics;
 pub mod sweep;
+mod throttle;
 mod unchanged;
 pub mod upload;
 
@@ -50,7 +52,7 @@ pub use self::{
     layout::{AssignmentRule, LabelSource},
     manifest::Manifest,
 };
-use self::{ingest::Throttle, statistics::Statistics, unchanged::Unchanged};
+use self::{statistics::Statistics, throttle::Throttle, unchanged::Unchanged};
 use crate::{
     blobs::Blobs,
     config::ServeConfig,
