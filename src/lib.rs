@@ -15,6 +15,7 @@
 //! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
+//! | [`executors`] | where trainers run: child processes | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
@@ -49,6 +50,7 @@ pub mod datasets;
 pub mod device;
 pub mod domain;
 pub mod error_chain;
+pub mod executors;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;

@@ -29,6 +29,7 @@ use crate::{
         metrics::EpochMetrics,
         recipe::Recipe,
     },
+    executors::local::LOG,
     scheduler::{CreatedJob, Error, NewJob},
     storage::{self, Page, job_events, job_pages, jobs},
 };
@@ -149,7 +150,7 @@ pub async fn log(
 ) -> Result<Response, Problem> {
     let job = find(&state, &job).await?;
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    let path = state.data_dir.job(job.id).join("log.txt");
+    let path = state.data_dir.job(job.id).join(LOG);
     match tokio::fs::File::open(path).await {
         Ok(file) => Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response()),
         // No trainer has started yet.

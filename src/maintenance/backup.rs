@@ -23,6 +23,7 @@ use super::{
 use crate::{
     data_dir::{DATABASE, DataDir},
     domain::{JobId, Timestamp, base::Base, dataset::Digest, job::JobStatus, model::Model},
+    executors::local::LOG,
     model_file,
     storage::{
         self, images, jobs, models,
@@ -40,7 +41,7 @@ const ATTEMPTS: u32 = 5;
 /// Where a trainer keeps its state, in the job's folder.
 pub(super) const CHECKPOINTS: [&str; 2] = ["checkpoints", "checkpoints/head"];
 /// What else lies in a job's folder, and is kept where it does.
-const OTHERS: [&str; 3] = ["log.txt", EVALUATION, HEAD];
+const OTHERS: [&str; 3] = [LOG, EVALUATION, HEAD];
 
 /// A backup that was made.
 #[derive(Debug, Serialize)]

@@ -1,15 +1,15 @@
 //! The queue of jobs: accepts them, runs a few at a time, each in a child process, and saves their
 //! outcomes.
 //!
-//! One task ticks (here), one task watches each running trainer (`executor`); what trainers
+//! One task ticks (here), one task watches each running trainer (`supervisor`); what trainers
 //! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
 
 mod blocking;
 mod commands;
 mod compare;
-mod executor;
 mod outcome;
 mod progress;
+mod supervisor;
 mod trainable;
 mod weights;
 
@@ -31,8 +31,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{commands::NewJob, trainable::CreatedJob};
 use self::{
-    executor::Slot,
     outcome::{RequestedExit, TrainerExit},
+    supervisor::Slot,
 };
 use crate::{
     config::ServeConfig,
@@ -109,7 +109,7 @@ struct Inner {
     unfinalized: Mutex<HashMap<JobId, (TrainerExit, RequestedExit)>>,
     /// Writes of jobs' states that have failed and are being retried.
     retrying: AtomicUsize,
-    executors: TaskTracker,
+    supervisors: TaskTracker,
     /// Held while a job takes its snapshot, and while images are swept.
     snapshot_lock: tokio::sync::Mutex<()>,
 }
@@ -147,7 +147,7 @@ impl Scheduler {
             running: Mutex::default(),
             unfinalized: Mutex::default(),
             retrying: AtomicUsize::new(0),
-            executors: TaskTracker::new(),
+            supervisors: TaskTracker::new(),
             snapshot_lock: tokio::sync::Mutex::default(),
         }))
     }
@@ -172,8 +172,8 @@ impl Scheduler {
                 () = sleep(wait) => {}
             }
         }
-        self.0.executors.close();
-        self.0.executors.wait().await;
+        self.0.supervisors.close();
+        self.0.supervisors.wait().await;
     }
 
     /// Requeues the jobs that were running when the previous server ended, in whatever way. The
@@ -227,7 +227,7 @@ impl Scheduler {
         self.running().insert(id, sender);
         self.0.changed.send_replace(());
         let slot = Slot { scheduler: self.clone(), id };
-        self.0.executors.spawn(slot.execute(receiver));
+        self.0.supervisors.spawn(slot.execute(receiver));
         Ok(Tick::Started)
     }
 

@@ -1,6 +1,6 @@
 //! The outcome of a job when its trainer has ended: one pure function.
 
-use std::{process::ExitStatus, time::Duration};
+use std::time::Duration;
 
 use crate::{
     domain::{
@@ -86,17 +86,6 @@ pub(super) fn record_command(requested_exit: &mut RequestedExit, command: Comman
 /// The state of a job could not be saved in time.
 #[derive(Debug)]
 pub(super) struct Unsaved;
-
-/// Describes how a process ended that reported no reason.
-pub(super) fn exit_error(status: ExitStatus) -> JobError {
-    let how = match std::os::unix::process::ExitStatusExt::signal(&status) {
-        Some(9) => "was killed (signal 9), usually because memory ran out; try a smaller batch_size and see the job log".to_owned(),
-        Some(6) => "aborted (signal 6), possibly because memory ran out; try a smaller batch_size and see the job log".to_owned(),
-        Some(signal) => format!("was terminated by signal {signal}; see the job log"),
-        None => format!("exited with {status} and no error message; see the job log"),
-    };
-    JobError { code: "trainer_killed".to_owned(), detail: format!("the trainer {how}") }
-}
 
 /// Describes a process that was killed because it had sent nothing for this long.
 pub(super) fn silence_error(silence: Duration) -> JobError {

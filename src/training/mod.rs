@@ -1,7 +1,7 @@
 //! The trainer: a function of its job folder, run as `pawprint trainer <folder>`; and with
 //! `--compare <model>`, the evaluation of another model on the images of that job, see `compare`.
 //!
-//! Started by `scheduler::executor`, in a process of its own without database and HTTP.
+//! Started by `executors::local`, in a process of its own without database and HTTP.
 //!
 //! ```text
 //! spec.json           what to train, and the paths of the images    in, see `spec`
