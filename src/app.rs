@@ -18,6 +18,7 @@ use crate::{
     device::cuda_is_available,
     device::processors,
     error_chain::chain,
+    executors::{self, attempts::Attempts},
     housekeeping::Housekeeper,
     http::{
         audit,
@@ -82,6 +83,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     let registry =
         Registry::new(&config, Arc::clone(&data_dir), storage.clone(), Arc::clone(&decoders));
     let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
+    let attempts = Attempts::new(storage.clone(), Arc::clone(&data_dir));
     let scheduler = Scheduler::new(
         config.clone(),
         Arc::clone(&data_dir),
@@ -89,6 +91,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         datasets.clone(),
         pretrained.clone(),
         registry.clone(),
+        executors::of_config(&config, &attempts)?,
         shutdown.clone(),
     );
     match scheduler.recover().await {
@@ -116,6 +119,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         datasets,
         pretrained,
         scheduler,
+        attempts,
         registry,
         metrics: Metrics::new(),
         memory,

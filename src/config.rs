@@ -4,6 +4,7 @@
 //! Created by `main` from the command line (or directly by a test), checked once by
 //! [`ServeConfig::validate`], then shared unchanged.
 
+pub mod cluster;
 pub mod file;
 pub mod listen;
 pub mod origin;
@@ -19,9 +20,10 @@ use std::{
 use clap::Args;
 use tokio::sync::Semaphore;
 
-use self::{listen::Listen, origin::Origin};
+use self::{cluster::ClusterConfig, listen::Listen, origin::Origin};
 use crate::{
     device::processors,
+    domain::placement::ExecutorKind,
     inference::overrides::TuningOverrides,
     memory_budget::{self, MemoryBudget},
     pretrained::Sources,
@@ -108,7 +110,7 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_MAX_RUNNING_JOBS", default_value = "1", value_name = "N")]
     pub max_running_jobs: NonZeroUsize,
 
-    /// Threads per trainer [default: all available CPUs]
+    /// Threads per trainer [default: all available CPUs; on a cluster, those of this machine]
     #[arg(long, env = "PAWPRINT_TRAINER_THREADS", value_name = "N")]
     pub trainer_threads: Option<NonZeroUsize>,
 
@@ -177,6 +179,10 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
+    /// Where jobs train.
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
+
     /// Where VGG16 weights are downloaded from (tests set their own server)
     #[arg(skip)]
     pub weights: Sources,
@@ -210,6 +216,11 @@ pub enum ConfigError {
     /// Half of what TLS needs.
     #[error("{0} is missing: HTTPS needs both --tls-cert and --tls-key")]
     Tls(&'static str),
+    /// The nodes of a cluster can't know where this server is.
+    #[error(
+        "--executor {0} needs --cluster-server (PAWPRINT_CLUSTER_SERVER): the URL of this server as the nodes of the cluster reach it"
+    )]
+    ClusterServer(ExecutorKind),
 }
 
 impl ServeConfig {
@@ -222,6 +233,10 @@ impl ServeConfig {
             (Some(_), None) => return Err(ConfigError::Tls("--tls-key (PAWPRINT_TLS_KEY)")),
             (None, Some(_)) => return Err(ConfigError::Tls("--tls-cert (PAWPRINT_TLS_CERT)")),
             _ => {}
+        }
+        let ClusterConfig { executor, cluster_server, .. } = &self.cluster;
+        if *executor != ExecutorKind::Local && cluster_server.is_none() {
+            return Err(ConfigError::ClusterServer(*executor));
         }
         let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
         match addresses.iter().find(|address| !address.ip().is_loopback()) {

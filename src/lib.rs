@@ -15,7 +15,8 @@
 //! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
 //! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
-//! | [`executors`] | where trainers run: child processes | server, tokio tasks |
+//! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
+//! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
@@ -38,6 +39,7 @@
 //! from there a child process walks `training`, `architectures`, `weights`.
 
 pub mod access;
+pub mod agent;
 pub mod app;
 pub mod architectures;
 pub mod bases;

@@ -37,11 +37,12 @@ mod settings;
 mod source;
 mod tokens;
 mod train;
+mod trainer;
 mod unverified_tls;
 mod watch;
 mod weights;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -81,13 +82,7 @@ enum Command {
     Config(Box<config::Config>),
     /// Train one job (started by the server)
     #[command(hide = true)]
-    Trainer {
-        /// Folder of the job
-        job_dir: PathBuf,
-        /// Evaluate this model on the images of the job instead
-        #[arg(long, value_name = "FILE")]
-        compare: Option<PathBuf>,
-    },
+    Trainer(trainer::Trainer),
     /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
     Embed(embed::Embed),
@@ -174,7 +169,7 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
             let out = Output::new(config.json);
             finish(out, config.run(&origins, out))
         }
-        Command::Trainer { job_dir, compare } => crate::training::run(&job_dir, compare.as_deref()),
+        Command::Trainer(trainer) => trainer.run(),
         Command::Embed(embed) => {
             let out = Output::new(false);
             finish(out, embed.run(out))

@@ -47,6 +47,8 @@ id! {
     JobId,
     /// Id of a model.
     ModelId,
+    /// Id of an attempt at a job by a trainer on another machine.
+    AttemptId,
     /// Id of an API token.
     TokenId,
 }

@@ -10,6 +10,7 @@ use super::{
     dataset::Digest,
     excerpt::Excerpt,
     parameters::Params,
+    placement::Placement,
     recipe::{Precision, Recipe},
     service::Service,
 };
@@ -199,6 +200,8 @@ pub struct Job {
     pub device: Option<String>,
     /// Effective precision; null before the first start.
     pub precision: Option<Precision>,
+    /// Where the trainer runs, or ran last, on a cluster; null if it runs on the server.
+    pub placement: Option<Placement>,
     /// Training attempts since the job was created or resumed.
     pub attempts: u32,
     /// Error details, if any.

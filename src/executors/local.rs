@@ -6,6 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,9 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Run;
+use super::{End, Report, Run, attempts::TOKEN_VARIABLE};
 use crate::{
-    domain::job::JobError,
+    domain::{ModelId, job::JobError},
     training::{control::Command, events::Event},
 };
 
@@ -45,21 +46,27 @@ const NO_BACKTRACE: (&str, &str) = ("RUST_BACKTRACE", "0");
 /// Name of the trainer's log in the job's folder.
 pub const LOG: &str = "log.txt";
 
-/// Starts the trainer of the job in `folder`, or the evaluation of the model in the file `compared`
+/// Starts the trainer of the job in `folder`, or the evaluation of the model `compared`, in that file,
 /// on the images of that job. `program` is the binary, by default the running one.
 ///
 /// # Errors
 /// The log can't be opened, or the process can't be started.
-pub fn start(folder: &Path, compared: Option<&Path>, program: Option<&Path>) -> io::Result<Run> {
+pub fn start(
+    folder: &Path,
+    compared: Option<(ModelId, PathBuf)>,
+    program: Option<&Path>,
+    silence: Duration,
+) -> io::Result<Run> {
     let log = OpenOptions::new().create(true).append(true).open(folder.join(LOG))?;
     let program = program.map_or_else(this_program, |program| Ok(program.into()))?;
     let mut command = tokio::process::Command::new(program);
     command
         .arg("trainer")
         .arg(folder)
-        .args(compared.into_iter().flat_map(|model| [Path::new("--compare"), model]))
+        .args(compared.iter().flat_map(|(_, file)| [Path::new("--compare"), file]))
         // What a trainer does not need.
         .env_remove("PAWPRINT_API_TOKEN")
+        .env_remove(TOKEN_VARIABLE)
         .env_remove("PAWPRINT_API_TOKEN_FILE")
         .env_remove("PAWPRINT_CONFIG")
         .env_remove("PAWPRINT_TLS_KEY")
@@ -78,7 +85,7 @@ pub fn start(folder: &Path, compared: Option<&Path>, program: Option<&Path>) -> 
         unreachable!("both are piped");
     };
     // One at a time: while an event is being saved, the trainer waits, its pipe full.
-    let (sender, events) = mpsc::channel(1);
+    let (sender, reports) = mpsc::channel(1);
     let (commands, receiver) = mpsc::unbounded_channel();
     let kill = CancellationToken::new();
     let trainer = Trainer {
@@ -86,11 +93,19 @@ pub fn start(folder: &Path, compared: Option<&Path>, program: Option<&Path>) -> 
         child,
         stdin,
         lines: BufReader::new(stdout).lines(),
-        events: sender,
+        reports: sender,
         commands: receiver,
         kill: kill.clone(),
     };
-    Ok(Run { events, commands, kill, ended: tokio::spawn(trainer.watch()) })
+    Ok(Run {
+        reports,
+        commands,
+        kill,
+        ended: tokio::spawn(trainer.watch()),
+        silence,
+        outlives_server: false,
+        compared: compared.map(|(model, _)| model),
+    })
 }
 
 /// The running program itself: on Linux even if its file was replaced meanwhile.
@@ -109,14 +124,14 @@ struct Trainer {
     child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
-    events: mpsc::Sender<Event>,
+    reports: mpsc::Sender<Report>,
     commands: mpsc::UnboundedReceiver<Command>,
     kill: CancellationToken,
 }
 
 impl Trainer {
     /// Passes events and commands on until the process has ended.
-    async fn watch(mut self) -> JobError {
+    async fn watch(mut self) -> End {
         let mut killed = false;
         loop {
             tokio::select! {
@@ -125,7 +140,7 @@ impl Trainer {
                     let _ = self.child.start_kill();
                 }
                 // Whoever reads them is gone, and so is the job's slot.
-                () = self.events.closed(), if !killed => {
+                () = self.reports.closed(), if !killed => {
                     killed = true;
                     let _ = self.child.start_kill();
                 }
@@ -133,13 +148,13 @@ impl Trainer {
                 line = self.lines.next_line() => match line {
                     Ok(Some(line)) => {
                         // No receiver: the loop ends it.
-                        let _ = self.events.send(self.event(&line)).await;
+                        let _ = self.reports.send(self.event(&line).into()).await;
                     }
                     Ok(None) => break,
                     // Not UTF-8: the lines after it may be.
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                         tracing::warn!(job.id = %self.name.display(), %error, "can't read a line of trainer output");
-                        let _ = self.events.send(Event::Alive).await;
+                        let _ = self.reports.send(Event::Alive.into()).await;
                     }
                     Err(error) => {
                         tracing::error!(job.id = %self.name.display(), %error, "can't read trainer output");
@@ -149,10 +164,10 @@ impl Trainer {
                 },
             }
         }
-        match self.child.wait().await {
+        End::Died(match self.child.wait().await {
             Ok(status) => exit_error(status),
             Err(error) => JobError { code: "trainer_killed".to_owned(), detail: error.to_string() },
-        }
+        })
     }
 
     /// The event in a line. Whatever it says, the trainer is alive.

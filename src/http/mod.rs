@@ -49,6 +49,7 @@ pub mod serve;
 pub mod state;
 pub mod system;
 pub mod tokens;
+pub mod trainers;
 pub mod upload_slot;
 pub mod uploads;
 pub mod weights;

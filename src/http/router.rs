@@ -33,7 +33,7 @@ use super::{
     request_id::{NewRequestId, REQUEST_ID},
     security_headers,
     state::AppState,
-    system, tokens, uploads, weights,
+    system, tokens, trainers, uploads, weights,
 };
 
 /// The routes that need no token.
@@ -155,6 +155,7 @@ pub fn router(state: AppState) -> Router {
 
     let whole = Router::from(public_routes())
         .merge(protected)
+        .merge(trainers::routes())
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), pace::enforce))
         .layer(middleware::from_fn(drain::drain))

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
-    memory_budget::MemoryBudget, metrics::Metrics, pretrained::Pretrained, registry::Registry,
-    scheduler::Scheduler, storage::Storage,
+    executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
+    pretrained::Pretrained, registry::Registry, scheduler::Scheduler, storage::Storage,
 };
 
 /// The modules of a running server.
@@ -28,6 +28,8 @@ pub struct App {
     pub pretrained: Pretrained,
     /// Its jobs.
     pub scheduler: Scheduler,
+    /// Its jobs' trainers on other machines.
+    pub attempts: Attempts,
     /// Its models.
     pub registry: Registry,
     /// What it counts.

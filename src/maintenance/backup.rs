@@ -38,8 +38,6 @@ use crate::{
 
 /// Copies of the database that are made while the server deletes files that they refer to.
 const ATTEMPTS: u32 = 5;
-/// Where a trainer keeps its state, in the job's folder.
-pub(super) const CHECKPOINTS: [&str; 2] = ["checkpoints", "checkpoints/head"];
 /// What else lies in a job's folder, and is kept where it does.
 const OTHERS: [&str; 3] = [LOG, EVALUATION, HEAD];
 
@@ -252,7 +250,7 @@ fn copy_job(copier: &mut Copier, job: &JobRow) -> Result<Vec<Digest>, Error> {
     if copier.required(&manifest)? && read(copier).is_none() {
         copier.reject(&manifest)?;
     }
-    for checkpoints in CHECKPOINTS {
+    for checkpoints in checkpoint::FOLDERS {
         copy_checkpoint(copier, &format!("{folder}/{checkpoints}"))?;
     }
     Ok(read(copier).into_iter().flatten().map(|sample| sample.sha256).collect())

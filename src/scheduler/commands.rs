@@ -20,7 +20,7 @@ use crate::{
         parameters::ParamOverrides,
         recipe::Recipe,
     },
-    storage::{self, jobs, models},
+    storage::{self, job_events, jobs, models},
     training::{
         control::Command,
         spec::{self, Spec},
@@ -113,7 +113,7 @@ impl Scheduler {
             return Err(storage::Error::NameTaken(row.name.to_string()).into());
         }
         jobs::insert(&mut transaction, row).await?;
-        self.record_status_event(&mut transaction, row.id).await?;
+        job_events::current_status(&mut transaction, row.id).await?;
         let job = jobs::get(&mut transaction, row.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         self.notify_changed();
@@ -131,7 +131,7 @@ impl Scheduler {
         if jobs::finish(&mut transaction, job.id, JobStatus::Queued, JobStatus::Cancelled, None)
             .await?
         {
-            self.record_status_event(&mut transaction, job.id).await?;
+            job_events::current_status(&mut transaction, job.id).await?;
         } else if !jobs::request(&mut transaction, job.id, ControlRequest::Cancel).await? {
             return Err(Error::Status {
                 status: job.status,
@@ -178,7 +178,7 @@ impl Scheduler {
                 rule: "only a cancelled, failed or interrupted job can be resumed",
             });
         }
-        self.record_status_event(&mut transaction, job.id).await?;
+        job_events::current_status(&mut transaction, job.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         self.notify_changed();
         self.find(reference).await

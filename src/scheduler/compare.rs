@@ -13,7 +13,7 @@ use super::{
 use crate::{
     data_dir::DataDir,
     domain::{
-        JobId,
+        JobId, ModelId,
         model::Model,
         service::{Comparison, Score},
     },
@@ -40,14 +40,8 @@ impl Scheduler {
                 return TrainerExit::Finished(None);
             }
         };
-        let file = self.0.data_dir.model(rival.id);
-        match self.train(id, Some(&file), commands, requested_exit).await {
-            TrainerExit::Failed(error) => failed(&rival, error.detail),
-            TrainerExit::Died(error) if *requested_exit == RequestedExit::None => {
-                failed(&rival, error.detail)
-            }
-            exit => exit,
-        }
+        let ended = self.train(id, Some(rival.id), commands, requested_exit).await;
+        exit(rival.id, ended, *requested_exit)
     }
 
     async fn rival(&self, id: JobId) -> Result<Option<Model>, String> {
@@ -58,10 +52,19 @@ impl Scheduler {
     }
 }
 
-/// The comparison failed; the job did not.
-fn failed(rival: &Model, why: String) -> TrainerExit {
-    tracing::warn!(model.id = %rival.id, why, "can't compare a new model");
-    TrainerExit::Finished(Some(Comparison { model: rival.id, result: Err(why) }))
+/// How a job ends whose comparison with the model `rival` has ended so. If it failed, the job did not.
+pub(super) fn exit(
+    rival: ModelId,
+    ended: TrainerExit,
+    requested_exit: RequestedExit,
+) -> TrainerExit {
+    let why = match ended {
+        TrainerExit::Failed(error) => error.detail,
+        TrainerExit::Died(error) if requested_exit == RequestedExit::None => error.detail,
+        exit => return exit,
+    };
+    tracing::warn!(model.id = %rival, why, "can't compare a new model");
+    TrainerExit::Finished(Some(Comparison { model: rival, result: Err(why) }))
 }
 
 /// The model of a job, from its folder, or from its place if it has been moved there.

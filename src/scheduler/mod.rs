@@ -44,6 +44,7 @@ use crate::{
         job::{ControlRequest, JobStatus},
         parameters::InvalidParam,
     },
+    executors::{Executor, Run},
     pretrained::Pretrained,
     registry::Registry,
     storage::{self, Storage, job_events, jobs},
@@ -99,6 +100,9 @@ struct Inner {
     datasets: Datasets,
     pretrained: Pretrained,
     registry: Registry,
+    executor: Executor,
+    /// Trainers that an earlier server has started, until this one runs.
+    attached: Mutex<HashMap<JobId, Run>>,
     shutdown: CancellationToken,
     wake: Notify,
     /// Changes whenever a row of a job does; watchers look again.
@@ -132,6 +136,7 @@ impl Scheduler {
         datasets: Datasets,
         pretrained: Pretrained,
         registry: Registry,
+        executor: Executor,
         shutdown: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -141,6 +146,8 @@ impl Scheduler {
             datasets,
             pretrained,
             registry,
+            executor,
+            attached: Mutex::default(),
             shutdown,
             wake: Notify::new(),
             changed: watch::channel(()).0,
@@ -154,6 +161,9 @@ impl Scheduler {
 
     /// Runs jobs until the server shuts down; ends when every trainer has.
     pub async fn run(self) {
+        for (id, run) in std::mem::take(&mut *self.attached()) {
+            self.spawn(id, Some(run));
+        }
         while !self.0.shutdown.is_cancelled() {
             let wait = match self.tick().await {
                 Ok(Tick::Started) => continue,
@@ -176,14 +186,27 @@ impl Scheduler {
         self.0.supervisors.wait().await;
     }
 
-    /// Requeues the jobs that were running when the previous server ended, in whatever way. The
-    /// attempt counts: a job that brings the whole machine down must not be retried forever.
+    /// Requeues the jobs that were running when the previous server ended, in whatever way, but for those
+    /// whose trainers run on a cluster. The attempt counts: a job that brings the whole machine down must not be retried forever.
     ///
     /// # Errors
     /// The database's own.
     pub async fn recover(&self) -> Result<(), Error> {
+        let running = {
+            let mut connection = self.0.storage.read().await?;
+            jobs::with_status(&mut connection, JobStatus::Running).await?
+        };
+        for &id in &running {
+            if let Some(run) = self.0.executor.reattach(&self.folder(id)).await? {
+                tracing::info!(job.id = %id, "found the trainer of a job on the cluster");
+                self.attached().insert(id, run);
+            }
+        }
         let mut transaction = self.0.storage.write().await?;
-        for id in jobs::with_status(&mut transaction, JobStatus::Running).await? {
+        for id in running {
+            if self.attached().contains_key(&id) {
+                continue;
+            }
             let Some(job) = jobs::get(&mut transaction, id).await? else { continue };
             if jobs::requested(&mut transaction, id).await? == Some(ControlRequest::Cancel) {
                 jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None)
@@ -196,7 +219,7 @@ impl Scheduler {
                 jobs::requeue(&mut transaction, id, JobStatus::Running, job.attempts).await?;
                 tracing::info!(job.id = %id, "requeued a job left running by the previous server");
             }
-            self.record_status_event(&mut transaction, id).await?;
+            job_events::current_status(&mut transaction, id).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(())
@@ -221,26 +244,23 @@ impl Scheduler {
         }
         let mut transaction = self.0.storage.write().await?;
         let Some(id) = jobs::claim_next(&mut transaction).await? else { return Ok(Tick::Idle) };
-        self.record_status_event(&mut transaction, id).await?;
+        job_events::current_status(&mut transaction, id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.running().insert(id, sender);
         self.0.changed.send_replace(());
-        let slot = Slot { scheduler: self.clone(), id };
-        self.0.supervisors.spawn(slot.execute(receiver));
+        self.spawn(id, None);
         Ok(Tick::Started)
     }
 
-    /// Adds the job's current status to its events.
-    async fn record_status_event(
-        &self,
-        connection: &mut sqlx::SqliteConnection,
-        id: JobId,
-    ) -> Result<(), storage::Error> {
-        if let Some(job) = jobs::get(connection, id).await? {
-            job_events::status(connection, &job).await?;
-        }
-        Ok(())
+    /// Runs a job to its end, in a task of its own.
+    fn spawn(&self, id: JobId, attached: Option<Run>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.running().insert(id, sender);
+        let slot = Slot { scheduler: self.clone(), id };
+        self.0.supervisors.spawn(slot.execute(receiver, attached));
+    }
+
+    fn attached(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Run>> {
+        self.0.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unfinalized(

@@ -26,6 +26,8 @@ pub(super) enum TrainerExit {
     Suspended,
     /// It exited without reporting a result.
     Died(JobError),
+    /// It continues, and the server shuts down: the next one finds it again.
+    Detached,
 }
 
 /// The outcome of the job.
@@ -37,6 +39,8 @@ pub(super) enum Transition {
     Requeue(u32),
     /// Its trainer exited unexpectedly, and it goes back into the queue.
     Retry(JobError),
+    /// It is still running.
+    Keep,
 }
 
 /// The outcome of a job after this number of `attempts`, whose trainer ended with `ending`, after
@@ -50,6 +54,7 @@ pub(super) fn transition(
         TrainerExit::Finished(_) => Transition::Finish(JobStatus::Succeeded, None),
         TrainerExit::Failed(error) => Transition::Finish(JobStatus::Failed, Some(error)),
         TrainerExit::Cancelled => Transition::Finish(JobStatus::Cancelled, None),
+        TrainerExit::Detached => Transition::Keep,
         TrainerExit::Suspended => Transition::Requeue(attempts.saturating_sub(1)),
         // It did not exit in time and was killed by us, so it ended as requested.
         TrainerExit::Died(_) if requested_exit == RequestedExit::Cancel => {

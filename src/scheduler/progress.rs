@@ -22,12 +22,14 @@ use crate::{
         job::{JobError, JobStatus, Phase, Progress},
         service::Comparison,
     },
+    executors::{Receipt, Report},
     registry::admission::{Admission, NewModel},
-    storage::{self, evaluations, job_events, jobs},
+    storage::{self, attempts, evaluations, job_events, jobs},
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
     },
+    weights::checkpoint,
 };
 
 /// A write that failed, as on a full disk, is retried after 1 s, then 2, 4 and so on, at most every
@@ -58,11 +60,28 @@ impl Drop for Retrying<'_> {
 
 impl Scheduler {
     /// Saves one event; returns the ending if it was the last.
-    pub(super) async fn handle_event(
+    pub(super) async fn handle_report(
+        &self,
+        id: JobId,
+        Report { event, receipt }: Report,
+    ) -> Result<Option<TrainerExit>, Unsaved> {
+        let exit = self.handle_event(id, event, receipt.as_ref()).await?;
+        if let Some(Receipt { saved, .. }) = receipt {
+            // Whoever waited for it asks again.
+            let _ = saved.send(());
+        }
+        Ok(exit)
+    }
+
+    async fn handle_event(
         &self,
         id: JobId,
         event: Event,
+        receipt: Option<&Receipt>,
     ) -> Result<Option<TrainerExit>, Unsaved> {
+        if event.is_last() && receipt.is_some() {
+            self.retry_until_saved(id, || self.persist_event(id, &event, receipt)).await?;
+        }
         match event {
             Event::Finished => return Ok(Some(TrainerExit::Finished(None))),
             Event::Compared { model, metrics } => {
@@ -71,21 +90,34 @@ impl Scheduler {
             }
             Event::Cancelled => return Ok(Some(TrainerExit::Cancelled)),
             Event::Suspended => return Ok(Some(TrainerExit::Suspended)),
+            Event::Died { code, detail } => {
+                return Ok(Some(TrainerExit::Died(JobError { code, detail })));
+            }
             Event::Failed { code, detail } => {
                 return Ok(Some(TrainerExit::Failed(JobError { code, detail })));
             }
-            Event::Alive => return Ok(None),
+            // Whoever started it may have saved where it is.
+            Event::Alive => {
+                self.0.changed.send_replace(());
+                return Ok(None);
+            }
             // The next one is a second away.
             Event::Progress(_) | Event::Comparing { .. } => {
-                drop(self.persist_event(id, &event).await)
+                drop(self.persist_event(id, &event, receipt).await)
             }
-            _ => self.retry_until_saved(id, || self.persist_event(id, &event)).await?,
+            _ => self.retry_until_saved(id, || self.persist_event(id, &event, receipt)).await?,
         }
         self.0.changed.send_replace(());
         Ok(None)
     }
 
-    async fn persist_event(&self, id: JobId, event: &Event) -> Result<(), storage::Error> {
+    /// Saves an event, and in the same transaction that it is saved.
+    async fn persist_event(
+        &self,
+        id: JobId,
+        event: &Event,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), storage::Error> {
         // Read before the write lock is taken.
         let read = match event {
             Event::Evaluation(_) => self.read_evaluation(id).await,
@@ -96,7 +128,7 @@ impl Scheduler {
         match event {
             Event::Started { device, precision, completed_epochs } => {
                 job_events::started(connection, id, device, *precision, *completed_epochs).await?;
-                self.record_status_event(connection, id).await?;
+                job_events::current_status(connection, id).await?;
             }
             Event::Progress(progress) => job_events::progress(connection, id, *progress).await?,
             Event::Comparing { step, steps } => {
@@ -122,7 +154,16 @@ impl Scheduler {
             | Event::Compared { .. }
             | Event::Cancelled
             | Event::Suspended
+            | Event::Died { .. }
             | Event::Failed { .. } => {}
+        }
+        if let Some(Receipt { attempt, sequence, .. }) = receipt {
+            attempts::saved(connection, *attempt, *sequence).await?;
+            if event.is_last()
+                && let Ok(json) = serde_json::to_string(event)
+            {
+                attempts::last_event(connection, *attempt, &json).await?;
+            }
         }
         Ok(transaction.commit().await?)
     }
@@ -233,15 +274,16 @@ impl Scheduler {
             Transition::Requeue(attempts) => {
                 jobs::requeue(connection, id, running, attempts).await?;
             }
+            Transition::Keep => return Ok(()),
             Transition::Retry(error) => {
                 tracing::warn!(job.id = %id, error.detail = error.detail, attempts, "trainer exited unexpectedly; restarting");
                 let interrupted = JobStatus::Interrupted;
                 jobs::finish(connection, id, running, interrupted, Some(&error)).await?;
-                self.record_status_event(connection, id).await?;
+                job_events::current_status(connection, id).await?;
                 jobs::requeue(connection, id, interrupted, attempts).await?;
             }
         }
-        self.record_status_event(connection, id).await?;
+        job_events::current_status(connection, id).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -269,7 +311,7 @@ impl Scheduler {
 
     /// A job that succeeded is never resumed.
     async fn remove_checkpoints(&self, id: JobId) {
-        let folder = self.0.data_dir.job(id).join("checkpoints");
+        let folder = self.0.data_dir.job(id).join(checkpoint::FOLDER);
         if let Err(error) = blocking(move || fs::remove_dir_all(folder)).await {
             tracing::warn!(job.id = %id, %error, "can't remove a job's checkpoints");
         }

@@ -1,7 +1,7 @@
 //! The run of one trainer: starts it, saves its events, sends it commands, and kills it if it does not
 //! exit.
 
-use std::{io, panic::AssertUnwindSafe, path::Path, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{
@@ -10,15 +10,16 @@ use tokio::{
 };
 
 use super::{
-    Scheduler,
+    Scheduler, compare,
     outcome::{RequestedExit, TrainerExit, Unsaved, record_command, silence_error},
 };
 use crate::{
     domain::{
-        JobId,
+        JobId, ModelId,
         job::{ControlRequest, JobError},
     },
-    executors::{Run, local},
+    error_chain::chain,
+    executors::{End, JobFolder, Run, StartError},
     storage::jobs,
     training::{control::Command, spec::Spec},
 };
@@ -35,11 +36,17 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Runs one trainer for the job to its end, and saves the outcome of the job.
-    pub(super) async fn execute(self, commands: mpsc::UnboundedReceiver<Command>) {
+    /// `attached` is a trainer that an earlier server has started.
+    pub(super) async fn execute(
+        self,
+        commands: mpsc::UnboundedReceiver<Command>,
+        attached: Option<Run>,
+    ) {
         let (scheduler, id) = (self.scheduler.clone(), self.id);
         let mut requested_exit = RequestedExit::None;
-        let run = AssertUnwindSafe(scheduler.run_trainer(id, commands, &mut requested_exit))
-            .catch_unwind();
+        let run =
+            AssertUnwindSafe(scheduler.run_trainer(id, attached, commands, &mut requested_exit))
+                .catch_unwind();
         let exit = run.await.unwrap_or_else(|_| TrainerExit::Failed(panic_error()));
         // Before the outcome is saved: once the job is queued, another trainer may run for it.
         drop(self);
@@ -72,30 +79,42 @@ impl Scheduler {
     async fn run_trainer(
         &self,
         id: JobId,
+        attached: Option<Run>,
         mut commands: mpsc::UnboundedReceiver<Command>,
         requested_exit: &mut RequestedExit,
     ) -> TrainerExit {
-        match self.ensure_weights(id, &mut commands, requested_exit).await {
-            Err(exit) => exit,
-            Ok(()) => match self.train(id, None, &mut commands, requested_exit).await {
-                TrainerExit::Finished(_) => self.compare(id, &mut commands, requested_exit).await,
-                exit => exit,
+        let exit = match attached {
+            Some(run) => {
+                let compared = run.compared;
+                let exit = self.supervise(id, run, &mut commands, requested_exit).await;
+                if let Some(model) = compared {
+                    return compare::exit(model, exit, *requested_exit);
+                }
+                exit
+            }
+            None => match self.ensure_weights(id, &mut commands, requested_exit).await {
+                Err(exit) => exit,
+                Ok(()) => self.train(id, None, &mut commands, requested_exit).await,
             },
+        };
+        match exit {
+            TrainerExit::Finished(_) => self.compare(id, &mut commands, requested_exit).await,
+            exit => exit,
         }
     }
 
-    /// Trains a job, or evaluates the model in the file `compared` on its images.
+    /// Trains a job, or evaluates the model `compared` on its images.
     pub(super) async fn train(
         &self,
         id: JobId,
-        compared: Option<&Path>,
+        compared: Option<ModelId>,
         commands: &mut mpsc::UnboundedReceiver<Command>,
         requested_exit: &mut RequestedExit,
     ) -> TrainerExit {
-        match self.start(id, compared) {
+        match self.start(id, compared).await {
             Ok(run) => self.supervise(id, run, commands, requested_exit).await,
             Err(error) => {
-                tracing::error!(job.id = %id, %error, "can't start a trainer");
+                tracing::error!(job.id = %id, error = chain(&error), "can't start a trainer");
                 TrainerExit::Failed(JobError {
                     code: "trainer_not_started".to_owned(),
                     detail: "the trainer could not be started; see the server log".to_owned(),
@@ -104,14 +123,19 @@ impl Scheduler {
         }
     }
 
-    fn start(&self, id: JobId, compared: Option<&Path>) -> io::Result<Run> {
-        let folder = self.0.data_dir.job(id);
+    async fn start(&self, id: JobId, compared: Option<ModelId>) -> Result<Run, StartError> {
+        let JobFolder { folder, .. } = self.folder(id);
         let (blobs, cache) = (self.0.data_dir.blobs(), self.0.data_dir.cache());
         if let Err(error) = Spec::relocate(&folder, blobs, cache) {
             // The trainer ends with the reason.
             tracing::warn!(job.id = %id, %error, "a job's spec can't be read or written");
         }
-        local::start(&folder, compared, self.0.config.trainer_program.as_deref())
+        let compared = compared.map(|model| (model, self.0.data_dir.model(model)));
+        self.0.executor.start(&JobFolder { id, folder }, compared).await
+    }
+
+    pub(super) fn folder(&self, id: JobId) -> JobFolder {
+        JobFolder { id, folder: self.0.data_dir.job(id) }
     }
 
     /// Reads the trainer's events and passes commands on until it has ended.
@@ -134,15 +158,15 @@ impl Scheduler {
             deadline = (request == Command::Cancel).then(|| Instant::now() + EXIT_TIMEOUT);
         }
         let mut last = None;
-        let silence = self.0.config.trainer_silence;
+        let silence = run.silence;
         let mut silent_at = Instant::now() + silence;
         loop {
             tokio::select! {
                 // Events that were sent count before a timeout.
                 biased;
-                event = run.events.recv() => {
-                    let Some(event) = event else { break };
-                    match self.handle_event(id, event).await {
+                report = run.reports.recv() => {
+                    let Some(report) = report else { break };
+                    match self.handle_report(id, report).await {
                         Ok(None) => {}
                         Ok(Some(exit)) => {
                             last = Some(exit);
@@ -165,6 +189,9 @@ impl Scheduler {
                         deadline = Some(Instant::now() + EXIT_TIMEOUT);
                     }
                 }
+                () = self.0.shutdown.cancelled(), if run.outlives_server => {
+                    return TrainerExit::Detached;
+                }
                 () = self.0.shutdown.cancelled(), if *requested_exit != RequestedExit::Suspend => {
                     send(Command::Suspend);
                     *requested_exit = RequestedExit::Suspend;
@@ -183,11 +210,13 @@ impl Scheduler {
             }
         }
         let ended = run.ended.await;
-        last.unwrap_or_else(|| {
-            TrainerExit::Died(ended.unwrap_or_else(|error| JobError {
+        last.unwrap_or_else(|| match ended {
+            Ok(End::Died(error)) => TrainerExit::Died(error),
+            Ok(End::NotStarted(error)) => TrainerExit::Failed(error),
+            Err(error) => TrainerExit::Died(JobError {
                 code: "trainer_killed".to_owned(),
                 detail: error.to_string(),
-            }))
+            }),
         })
     }
 

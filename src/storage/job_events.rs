@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::{SqliteConnection, types::Json};
 
-use super::Result;
+use super::{Result, jobs};
 use crate::domain::{
     JobId, ModelId,
     job::{BestEpoch, Job, Progress},
@@ -154,6 +154,17 @@ pub async fn evaluation(
 /// The database failed.
 pub async fn status(connection: &mut SqliteConnection, job: &Job) -> Result<()> {
     append(connection, job.id, "status", None, job).await
+}
+
+/// Saves the status of the job of that id, as it is now, as an event.
+///
+/// # Errors
+/// The database failed.
+pub async fn current_status(connection: &mut SqliteConnection, id: JobId) -> Result<()> {
+    match jobs::get(connection, id).await? {
+        Some(job) => status(connection, &job).await,
+        None => Ok(()),
+    }
 }
 
 /// Saves the model of a job, and the decision on it.

@@ -2,7 +2,7 @@
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Result, name_taken, types::Time};
+use super::{Result, attempts, name_taken, types::Time};
 use crate::domain::{
     DatasetId, JobId, ModelId, Name, Timestamp,
     dataset::Digest,
@@ -100,6 +100,7 @@ impl From<Row> for Job {
             },
             device: row.device,
             precision: row.precision.map(|Json(precision)| precision),
+            placement: None,
             attempts: row.attempts,
             error: row
                 .error_code
@@ -118,7 +119,7 @@ impl From<Row> for Job {
 /// # Errors
 /// The database failed.
 pub async fn of_ids(connection: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<Job>> {
-    let ids = Json(ids);
+    let list = Json(ids);
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: JobId", name AS "name: Name", recipe AS "recipe: Recipe",
@@ -134,11 +135,13 @@ pub async fn of_ids(connection: &mut SqliteConnection, ids: &[JobId]) -> Result<
            FROM jobs
            WHERE id IN (SELECT value FROM json_each(?))
            ORDER BY id DESC"#,
-        ids
+        list
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(rows.into_iter().map(Job::from).collect())
+    let mut placements = attempts::placements(connection, ids).await?;
+    let job = |row: Row| Job { placement: placements.remove(&row.id), ..Job::from(row) };
+    Ok(rows.into_iter().map(job).collect())
 }
 
 /// The job of that name or id.
@@ -227,7 +230,8 @@ pub async fn claim_next(connection: &mut SqliteConnection) -> Result<Option<JobI
     .await?)
 }
 
-/// Moves a job from `from` to the final status `to`; returns whether it was in `from`.
+/// Moves a job from `from` to the final status `to`, which ends its attempts; returns whether it was in
+/// `from`.
 ///
 /// # Errors
 /// The database failed.
@@ -252,13 +256,17 @@ pub async fn finish(
         id,
         from,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let done = done.rows_affected() == 1;
+    if done {
+        attempts::end_all(connection, id).await?;
+    }
+    Ok(done)
 }
 
-/// Puts a job that is in `from` back into the queue with this number of attempts; returns whether
-/// it was in `from`.
+/// Puts a job that is in `from` back into the queue with this number of attempts, and ends its trainers
+/// on other machines; returns whether it was in `from`.
 ///
 /// # Errors
 /// The database failed.
@@ -277,9 +285,13 @@ pub async fn requeue(
         id,
         from,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let done = done.rows_affected() == 1;
+    if done {
+        attempts::end_all(connection, id).await?;
+    }
+    Ok(done)
 }
 
 /// Saves a user's request for a running job, also for a trainer that starts after this one; a stop

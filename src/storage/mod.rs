@@ -4,6 +4,7 @@
 //! compiled (`make sqlx` updates the files for that). Writers take a connection, so that the caller
 //! owns the transaction; a transaction never spans more than one step of a job.
 
+pub mod attempts;
 pub mod classes;
 pub mod datasets;
 pub mod evaluations;

@@ -10,9 +10,10 @@ use sqlx::{
 };
 
 use crate::domain::{
-    ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
+    AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
     dataset::{Digest, Split},
     job::JobStatus,
+    placement::ExecutorKind,
     recipe::Recipe,
 };
 
@@ -62,6 +63,18 @@ macro_rules! as_text {
 }
 
 as_text!(
-    Time, ClassName, DatasetId, ImageId, JobId, ModelId, TokenId, Name, Digest, Split, JobStatus,
+    Time,
+    AttemptId,
+    ClassName,
+    DatasetId,
+    ImageId,
+    JobId,
+    ModelId,
+    TokenId,
+    Name,
+    Digest,
+    Split,
+    JobStatus,
+    ExecutorKind,
     Recipe
 );

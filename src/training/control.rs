@@ -2,6 +2,7 @@
 //!
 //! One thread reads commands, one per line; the learner checks for them once per batch. When the
 //! input ends, the server is gone: the trainer exits at once, and its last checkpoint is complete.
+//! SIGTERM, which a cluster sends to all processes of a job, suspends: the server starts another trainer.
 
 use std::{
     io::{self, BufRead as _},
@@ -13,10 +14,14 @@ use std::{
     thread,
 };
 
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::failure::StopReason;
 
 /// A command of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Command {
     /// End training and keep the best epoch.
@@ -61,6 +66,7 @@ impl Control {
     /// There is no thread to be had.
     pub fn listen() -> io::Result<Self> {
         let control = Self::default();
+        control.suspend_on_sigterm()?;
         let listener = control.clone();
         thread::Builder::new().name("control".to_owned()).spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
@@ -77,6 +83,21 @@ impl Control {
             );
         })?;
         Ok(control)
+    }
+
+    fn suspend_on_sigterm(&self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut terminated = {
+            let _context = runtime.enter();
+            signal(SignalKind::terminate())?
+        };
+        let control = self.clone();
+        let wait = move || {
+            if runtime.block_on(terminated.recv()).is_some() {
+                control.send(Command::Suspend);
+            }
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
     }
 
     /// Sends a command; a stronger earlier one is kept.

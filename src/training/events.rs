@@ -69,6 +69,13 @@ pub enum Event {
     Cancelled,
     /// A checkpoint is saved for another trainer to resume.
     Suspended,
+    /// The process has ended without a report. Sent by whoever started it on another machine.
+    Died {
+        /// Stable error code.
+        code: String,
+        /// Readable message.
+        detail: String,
+    },
     /// It failed.
     Failed {
         /// Stable error code.
@@ -76,6 +83,28 @@ pub enum Event {
         /// Readable message.
         detail: String,
     },
+}
+
+impl Event {
+    /// Whether no other follows: it says how the trainer ended.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        match self {
+            Self::Finished
+            | Self::Compared { .. }
+            | Self::Cancelled
+            | Self::Suspended
+            | Self::Died { .. }
+            | Self::Failed { .. } => true,
+            Self::Started { .. }
+            | Self::Progress(_)
+            | Self::Alive
+            | Self::Best(_)
+            | Self::Epoch { .. }
+            | Self::Evaluation(_)
+            | Self::Comparing { .. } => false,
+        }
+    }
 }
 
 /// Where events go.

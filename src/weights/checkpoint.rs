@@ -72,6 +72,12 @@ pub struct Checkpoints {
     folder: PathBuf,
 }
 
+/// Folder of checkpoints in a job's folder.
+pub const FOLDER: &str = "checkpoints";
+/// Folder of those of a head that is trained alone, before fine-tuning.
+pub const HEAD_FOLDER: &str = "checkpoints/head";
+/// All folders of checkpoints.
+pub const FOLDERS: [&str; 2] = [FOLDER, HEAD_FOLDER];
 /// Generations that are kept.
 const GENERATIONS: usize = 2;
 /// What is appended to the name of a damaged checkpoint.
@@ -107,11 +113,16 @@ impl Checkpoints {
                 .map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()))
         });
         tensors::save(&path, HashMap::from([(METADATA_KEY.to_owned(), text)]), &named.collect())?;
+        self.remove_old();
+        Ok(())
+    }
+
+    /// Removes those with two newer ones.
+    pub fn remove_old(&self) {
         for old in self.newest_first().into_iter().flatten().skip(GENERATIONS) {
             // One too many does no harm.
             let _ = fs::remove_file(old);
         }
-        Ok(())
     }
 
     /// The newest valid checkpoint, if any. Each newer one whose content is damaged is passed to
@@ -155,6 +166,15 @@ pub fn newest_first(folder: &Path) -> io::Result<Vec<PathBuf>> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     paths.sort_unstable_by(|a, b| b.cmp(a));
     Ok(paths)
+}
+
+/// Whether a checkpoint has a file name such as this, `00012-000000345.safetensors`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_suffix(".safetensors").and_then(|name| name.split_once('-')).is_some_and(
+        |(epoch, step)| epoch.len() >= 5 && step.len() >= 9 && is_number(epoch) && is_number(step),
+    )
 }
 
 /// Reads the checkpoint at `path`.

@@ -11,7 +11,7 @@ use crate::{
         dataset::{Sample, version_of},
         job::JobStatus,
     },
-    maintenance::{Error, backup::CHECKPOINTS, cause},
+    maintenance::{Error, cause},
     model_file,
     storage::{
         jobs,
@@ -54,7 +54,7 @@ impl Doctor<'_> {
         if job.status != JobStatus::Succeeded {
             self.check_spec(job, &folder, needed);
             self.check_manifest(job, &folder, needed);
-            for checkpoints in CHECKPOINTS {
+            for checkpoints in checkpoint::FOLDERS {
                 self.check_checkpoints(job, &folder.join(checkpoints))?;
             }
             self.check_head(job, &folder);

@@ -27,11 +27,8 @@ use crate::{
         spec::Job,
         trainable::Trainable,
     },
-    weights::checkpoint::{Checkpoint, Checkpoints},
+    weights::checkpoint::{self, Checkpoint, Checkpoints},
 };
-
-/// The checkpoints of a head that is trained before fine-tuning.
-const HEAD_CHECKPOINTS: &str = "checkpoints/head";
 
 /// A job ready to train.
 pub(super) struct PreparedJob<'a> {
@@ -63,7 +60,7 @@ impl<'a> PreparedJob<'a> {
         events: &'a Events,
     ) -> Result<Self, StopReason> {
         let compute = ComputeConfig::choose(&job.spec.params).map_err(Failure::from)?;
-        let (checkpoints, checkpoint) = open_checkpoints(job, "checkpoints")?;
+        let (checkpoints, checkpoint) = open_checkpoints(job, checkpoint::FOLDER)?;
         let epoch = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.epoch);
         events.send(&Event::Started {
             device: compute.device_name().to_owned(),
@@ -153,7 +150,7 @@ impl<'a> PreparedJob<'a> {
         params: &Params,
         head: &dyn Trainable,
     ) -> Result<TrainingResult, StopReason> {
-        let (checkpoints, checkpoint) = open_checkpoints(self.job, HEAD_CHECKPOINTS)?;
+        let (checkpoints, checkpoint) = open_checkpoints(self.job, checkpoint::HEAD_FOLDER)?;
         let context = self.context(Stage::Head, params, &checkpoints);
         Learner::new(context, head, checkpoint)?.fit()
     }
@@ -243,10 +240,10 @@ impl<'a> PhaseReporter<'a> {
 
 /// Whether an earlier trainer has completed an epoch of a head: stopped fine-tuning keeps it.
 fn has_head(job: &Job) -> Result<bool, StopReason> {
-    if !job.folder.join(HEAD_CHECKPOINTS).exists() {
+    if !job.folder.join(checkpoint::HEAD_FOLDER).exists() {
         return Ok(false);
     }
-    let (_, checkpoint) = open_checkpoints(job, HEAD_CHECKPOINTS)?;
+    let (_, checkpoint) = open_checkpoints(job, checkpoint::HEAD_FOLDER)?;
     Ok(checkpoint.is_some_and(|checkpoint| checkpoint.state.best.is_some()))
 }
 

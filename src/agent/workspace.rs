@@ -1,0 +1,165 @@
+//! The folder of a job in progress on this node, and what earlier jobs have left there.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use reqwest::Url;
+
+use crate::{blobs::Blobs, executors::local};
+
+/// Images and weights that no job has used for this long are removed.
+const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How exactly it is known when one was used last.
+const USED_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// A job's folder; removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    cache: PathBuf,
+    folder: PathBuf,
+    /// Held as long as the job is in progress.
+    _lock: File,
+}
+
+impl Workspace {
+    /// Creates the folder of the attempt at `url` below the node's folder `cache`, and removes those
+    /// whose trainers are gone.
+    pub(super) fn create(cache: &Path, url: &Url) -> anyhow::Result<Self> {
+        let attempt = url.path_segments().and_then(|it| it.rev().find(|part| !part.is_empty()));
+        let attempt = attempt.context("the URL names no attempt")?;
+        Self::create_in(cache, attempt).with_context(|| {
+            format!("can't use {} (--cache, on the server --cluster-cache)", cache.display())
+        })
+    }
+
+    fn create_in(cache: &Path, attempt: &str) -> io::Result<Self> {
+        let attempts = cache.join("attempts");
+        for folder in ["attempts", "blobs", "tmp", "decoded", "weights"] {
+            fs::create_dir_all(cache.join(folder))?;
+        }
+        let cache = cache.canonicalize()?;
+        // So that nobody takes a folder without its lock for one that was left.
+        let all = File::create(cache.join("lock"))?;
+        all.lock()?;
+        for entry in fs::read_dir(&attempts)? {
+            let path = entry?.path();
+            let is_left = File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+            if is_left || !path.join("lock").exists() {
+                tracing::info!(folder = %path.display(), "removing what an earlier trainer has left");
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        remove_unused(&cache.join("blobs"))?;
+        remove_unused(&cache.join("weights"))?;
+        let folder = cache.join("attempts").join(attempt);
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        Ok(Self { cache, folder, _lock: lock })
+    }
+
+    /// The job's folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The job's log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join(local::LOG)
+    }
+
+    /// The images of all jobs on this node.
+    pub(super) fn blobs(&self) -> Blobs {
+        Blobs::new(self.cache.join("blobs"), self.cache.join("tmp"))
+    }
+
+    /// The folder of the images of all jobs on this node, encoded.
+    pub(super) fn images(&self) -> PathBuf {
+        self.cache.join("blobs")
+    }
+
+    /// The folder of the decoded images of all jobs on this node.
+    pub(super) fn decoded(&self) -> PathBuf {
+        self.cache.join("decoded")
+    }
+
+    /// The folder of the weights of all jobs on this node.
+    pub(super) fn weights(&self) -> PathBuf {
+        self.cache.join("weights")
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "can't remove the job's folder");
+        }
+    }
+}
+
+/// Notes that a file of the cache is used.
+pub(super) fn used(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let now = SystemTime::now();
+    let modified = file.metadata()?.modified()?;
+    if now.duration_since(modified).is_ok_and(|age| age > USED_WITHIN) {
+        file.set_modified(now)?;
+    }
+    Ok(())
+}
+
+fn remove_unused(folder: &Path) -> io::Result<()> {
+    let now = SystemTime::now();
+    for entry in walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok) {
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let modified = entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
+        let age = modified.and_then(|modified| now.duration_since(modified).ok());
+        if age.is_some_and(|age| age > MAX_UNUSED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_removed_once_nobody_works_in_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let attempts = || fs::read_dir(cache.path().join("attempts")).unwrap().count();
+        let first = Workspace::create_in(cache.path(), "first").unwrap();
+        let left = cache.path().join("attempts/left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("lock"), "").unwrap();
+        let second = Workspace::create_in(cache.path(), "second").unwrap();
+        assert!(!left.exists());
+        assert_eq!(attempts(), 2);
+        drop(first);
+        drop(second);
+        assert_eq!(attempts(), 0);
+    }
+
+    #[test]
+    fn what_no_job_has_used_for_long_is_removed() {
+        let cache = tempfile::tempdir().unwrap();
+        drop(Workspace::create_in(cache.path(), "first").unwrap());
+        let [old, new] = ["old", "new"].map(|name| cache.path().join("weights").join(name));
+        for path in [&old, &new] {
+            fs::write(path, "x").unwrap();
+            let long_ago = SystemTime::now() - MAX_UNUSED - Duration::from_secs(60);
+            File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        used(&new).unwrap();
+        drop(Workspace::create_in(cache.path(), "second").unwrap());
+        assert!(!old.exists() && new.exists());
+    }
+}
