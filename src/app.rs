@@ -84,16 +84,15 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         Registry::new(&config, Arc::clone(&data_dir), storage.clone(), Arc::clone(&decoders));
     let pretrained = Pretrained::open(data_dir.weights(), config.weights.clone())?;
     let attempts = Attempts::new(storage.clone(), Arc::clone(&data_dir));
-    let scheduler = Scheduler::new(
-        config.clone(),
-        Arc::clone(&data_dir),
-        storage.clone(),
-        datasets.clone(),
-        pretrained.clone(),
-        registry.clone(),
-        executors::of_config(&config, &attempts)?,
-        shutdown.clone(),
-    );
+    let modules = scheduler::Modules {
+        data_dir: Arc::clone(&data_dir),
+        storage: storage.clone(),
+        datasets: datasets.clone(),
+        pretrained: pretrained.clone(),
+        registry: registry.clone(),
+        executor: executors::of_config(&config, &attempts)?,
+    };
+    let scheduler = Scheduler::new(config.clone(), modules, shutdown.clone());
     match scheduler.recover().await {
         // Predictions and whatever else can be read still work.
         Err(scheduler::Error::Storage(error)) if error.is_damage() => {

@@ -6,6 +6,7 @@ import { attempt, button, count, decimal, duration, el, fill, percent, time, wor
 import { evaluation } from "./evaluation.js";
 import { controls, followJob, badge, fillFor, isOver, progress } from "./live.js";
 import { find } from "./missing.js";
+import { placement } from "./placement.js";
 import { service } from "./service.js";
 
 /** @typedef {import("./types.js").Job} Job */
@@ -29,12 +30,13 @@ export async function open(place, { parts: [name], signal }) {
   const [title, now, servicePlace] = [el("div", { class: "stack" }), el("div", { class: "stack" }), el("div", { class: "stack" })];
   fill(head, title, now, servicePlace);
   const showHead = () => {
-    fillFor(title, [job.status, job.device, job.precision], () => [
+    fillFor(title, [job.status, job.device, job.precision, JSON.stringify(job.placement)], () => [
       el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, job.name), badge(job)), controls(job, messages, (changed) => {
         if (!changed) location.hash = "#/train";
         else if (isOver(job) && !isOver(changed)) void start(changed);
       })),
       el("p", { class: "soft" }, `${words(job.recipe)} on `, el("a", { href: `#/datasets/${path(job.dataset)}` }, job.dataset), `, ${job.device ?? "device not assigned"}${job.precision ? `, ${job.precision}` : ""}`),
+      placement(job),
       job.error && el("div", { class: "notice", role: "alert" }, el("p", null, `${job.error.detail} (${job.error.code})`)),
     ]);
     fillFor(about, [job.started_at, job.finished_at], () => facts(job));

@@ -21,7 +21,8 @@
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,
  *   best: { epoch: number, val_loss: number, val_accuracy: number } | null, device: string | null, precision: string | null, attempts: number,
- *   error: { code: string, detail: string } | null, model_id: string | null, service: Service | null, created_at: string, started_at: string | null, finished_at: string | null }} Job
+ *   error: { code: string, detail: string } | null, model_id: string | null, service: Service | null, placement?: Placement | null, created_at: string, started_at: string | null, finished_at: string | null }} Job
+ * @typedef {{ executor: "ray" | "slurm", state: "submitting" | "waiting" | "running" | "ended", attempt: string, id: string | null, node: string | null, url: string | null, message: string | null }} Placement
  * @typedef {{ decision: "in_service" | "kept" | "guessing" | "pinned", reason: string }} Service
  * @typedef {{ precision: number, recall: number, f1: number, support: number }} ClassScore
  * @typedef {{ image_id: string, file_name: string | null, label: string, predicted: string, probability: number }} Misclassified

@@ -60,7 +60,8 @@ const OF_ALL: &[&str] = &[
 /// or job.
 fn looks_at_all(step: &str) -> bool {
     let of = |table: &str| step.split_whitespace().nth(1) == Some(table);
-    let grows = ["jobs", "images", "epochs", "job_events", "evaluations"].into_iter().any(of);
+    let grows =
+        ["jobs", "images", "epochs", "job_events", "evaluations", "attempts"].into_iter().any(of);
     let all_of_one =
         ["images", "epochs", "job_events"].into_iter().any(of) && step.contains("_id=?)");
     grows && step.starts_with("SCAN") || all_of_one && !step.contains("sqlite_autoindex_images_1")

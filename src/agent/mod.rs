@@ -86,20 +86,30 @@ async fn attempt(url: &Url, cache: &Path) -> anyhow::Result<()> {
         },
         _ = terminated.recv() => bail!("terminated before the server was reached"),
     };
-    let workspace = Workspace::create(cache, url)?;
-    let relay = Relay::start(connection.clone(), workspace.log(), welcome.next_sequence);
-    let last = tokio::select! {
-        last = train(&connection, &workspace, &welcome, &relay, &mut terminated) => last,
+    let log = workspace::folder(cache, url)?.join(local::LOG);
+    let relay = Relay::start(connection.clone(), log, welcome.next_sequence);
+    let train = async {
+        let workspace = Workspace::create(cache, url)?;
+        let last = train(&connection, &workspace, &welcome, &relay, &mut terminated).await;
+        // The log is in the folder.
+        Ok::<_, anyhow::Error>((last?, workspace))
+    };
+    let ended = tokio::select! {
+        ended = train => ended,
         lost = relay.lost() => {
             // The child process ends with this future.
             tracing::warn!("{lost}; stopping");
             return if matches!(lost, Lost::Ended) { Ok(()) } else { Err(lost.into()) };
         }
     };
-    relay.send(last.unwrap_or_else(|error| Event::Failed {
-        code: "node_failed".to_owned(),
-        detail: format!("the trainer on {} failed: {error:#}", node_name()),
-    }));
+    let (last, _workspace) = match ended {
+        Ok((last, workspace)) => (last, Some(workspace)),
+        Err(error) => {
+            let detail = format!("the trainer on {} failed: {error:#}", node_name());
+            (Event::Failed { code: "node_failed".to_owned(), detail }, None)
+        }
+    };
+    relay.send(last);
     match relay.finish().await {
         Ok(()) | Err(Lost::Ended) => Ok(()),
         Err(lost) => Err(lost.into()),

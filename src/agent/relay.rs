@@ -40,17 +40,16 @@ struct Queue {
 
 impl Queue {
     fn push(&mut self, event: Event) {
+        let waiting = self.events.len() > self.in_flight;
         match (&event, self.events.back_mut()) {
             // Whatever is sent says so.
             (Event::Alive, Some(_)) => return,
             // While the server is away, only the last progress counts.
-            (Event::Progress(_), Some(last)) if matches!(last.event, Event::Progress(_)) => {
-                if self.events.len() > self.in_flight {
-                    if let Some(last) = self.events.back_mut() {
-                        last.event = event;
-                    }
-                    return;
-                }
+            (Event::Progress(_), Some(Numbered { event: last @ Event::Progress(_), .. }))
+                if waiting =>
+            {
+                *last = event;
+                return;
             }
             _ => {}
         }
@@ -102,8 +101,10 @@ impl Relay {
 
     /// Sends an event.
     pub(super) fn send(&self, event: Event) {
-        self.0.queue().push(event);
+        let mut queue = self.0.queue();
+        queue.push(event);
         self.0.idle.send_replace(false);
+        drop(queue);
         self.0.more.notify_one();
     }
 
@@ -128,6 +129,8 @@ impl Relay {
     /// Waits until all is acknowledged.
     pub(super) async fn finish(&self) -> Result<(), Lost> {
         let mut idle = self.0.idle.subscribe();
+        // The log may have grown.
+        self.0.idle.send_replace(false);
         self.0.more.notify_one();
         tokio::select! {
             biased;
@@ -173,15 +176,13 @@ async fn run(shared: Arc<Shared>, connection: Connection, mut log: LogReader) {
             *command = acknowledged.command;
             changed
         });
-        let more = {
-            let mut queue = shared.queue();
-            queue.acknowledge(acknowledged.next_sequence);
-            !queue.events.is_empty()
-        };
-        if more || log.part().is_some() {
-            shared.more.notify_one();
-        } else {
+        let logged = log.part().is_none();
+        let mut queue = shared.queue();
+        queue.acknowledge(acknowledged.next_sequence);
+        if logged && queue.events.is_empty() {
             shared.idle.send_replace(true);
+        } else {
+            shared.more.notify_one();
         }
     }
 }

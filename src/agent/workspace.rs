@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use reqwest::Url;
 
-use crate::{blobs::Blobs, executors::local};
+use crate::blobs::Blobs;
 
 /// Images and weights that no job has used for this long are removed.
 const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -30,9 +30,7 @@ impl Workspace {
     /// Creates the folder of the attempt at `url` below the node's folder `cache`, and removes those
     /// whose trainers are gone.
     pub(super) fn create(cache: &Path, url: &Url) -> anyhow::Result<Self> {
-        let attempt = url.path_segments().and_then(|it| it.rev().find(|part| !part.is_empty()));
-        let attempt = attempt.context("the URL names no attempt")?;
-        Self::create_in(cache, attempt).with_context(|| {
+        Self::create_in(cache, attempt(url)?).with_context(|| {
             format!("can't use {} (--cache, on the server --cluster-cache)", cache.display())
         })
     }
@@ -68,11 +66,6 @@ impl Workspace {
         &self.folder
     }
 
-    /// The job's log.
-    pub(super) fn log(&self) -> PathBuf {
-        self.folder.join(local::LOG)
-    }
-
     /// The images of all jobs on this node.
     pub(super) fn blobs(&self) -> Blobs {
         Blobs::new(self.cache.join("blobs"), self.cache.join("tmp"))
@@ -100,6 +93,16 @@ impl Drop for Workspace {
             tracing::warn!(folder = %self.folder.display(), %error, "can't remove the job's folder");
         }
     }
+}
+
+/// The folder of the attempt at `url`, below the node's folder.
+pub(super) fn folder(cache: &Path, url: &Url) -> anyhow::Result<PathBuf> {
+    Ok(cache.join("attempts").join(attempt(url)?))
+}
+
+fn attempt(url: &Url) -> anyhow::Result<&str> {
+    let parts = url.path_segments().and_then(|parts| parts.rev().find(|part| !part.is_empty()));
+    parts.context("the URL names no attempt")
 }
 
 /// Notes that a file of the cache is used.

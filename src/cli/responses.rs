@@ -56,9 +56,21 @@ pub(super) struct Job {
     pub(super) model_id: Option<String>,
     #[serde(default)]
     pub(super) service: Option<Service>,
+    #[serde(default)]
+    pub(super) placement: Option<Placement>,
     pub(super) created_at: Timestamp,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
+}
+
+/// Where the trainer of a job runs, if on a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Placement {
+    pub(super) executor: String,
+    pub(super) state: String,
+    pub(super) id: Option<String>,
+    pub(super) node: Option<String>,
+    pub(super) message: Option<String>,
 }
 
 /// The response to a new job, beside the job.

@@ -15,7 +15,7 @@ use super::{
     events::{Events, Next},
     output::{Output, span},
     progress,
-    responses::{Job, Model, Progress},
+    responses::{Job, Model, Placement, Progress},
     service,
 };
 use crate::domain::{
@@ -43,7 +43,8 @@ impl Watch {
 /// Follows a job until it finishes or Ctrl-C is pressed.
 pub(super) async fn follow(session: &Session, job: &str, name: &str) -> anyhow::Result<ExitStatus> {
     let bar = progress::job(session.out);
-    let mut view = View { session, bar: bar.clone(), status: None, epoch: 0, test: None };
+    let mut view =
+        View { session, bar: bar.clone(), status: None, placement: None, epoch: 0, test: None };
     let status = tokio::select! {
         status = view.follow(job) => status,
         pressed = tokio::signal::ctrl_c() => {
@@ -61,6 +62,7 @@ struct View<'a> {
     session: &'a Session,
     bar: ProgressBar,
     status: Option<JobStatus>,
+    placement: Option<Placement>,
     /// The last epoch that was shown: epochs that a restarted server repeats are not shown again.
     epoch: u32,
     test: Option<SplitMetrics>,
@@ -119,6 +121,12 @@ impl View<'_> {
         if !job.status.is_final() {
             if self.status.replace(job.status) != Some(job.status) {
                 self.line(&status_line(&job))?;
+            }
+            if self.placement != job.placement {
+                if let Some(line) = job.placement.as_ref().and_then(placement_line) {
+                    self.line(&line)?;
+                }
+                self.placement = job.placement;
             }
             return Ok(None);
         }
@@ -228,6 +236,17 @@ fn status_line(job: &Job) -> String {
     let place: Vec<_> = [&job.device, &job.precision].into_iter().flatten().cloned().collect();
     let place = if place.is_empty() { String::new() } else { format!(" on {}", place.join(", ")) };
     format!("{} is {}{place}", job.name, job.status)
+}
+
+/// Where the trainer runs, or what it waits for.
+fn placement_line(placement: &Placement) -> Option<String> {
+    let Placement { executor, state, id, node, message } = placement;
+    let id = id.as_ref().map_or_else(String::new, |id| format!(" (id {id})"));
+    match (&**state, node, message) {
+        ("running", Some(node), _) => Some(format!("runs on node {node} of {executor}{id}")),
+        (_, None, Some(message)) => Some(format!("waits for {executor}: {message}")),
+        _ => None,
+    }
 }
 
 fn epoch_line(metrics: &EpochMetrics) -> String {

@@ -153,9 +153,11 @@ fn restore_files(
     Ok(())
 }
 
-/// Notes what the restored database refers to and is not there.
+/// Leaves the trainers on other machines to the server that they report to, and notes what the restored
+/// database refers to and is not there.
 async fn check(data_dir: &DataDir, report: &mut Report) -> Result<(), Error> {
     let mut connection = upkeep::open(&data_dir.restoring()).await?;
+    upkeep::end_attempts(&mut connection).await?;
     for id in models::ids(&mut connection).await? {
         note_missing(data_dir, report, format!("models/{id}.safetensors"));
     }

@@ -118,6 +118,23 @@ struct Inner {
     snapshot_lock: tokio::sync::Mutex<()>,
 }
 
+/// What a scheduler works with.
+#[derive(Debug)]
+pub struct Modules {
+    /// The server's folder.
+    pub data_dir: Arc<DataDir>,
+    /// Its database.
+    pub storage: Storage,
+    /// Its datasets.
+    pub datasets: Datasets,
+    /// Its VGG16 weights.
+    pub pretrained: Pretrained,
+    /// Its models.
+    pub registry: Registry,
+    /// What starts its trainers.
+    pub executor: Executor,
+}
+
 /// The result of a tick.
 enum Tick {
     /// It started a job; there may be more.
@@ -129,16 +146,8 @@ enum Tick {
 impl Scheduler {
     /// A scheduler over these modules; [`Scheduler::run`] starts it.
     #[must_use]
-    pub fn new(
-        config: ServeConfig,
-        data_dir: Arc<DataDir>,
-        storage: Storage,
-        datasets: Datasets,
-        pretrained: Pretrained,
-        registry: Registry,
-        executor: Executor,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(config: ServeConfig, modules: Modules, shutdown: CancellationToken) -> Self {
+        let Modules { data_dir, storage, datasets, pretrained, registry, executor } = modules;
         Self(Arc::new(Inner {
             config,
             data_dir,

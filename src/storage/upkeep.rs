@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions, types::Json};
 
-use super::{Error, MIGRATIONS, Result};
-use crate::domain::{JobId, Name, dataset::Digest, job::JobStatus, parameters::Params};
+use super::{Error, MIGRATIONS, Result, types::Time};
+use crate::domain::{JobId, Name, Timestamp, dataset::Digest, job::JobStatus, parameters::Params};
 
 /// Opens the database at `path`, which must be there.
 ///
@@ -40,6 +40,27 @@ pub async fn copy(connection: &mut SqliteConnection, to: &Path) -> Result<()> {
         .to_str()
         .ok_or_else(|| sqlx::Error::Configuration("the path is not UTF-8".to_owned().into()))?;
     sqlx::query("VACUUM INTO ?").bind(path).execute(connection).await?;
+    Ok(())
+}
+
+/// Ends the attempts of trainers on other machines, in a copy of a database: they belong to the server
+/// that it was copied from.
+///
+/// # Errors
+/// The database failed.
+pub async fn end_attempts(connection: &mut SqliteConnection) -> Result<()> {
+    let has_attempts: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attempts')")
+            .fetch_one(&mut *connection)
+            .await?;
+    // Older versions had none.
+    if has_attempts {
+        let now = Time(Timestamp::now());
+        sqlx::query("UPDATE attempts SET ended_at = ? WHERE ended_at IS NULL")
+            .bind(now)
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 

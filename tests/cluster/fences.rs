@@ -109,6 +109,7 @@ async fn only_the_trainer_of_an_attempt_gets_and_gives() {
     let sent = attempt.send(&server, Method::POST, "files/evaluation.json?offset=0", "{}").await;
     refused(sent, 409, "attempt_ended");
     refused(attempt.send(&server, Method::GET, "files/spec.json", "").await, 409, "attempt_ended");
+    server.epoch(&id, 3).await;
     let (status, _) = server.post(&format!("/jobs/{id}/stop"), Value::Null).await;
     assert_eq!(status, 202);
     let job = server.ended(&id).await;

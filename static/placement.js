@@ -1,0 +1,20 @@
+/** Where the trainer of a job runs, if that is on a cluster. */
+
+import { el } from "./dom.js";
+
+/** @typedef {import("./types.js").Job} Job */
+
+const NAMES = { ray: "Ray", slurm: "Slurm" };
+
+/** A line about the node of a job, and what it waits for; null for jobs that the server trains itself. @param {Job} job */
+export function placement({ placement, status }) {
+  if (!placement) return null;
+  const { executor, state, id, node, url, message } = placement;
+  const name = NAMES[executor] ?? executor;
+  const number = id && (url ? el("a", { href: url, rel: "noreferrer" }, id) : id);
+  const running = state === "running" && status === "running";
+  const where = node ? `${running ? "Runs" : "Ran"} in ${name} on node ${node}` : state === "ended" ? `Not started in ${name}` : `Submitted to ${name}`;
+  return el("div", { class: "stack placement" },
+    el("p", { class: "soft" }, where, number && [", id ", number]),
+    message && el("p", { class: "soft", role: "status" }, `Waiting: ${message}`));
+}
