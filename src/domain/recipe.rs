@@ -44,11 +44,17 @@ impl Recipe {
         all
     };
 
-    /// Memory that a trainer of this recipe needs with that batch size, in bytes.
+    /// Memory to request for a trainer of this recipe with that batch size, in bytes: half as much again
+    /// as trainers took.
     #[must_use]
     pub fn trainer_memory(self, batch_size: u32) -> u64 {
-        let _ = batch_size;
-        4_000_000_000
+        let (fixed, image) = match self {
+            // Measured as those of the base networks.
+            Self::ScratchCnn | Self::AugmentedCnn => (230.0, 17.0),
+            Self::Features(base) => (base.memory.features, 0.0),
+            Self::FineTuning(base) => (base.memory.fine_tuning, base.memory.image),
+        };
+        (1.5e6 * (fixed + image * f64::from(batch_size))) as u64
     }
 
     /// The recipe for whoever doesn't choose one.

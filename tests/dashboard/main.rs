@@ -11,6 +11,7 @@ mod classes;
 mod evaluation;
 mod faults;
 mod new_dataset;
+mod placement;
 mod splits;
 mod teach;
 mod walk;
