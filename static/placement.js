@@ -13,8 +13,9 @@ export function placement({ placement, status }) {
   const name = NAMES[executor] ?? executor;
   const number = id && (url ? el("a", { href: url, rel: "noreferrer" }, id) : id);
   const running = state === "running" && status === "running";
-  const where = node ? `${running ? "Runs" : "Ran"} in ${name} on node ${node}` : state === "ended" ? `Not started in ${name}` : `Submitted to ${name}`;
+  const waits = { submitting: `Submitting to ${name}`, waiting: `Submitted to ${name}`, running: `Starting in ${name}`, ended: `Not started in ${name}` };
+  const where = node ? `${running ? "Runs" : "Ran"} in ${name} on node ${node}` : waits[state];
   return el("div", { class: "stack placement" },
     el("p", { class: "soft" }, where, number && [", id ", number]),
-    message && el("p", { class: "soft", role: "status" }, `Waiting: ${message}`));
+    message && el("p", { class: "soft", role: "status" }, message.charAt(0).toUpperCase() + message.slice(1)));
 }

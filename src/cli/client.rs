@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{args::ClientArgs, responses::Page};
-use crate::config::token_file;
+use crate::{config::token_file, error_chain::root_cause};
 
 /// Timeout of a request that the server answers without long work.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -259,15 +259,6 @@ fn header<'a>(response: &'a Response, name: &reqwest::header::HeaderName) -> Opt
 /// A URL without its trailing slash.
 fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-/// The root cause below reqwest's own messages.
-pub(super) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(deeper) = cause.and_then(|error| error.source()) {
-        cause = Some(deeper);
-    }
-    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// What to do about a certificate that is not trusted.

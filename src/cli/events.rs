@@ -15,6 +15,7 @@ use super::{
     client::{self, Client, Error},
     responses::Job,
 };
+use crate::error_chain::root_cause;
 
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
@@ -154,7 +155,7 @@ fn events(response: Response) -> Connection {
     let bytes = stream::try_unfold(response, async |mut response| {
         match timeout(IDLE_TIMEOUT, response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
-            Ok(Err(error)) => Err(io::Error::other(client::root_cause(&error))),
+            Ok(Err(error)) => Err(io::Error::other(root_cause(&error))),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no data for {} s", IDLE_TIMEOUT.as_secs()),

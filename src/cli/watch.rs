@@ -244,7 +244,7 @@ fn placement_line(placement: &Placement) -> Option<String> {
     let id = id.as_ref().map_or_else(String::new, |id| format!(" (id {id})"));
     match (&**state, node, message) {
         ("running", Some(node), _) => Some(format!("runs on node {node} of {executor}{id}")),
-        (_, None, Some(message)) => Some(format!("waits for {executor}: {message}")),
+        (_, None, Some(message)) => Some(message.clone()),
         _ => None,
     }
 }

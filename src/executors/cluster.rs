@@ -55,9 +55,10 @@ pub struct Resources {
 impl std::fmt::Display for Resources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { cpus, gpus, memory } = self;
-        write!(f, "{cpus} CPUs, ")?;
+        let several = |n: usize| if n == 1 { "" } else { "s" };
+        write!(f, "{cpus} CPU{}, ", several(*cpus))?;
         if *gpus > 0 {
-            write!(f, "{gpus} GPUs, ")?;
+            write!(f, "{gpus} GPU{}, ", several(*gpus as usize))?;
         }
         write!(f, "{:.1} GB of memory", *memory as f64 / 1e9)
     }

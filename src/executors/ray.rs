@@ -10,7 +10,7 @@ use super::{
     attempts::TOKEN_VARIABLE,
     cluster::{ClusterError, Status, Submission},
 };
-use crate::{config::token_file, domain::excerpt::Excerpt, error_chain::chain};
+use crate::{config::token_file, domain::excerpt::Excerpt, error_chain::root_cause};
 
 /// While its control store is gone, the dashboard answers some requests and lets others hang.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ impl Ray {
     ) -> Result<(StatusCode, String), ClusterError> {
         let address = &self.address;
         let unreachable = |error: reqwest::Error| {
-            let why = chain(&error.without_url());
+            let why = root_cause(&error);
             ClusterError::Unreachable(format!("can't reach Ray at {address}: {why}"))
         };
         let response = request.send().await.map_err(unreachable)?;

@@ -115,6 +115,7 @@ impl Head {
                 .args(["-c", job.submission["entrypoint"].as_str().unwrap()])
                 .envs(variables)
                 .stdin(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
                 .process_group(0)
                 .kill_on_drop(true)
                 .spawn()

@@ -249,7 +249,7 @@ async fn a_job_that_never_starts_says_why() {
         "{job}"
     );
     let detail = job["error"]["detail"].as_str().unwrap();
-    assert!(detail.contains("within 4 s") && detail.contains("1 CPUs"), "{detail}");
+    assert!(detail.contains("within 4 s") && detail.contains("1 CPU, "), "{detail}");
     assert_eq!(job["placement"]["state"], "ended");
 }
 

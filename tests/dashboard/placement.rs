@@ -28,12 +28,12 @@ async fn a_job_on_a_cluster_says_where_it_runs_and_what_it_waits_for() {
     for (job, text, link) in [
         (
             placement("submitting", json!({ "message": "can't reach Ray" })),
-            "Submitted to RayWaiting: can't reach Ray",
+            "Submitting to RayCan't reach Ray",
             None,
         ),
         (
             placement("waiting", json!({ "id": "7", "url": page, "message": "no CPU" })),
-            "Submitted to Ray, id 7Waiting: no CPU",
+            "Submitted to Ray, id 7No CPU",
             Some(page),
         ),
         (
