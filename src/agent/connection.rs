@@ -11,9 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::{
     domain::dataset::Digest,
     error_chain::chain,
-    executors::{
-        attempts::TOKEN_VARIABLE,
-        protocol::{Acknowledgement, Complete, Hello, Received, Reports, Welcome},
+    executors::protocol::{
+        Acknowledgement, Complete, Hello, Received, Reports, TOKEN_VARIABLE, Welcome,
     },
 };
 

@@ -28,8 +28,6 @@ use crate::{
     training::{control::Command, events::Event, spec},
 };
 
-/// The variable that a trainer gets its token in.
-pub const TOKEN_VARIABLE: &str = "PAWPRINT_ATTEMPT_TOKEN";
 /// Random bytes of a token.
 const SECRET_BYTES: usize = 32;
 

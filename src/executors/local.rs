@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{End, Report, Run, attempts::TOKEN_VARIABLE};
+use super::{End, Report, Run, protocol::TOKEN_VARIABLE};
 use crate::{
     domain::{ModelId, job::JobError},
     training::{control::Command, events::Event},

@@ -15,7 +15,9 @@ pub mod protocol;
 pub mod ray;
 pub mod remote;
 pub mod slurm;
+pub mod submission;
 pub mod upload;
+mod watch;
 
 use std::{io, path::PathBuf, time::Duration};
 

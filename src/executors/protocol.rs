@@ -19,6 +19,8 @@ use crate::{
     training::{control::Command, events::Event},
 };
 
+/// The variable that a trainer gets its token in.
+pub const TOKEN_VARIABLE: &str = "PAWPRINT_ATTEMPT_TOKEN";
 /// Maximum bytes of a part of a file.
 pub const PART: usize = 8 << 20;
 /// Name under which the model to compare is fetched.

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    attempts::TOKEN_VARIABLE,
-    cluster::{ClusterError, Status, Submission},
+    protocol::TOKEN_VARIABLE,
+    submission::{ClusterError, Status, Submission},
 };
 use crate::{config::token_file, domain::excerpt::Excerpt, error_chain::root_cause};
 

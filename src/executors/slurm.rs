@@ -5,8 +5,8 @@ use std::{process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    attempts::TOKEN_VARIABLE,
-    cluster::{ClusterError, Status, Submission},
+    protocol::TOKEN_VARIABLE,
+    submission::{ClusterError, Status, Submission},
 };
 use crate::domain::excerpt::Excerpt;
 
