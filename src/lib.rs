@@ -14,7 +14,7 @@
 //! | [`access`] | API tokens and their scopes | server, tokio tasks |
 //! | [`metrics`] | the metrics of `GET /metrics` | server, tokio tasks |
 //! | [`charts`] | SVG from domain types | server, tokio tasks |
-//! | [`scheduler`] | the queue, one child process per running job, events into rows | server, tokio tasks |
+//! | [`scheduler`] | the queue, a run of an executor per running job, events into rows | server, tokio tasks |
 //! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`registry`] | which model is in service | server, tokio tasks |

@@ -12,12 +12,12 @@ use crate::{
     domain::dataset::Digest,
     error_chain::chain,
     executors::protocol::{
-        Acknowledgement, Complete, Hello, Received, Reports, TOKEN_VARIABLE, Welcome,
+        Acknowledgement, Complete, Hello, Received, Reports, SESSION, TOKEN_VARIABLE, Welcome,
     },
 };
 
-/// Timeout of one request.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a server may be silent within a response. Events may take long to be saved, on a full disk.
+const SILENCE: Duration = Duration::from_secs(120);
 /// How long the server may be away, after which the job must be somebody else's.
 const GIVE_UP: Duration = Duration::from_secs(3600);
 /// The pause after a failure grows from the first to the second.
@@ -43,6 +43,8 @@ pub(super) struct Connection {
     http: reqwest::Client,
     url: Url,
     token: String,
+    /// Once the server knows this process.
+    session: Option<u64>,
 }
 
 /// A response that is no success.
@@ -75,18 +77,22 @@ impl Connection {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("pawprint-trainer/", env!("CARGO_PKG_VERSION")))
-            .timeout(TIMEOUT)
+            // Large files take long; what counts is that bytes arrive.
+            .read_timeout(SILENCE)
             .connect_timeout(Duration::from_secs(10))
             .no_proxy();
         if url.scheme() == "http" {
             // The node may have no certificates, and none is needed.
             builder = builder.tls_certs_only([]);
         }
-        Ok(Self { http: builder.build()?, url, token })
+        Ok(Self { http: builder.build()?, url, token, session: None })
     }
 
-    pub(super) async fn hello(&self, hello: &Hello) -> Result<Welcome, Lost> {
-        self.post("hello", hello).await
+    /// Introduces this process; all further requests are those of its session.
+    pub(super) async fn hello(&mut self, hello: &Hello) -> Result<Welcome, Lost> {
+        let welcome: Welcome = self.post("hello", hello).await?;
+        self.session = Some(welcome.session);
+        Ok(welcome)
     }
 
     pub(super) async fn reports(&self, reports: &Reports) -> Result<Acknowledgement, Lost> {
@@ -160,7 +166,11 @@ impl Connection {
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.url.join(path).map_err(|error| refused(error.to_string()))?;
-        Ok(self.http.request(method, url).bearer_auth(&self.token))
+        let request = self.http.request(method, url).bearer_auth(&self.token);
+        Ok(match self.session {
+            Some(session) => request.header(SESSION, session),
+            None => request,
+        })
     }
 }
 
@@ -219,13 +229,10 @@ async fn answered(request: RequestBuilder) -> Result<reqwest::Response, Failure>
         bytes: None,
     });
     Err(match (status, &*problem.code) {
-        (_, "attempt_ended") => Failure::Final(Lost::Ended),
+        // The job may have been deleted, and with it the attempt.
+        (_, "attempt_ended" | "no_such_attempt") => Failure::Final(Lost::Ended),
         (_, "wrong_hash") => Failure::Hash,
         (_, "wrong_offset") => Failure::Offset(problem.bytes.unwrap_or_default()),
-        // The job was deleted, and with it the attempt.
-        (StatusCode::NOT_FOUND, "not_found") if problem.detail.contains("attempt") => {
-            Failure::Final(Lost::Ended)
-        }
         (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS, _) | (_, "") => {
             Failure::Passing(problem.detail)
         }

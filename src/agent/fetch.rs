@@ -1,10 +1,6 @@
 //! Fetches a job: its files, and the images and weights that this node doesn't have yet.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -28,6 +24,8 @@ use crate::{
 const CONCURRENT: usize = 16;
 /// Images that are made durable together.
 const BATCH: usize = 256;
+/// What is wrong if an image can't be stored.
+const UNWRITABLE: &str = "can't write images on this node";
 /// How often a file is fetched that does not match its hash.
 const TRIES: usize = 3;
 
@@ -101,37 +99,32 @@ async fn images(connection: &Connection, workspace: &Workspace) -> anyhow::Resul
     });
     let missing = missing.await?;
     tracing::info!(images = all, missing = missing.len(), "fetching images");
-    let fetches = missing.into_iter().map(|digest| async move {
-        for _ in 0..TRIES {
-            let bytes = connection.image(&digest).await?;
-            if Digest::of(&bytes) == digest {
-                return Ok((digest, bytes));
+    let fetches = missing.into_iter().map(|digest| {
+        let blobs = workspace.blobs();
+        async move {
+            for _ in 0..TRIES {
+                let bytes = connection.image(&digest).await?;
+                let blobs = blobs.clone();
+                let written = spawn_blocking(move || {
+                    let is_whole = Digest::of(&bytes) == digest;
+                    is_whole.then(|| blobs.write_temporary(&bytes)).transpose()
+                });
+                if let Some(file) = written.await?.context(UNWRITABLE)? {
+                    return Ok((digest, file));
+                }
             }
+            bail!("image {digest} did not match its hash {TRIES} times")
         }
-        bail!("image {digest} did not match its hash {TRIES} times")
     });
     let mut batches = stream::iter(fetches).buffer_unordered(CONCURRENT).try_chunks(BATCH);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|error| error.1)?;
         let blobs = workspace.blobs();
-        spawn_blocking(move || {
-            let write = |(digest, bytes): &(Digest, bytes::Bytes)| {
-                Ok((*digest, blobs.write_temporary(bytes)?))
-            };
-            blobs.put(batch.iter().map(write).collect::<Result<_, crate::blobs::Error>>()?)
-        })
-        .await?
-        .context("can't write images on this node")?;
+        spawn_blocking(move || blobs.put(batch)).await?.context(UNWRITABLE)?;
     }
     Ok(())
 }
 
 fn is_there(blobs: &Blobs, digest: &Digest) -> bool {
-    let path: PathBuf = blobs.path(digest);
-    blobs.read(digest).is_ok() && used(&path).or_else(ignore_permission).is_ok()
-}
-
-/// Another user may have fetched it.
-fn ignore_permission(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+    blobs.read(digest).is_ok() && used(&blobs.path(digest)).is_ok()
 }

@@ -44,7 +44,7 @@ use crate::{
 /// A trainer reports that it is alive every ten seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a trainer that was told to end may take, beyond its current batch.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the attempt at `url`, with its token in the environment. `cache` is the node's folder.
 #[must_use]
@@ -71,7 +71,7 @@ pub fn run(url: &Url, cache: &Path) -> ExitCode {
 }
 
 async fn attempt(url: &Url, cache: &Path) -> anyhow::Result<()> {
-    let connection = Connection::new(url.clone())?;
+    let mut connection = Connection::new(url.clone())?;
     // Stopped before it began: nothing to save.
     let mut terminated = signal(SignalKind::terminate())?;
     let hello = Hello { node: node_name() };
@@ -105,12 +105,18 @@ async fn attempt(url: &Url, cache: &Path) -> anyhow::Result<()> {
     let (last, _workspace) = match ended {
         Ok((last, workspace)) => (last, Some(workspace)),
         Err(error) => {
-            let detail = format!("the trainer on {} failed: {error:#}", node_name());
-            (Event::Failed { code: "node_failed".to_owned(), detail }, None)
+            // Another node may do better.
+            let detail = format!("the trainer on node {} failed: {error:#}", node_name());
+            (Event::Died { code: "node_failed".to_owned(), detail }, None)
         }
     };
-    relay.send(last);
-    match relay.finish().await {
+    // The log first: nothing is taken after the last event.
+    let sent = async {
+        relay.finish().await?;
+        relay.send(last);
+        relay.finish().await
+    };
+    match sent.await {
         Ok(()) | Err(Lost::Ended) => Ok(()),
         Err(lost) => Err(lost.into()),
     }
@@ -126,10 +132,11 @@ async fn train(
 ) -> anyhow::Result<Event> {
     let version = env!("CARGO_PKG_VERSION");
     if welcome.version != version {
-        bail!(
-            "pawprint here is version {version}, on the server {}; use the same on all machines",
-            welcome.version
+        let (node, server) = (node_name(), &welcome.version);
+        let detail = format!(
+            "pawprint on node {node} is version {version}, the server {server}; install the same version on all nodes"
         );
+        return Ok(Event::Failed { code: "version_mismatch".to_owned(), detail });
     }
     let mut commands = relay.commands();
     let folder = workspace.folder();
@@ -165,15 +172,14 @@ async fn follow(
     terminated: &mut tokio::signal::unix::Signal,
 ) -> anyhow::Result<Event> {
     let mut commands = relay.commands();
-    commands.mark_changed();
-    let mut deadline = None;
-    let mut silent_at = tokio::time::Instant::now() + run.silence;
+    let (mut deadline, mut was_terminated) = (None, false);
+    let mut silent_at = Some(tokio::time::Instant::now() + run.silence);
     loop {
         tokio::select! {
             biased;
             report = run.reports.recv() => {
                 let Some(report) = report else { break };
-                silent_at = tokio::time::Instant::now() + run.silence;
+                silent_at = Some(tokio::time::Instant::now() + run.silence);
                 match report.event {
                     // Its file first: whoever reads the event finds it.
                     event @ Event::Evaluation(_) => {
@@ -199,11 +205,13 @@ async fn follow(
             }
             _ = terminated.recv() => {
                 tracing::info!("terminated; saving a checkpoint");
+                was_terminated = true;
                 let _ = run.commands.send(Command::Suspend);
                 deadline = Some(tokio::time::Instant::now() + EXIT_TIMEOUT);
             }
-            () = tokio::time::sleep_until(silent_at) => {
+            () = until(silent_at) => {
                 tracing::warn!("the trainer sent nothing for too long; killing it");
+                silent_at = None;
                 run.kill.cancel();
             }
             () = until(deadline) => {
@@ -215,7 +223,12 @@ async fn follow(
     }
     // Another trainer resumes from it.
     uploads.newest_checkpoints().await?;
-    Ok(match run.ended.await? {
+    let end = run.ended.await?;
+    if was_terminated {
+        // Whoever ended all processes of the job wants its place, not its end.
+        return Ok(Event::Suspended);
+    }
+    Ok(match end {
         End::Died(error) | End::NotStarted(error) => {
             Event::Died { code: error.code, detail: error.detail }
         }

@@ -110,7 +110,10 @@ impl Relay {
 
     /// The strongest command so far.
     pub(super) fn commands(&self) -> watch::Receiver<Option<Command>> {
-        self.0.command.subscribe()
+        let mut commands = self.0.command.subscribe();
+        // Whoever listens from now on has missed none.
+        commands.mark_changed();
+        commands
     }
 
     /// Waits until the server can't be reached any more, or ends the attempt.

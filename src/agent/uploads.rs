@@ -144,15 +144,16 @@ impl Sender {
             loop {
                 let mut part = Vec::with_capacity(PART);
                 (&mut file).take(PART as u64).read_to_end(&mut part).await?;
-                // An empty file has one part, too.
-                if part.is_empty() && offset > 0 {
-                    break;
-                }
                 let expected = offset + part.len() as u64;
-                offset = self.connection.part(name, offset, Bytes::from(part)).await?;
-                if offset != expected {
-                    break;
+                // An empty file is one empty part.
+                if !part.is_empty() || offset == 0 {
+                    let is_last = part.is_empty();
+                    offset = self.connection.part(name, offset, Bytes::from(part)).await?;
+                    if !is_last && offset == expected {
+                        continue;
+                    }
                 }
+                break;
             }
             if self.connection.complete(name, sha256).await? {
                 return Ok(());

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -10,8 +11,10 @@ use std::{
 use anyhow::Context as _;
 use reqwest::Url;
 
-use crate::blobs::Blobs;
+use crate::{blobs::Blobs, training::cache::evict_unused};
 
+/// File that is locked by whoever uses a folder.
+const LOCK: &str = "lock";
 /// Images and weights that no job has used for this long are removed.
 const MAX_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How exactly it is known when one was used last.
@@ -36,28 +39,27 @@ impl Workspace {
     }
 
     fn create_in(cache: &Path, attempt: &str) -> io::Result<Self> {
-        let attempts = cache.join("attempts");
+        // Its images are not for everyone, and whoever could write into it could swap them.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(cache)?;
+        let owner = fs::metadata(cache)?.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("it belongs to user {owner}; choose a folder of this user's"),
+            ));
+        }
         for folder in ["attempts", "blobs", "tmp", "decoded", "weights"] {
             fs::create_dir_all(cache.join(folder))?;
         }
         let cache = cache.canonicalize()?;
         // So that nobody takes a folder without its lock for one that was left.
-        let all = File::create(cache.join("lock"))?;
-        all.lock()?;
-        for entry in fs::read_dir(&attempts)? {
-            let path = entry?.path();
-            let is_left = File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
-            if is_left || !path.join("lock").exists() {
-                tracing::info!(folder = %path.display(), "removing what an earlier trainer has left");
-                fs::remove_dir_all(&path)?;
-            }
-        }
-        remove_unused(&cache.join("blobs"))?;
-        remove_unused(&cache.join("weights"))?;
+        let all = lock(&cache)?;
+        clean(&cache);
         let folder = cache.join("attempts").join(attempt);
         fs::create_dir_all(&folder)?;
-        let lock = File::create(folder.join("lock"))?;
+        let lock = File::create(folder.join(LOCK))?;
         lock.lock()?;
+        drop(all);
         Ok(Self { cache, folder, _lock: lock })
     }
 
@@ -89,6 +91,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
+        let _all = lock(&self.cache);
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "can't remove the job's folder");
         }
@@ -116,7 +119,37 @@ pub(super) fn used(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_unused(folder: &Path) -> io::Result<()> {
+/// Held while a folder of a job is created or removed.
+fn lock(cache: &Path) -> io::Result<File> {
+    let lock = File::create(cache.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Removes what nobody needs. What can't be removed is left.
+fn clean(cache: &Path) {
+    let report = |what: &str, error: io::Error| {
+        tracing::warn!(folder = %cache.display(), %error, "can't clean {what}");
+    };
+    for entry in fs::read_dir(cache.join("attempts")).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let lock = File::open(path.join(LOCK));
+        let is_used = lock.is_ok_and(|lock| lock.try_lock().is_err());
+        if !is_used && let Err(error) = fs::remove_dir_all(&path) {
+            report("jobs that were left", error);
+        }
+    }
+    for (folder, unused) in [("blobs", MAX_UNUSED), ("weights", MAX_UNUSED), ("tmp", USED_WITHIN)] {
+        if let Err(error) = remove_unused(&cache.join(folder), unused) {
+            report(folder, error);
+        }
+    }
+    if let Err(error) = evict_unused(&cache.join("decoded")) {
+        report("decoded images", error);
+    }
+}
+
+fn remove_unused(folder: &Path, unused: Duration) -> io::Result<()> {
     let now = SystemTime::now();
     for entry in walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok) {
         if !entry.file_type().is_file() {
@@ -124,7 +157,7 @@ fn remove_unused(folder: &Path) -> io::Result<()> {
         }
         let modified = entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
         let age = modified.and_then(|modified| now.duration_since(modified).ok());
-        if age.is_some_and(|age| age > MAX_UNUSED) {
+        if age.is_some_and(|age| age > unused) {
             fs::remove_file(entry.path())?;
         }
     }

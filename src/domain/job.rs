@@ -200,7 +200,7 @@ pub struct Job {
     pub device: Option<String>,
     /// Effective precision; null before the first start.
     pub precision: Option<Precision>,
-    /// Where the trainer runs, or ran last, on a cluster; null if it runs on the server.
+    /// Where the trainer runs, or ran last, on a cluster; null if it never did.
     pub placement: Option<Placement>,
     /// Training attempts since the job was created or resumed.
     pub attempts: u32,

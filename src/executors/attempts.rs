@@ -1,20 +1,24 @@
 //! The server's side of trainers on other machines: who they are, what they have reported, and what
-//! they are told. Called by `http::internal`; the runs themselves are watched by [`super::remote`].
+//! they are told. Called by `http::trainers`; the runs themselves are watched by [`super::watch`].
 
 use std::{
     collections::{HashMap, HashSet},
     fs::OpenOptions,
     io::{self, Write as _},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use rand::{
-    TryRng as _,
-    rngs::{SysError, SysRng},
-};
+use rand::{TryRng as _, rngs::SysRng};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     Receipt, Report,
@@ -28,49 +32,15 @@ use crate::{
     training::{control::Command, events::Event, spec},
 };
 
-/// Random bytes of a token.
-const SECRET_BYTES: usize = 32;
-
-/// The token of one attempt.
-#[derive(Clone)]
-pub struct Token(String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-impl Token {
-    /// A new one.
-    ///
-    /// # Errors
-    /// The system has no random numbers.
-    pub fn random() -> Result<Self, SysError> {
-        let mut secret = [0; SECRET_BYTES];
-        SysRng.try_fill_bytes(&mut secret)?;
-        Ok(Self(hex::encode(secret)))
-    }
-
-    /// The text that is sent.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What is stored of it.
-    #[must_use]
-    pub fn sha256(&self) -> Digest {
-        Digest::of(self.0.as_bytes())
-    }
-}
-
 /// Why a trainer's request is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// There is no such attempt at that job.
     #[error("there is no such attempt at this job")]
     Unknown,
+    /// Another process has introduced itself for the attempt.
+    #[error("another process trains for this attempt")]
+    Replaced,
     /// The token is not that of the attempt.
     #[error("invalid attempt token")]
     Token,
@@ -109,9 +79,12 @@ pub struct Live {
     /// The model that it evaluates on the images of the job, if it doesn't train.
     pub compared: Option<ModelId>,
     token_sha256: Digest,
-    reports: mpsc::Sender<Report>,
     command: watch::Sender<Option<Command>>,
     contact: watch::Sender<Contact>,
+    /// The process that reports for it; 0 as long as none is known.
+    session: AtomicU64,
+    /// When it was heard of last.
+    heard: Mutex<Instant>,
     /// The images of its job, once one of them was fetched.
     images: tokio::sync::OnceCell<HashSet<Digest>>,
     /// Held while requests of the trainer change something: one at a time, in order.
@@ -121,8 +94,20 @@ pub struct Live {
 /// What was received of a trainer.
 #[derive(Debug)]
 struct Inbox {
+    /// Where reports go; `None` once nothing more is taken.
+    reports: Option<mpsc::Sender<Report>>,
     next_sequence: u64,
     log_bytes: u64,
+}
+
+impl Inbox {
+    /// Reports for the trainer that it is alive.
+    fn is_alive(&self) {
+        if let Some(reports) = &self.reports {
+            // Full: there is a report already.
+            let _ = reports.try_send(Event::Alive.into());
+        }
+    }
 }
 
 impl Live {
@@ -133,11 +118,13 @@ impl Live {
             job: attempt.job,
             compared: attempt.compared,
             token_sha256: attempt.token_sha256,
-            reports,
             command: watch::channel(None).0,
             contact: watch::channel(contact).0,
+            session: AtomicU64::new(0),
+            heard: Mutex::new(Instant::now()),
             images: tokio::sync::OnceCell::new(),
             inbox: tokio::sync::Mutex::new(Inbox {
+                reports: Some(reports),
                 next_sequence: attempt.next_sequence,
                 log_bytes: attempt.log_bytes,
             }),
@@ -155,14 +142,34 @@ impl Live {
         self.contact.subscribe()
     }
 
-    /// Reports for the trainer: that it is alive, as far as the cluster knows.
-    pub(super) fn is_alive(&self) {
-        // Full: there is a report already.
-        let _ = self.reports.try_send(Event::Alive.into());
+    /// How long nothing was heard of the trainer.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Takes nothing more: when this returns, no request of the trainer changes anything.
+    pub(super) async fn close(&self) {
+        self.inbox.lock().await.reports = None;
+    }
+
+    /// Whether a request comes from the process that reports for this attempt: the last one that has
+    /// introduced itself. After a restart of the server, that is whoever reports first.
+    #[must_use]
+    pub fn is_of_session(&self, session: u64) -> bool {
+        match self.session.compare_exchange(0, session, Relaxed, Relaxed) {
+            Ok(_) => true,
+            Err(known) => known == session,
+        }
     }
 
     fn reached(&self, contact: Contact) {
         self.contact.send_modify(|last| *last = contact.max(*last));
+    }
+
+    async fn open_inbox(&self) -> Result<tokio::sync::MutexGuard<'_, Inbox>, Refusal> {
+        let inbox = self.inbox.lock().await;
+        // Whether the attempt has ended is in the database: the trainer learns it when it retries.
+        if inbox.reports.is_some() { Ok(inbox) } else { Err(Refusal::NotReady) }
     }
 }
 
@@ -221,7 +228,10 @@ impl Attempts {
         let live = self.live().get(&id).cloned();
         if let Some(live) = live {
             return match is_token(&live.token_sha256) {
-                true if live.job == job => Ok(live),
+                true if live.job == job => {
+                    *live.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    Ok(live)
+                }
                 true => Err(Refusal::Unknown),
                 false => Err(Refusal::Token),
             };
@@ -236,12 +246,13 @@ impl Attempts {
         }
     }
 
-    /// Notes that a trainer is there, and where; returns the number of its next event.
+    /// Notes that a trainer is there, and where; returns the number of its next event, and its session.
+    /// Another process that has introduced itself for the same attempt is refused from now on.
     ///
     /// # Errors
-    /// The database failed, or the log can't be written.
-    pub async fn greet(&self, live: &Live, hello: &Hello) -> Result<u64, Refusal> {
-        let mut inbox = live.inbox.lock().await;
+    /// The attempt takes nothing more, the database failed, or the log can't be written.
+    pub async fn greet(&self, live: &Live, hello: &Hello) -> Result<(u64, u64), Refusal> {
+        let mut inbox = live.open_inbox().await?;
         let mut transaction = self.0.storage.write().await?;
         attempts::runs_on(&mut transaction, live.id, &hello.node).await?;
         // A trainer has one log: what was there before was that of another process.
@@ -251,17 +262,22 @@ impl Attempts {
         inbox.log_bytes = 0;
         let line = format!("--- attempt {} on {} ---\n", live.id, hello.node);
         self.append_log(live.job, line).await?;
+        let mut session = [0; 4];
+        SysRng.try_fill_bytes(&mut session).map_err(io::Error::other)?;
+        let session = u64::from(u32::from_le_bytes(session)) + 1;
+        live.session.store(session, Relaxed);
         live.reached(Contact::Greeted);
-        live.is_alive();
-        Ok(inbox.next_sequence)
+        inbox.is_alive();
+        Ok((inbox.next_sequence, session))
     }
 
-    /// Takes reports; when this returns, they are saved.
+    /// Takes reports; when this returns, they are saved. Without events, the trainer is alive.
     ///
     /// # Errors
     /// They could not be saved: the trainer must send them again.
     pub async fn receive(&self, live: &Live, reports: Reports) -> Result<Acknowledgement, Refusal> {
-        let mut inbox = live.inbox.lock().await;
+        let mut inbox = live.open_inbox().await?;
+        inbox.is_alive();
         for numbered in reports.events {
             if numbered.sequence < inbox.next_sequence {
                 continue;
@@ -270,9 +286,10 @@ impl Attempts {
             let (saved, confirmed) = oneshot::channel();
             let receipt = Receipt { attempt: live.id, sequence: numbered.sequence, saved };
             let report = Report { event: numbered.event, receipt: Some(receipt) };
-            live.reports.send(report).await.map_err(|_| Refusal::NotReady)?;
+            let sender = inbox.reports.as_ref().ok_or(Refusal::NotReady)?;
+            sender.send(report).await.map_err(|_| Refusal::NotReady)?;
             confirmed.await.map_err(|_| Refusal::NotReady)?;
-            inbox.next_sequence = numbered.sequence + 1;
+            inbox.next_sequence = numbered.sequence.saturating_add(1);
             if is_last {
                 live.reached(Contact::Finished);
             }
@@ -311,9 +328,23 @@ impl Attempts {
     }
 
     /// Runs `work` while no other request of the trainer changes anything.
-    pub async fn exclusively<T>(&self, live: &Live, work: impl Future<Output = T>) -> T {
-        let _inbox = live.inbox.lock().await;
-        work.await
+    ///
+    /// # Errors
+    /// The attempt takes nothing more.
+    pub async fn exclusively<T>(
+        &self,
+        live: &Live,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        let inbox = live.open_inbox().await?;
+        inbox.is_alive();
+        Ok(work.await)
+    }
+
+    /// Whether the trainer of another job than `job` reports: then its place may become free.
+    pub(super) fn others_run(&self, job: JobId) -> bool {
+        let live = self.live();
+        live.values().any(|it| it.job != job && *it.contact.borrow() == Contact::Greeted)
     }
 
     /// The folder of the job.
@@ -332,7 +363,8 @@ impl Attempts {
         let path = self.0.data_dir.job(job).join(LOG);
         let append = move || {
             let mut log = OpenOptions::new().create(true).append(true).open(path)?;
-            log.write_all(text.as_bytes())
+            log.write_all(text.as_bytes())?;
+            log.sync_data()
         };
         tokio::task::spawn_blocking(append).await.map_err(io::Error::other)?
     }

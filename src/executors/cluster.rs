@@ -7,7 +7,10 @@ use super::{
     slurm::Slurm,
     submission::{ClusterError, Status, Submission},
 };
-use crate::{config::cluster::ClusterConfig, domain::placement::ExecutorKind};
+use crate::{
+    config::cluster::ClusterConfig,
+    domain::{AttemptId, placement::ExecutorKind},
+};
 
 /// A cluster.
 #[derive(Debug)]
@@ -75,6 +78,15 @@ impl Cluster {
         match self {
             Self::Ray(ray) => ray.stop(id).await,
             Self::Slurm(slurm) => slurm.stop(id).await,
+        }
+    }
+
+    /// The cluster's id of an attempt, if that is known before it is submitted.
+    #[must_use]
+    pub fn id_of(&self, attempt: AttemptId) -> Option<String> {
+        match self {
+            Self::Ray(_) => Some(attempt.to_string()),
+            Self::Slurm(_) => None,
         }
     }
 

@@ -17,12 +17,26 @@ use crate::{
     weights::checkpoint,
 };
 
-/// The files of the job in `folder` with their hashes, and the model to compare. Blocks.
+/// The files of the job in `folder` with their hashes; to compare a model, only those that are needed for
+/// it. Blocks.
 ///
 /// # Errors
 /// The folder or a file can't be read.
 pub fn list(folder: &Path, compared: Option<&Path>) -> io::Result<Vec<FileEntry>> {
     let mut names = vec![SPEC.to_owned(), MANIFEST.to_owned()];
+    match compared {
+        Some(_) => names.push(COMPARED.to_owned()),
+        None => add_weights(folder, &mut names)?,
+    }
+    let entry = |name: String| {
+        let path = path(folder, compared, &name).unwrap_or_default();
+        Ok(FileEntry { sha256: hash(&path)?, name })
+    };
+    names.into_iter().map(entry).collect()
+}
+
+/// Adds the names of the weights that a job starts from, and of its checkpoints.
+fn add_weights(folder: &Path, names: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         names.extend(name.to_str().filter(|name| is_weights(name)).map(str::to_owned));
@@ -36,12 +50,7 @@ pub fn list(folder: &Path, compared: Option<&Path>) -> io::Result<Vec<FileEntry>
         let names_found = found.iter().filter_map(|path| path.file_name()?.to_str());
         names.extend(names_found.map(|name| format!("{checkpoints}/{name}")));
     }
-    names.extend(compared.map(|_| COMPARED.to_owned()));
-    let entry = |name: String| {
-        let path = path(folder, compared, &name).unwrap_or_default();
-        Ok(FileEntry { sha256: hash(&path)?, name })
-    };
-    names.into_iter().map(entry).collect()
+    Ok(())
 }
 
 /// The path of the file of that name; `None` if it is none that a trainer needs.

@@ -43,6 +43,10 @@ const NO_SPINNING: (&str, &str) = ("OMP_WAIT_POLICY", "passive");
 /// Resolving a stack takes memory. If a panic says that there is none, the trainer would hang in it.
 const NO_BACKTRACE: (&str, &str) = ("RUST_BACKTRACE", "0");
 
+/// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
+/// or after its last event, is killed.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Name of the trainer's log in the job's folder.
 pub const LOG: &str = "log.txt";
 
@@ -103,6 +107,7 @@ pub fn start(
         kill,
         ended: tokio::spawn(trainer.watch()),
         silence,
+        exit_timeout: EXIT_TIMEOUT,
         outlives_server: false,
         compared: compared.map(|(model, _)| model),
     })

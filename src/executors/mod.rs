@@ -47,6 +47,8 @@ pub struct Run {
     pub ended: JoinHandle<End>,
     /// How long it may report nothing.
     pub silence: Duration,
+    /// How long it may take to end after a cancel, or after its last report.
+    pub exit_timeout: Duration,
     /// Whether it continues without the server, which finds it again with [`Executor::reattach`].
     pub outlives_server: bool,
     /// The model that it evaluates on the images of the job, if it doesn't train.

@@ -10,7 +10,8 @@
 //! | `POST files/{name}?offset=N` | a part of the file | [`Received`] |
 //! | `PUT files/{name}` | [`Complete`] | [`Received`] |
 //!
-//! Every request carries the attempt's token. Once an attempt has ended, each is answered with 409.
+//! Every request carries the attempt's token, and all but the first the session. Once an attempt has ended,
+//! each is answered with 409.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ use crate::{
 
 /// The variable that a trainer gets its token in.
 pub const TOKEN_VARIABLE: &str = "PAWPRINT_ATTEMPT_TOKEN";
+/// The header of a trainer's session.
+pub const SESSION: &str = "pawprint-session";
 /// Maximum bytes of a part of a file.
 pub const PART: usize = 8 << 20;
 /// Name under which the model to compare is fetched.
@@ -44,6 +47,9 @@ pub struct Welcome {
     pub compared: Option<ModelId>,
     /// The number of its next event.
     pub next_sequence: u64,
+    /// What it sends with all further requests, as [`SESSION`]: should another process introduce itself for the
+    /// same attempt, only that one is heard.
+    pub session: u64,
 }
 
 /// A file of the job's folder.

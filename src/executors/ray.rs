@@ -148,6 +148,9 @@ impl Ray {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ClusterError::Refused(format!(
                 "Ray at {address} refused the token ({status}); check --ray-token-file (PAWPRINT_RAY_TOKEN_FILE)"
             )),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                ClusterError::Unreachable(why)
+            }
             _ if status.is_client_error() => ClusterError::Refused(why),
             _ => ClusterError::Unreachable(why),
         })

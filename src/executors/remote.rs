@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     JobFolder, Run, StartError,
-    attempts::{Attempts, Live, Token},
+    attempts::{Attempts, Live},
     cluster::Cluster,
-    submission::{Resources, Submission},
+    submission::{Resources, Submission, Token},
     upload,
     watch::{Site, Watch},
 };
@@ -28,6 +28,10 @@ use crate::{
 /// A trainer on a cluster may be silent for as many times as long as one on this machine: the network
 /// is between.
 const SILENCE: u32 = 3;
+/// How long a trainer that an earlier server has submitted may wait at least.
+const MOMENT: Duration = Duration::from_secs(120);
+/// How long a trainer may take to end and to send its checkpoint.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Starts trainers on a cluster.
 #[derive(Debug, Clone)]
@@ -143,6 +147,8 @@ impl Remote {
             kill: kill.clone(),
             give_up: Instant::now() + self.remaining(attempt.created_at),
             running_since: None,
+            unknown_since: None,
+            begun: Instant::now(),
             message: None,
         };
         let last = attempt.last_event.as_deref().and_then(|json| serde_json::from_str(json).ok());
@@ -152,15 +158,18 @@ impl Remote {
             kill,
             ended: tokio::spawn(watch.run(last)),
             silence: self.silence,
+            exit_timeout: EXIT_TIMEOUT,
             outlives_server: true,
             compared: attempt.compared,
         }
     }
 
-    /// How long an attempt of that time may still wait for a node.
+    /// How long an attempt of that time may still wait for a node. A cluster that was started at the same
+    /// time as the server has a moment at least.
     fn remaining(&self, created_at: Timestamp) -> Duration {
         let waited = Timestamp::now().duration_since(created_at);
-        self.site.wait.saturating_sub(Duration::try_from(waited).unwrap_or_default())
+        let waited = Duration::try_from(waited).unwrap_or_default();
+        self.site.wait.saturating_sub(waited).max(self.site.wait.min(MOMENT))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Slurm, through its commands. What it does in trouble was tried with Slurm 22.05.
 
-use std::{process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
@@ -40,7 +40,7 @@ impl Slurm {
         let resources = submission.resources;
         let mut command = Command::new("sbatch");
         command
-            .args(["--parsable", "--no-requeue", "--output=/dev/null"])
+            .args(["--parsable", "--output=/dev/null"])
             .arg(format!("--job-name={name}"))
             .arg(format!("--comment={}", submission.name))
             .arg(format!("--cpus-per-task={}", resources.cpus))
@@ -52,7 +52,9 @@ impl Slurm {
         if resources.gpus > 0 {
             command.arg(format!("--gpus={}", resources.gpus));
         }
-        command.args(&self.options).arg(format!("--wrap={}", submission.command()));
+        // Another attempt has another id: the same one must not run again.
+        command.args(&self.options).arg("--no-requeue");
+        command.arg(format!("--wrap={}", submission.command()));
         let output = run(&mut command).await?;
         // `--parsable` prints the number, and the cluster's name after a semicolon.
         let id = output.trim().split(';').next().unwrap_or_default();
@@ -102,6 +104,11 @@ async fn run(command: &mut Command) -> Result<String, ClusterError> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = match timeout(TIMEOUT, output).await {
         Ok(Ok(output)) => output,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ClusterError::Refused(format!(
+                "`{name}` is not installed on this machine; --executor slurm needs sbatch, squeue and scancel"
+            )));
+        }
         Ok(Err(error)) => {
             return Err(ClusterError::Unreachable(format!("can't run `{name}`: {error}")));
         }
@@ -118,9 +125,18 @@ async fn run(command: &mut Command) -> Result<String, ClusterError> {
     let text = String::from_utf8_lossy(&output.stderr);
     let why = format!("`{name}` failed: {}", Excerpt(text.trim()));
     // What is wrong with the request is said so; all else may pass.
-    let refuses =
-        ["Invalid", "invalid", "not available", "unrecognized", "violates", "not permitted"];
-    Err(if refuses.iter().any(|word| text.contains(word)) {
+    let refuses = [
+        "Invalid job id specified",
+        "Invalid account",
+        "Invalid qos",
+        "Invalid generic resource",
+        "invalid partition specified",
+        "Requested node configuration is not available",
+        "Memory specification can not be satisfied",
+        "unrecognized option",
+        "invalid option",
+    ];
+    Err(if refuses.iter().any(|known| text.contains(known)) {
         ClusterError::Refused(why)
     } else {
         ClusterError::Unreachable(why)

@@ -2,8 +2,49 @@
 
 use std::path::PathBuf;
 
-use super::attempts::Token;
-use crate::domain::{AttemptId, Name};
+use rand::{
+    TryRng as _,
+    rngs::{SysError, SysRng},
+};
+
+use crate::domain::{AttemptId, Name, dataset::Digest};
+
+/// Random bytes of a token.
+const SECRET_BYTES: usize = 32;
+
+/// The token of one attempt.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Token {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> Result<Self, SysError> {
+        let mut secret = [0; SECRET_BYTES];
+        SysRng.try_fill_bytes(&mut secret)?;
+        Ok(Self(hex::encode(secret)))
+    }
+
+    /// The text that is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn sha256(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
+}
 
 /// A trainer to be started on a cluster.
 #[derive(Debug, Clone)]

@@ -30,7 +30,7 @@ use crate::{
     executors::{
         attempts::{Live, Refusal},
         job_files,
-        protocol::{Acknowledgement, Complete, Hello, PART, Received, Reports, Welcome},
+        protocol::{Acknowledgement, Complete, Hello, PART, Received, Reports, SESSION, Welcome},
         upload::{Upload, UploadError},
     },
 };
@@ -52,10 +52,19 @@ pub(super) fn routes() -> Router<AppState> {
 /// The attempt that a request is of, and the parameters of its path.
 pub struct Trainer {
     live: Arc<Live>,
+    session: Option<u64>,
     path: HashMap<String, String>,
 }
 
 impl Trainer {
+    /// The attempt, for requests that change something.
+    fn writer(self) -> Result<Arc<Live>, Problem> {
+        match self.session {
+            Some(_) => Ok(self.live),
+            None => Err(Refusal::Replaced.into()),
+        }
+    }
+
     fn parameter(&self, name: &str) -> &str {
         self.path.get(name).map_or("", String::as_str)
     }
@@ -75,7 +84,12 @@ impl FromRequestParts<AppState> for Trainer {
         let authorization = parts.headers.typed_get::<Authorization<Bearer>>();
         let authorization = authorization.ok_or(Refusal::Token)?;
         let live = state.attempts.authenticate(job, attempt, authorization.token()).await?;
-        Ok(Self { live, path })
+        let session = parts.headers.get(SESSION).and_then(|it| it.to_str().ok()?.parse().ok());
+        // One that introduces itself has none yet.
+        if session.is_some_and(|session| !live.is_of_session(session)) {
+            return Err(Refusal::Replaced.into());
+        }
+        Ok(Self { live, session, path })
     }
 }
 
@@ -91,9 +105,9 @@ async fn hello(
         let files = spawn_blocking(move || job_files::list(&folder, compared.as_deref()));
         let files = files.await.map_err(|error| Problem::internal(&error))?;
         let files = files.map_err(|error| of_disk(&error))?;
-        let next_sequence = state.attempts.greet(&live, &hello).await?;
+        let (next_sequence, session) = state.attempts.greet(&live, &hello).await?;
         let (version, compared) = (env!("CARGO_PKG_VERSION").to_owned(), live.compared);
-        Ok::<_, Problem>(Json(Welcome { version, files, compared, next_sequence }))
+        Ok::<_, Problem>(Json(Welcome { version, files, compared, next_sequence, session }))
     })
     .await
 }
@@ -104,7 +118,7 @@ async fn reports(
     trainer: Trainer,
     Json(reports): Json<Reports>,
 ) -> Result<Json<Acknowledgement>, Problem> {
-    let Trainer { live, .. } = trainer;
+    let live = trainer.writer()?;
     // If the connection breaks meanwhile, they are saved all the same, and not twice.
     run_to_completion(async move { state.attempts.receive(&live, reports).await.map(Json) }).await
 }
@@ -156,8 +170,10 @@ async fn part(
 ) -> Result<Json<Received>, Problem> {
     let upload = upload_of(&trainer)?;
     let bytes = body::read(request, PART as u64, &state).await?;
-    store(state, trainer.live, move |folder, live| upload.append(folder, live.id, offset, &bytes))
-        .await
+    store(state, trainer.writer()?, move |folder, live| {
+        upload.append(folder, live.id, offset, &bytes)
+    })
+    .await
 }
 
 /// `PUT files/{name}`: a file is complete.
@@ -167,7 +183,8 @@ async fn complete(
     Json(Complete { sha256 }): Json<Complete>,
 ) -> Result<Json<Received>, Problem> {
     let upload = upload_of(&trainer)?;
-    store(state, trainer.live, move |folder, live| upload.complete(folder, live.id, &sha256)).await
+    store(state, trainer.writer()?, move |folder, live| upload.complete(folder, live.id, &sha256))
+        .await
 }
 
 fn upload_of(trainer: &Trainer) -> Result<Upload, Problem> {
@@ -186,7 +203,7 @@ async fn store(
             let live = Arc::clone(&live);
             spawn_blocking(move || work(&folder, &live)).await
         });
-        let stored = stored.await.map_err(|error| Problem::internal(&error))?;
+        let stored = stored.await?.map_err(|error| Problem::internal(&error))?;
         stored.map(|bytes| Json(Received { bytes })).map_err(Problem::from)
     })
     .await
@@ -196,9 +213,11 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::Unknown => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Refusal::Unknown => Self::new(StatusCode::NOT_FOUND, "no_such_attempt", detail),
             Refusal::Token => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail),
-            Refusal::Ended => Self::new(StatusCode::CONFLICT, "attempt_ended", detail),
+            Refusal::Ended | Refusal::Replaced => {
+                Self::new(StatusCode::CONFLICT, "attempt_ended", detail)
+            }
             Refusal::NotReady => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(RETRY)
             }

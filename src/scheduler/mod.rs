@@ -1,5 +1,4 @@
-//! The queue of jobs: accepts them, runs a few at a time, each in a child process, and saves their
-//! outcomes.
+//! The queue of jobs: accepts them, runs a few at a time through an executor, and saves their outcomes.
 //!
 //! One task ticks (here), one task watches each running trainer (`supervisor`); what trainers
 //! report goes into rows through `progress`. Called by `http::jobs`; owned by `app`.
@@ -47,7 +46,7 @@ use crate::{
     executors::{Executor, Run},
     pretrained::Pretrained,
     registry::Registry,
-    storage::{self, Storage, job_events, jobs},
+    storage::{self, Storage, attempts, job_events, jobs},
     training::control::Command,
 };
 
@@ -220,6 +219,10 @@ impl Scheduler {
             if jobs::requested(&mut transaction, id).await? == Some(ControlRequest::Cancel) {
                 jobs::finish(&mut transaction, id, JobStatus::Running, JobStatus::Cancelled, None)
                     .await?;
+            } else if attempts::current(&mut transaction, id).await?.is_some() {
+                // It waited for a cluster: nothing has run.
+                let attempts = job.attempts.saturating_sub(1);
+                jobs::requeue(&mut transaction, id, JobStatus::Running, attempts).await?;
             } else if job.attempts >= outcome::MAX_ATTEMPTS {
                 let error = outcome::server_crash_error();
                 let (from, to) = (JobStatus::Running, JobStatus::Interrupted);

@@ -22,7 +22,7 @@ use crate::{
         job::{JobError, JobStatus, Phase, Progress},
         service::Comparison,
     },
-    executors::{Receipt, Report},
+    executors::{Receipt, Report, upload},
     registry::admission::{Admission, NewModel},
     storage::{self, attempts, evaluations, job_events, jobs},
     training::{
@@ -226,6 +226,12 @@ impl Scheduler {
             other => other,
         };
         self.retry_until_saved(id, || self.finish_job(id, exit.clone(), requested_exit)).await?;
+        if exit != TrainerExit::Detached {
+            let folder = self.0.data_dir.job(id);
+            if let Err(error) = blocking(move || upload::remove_incomplete(&folder)).await {
+                tracing::warn!(job.id = %id, %error, "can't remove incomplete uploads");
+            }
+        }
         self.0.changed.send_replace(());
         if matches!(exit, TrainerExit::Finished(_)) {
             self.remove_checkpoints(id).await;

@@ -24,10 +24,6 @@ use crate::{
     training::{control::Command, spec::Spec},
 };
 
-/// A trainer checks for commands once per batch; one that has not exited this long after a cancel,
-/// or after its last event, is killed.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The slot of a running job among the trainers; freed when it is dropped.
 pub(super) struct Slot {
     pub(super) scheduler: Scheduler,
@@ -155,7 +151,7 @@ impl Scheduler {
         if let Some(request) = self.requested(id).await {
             send(request);
             record_command(requested_exit, request);
-            deadline = (request == Command::Cancel).then(|| Instant::now() + EXIT_TIMEOUT);
+            deadline = (request == Command::Cancel).then(|| Instant::now() + run.exit_timeout);
         }
         let mut last = None;
         let silence = run.silence;
@@ -170,7 +166,7 @@ impl Scheduler {
                         Ok(None) => {}
                         Ok(Some(exit)) => {
                             last = Some(exit);
-                            deadline = Some(Instant::now() + EXIT_TIMEOUT);
+                            deadline = Some(Instant::now() + run.exit_timeout);
                         }
                         // The next trainer reports it again.
                         Err(Unsaved) if *requested_exit == RequestedExit::None => {
@@ -186,7 +182,7 @@ impl Scheduler {
                     send(command);
                     record_command(requested_exit, command);
                     if command == Command::Cancel {
-                        deadline = Some(Instant::now() + EXIT_TIMEOUT);
+                        deadline = Some(Instant::now() + run.exit_timeout);
                     }
                 }
                 () = self.0.shutdown.cancelled(), if run.outlives_server => {

@@ -153,13 +153,16 @@ pub async fn get(connection: &mut SqliteConnection, id: AttemptId) -> Result<Opt
 /// The database failed.
 pub async fn current(connection: &mut SqliteConnection, job: JobId) -> Result<Option<Attempt>> {
     let id = sqlx::query_scalar!(
-        r#"SELECT id AS "id: AttemptId" FROM attempts WHERE job_id = ? ORDER BY id DESC LIMIT 1"#,
+        r#"SELECT id AS "id: AttemptId" FROM attempts WHERE job_id = ? AND ended_at IS NULL
+           ORDER BY id DESC LIMIT 1"#,
         job
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(id) = id else { return Ok(None) };
-    Ok(get(connection, id).await?.filter(|attempt| !attempt.ended))
+    match id {
+        Some(id) => get(connection, id).await,
+        None => Ok(None),
+    }
 }
 
 /// Saves the id that the cluster gave it, and the page of it on the cluster's dashboard.

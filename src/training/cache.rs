@@ -80,6 +80,14 @@ impl CachedRecords {
     }
 }
 
+/// Removes each cache in `folder` that no trainer has opened for a month.
+///
+/// # Errors
+/// The file system failed.
+pub fn evict_unused(folder: &Path) -> io::Result<()> {
+    evict(folder, usize::MAX)
+}
+
 /// Removes each cache in `folder` of which more than half belongs to deleted images, given the
 /// number of existing `images`, and each that no trainer has opened for a month. Trainers that read
 /// it continue; the next ones fill it again.
@@ -87,6 +95,11 @@ impl CachedRecords {
 /// # Errors
 /// The file system failed.
 pub fn evict_stale(folder: &Path, images: usize) -> io::Result<()> {
+    evict(folder, images.saturating_mul(2).saturating_add(SYNC_EVERY))
+}
+
+/// Removes each cache in `folder` that is unused or has more than `max` records.
+fn evict(folder: &Path, max: usize) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let index = entry?.path();
         if index.extension().is_none_or(|extension| extension != "index") {
@@ -97,7 +110,7 @@ pub fn evict_stale(folder: &Path, images: usize) -> io::Result<()> {
         let unused = opened.is_ok_and(|opened| {
             SystemTime::now().duration_since(opened).is_ok_and(|since| since > MAX_UNUSED)
         });
-        let outgrown = fs::metadata(&index)?.len() as usize / DIGEST > 2 * images + SYNC_EVERY;
+        let outgrown = fs::metadata(&index)?.len() as usize / DIGEST > max;
         let lock = OpenOptions::new().append(true).create(true).open(&lock_path)?;
         if (outgrown || unused) && lock.try_lock().is_ok() {
             tracing::info!(path = %index.display(), outgrown, unused, "discarding a cache");

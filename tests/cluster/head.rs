@@ -98,9 +98,21 @@ impl Head {
 
     /// Ends all processes of a job without a word, as when its node is lost.
     pub(crate) fn kill(&self, id: &str) {
+        self.signal(id, Signal::KILL);
+    }
+
+    /// Sends a signal to all processes of a job.
+    pub(crate) fn signal(&self, id: &str, signal: Signal) {
         if let Some(pid) = self.cluster().jobs[id].pid {
-            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = kill_process_group(pid, signal);
         }
+    }
+
+    /// Forgets all jobs, as a head that is started again, and has so many places from then on.
+    pub(crate) fn forget(&self, places: usize) {
+        let mut cluster = self.cluster();
+        cluster.jobs.clear();
+        cluster.places = places;
     }
 
     fn start_waiting(&self) {

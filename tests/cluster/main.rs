@@ -254,6 +254,54 @@ async fn a_job_that_never_starts_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_on_the_node_is_named() {
+    let site = Site::new(1).await;
+    site.head.up().await;
+    let server = site.start(&[("PAWPRINT_CLUSTER_PROGRAM", "/opt/none/pawprint")]);
+    server.pets(8).await;
+    let id = server.job(params(1)).await;
+    let job = server.ended(&id).await;
+    let code = &job["error"]["code"];
+    assert_eq!((&job["status"], code), (&json!("failed"), &json!("trainer_not_started")), "{job}");
+    let detail = job["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("`/opt/none/pawprint` ended on the node"), "{detail}");
+    assert_eq!(site.head.submissions(), 1, "it is not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_is_preempted_saves_its_state_and_counts_no_attempt() {
+    let site = Site::new(1).await;
+    site.head.up().await;
+    let server = site.start(&[]);
+    server.pets(8).await;
+    let id = server.job(params(30)).await;
+    server.epoch(&id, 2).await;
+    let first = site.head.with("RUNNING").remove(0);
+    site.head.signal(&first, Signal::TERM);
+    placed(&server, &id, |it| it["id"] != first.as_str() && it["state"] == "running").await;
+    let log = log_of(&server, &id);
+    assert!(log.contains("suspended; checkpoint saved"), "{log}");
+    let job = server.ended(&id).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(1)), "{job}");
+    assert!(server.weights(&job).await == undisturbed(30).await, "the weights differ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_job_that_the_head_forgets_is_submitted_again() {
+    let site = Site::new(0).await;
+    site.head.up().await;
+    let server = site.start(&[]);
+    server.pets(8).await;
+    let id = server.job(params(1)).await;
+    let job = placed(&server, &id, |it| it["state"] == "waiting").await;
+    let first = job["placement"]["id"].as_str().unwrap().to_owned();
+    site.head.forget(1);
+    placed(&server, &id, |it| it["id"].is_string() && it["id"] != first.as_str()).await;
+    let job = server.ended(&id).await;
+    assert_eq!(job["status"], "succeeded", "{job}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_refuses_ends_the_job_at_once() {
     let site = Site::new(1).await;
     site.head.up().await;
