@@ -188,6 +188,10 @@ async fn follow(
                     }
                     event if event.is_last() => {
                         match event {
+                            // That of this node: another one may have space.
+                            Event::Failed { ref code, ref detail } if code == "disk_full" => {
+                                bail!("{detail} (the folder of --cluster-cache on this node)");
+                            }
                             Event::Finished => uploads.file(MODEL).await?,
                             Event::Compared { .. } => {}
                             _ => uploads.newest_checkpoints().await?,

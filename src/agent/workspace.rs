@@ -58,7 +58,7 @@ impl Workspace {
         let folder = cache.join("attempts").join(attempt);
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join(LOCK))?;
-        lock.lock()?;
+        lock.try_lock().map_err(|_| io::Error::other("another process trains for this attempt"))?;
         drop(all);
         Ok(Self { cache, folder, _lock: lock })
     }

@@ -7,6 +7,9 @@ use reqwest::Url;
 
 use crate::domain::placement::ExecutorKind;
 
+/// Maximum seconds that a job waits for a node: a year.
+const MAX_WAIT: u64 = 365 * 24 * 3600;
+
 /// Settings of the cluster.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterConfig {
@@ -46,8 +49,14 @@ pub struct ClusterConfig {
     pub cluster_memory: Option<NonZeroU64>,
 
     /// How long a job may wait for a node, in seconds
-    #[arg(long, env = "PAWPRINT_CLUSTER_WAIT", default_value = "900", value_name = "SECONDS")]
-    pub cluster_wait: NonZeroU64,
+    #[arg(
+        long,
+        env = "PAWPRINT_CLUSTER_WAIT",
+        default_value = "900",
+        value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT),
+        value_name = "SECONDS"
+    )]
+    pub cluster_wait: u64,
 
     /// URL of Ray's dashboard, which has its Jobs API
     #[arg(

@@ -300,7 +300,7 @@ mod tests {
                 "config = \"x\"",
                 "p.toml:1: unknown setting `config`; see `pawprint serve --help` for all of them",
             ),
-            ("[server]\nlisten = \"a:1\"", "p.toml:1: unknown setting `server`; see"),
+            ("[general]\nlisten = \"a:1\"", "p.toml:1: unknown setting `general`; see"),
             ("listen = 8080", "p.toml:1: `listen`: `8080` is not valid: the port is missing"),
             (
                 "data-dir = 5",

@@ -32,6 +32,9 @@ use crate::{
     training::{control::Command, events::Event, spec},
 };
 
+/// Maximum characters of a host name.
+const MAX_NODE: usize = 255;
+
 /// Why a trainer's request is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -254,13 +257,14 @@ impl Attempts {
     pub async fn greet(&self, live: &Live, hello: &Hello) -> Result<(u64, u64), Refusal> {
         let mut inbox = live.open_inbox().await?;
         let mut transaction = self.0.storage.write().await?;
-        attempts::runs_on(&mut transaction, live.id, &hello.node).await?;
+        let node: String = hello.node.chars().take(MAX_NODE).collect();
+        attempts::runs_on(&mut transaction, live.id, &node).await?;
         // A trainer has one log: what was there before was that of another process.
         attempts::logged(&mut transaction, live.id, 0).await?;
         job_events::current_status(&mut transaction, live.job).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         inbox.log_bytes = 0;
-        let line = format!("--- attempt {} on {} ---\n", live.id, hello.node);
+        let line = format!("--- attempt {} on {} ---\n", live.id, node);
         self.append_log(live.job, line).await?;
         let mut session = [0; 4];
         SysRng.try_fill_bytes(&mut session).map_err(io::Error::other)?;

@@ -143,6 +143,12 @@ impl Executor {
         }
     }
 
+    /// Whether its trainers run on other machines.
+    #[must_use]
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Remote(_))
+    }
+
     /// The run of a trainer that an earlier server has started and that may still run.
     ///
     /// # Errors

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::{
     protocol::TOKEN_VARIABLE,
-    submission::{ClusterError, Status, Submission},
+    submission::{ClusterError, Status, Submission, last_line},
 };
 use crate::{config::token_file, domain::excerpt::Excerpt, error_chain::root_cause};
 
 /// While its control store is gone, the dashboard answers some requests and lets others hang.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum bytes of a response: what is longer is not Ray's.
+const MAX_RESPONSE: usize = 4 << 20;
 /// Seconds that a trainer has to save its state when it is stopped.
 const STOP_SECONDS: u32 = 60;
 
@@ -23,6 +25,12 @@ pub struct Ray {
     http: reqwest::Client,
     address: Url,
     token: Option<String>,
+}
+
+/// Ray's response to a submission.
+#[derive(Debug, Deserialize)]
+struct Submitted {
+    submission_id: String,
 }
 
 /// What Ray says of a job.
@@ -75,7 +83,7 @@ impl Ray {
         });
         // The slash at the end counts.
         let request = self.request(Method::POST, "api/jobs/")?.json(&body);
-        match self.send(request).await {
+        match self.submitted(request, &id).await {
             Ok(()) => Ok(id),
             // Ray answers 500 for an id that it has: it was submitted before.
             Err(ClusterError::Unreachable(why)) => match self.status(&id).await {
@@ -95,7 +103,8 @@ impl Ray {
         self.check(status, &text)?;
         let JobDetails { status, message } = serde_json::from_str(&text)
             .map_err(|error| ClusterError::Unreachable(self.unreadable(&error.to_string())))?;
-        let message = message.map(|text| last_line(&text)).filter(|text| !text.is_empty());
+        let message =
+            message.map(|text| last_line(&text).to_owned()).filter(|text| !text.is_empty());
         match status.as_str() {
             "PENDING" => Ok(Status::Waiting(message)),
             "RUNNING" => Ok(Status::Running),
@@ -119,6 +128,26 @@ impl Ray {
         })
     }
 
+    /// Sends a submission; whatever is not Ray's answer to it comes from somebody else.
+    async fn submitted(&self, request: RequestBuilder, id: &str) -> Result<(), ClusterError> {
+        let (status, text) = self.exchange(request).await?;
+        if status == StatusCode::NOT_FOUND {
+            let address = &self.address;
+            let why = format!("{address} has no Jobs API of Ray; check --ray-address");
+            return Err(ClusterError::Unreachable(why));
+        }
+        self.check(status, &text)?;
+        let Ok(Submitted { submission_id }) = serde_json::from_str(&text) else {
+            let why = self.unreadable("it is no response to a submission");
+            return Err(ClusterError::Unreachable(why));
+        };
+        if submission_id == id {
+            Ok(())
+        } else {
+            Err(ClusterError::Unreachable(self.unreadable("it names another job")))
+        }
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<(), ClusterError> {
         let (status, text) = self.exchange(request).await?;
         self.check(status, &text)
@@ -133,9 +162,16 @@ impl Ray {
             let why = root_cause(&error);
             ClusterError::Unreachable(format!("can't reach Ray at {address}: {why}"))
         };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        Ok((status, response.text().await.map_err(unreachable)?))
+        let mut response = request.send().await.map_err(unreachable)?;
+        let (status, mut bytes) = (response.status(), Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MAX_RESPONSE {
+                let why = self.unreadable("it is too large");
+                return Err(ClusterError::Unreachable(why));
+            }
+        }
+        Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn check(&self, status: StatusCode, text: &str) -> Result<(), ClusterError> {
@@ -143,7 +179,7 @@ impl Ray {
             return Ok(());
         }
         let address = &self.address;
-        let why = format!("Ray at {address} returned {status}: {}", Excerpt(&last_line(text)));
+        let why = format!("Ray at {address} returned {status}: {}", Excerpt(last_line(text)));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ClusterError::Refused(format!(
                 "Ray at {address} refused the token ({status}); check --ray-token-file (PAWPRINT_RAY_TOKEN_FILE)"
@@ -159,10 +195,4 @@ impl Ray {
     fn unreadable(&self, why: &str) -> String {
         format!("can't parse the response of Ray at {}: {why}", self.address)
     }
-}
-
-/// The last line with text in it: of a traceback, the error; of a log, the last words.
-fn last_line(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.next_back().unwrap_or_default().to_owned()
 }

@@ -58,7 +58,7 @@ impl Remote {
                 cluster,
                 attempts,
                 server: server.to_string(),
-                wait: Duration::from_secs(settings.cluster_wait.get()),
+                wait: Duration::from_secs(settings.cluster_wait),
             }),
             program: match program {
                 Some(program) => program,

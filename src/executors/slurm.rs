@@ -6,7 +6,7 @@ use tokio::{process::Command, time::timeout};
 
 use super::{
     protocol::TOKEN_VARIABLE,
-    submission::{ClusterError, Status, Submission},
+    submission::{ClusterError, Status, Submission, last_line},
 };
 use crate::domain::excerpt::Excerpt;
 
@@ -123,7 +123,7 @@ async fn run(command: &mut Command) -> Result<String, ClusterError> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let why = format!("`{name}` failed: {}", Excerpt(text.trim()));
+    let why = format!("`{name}` failed: {}", Excerpt(last_line(&text)));
     // What is wrong with the request is said so; all else may pass.
     let refuses = [
         "Invalid job id specified",

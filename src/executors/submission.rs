@@ -129,6 +129,12 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// The last line with text in it: of a traceback, the error; of a log, the last words.
+pub(super) fn last_line(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.next_back().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -236,7 +236,7 @@ impl Watch {
         not_started(
             "trainer_not_started",
             format!(
-                "{program}ended on the node before it reached this server{how}; check --cluster-program (PAWPRINT_CLUSTER_PROGRAM) and the log in {kind}"
+                "{program}ended on the node before it reached this server{how}; check --cluster-program, --cluster-server and the log in {kind}"
             ),
         )
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     Scheduler,
     blocking::blocking,
-    outcome::{RequestedExit, TrainerExit},
+    outcome::{MAX_ATTEMPTS, RequestedExit, TrainerExit},
 };
 use crate::{
     data_dir::DataDir,
@@ -40,6 +40,14 @@ impl Scheduler {
                 return TrainerExit::Finished(None);
             }
         };
+        for _ in 1..MAX_ATTEMPTS {
+            let ended = self.train(id, Some(rival.id), commands, requested_exit).await;
+            let is_lost = matches!(ended, TrainerExit::Died(_));
+            // A node may be lost; here, a process that died would die again.
+            if !(is_lost && *requested_exit == RequestedExit::None && self.0.executor.is_remote()) {
+                return exit(rival.id, ended, *requested_exit);
+            }
+        }
         let ended = self.train(id, Some(rival.id), commands, requested_exit).await;
         exit(rival.id, ended, *requested_exit)
     }
@@ -70,10 +78,20 @@ pub(super) fn exit(
 /// The model of a job, from its folder, or from its place if it has been moved there.
 pub(super) fn read_model(data_dir: &DataDir, id: JobId) -> io::Result<NewModel> {
     let folder = data_dir.job(id);
-    let (written, placed) =
-        (folder.join(MODEL), data_dir.model(spec::Spec::load(&folder)?.model_id));
+    let spec = spec::Spec::load(&folder)?;
+    let (written, placed) = (folder.join(MODEL), data_dir.model(spec.model_id));
     let path = if written.exists() { written } else { placed };
     let card = model_file::load_card(&path).map_err(io::Error::other)?;
+    // A trainer on another machine may send whatever it wants: it must not be another job's model.
+    let is_its_own = card.id == spec.model_id
+        && card.job_id == spec.job_id
+        && card.name == spec.name
+        && card.recipe == spec.recipe
+        && card.classes == spec.classes
+        && card.dataset_version == spec.dataset_version;
+    if !is_its_own {
+        return Err(io::Error::other("the model is not that of the job"));
+    }
     let score = Score::new(&card, &spec::read_manifest(&folder)?);
     Ok(NewModel { card, bytes: fs::metadata(&path)?.len(), score })
 }
