@@ -1,9 +1,10 @@
 //! Models as ONNX files: what the server and the command line write, and what ONNX Runtime answers with
 //! it beside Pawprint itself.
 //!
-//! ONNX Runtime runs in the Python that `PAWPRINT_ONNX_PYTHON` names; `make onnx-test` makes one. Where
+//! ONNX Runtime runs in the Python that `ONNX_PYTHON` names; `make onnx-test` makes one. Where
 //! it is not set, those tests say so and are skipped.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![expect(unreachable_pub, reason = "the parts of a test are modules")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -40,9 +40,9 @@ struct Answer {
 
 /// A Python that has what `requirements.txt` lists.
 fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("PAWPRINT_ONNX_PYTHON").filter(|it| !it.is_empty());
+    let python = std::env::var_os("ONNX_PYTHON").filter(|it| !it.is_empty());
     if python.is_none() {
-        skip("PAWPRINT_ONNX_PYTHON names no Python with ONNX Runtime; `make onnx-test` makes one");
+        skip("ONNX_PYTHON names no Python with ONNX Runtime; `make onnx-test` makes one");
     }
     python.map(PathBuf::from)
 }
@@ -100,11 +100,12 @@ fn compare(python: &Path, saved: &Saved, name: &str) {
     assert!(done.status.success() && complaints.is_empty(), "{name}: {complaints}");
     let answers: Answers = serde_json::from_slice(&done.stdout).unwrap();
 
-    let (mut furthest, mut apart) = (0.0_f64, Vec::new());
+    let (mut furthest, mut apart, mut first) = (0.0_f64, Vec::new(), Vec::new());
     for (index, pixels) in prepared.iter().enumerate() {
         let output = model.forward(std::slice::from_ref(pixels)).unwrap().remove(0);
         let ours = output.logits.scaled(model.card().scale()).probabilities();
         let label = output.logits.predicted();
+        first.push(ours[0]);
         let difference = |theirs: &[f64]| {
             assert_eq!(ours.len(), theirs.len(), "{name}");
             ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
@@ -133,6 +134,9 @@ fn compare(python: &Path, saved: &Saved, name: &str) {
             );
         }
     }
+    first.sort_by(f64::total_cmp);
+    // Otherwise the same probabilities would say little of the networks.
+    assert!(first[first.len() - 1] - first[0] > 0.1, "{name} finds all photos alike: {first:?}");
     apart.sort_by(f64::total_cmp);
     let share = |part: usize| apart[(apart.len() - 1) * part / 100];
     println!(
