@@ -1,7 +1,7 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `config`, `trainer`, `predict --model FILE`, `export FILE`, `backup`, `restore` and `doctor` do the work
-//! themselves; every other command is a client of a running server through `client`, and knows only
+//! `serve`, `config`, `trainer`, `predict --model FILE`, `export FILE`, `backup`, `restore` and `doctor`
+//! do the work themselves; every other command is a client of a running server through `client`, and knows only
 //! what the HTTP API returns. Results go to standard output through `output`; errors, notes and progress bars go to standard error.
 //! `anyhow` lives here and nowhere deeper.
 //!

@@ -37,6 +37,11 @@ pub(super) struct Value {
 }
 
 impl Value {
+    /// In place of an optional input.
+    pub(super) const fn none() -> Self {
+        Self { name: String::new(), element: Element::Float, shape: Vec::new() }
+    }
+
     /// The size in that dimension.
     ///
     /// # Errors

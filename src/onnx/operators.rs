@@ -165,8 +165,6 @@ impl Graph {
         name: &str,
     ) -> Result<Value, Error> {
         let shape = [x.size(0)?, x.size(1)?, height, width];
-        let scales = Value { name: String::new(), element: Element::Float, shape: Vec::new() };
-        let (region, scales) = (scales.clone(), scales);
         let sizes = self.integers(&format!("{name}.sizes"), &[4], &shape);
         let attributes = [
             int("antialias", 1),
@@ -175,7 +173,8 @@ impl Graph {
             word("mode", "linear"),
         ];
         let shape = shape.map(Dim::Size).to_vec();
-        let inputs = [x, &region, &scales, &sizes];
+        let none = Value::none();
+        let inputs = [x, &none, &none, &sizes];
         Ok(self.node(("Resize", name), &inputs, &attributes, x.element, shape))
     }
 

@@ -4,6 +4,7 @@
 //! ONNX Runtime runs in the Python that `ONNX_PYTHON` names; `make onnx-test` makes one. Where
 //! it is not set, those tests say so and are skipped.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
+#![expect(clippy::print_stdout, reason = "how far answers lie apart is worth reading")]
 #![expect(unreachable_pub, reason = "the parts of a test are modules")]
 
 #[path = "../common/mod.rs"]
