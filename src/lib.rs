@@ -4,7 +4,7 @@
 //!
 //! | module | what it is for | runs in |
 //! |---|---|---|
-//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model` and those of `maintenance` | the process itself |
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model`, `export FILE` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`tls`] | the server's certificate, renewed while it runs | server, one task |

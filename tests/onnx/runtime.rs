@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use image::{RgbImage, imageops::FilterType};
 use pawprint::{
     device::ComputeConfig,
     domain::{preprocessing::Normalization, recipe::Precision},
@@ -47,7 +48,7 @@ fn python() -> Option<PathBuf> {
     python.map(PathBuf::from)
 }
 
-/// The photos of `PAWPRINT_REAL_DATA`, evenly, or some of all sizes and orientations.
+/// The photos of `PAWPRINT_REAL_DATA`, evenly, some of them enlarged; or some of all sizes.
 fn photos(folder: &Path) -> Vec<PathBuf> {
     if let Some(real) = std::env::var_os("PAWPRINT_REAL_DATA").filter(|it| !it.is_empty()) {
         let mut all = Vec::new();
@@ -60,6 +61,13 @@ fn photos(folder: &Path) -> Vec<PathBuf> {
             all.extend(files.into_iter().step_by(step));
         }
         assert!(all.len() > REAL * 2 / 3, "only {} real photos", all.len());
+        // Some as large as those of a telephone.
+        for (number, path) in all.iter_mut().step_by(REAL / 20).enumerate() {
+            let (width, height) = [(4000, 3000), (1024, 768), (1500, 2000)][number % 3];
+            let enlarged = resized(&image::open(&path).unwrap().into_rgb8(), width, height);
+            *path = folder.join(format!("{number}.jpg"));
+            fs::write(path, common::encode(enlarged, image::ImageFormat::Jpeg)).unwrap();
+        }
         return all;
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -67,14 +75,16 @@ fn photos(folder: &Path) -> Vec<PathBuf> {
     for (number, (width, height)) in
         (1..).zip([(180, 180), (224, 224), (640, 480), (31, 700), (1500, 1000), (90, 60)])
     {
-        let picture = common::picture(number);
-        let filter = image::imageops::FilterType::CatmullRom;
-        let picture = image::imageops::resize(&picture, width, height, filter);
+        let picture = resized(&common::picture(number), width, height);
         let path = folder.join(format!("{number}.png"));
         fs::write(&path, common::encode(picture, image::ImageFormat::Png)).unwrap();
         all.push(path);
     }
     all
+}
+
+fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    image::imageops::resize(picture, width, height, FilterType::CatmullRom)
 }
 
 /// Asks ONNX Runtime for the answers of a model, and compares them with those of Pawprint in fp32.
