@@ -16,7 +16,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth faults docker-test cluster-test wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +104,9 @@ docker-test: ## build the container image and test it with a real engine (ARGS="
 
 cluster-test: build ## test jobs on real Ray and Slurm clusters on this machine (10 minutes; ARGS=ray or ARGS=slurm: that one)
 	scripts/cluster-test $(RELEASE)/pawprint $(ARGS)
+
+onnx-test: downloads ## compare exported models in ONNX Runtime with Pawprint (on real photos too: PAWPRINT_REAL_DATA)
+	CARGO=$(CARGO) scripts/onnx-test $(RELEASE)/onnx-test
 
 wheel: build ## build the Python wheel in target/wheels
 	scripts/wheel $(RELEASE)/pawprint $(WHEELS)

@@ -4,7 +4,7 @@
 //!
 //! | module | what it is for | runs in |
 //! |---|---|---|
-//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model` and those of `maintenance` | the process itself |
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model`, `export FILE` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`tls`] | the server's certificate, renewed while it runs | server, one task |
@@ -20,6 +20,7 @@
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
+//! | [`onnx`] | models as ONNX files, for the runtimes of others | server, blocking threads, and `export` |
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
@@ -62,7 +63,7 @@ pub mod memory_budget;
 pub mod metrics;
 pub mod model_file;
 pub mod neighbours;
-
+pub mod onnx;
 pub mod pretrained;
 pub mod registry;
 pub mod scheduler;

@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// The name in a model file.
-const NAME: &str = "neighbours";
+pub(crate) const NAME: &str = "neighbours";
 /// Maximum training images that are kept.
 pub const MAX_IMAGES: usize = 1000;
 /// Which of the nearest counts: a single odd training image must not vouch for others like it.
-const RANK: i64 = 3;
+pub(crate) const RANK: i64 = 3;
 
 /// Features of training images.
 #[derive(Debug)]

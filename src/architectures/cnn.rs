@@ -9,7 +9,7 @@ use super::{
 use crate::weights::tensors::Tensors;
 
 /// Output channels of each 3×3 convolution, and whether a 2×2 max-pooling follows it.
-const CONVOLUTIONS: [(i64, bool); 5] =
+pub(crate) const CONVOLUTIONS: [(i64, bool); 5] =
     [(32, true), (64, true), (128, true), (256, true), (256, false)];
 
 /// Features that the convolutions leave of a 180×180 image: 7×7×256.

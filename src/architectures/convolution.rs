@@ -99,7 +99,7 @@ fn channels_first_on_cuda(tensor: &Tensor) -> Tensor {
 
 /// Zeros before and after `size` pixels that a convolution needs for ⌈`size` / `stride`⌉ results: one
 /// more after them than before if their number is odd.
-const fn same_padding(size: i64, kernel: i64, stride: i64) -> [i64; 2] {
+pub(crate) const fn same_padding(size: i64, kernel: i64, stride: i64) -> [i64; 2] {
     let results = (size + stride - 1) / stride;
     let missing = (results - 1) * stride + kernel - size;
     let total = if missing > 0 { missing } else { 0 };

@@ -6,7 +6,7 @@ mod base;
 mod classifier;
 pub mod cnn;
 mod conv_relu;
-mod convolution;
+pub(crate) mod convolution;
 mod efficientnet;
 mod fused;
 mod head;

@@ -1,7 +1,7 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `config`, `trainer`, `predict --model FILE`, `backup`, `restore` and `doctor` do the work
-//! themselves; every other command is a client of a running server through `client`, and knows only
+//! `serve`, `config`, `trainer`, `predict --model FILE`, `export FILE`, `backup`, `restore` and `doctor`
+//! do the work themselves; every other command is a client of a running server through `client`, and knows only
 //! what the HTTP API returns. Results go to standard output through `output`; errors, notes and progress bars go to standard error.
 //! `anyhow` lives here and nowhere deeper.
 //!
@@ -19,6 +19,7 @@ mod doctor;
 mod embed;
 mod evaluate;
 mod events;
+mod export;
 mod healthcheck;
 mod images;
 mod import;
@@ -110,6 +111,8 @@ enum Command {
     Predict(predict::Predict),
     /// List models, choose the one in service, or delete one
     Models(models::Models),
+    /// Export a model for other runtimes
+    Export(export::Export),
     /// List the pretrained weights; show, upload or download those of VGG16
     Weights(weights::Weights),
     /// List, create and revoke API tokens
@@ -199,6 +202,14 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
                 finish(out, status)
             }
             None => run_client(&predict.client, async |s| predict.run(s).await),
+        },
+        Command::Export(export) => match export.model_file() {
+            Some(model) => {
+                let out = Output::new(export.client.json);
+                let status = export.run_local(model, out);
+                finish(out, status)
+            }
+            None => run_client(&export.client, async |s| export.run(s).await),
         },
         Command::Models(models) => run_client(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => run_client(weights.client(), async |s| weights.run(s).await),

@@ -25,6 +25,7 @@ pub mod drain;
 pub mod error;
 pub mod evaluations;
 pub mod explain;
+pub mod export;
 pub mod extract;
 pub mod fields;
 pub mod images;

@@ -106,7 +106,7 @@ fn damaged(error: &weights::Error) -> Problem {
     damaged_problem()
 }
 
-fn damaged_problem() -> Problem {
+pub(super) fn damaged_problem() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "model_damaged",

@@ -25,8 +25,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth, classes, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
-    drain, evaluations, explain, images, inference_protocol, jobs, metrics, models, pace, predict,
-    previews,
+    drain, evaluations, explain, export, images, inference_protocol, jobs, metrics, models, pace,
+    predict, previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
     recipes,
@@ -99,7 +99,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/models/current", routes!(models::current, models::set_current))
         .at("/models/{model}", routes!(models::show, models::change, models::delete))
         .at("/models/{model}/coverage", routes!(models::show_coverage))
-        .at("/models/{model}/download", routes!(models::download));
+        .at("/models/{model}/download", routes!(models::download))
+        .at("/models/{model}/export", routes!(export::export));
 
     let prediction = OpenApiRouter::new()
         .at("/predict", routes!(predict::predict))

@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub(crate) mod files;
+pub(crate) mod stored;
 pub mod tensors;
 pub mod vgg16;
 

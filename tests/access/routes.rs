@@ -58,6 +58,7 @@ const REQUIRED: &str = "
     write     DELETE  /models/{model}
     read      GET     /models/{model}/coverage
     read      GET     /models/{model}/download
+    read      GET     /models/{model}/export
     read      GET     /weights
     read      GET     /weights/{base}
     write     PUT     /weights/{base}
