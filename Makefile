@@ -8,7 +8,7 @@ ARGS ?=
 # Output of `make dist`: the install tree, which is /opt/pawprint in the container image.
 DIST ?= dist
 IMAGE ?= pawprint
-# Images for `make bench`, `make bench-growth`, `make bench-decode`, `make reproduce` and `make load`.
+# Images for `make bench`, `make bench-growth`, `make bench-decode`, `make review-figures`, `make reproduce` and `make load`.
 DATA ?= $(PAWPRINT_REAL_DATA)
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -16,7 +16,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth review-figures faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +92,9 @@ bench-compare: ## fail if result B of `make bench` is slower than result A, rela
 
 bench-decode: downloads ## benchmark image decoding and preprocessing on DATA
 	$(CARGO) bench --locked --bench decode -- $(DATA)
+
+review-figures: downloads ## measure what reviews find on data with made faults (DATA; ARGS="--growth 5000 10000 50000")
+	$(CARGO) bench --locked --bench review -- $(DATA) $(ARGS)
 
 bench-growth: build ## measure what grows with images, jobs, models and epochs (DATA: JPEGs; ARGS="--short")
 	benches/growth.py $(RELEASE)/pawprint $(DATA) $(ARGS)

@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     pretrained::Pretrained,
     registry::{Registry, embedded},
+    reviews::Reviews,
     scheduler::{self, Scheduler},
     storage::Storage,
     telemetry,
@@ -108,6 +109,14 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
     if let Err(error) = registry.refresh().await {
         tracing::error!(error = chain(&error), "can't load the model to serve");
     }
+    let reviews = Reviews::new(
+        config.clone(),
+        Arc::clone(&data_dir),
+        storage.clone(),
+        datasets.clone(),
+        scheduler.clone(),
+        shutdown.clone(),
+    );
     let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
     let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {
@@ -119,6 +128,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         pretrained,
         scheduler,
         attempts,
+        reviews,
         registry,
         metrics: Metrics::new(),
         memory,
@@ -164,6 +174,7 @@ pub async fn run(
     };
     tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
+    let reviews = tokio::spawn(app.reviews.clone().run());
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
@@ -177,11 +188,12 @@ pub async fn run(
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
-            let all = async { tokio::join!(&mut server, jobs) };
+            let all = async { tokio::join!(&mut server, jobs, reviews) };
             match timeout(Duration::from_secs(seconds), all).await {
-                Ok((server, jobs)) => {
+                Ok((server, jobs, reviews)) => {
                     server?;
                     jobs?;
+                    reviews?;
                 }
                 // Trainers are killed as their handles drop; the next server resumes their jobs.
                 Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),

@@ -7,6 +7,7 @@
 //! cache/                    decoded images; may be deleted while no server runs
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
+//! reviews/<dataset id>/     what the review of a dataset found; computed again if it is missing
 //! weights/                  VGG16 weights, see `pretrained`
 //! tmp/                      uploads in progress; emptied at start
 //! damaged/                  what `pawprint doctor --repair` has set aside
@@ -24,7 +25,7 @@ use std::{
 
 pub use self::permissions::Unwritable;
 use self::permissions::unwritable;
-use crate::domain::{JobId, ModelId};
+use crate::domain::{DatasetId, JobId, ModelId};
 
 /// A data directory: locked by this process, unless it only looks at it.
 #[derive(Debug)]
@@ -215,6 +216,18 @@ impl DataDir {
     #[must_use]
     pub fn model(&self, id: ModelId) -> PathBuf {
         self.models().join(format!("{id}.safetensors"))
+    }
+
+    /// The folders of all reviews.
+    #[must_use]
+    pub fn reviews(&self) -> PathBuf {
+        self.root.join("reviews")
+    }
+
+    /// The folder of the review of one dataset.
+    #[must_use]
+    pub fn review(&self, id: DatasetId) -> PathBuf {
+        self.reviews().join(id.to_string())
     }
 
     /// Pretrained weights.

@@ -4,7 +4,7 @@
 //!
 //! | module | what it is for | runs in |
 //! |---|---|---|
-//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `predict --model`, `export FILE` and those of `maintenance` | the process itself |
+//! | [`cli`] | the commands; clients of a running server, but for `serve`, `trainer`, `reviewer`, `predict --model`, `export FILE` and those of `maintenance` | the process itself |
 //! | [`app`] | composes a server out of the modules below and shuts it down | server, main task |
 //! | [`listener`] | the sockets that the server listens on | server, main task |
 //! | [`tls`] | the server's certificate, renewed while it runs | server, one task |
@@ -17,12 +17,14 @@
 //! | [`scheduler`] | the queue, a run of an executor per running job, events into rows | server, tokio tasks |
 //! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
+//! | [`reviews`] | one child process that reviews a dataset, its results, what people decide | server, tokio tasks |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
 //! | [`onnx`] | models as ONNX files, for the runtimes of others | server, blocking threads, and `export` |
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
+//! | [`review`] | what a dataset hides: a function of its folder | a child process, `pawprint reviewer` |
 //! | [`model_file`] | a model's file: weights, card, canary images | server and trainer |
 //! | [`neighbours`] | how far an image is from a model's training images | server and trainer |
 //! | [`memory_budget`] | the memory that all requests share | server |
@@ -66,6 +68,8 @@ pub mod neighbours;
 pub mod onnx;
 pub mod pretrained;
 pub mod registry;
+pub mod review;
+pub mod reviews;
 pub mod scheduler;
 pub mod storage;
 pub mod telemetry;

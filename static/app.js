@@ -18,6 +18,7 @@ const PAGES = {
   teach: { title: "Teach", load: () => import("./teach.js"), one: () => import("./teach.js") },
   predict: { title: "Predict", load: () => import("./predict.js") },
   datasets: { title: "Datasets", load: () => import("./datasets.js"), one: () => import("./dataset.js") },
+  review: { title: "Review", load: () => import("./datasets.js"), one: () => import("./review.js") },
   train: { title: "Train", load: () => import("./train.js") },
   jobs: { title: "Jobs", load: () => import("./evaluate.js"), one: () => import("./job.js") },
   evaluate: { title: "Evaluate", load: () => import("./evaluate.js") },
@@ -28,7 +29,7 @@ const PAGES = {
 const FORMER = [[/^#\/dataset\//, "#/datasets/"], [/^#\/job\//, "#/jobs/"], [/^#\/models\?model=/, "#/models/"], [/^#\/jobs\/?$/, "#/evaluate"]];
 
 /** Navigation entry that is highlighted for a page without one; for a job, the page it was opened from. @type {Record<string, string>} */
-const UNDER = { jobs: "train" };
+const UNDER = { jobs: "train", review: "datasets" };
 
 const main = /** @type {HTMLElement} */ (document.querySelector("main"));
 let leaving = new AbortController();

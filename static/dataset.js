@@ -17,6 +17,7 @@ export async function open(place, { parts: [name], signal }) {
   let dataset = await find(place, "datasets", name, signal);
   if (!dataset) return;
   const version = el("p", { class: "soft" });
+  const review = el("a", { class: "button", href: `#/review/${path(dataset.name)}` }, "Review");
   const train = el("a", { class: "button primary", href: `#/train?dataset=${path(dataset.name)}` }, "Train a model");
   const numbers = el("section", { class: "panel", "aria-label": "Statistics" });
   const samples = el("section", { class: "panel", "aria-label": "Augmentation preview" });
@@ -29,8 +30,9 @@ export async function open(place, { parts: [name], signal }) {
 
   const describe = () => {
     const splits = Object.entries(dataset.counts).map(([split, counts]) => `${count(sum(counts))} ${split}`).join(", ");
-    fill(version, `${plural(dataset.images, "image")}: ${splits}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
+    fill(version, `${plural(dataset.images, "image")}: ${splits}${dataset.unlabelled ? `; ${count(dataset.unlabelled)} unlabelled` : ""}. `, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
     train.hidden = dataset.images === 0;
+    review.hidden = dataset.images + dataset.unlabelled === 0;
     images.node.hidden = numbers.hidden = dataset.images === 0;
     samples.hidden = sum(dataset.counts.train) === 0;
     splitOffer(gaps, dataset, () => refresh());
@@ -60,7 +62,7 @@ export async function open(place, { parts: [name], signal }) {
   };
 
   fill(place,
-    el("div", { class: "row apart" }, el("h1", null, dataset.name), train),
+    el("div", { class: "row apart" }, el("h1", null, dataset.name), el("div", { class: "row" }, review, train)),
     version,
     gaps,
     messages,

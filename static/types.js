@@ -2,7 +2,7 @@
  * Responses of the API, limited to the fields that the pages use. Only the type checker reads this file.
  *
  * @typedef {Record<string, Record<string, number>>} Counts images by split and class
- * @typedef {{ id: string, name: string, open: boolean, classes: string[], version: string, counts: Counts, images: number, bytes: number, created_at: string }} Dataset
+ * @typedef {{ id: string, name: string, open: boolean, classes: string[], version: string, counts: Counts, images: number, bytes: number, unlabelled: number, created_at: string }} Dataset
  * @typedef {{ id: string, file_name: string, label: string, split: string, width: number, height: number, bytes: number, sha256: string }} Image
  * @typedef {{ added: number, duplicates: number, rejected: { file: string, code: string, detail: string }[], rejected_total: number,
  *   ignored: { count: number, examples: string[] } }} UploadReport
@@ -52,5 +52,12 @@
  *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} PredictResponse
  * @typedef {{ base: string, state: "shipped" | "absent" | "downloading" | "ready", source: string | null, sha256: string | null, preprocessing: string | null,
  *   downloaded_bytes: number | null, total_bytes: number | null, error: { code: string, detail: string } | null }} Weights
+ * @typedef {{ id: string, file_name: string, label: string | null, split: string | null, width: number, height: number }} ReviewImage
+ * @typedef {{ image: ReviewImage, probability?: number, suggested?: string | null, suggested_probability?: number, reasons?: string[], distance?: number, margin?: number }} ReviewItem of any list but that of duplicates
+ * @typedef {{ out_of_date: boolean, computed_at: string, seconds: number, labelled: number, unlabelled: number, unreadable: number, estimated_wrong: number,
+ *   mislabelled: number, duplicates: number, duplicates_across_splits: number, outliers: number,
+ *   curve: { labels: number[], chosen: number[], random: number[] } | null }} ReviewSummary
+ * @typedef {{ status: string, progress: { phase: string, done: number, total: number } | null, error: { code: string, detail: string } | null, result: ReviewSummary | null }} ReviewState
+ * @typedef {{ classes: string[], images: string[], x: number[], y: number[], labels: (number | null)[], mislabelled: number[] }} ReviewMap
  */
 export {};

@@ -36,6 +36,7 @@ const OF_ALL: &[&str] = &[
     "SELECT media_type, COUNT(*)",
     "SELECT split AS \"split: Split\", label AS \"label: u32\", COUNT(*)",
     "SELECT id AS \"image_id: ImageId\", sha256",
+    "SELECT COUNT(*) FROM unlabelled_images",
     // They end at a limit.
     "SELECT sha256 AS \"sha256: Digest\" FROM images WHERE dataset_id = ? AND +split",
     "WITH newest AS",
@@ -60,10 +61,20 @@ const OF_ALL: &[&str] = &[
 /// or job.
 fn looks_at_all(step: &str) -> bool {
     let of = |table: &str| step.split_whitespace().nth(1) == Some(table);
-    let grows =
-        ["jobs", "images", "epochs", "job_events", "evaluations", "attempts"].into_iter().any(of);
-    let all_of_one =
-        ["images", "epochs", "job_events"].into_iter().any(of) && step.contains("_id=?)");
+    let grows = [
+        "jobs",
+        "images",
+        "unlabelled_images",
+        "review_decisions",
+        "epochs",
+        "job_events",
+        "evaluations",
+        "attempts",
+    ]
+    .into_iter()
+    .any(of);
+    let all_of_one = ["images", "unlabelled_images", "epochs", "job_events"].into_iter().any(of)
+        && step.contains("_id=?)");
     grows && step.starts_with("SCAN") || all_of_one && !step.contains("sqlite_autoindex_images_1")
 }
 

@@ -50,7 +50,8 @@ pub(super) struct Import {
     #[arg(long, value_name = "CLASS,CLASS", value_delimiter = ',')]
     classes: Option<Vec<String>>,
 
-    /// What names the class of an image: its folders, or the word before the number in its file name
+    /// What names the class of an image: its folders, the word before the number in its file name, or
+    /// nothing: the images are unlabelled, and `pawprint review` says which to label next
     #[arg(long, value_enum, default_value = "folders")]
     labels: Labels,
 
@@ -76,6 +77,7 @@ enum Split {
 enum Labels {
     Folders,
     Names,
+    None,
 }
 
 impl Import {
@@ -193,7 +195,7 @@ impl Import {
         let mut request = client
             .request_without_timeout(Method::POST, &["datasets", &self.dataset, "archive"])
             .query(&[("split", self.split)])
-            .query(&(self.labels == Labels::Names).then_some([("labels", self.labels)]))
+            .query(&(self.labels != Labels::Folders).then_some([("labels", self.labels)]))
             .header(CONTENT_TYPE, media_type)
             .body(body);
         if let Some(length) = length {

@@ -1,6 +1,6 @@
 //! The command line: one file a command. Called by `main` alone, on the process's main thread.
 //!
-//! `serve`, `config`, `trainer`, `predict --model FILE`, `export FILE`, `backup`, `restore` and `doctor`
+//! `serve`, `config`, `trainer`, `reviewer`, `predict --model FILE`, `export FILE`, `backup`, `restore` and `doctor`
 //! do the work themselves; every other command is a client of a running server through `client`, and knows only
 //! what the HTTP API returns. Results go to standard output through `output`; errors, notes and progress bars go to standard error.
 //! `anyhow` lives here and nowhere deeper.
@@ -32,6 +32,7 @@ mod progress;
 mod report;
 mod responses;
 mod restore;
+mod review;
 mod serve;
 mod service;
 mod settings;
@@ -43,7 +44,7 @@ mod unverified_tls;
 mod watch;
 mod weights;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -84,6 +85,12 @@ enum Command {
     /// Train one job (started by the server)
     #[command(hide = true)]
     Trainer(trainer::Trainer),
+    /// Review the images of one dataset (started by the server)
+    #[command(hide = true)]
+    Reviewer {
+        /// Folder of the review
+        folder: PathBuf,
+    },
     /// Build the built-in default model from a trained model (for maintainers)
     #[command(hide = true)]
     Embed(embed::Embed),
@@ -91,6 +98,8 @@ enum Command {
     Import(import::Import),
     /// List datasets, change the classes of one, reassign its images to splits, or delete it
     Datasets(datasets::Datasets),
+    /// Show what a dataset hides: wrong labels, near-duplicates, outliers, what to label next
+    Review(review::Review),
     /// Start a training job
     Train(train::Train),
     /// List training jobs, newest first, or delete one
@@ -173,11 +182,13 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
             finish(out, config.run(&origins, out))
         }
         Command::Trainer(trainer) => trainer.run(),
+        Command::Reviewer { folder } => crate::review::run(&folder),
         Command::Embed(embed) => {
             let out = Output::new(false);
             finish(out, embed.run(out))
         }
         Command::Import(import) => run_client(&import.client, async |s| import.run(s).await),
+        Command::Review(review) => run_client(&review.client, async |s| review.run(s).await),
         Command::Train(train) => run_client(&train.client, async |s| train.run(s).await),
         Command::Datasets(datasets) => {
             run_client(datasets.client(), async |s| datasets.run(s).await)

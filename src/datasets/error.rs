@@ -22,6 +22,9 @@ use crate::{
 /// What can go wrong with datasets.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An image without a label can only get one.
+    #[error("the image is unlabelled; give it a label first")]
+    Unlabelled,
     /// No dataset has that id or name.
     #[error("there is no dataset `{}`", Excerpt(.0))]
     NoDataset(String),

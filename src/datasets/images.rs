@@ -16,6 +16,15 @@ use crate::{
 /// JPEG quality of thumbnails.
 const QUALITY: u8 = 85;
 
+/// The file of an image.
+#[derive(Debug, Clone)]
+pub struct ImageFile {
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+    /// Its media type.
+    pub media_type: String,
+}
+
 impl Datasets {
     /// Images of a dataset, oldest first, optionally of one split or class.
     ///
@@ -37,13 +46,18 @@ impl Datasets {
         Ok(storage::image_pages::page(&mut snapshot, row.id, split, label, after, limit).await?)
     }
 
-    /// The image of that id.
+    /// The file of the image of that id, with a label or without.
     ///
     /// # Errors
     /// There is none.
-    pub async fn image(&self, id: ImageId) -> Result<Image, Error> {
+    pub async fn file(&self, id: ImageId) -> Result<ImageFile, Error> {
         let mut connection = self.storage().read().await?;
-        storage::images::find(&mut connection, id).await?.ok_or(Error::NoImage(id))
+        if let Some(image) = storage::images::find(&mut connection, id).await? {
+            return Ok(ImageFile { sha256: image.sha256, media_type: image.media_type });
+        }
+        let unlabelled = storage::unlabelled::of_ids(&mut connection, &[id]).await?.pop();
+        let image = unlabelled.ok_or(Error::NoImage(id))?;
+        Ok(ImageFile { sha256: image.sha256, media_type: image.media_type })
     }
 
     /// The hash of one training image: of that number, in the order of the hashes, beginning again after
@@ -62,7 +76,8 @@ impl Datasets {
         Ok(storage::image_pages::training_image(&mut snapshot, row.id, number).await?)
     }
 
-    /// Changes the class or split of an image. In an open dataset, a new class is added.
+    /// Changes the class or split of an image. In an open dataset, a new class is added. An
+    /// unlabelled image gets its class, and the split that its content gives it.
     ///
     /// # Errors
     /// There is no such dataset or image, or no such class in a closed dataset.
@@ -81,7 +96,13 @@ impl Datasets {
             None => None,
         };
         if !storage::images::update(&mut transaction, row.id, id, label, split).await? {
-            return Err(Error::NoImage(id));
+            let unlabelled = storage::unlabelled::of_ids(&mut transaction, &[id]).await?.pop();
+            let image = unlabelled.ok_or(Error::NoImage(id))?;
+            let label = label.ok_or(Error::Unlabelled)?;
+            let split = split.unwrap_or_else(|| Split::by_content(&image.sha256));
+            if !storage::unlabelled::label(&mut transaction, row.id, id, label, split).await? {
+                return Err(Error::NoImage(id));
+            }
         }
         storage::datasets::clear_version(&mut transaction, row.id).await?;
         let image = storage::images::find(&mut transaction, id).await?.ok_or(Error::NoImage(id))?;
@@ -96,7 +117,9 @@ impl Datasets {
     pub async fn delete_image(&self, dataset: &str, id: ImageId) -> Result<(), Error> {
         let dataset = self.row(dataset).await?.id;
         let mut transaction = self.storage().write().await?;
-        if !storage::images::delete(&mut transaction, dataset, id).await? {
+        if !storage::images::delete(&mut transaction, dataset, id).await?
+            && !storage::unlabelled::delete(&mut transaction, dataset, id).await?
+        {
             return Err(Error::NoImage(id));
         }
         storage::datasets::clear_version(&mut transaction, dataset).await?;
@@ -108,7 +131,7 @@ impl Datasets {
     ///
     /// # Errors
     /// They are damaged.
-    pub async fn original(&self, image: &Image) -> Result<Bytes, Error> {
+    pub async fn original(&self, image: &ImageFile) -> Result<Bytes, Error> {
         let (blobs, digest) = (self.blobs().clone(), image.sha256);
         blocking(move || Ok(blobs.map(&digest)?)).await
     }
@@ -118,7 +141,7 @@ impl Datasets {
     ///
     /// # Errors
     /// The image's bytes are damaged.
-    pub async fn thumbnail(&self, image: &Image, size: u32) -> Result<Vec<u8>, Error> {
+    pub async fn thumbnail(&self, image: &ImageFile, size: u32) -> Result<Vec<u8>, Error> {
         let _permit = self.0.thumbnails.acquire().await.map_err(|_| Error::ShuttingDown)?;
         let (datasets, digest) = (self.clone(), image.sha256);
         blocking(move || {

@@ -51,8 +51,8 @@ pub(super) enum Content {
 struct Checked {
     file: TempPath,
     image: NewImage,
-    /// Its class by name; `None` until all files of the upload have arrived. The index of the class
-    /// is known only within the transaction that adds the image.
+    /// Its class by name; `None` until all files of the upload have arrived, and if it is unlabelled.
+    /// The index of the class is known only within the transaction that adds the image.
     label: Option<ClassName>,
 }
 
@@ -154,7 +154,7 @@ impl Ingest {
                 (PathDecision::Accept(assignment), FileStatus::Passed(checked)) => {
                     checked.image.file_name.clone_from(&shown);
                     checked.image.split = split_of(&assignment, &checked.image.sha256);
-                    checked.label = Some(assignment.label);
+                    checked.label = assignment.label;
                 }
                 (PathDecision::Accept(_), _) => {}
                 (PathDecision::Reject(rejection), _) => *status = FileStatus::Rejected(rejection),
@@ -200,13 +200,18 @@ impl Ingest {
     async fn commit_batch(&mut self) -> Result<(), Error> {
         let batch: Vec<Outcome> = self.outcomes.drain(..self.outcomes.len().min(BATCH)).collect();
         let mut files = Vec::new();
+        let mut unlabelled = Vec::new();
         let mut rows = Vec::new();
         for (name, status) in batch {
             let row = match status {
                 FileStatus::Passed(checked) => {
                     let Checked { file, image, label } = *checked;
                     files.push((image.sha256, file));
-                    label.map(|label| (image, label)).ok_or(Some(Rejection::NoClassFolder))
+                    let Some(label) = label else {
+                        unlabelled.push(image);
+                        continue;
+                    };
+                    Ok((image, label))
                 }
                 FileStatus::Rejected(rejection) => Err(Some(rejection)),
                 FileStatus::Ignored => Err(None),
@@ -255,6 +260,12 @@ impl Ingest {
                     None => return Err(Error::DatasetDeleted),
                 },
                 Inserted::NoDataset => return Err(Error::DatasetDeleted),
+            }
+        }
+        for image in unlabelled {
+            match storage::unlabelled::insert(&mut transaction, self.dataset, &image).await? {
+                true => added += 1,
+                false => duplicates += 1,
             }
         }
         if added > 0 {
@@ -333,5 +344,5 @@ fn check(
         fingerprint,
     };
     spare.put_back(pixels.into_raw());
-    Ok(Ok(Checked { file, image, label: assignment.map(|it| it.label) }))
+    Ok(Ok(Checked { file, image, label: assignment.and_then(|it| it.label) }))
 }

@@ -62,13 +62,15 @@ pub enum LabelSource {
     Folders,
     /// Its file name: the word before the number.
     Names,
+    /// Nothing: the images are unlabelled.
+    None,
 }
 
 /// The target of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// Name of its class: indices may change before it is added.
-    pub label: ClassName,
+    /// Name of its class: indices may change before it is added. `None` if it is unlabelled.
+    pub label: Option<ClassName>,
     /// Its split; by content if there is none.
     pub split: Option<Split>,
 }
@@ -218,13 +220,16 @@ impl Layout {
             (None, None) if facts.splits.is_empty() => Ok(None),
             (None, None) => Err(facts.stray(&folders, own)),
         };
+        if rule.label.is_none() && rule.labels == LabelSource::None {
+            return PathDecision::Accept(Assignment { label: None, split: None });
+        }
         let label = match (&rule.label, rule.labels, &self.open) {
             (Some(label), ..) => Ok(label.clone()),
             (None, LabelSource::Names, _) => self.class_of_name(file).map_err(Unlabelled::Said),
-            (None, LabelSource::Folders, Some(open)) => {
+            (None, LabelSource::Folders | LabelSource::None, Some(open)) => {
                 self.open_label(open, facts, &folders, file).map_err(Unlabelled::Said)
             }
-            (None, LabelSource::Folders, None) => {
+            (None, LabelSource::Folders | LabelSource::None, None) => {
                 let of_folder = folders.iter().rev().find_map(|folder| folder.label);
                 let of_file = || self.labels.of_file(file).filter(|_| !facts.class_folders);
                 of_folder
@@ -235,7 +240,9 @@ impl Layout {
             }
         };
         let rejection = match (label, split) {
-            (Ok(label), Ok(split)) => return PathDecision::Accept(Assignment { label, split }),
+            (Ok(label), Ok(split)) => {
+                return PathDecision::Accept(Assignment { label: Some(label), split });
+            }
             (Ok(_), Err(stray)) => facts.unknown_split(stray.map(|at| folders[at].name)),
             (Err(Unlabelled::Said(rejection)), _) => rejection,
             (Err(Unlabelled::Folder(Some(at))), Err(Some(stray))) if at == stray => {

@@ -115,8 +115,17 @@ struct Inner {
     /// Held for reading from a batch's first blob to the commit of its rows, and for writing while
     /// a sweep removes blobs without rows.
     sweep_lock: RwLock<()>,
-    sums: Unchanged<(Counts, u64, u64)>,
+    sums: Unchanged<Sums>,
     statistics: Unchanged<Statistics>,
+}
+
+/// What is counted of a dataset.
+#[derive(Debug, Clone)]
+struct Sums {
+    counts: Counts,
+    images: u64,
+    bytes: u64,
+    unlabelled: u64,
 }
 
 impl Datasets {
@@ -234,38 +243,48 @@ impl Datasets {
         self.row(dataset).await.map(drop)
     }
 
-    async fn row(&self, dataset: &str) -> Result<Row, Error> {
+    /// The row of the dataset of that id or name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn row(&self, dataset: &str) -> Result<Row, Error> {
         let mut connection = self.storage().read().await?;
         let row = storage::datasets::find(&mut connection, dataset).await?;
         row.ok_or_else(|| Error::NoDataset(dataset.to_owned()))
     }
 
     /// Images and bytes of a dataset; see [`storage::datasets::counts`].
-    async fn sums(
-        &self,
-        snapshot: &mut SqliteConnection,
-        row: &Row,
-    ) -> Result<(Counts, u64, u64), Error> {
+    async fn sums(&self, snapshot: &mut SqliteConnection, row: &Row) -> Result<Sums, Error> {
         if let Some(known) = self.0.sums.get(row.id, row.revision) {
             return Ok(known);
         }
-        let sums = storage::datasets::counts(snapshot, row).await?;
+        let (counts, images, bytes) = storage::datasets::counts(snapshot, row).await?;
+        let unlabelled = storage::unlabelled::count(snapshot, row.id).await?;
+        let sums = Sums { counts, images, bytes, unlabelled };
         self.0.sums.put(row.id, row.revision, sums.clone());
         Ok(sums)
     }
 
     /// The dataset of a row, with the counts that were read in the same snapshot.
-    async fn describe(
-        &self,
-        row: Row,
-        (counts, images, bytes): (Counts, u64, u64),
-    ) -> Result<Dataset, Error> {
+    async fn describe(&self, row: Row, sums: Sums) -> Result<Dataset, Error> {
         let version = match row.version {
             Some(version) => version,
             None => self.compute_version(row.id).await?,
         };
         let Row { id, name, classes, open, created_at, .. } = row;
-        Ok(Dataset { id, name, open, classes, version, counts, images, bytes, created_at })
+        let Sums { counts, images, bytes, unlabelled } = sums;
+        Ok(Dataset {
+            id,
+            name,
+            open,
+            classes,
+            version,
+            counts,
+            images,
+            bytes,
+            unlabelled,
+            created_at,
+        })
     }
 
     /// The current version of a dataset's images, which is stored if nothing changes meanwhile.

@@ -66,7 +66,9 @@ impl Collector {
             Some(split) => *self.preview.splits.entry(split).or_default() += 1,
             None => self.preview.by_content += 1,
         }
-        *self.classes.entry(assignment.label).or_default() += 1;
+        if let Some(label) = assignment.label {
+            *self.classes.entry(label).or_default() += 1;
+        }
     }
 
     pub(super) fn reject(&mut self, path: String, rejection: &Rejection) {

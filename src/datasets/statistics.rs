@@ -118,7 +118,7 @@ impl Datasets {
         if let Some(known) = self.0.statistics.get(row.id, row.revision) {
             return Ok(known);
         }
-        let (counts, images, bytes) = self.sums(&mut connection, &row).await?;
+        let super::Sums { counts, images, bytes, .. } = self.sums(&mut connection, &row).await?;
         let (widths, heights) = storage::statistics::sizes(&mut connection, row.id).await?;
         let formats = storage::statistics::formats(&mut connection, row.id).await?;
         let mut shared = storage::statistics::shared_fingerprints(&mut connection, row.id).await?;

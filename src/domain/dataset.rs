@@ -263,6 +263,8 @@ pub struct Dataset {
     pub images: u64,
     /// Total size of the original files in bytes.
     pub bytes: u64,
+    /// Number of images without a label; these are in no count, version, job or evaluation.
+    pub unlabelled: u64,
     /// Creation time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

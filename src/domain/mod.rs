@@ -24,6 +24,7 @@ pub mod placement;
 pub mod prediction;
 pub mod preprocessing;
 pub mod recipe;
+pub mod review;
 pub mod schedule;
 pub mod selective;
 pub mod service;

@@ -202,6 +202,7 @@ impl From<datasets::Error> for Problem {
             E::DatasetDeleted => (StatusCode::NOT_FOUND, "not_found"),
             E::UnknownLabel { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_label"),
             E::NoClass { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            E::Unlabelled => (StatusCode::CONFLICT, "unlabelled"),
             E::ClassExists { .. } => (StatusCode::CONFLICT, "class_exists"),
             E::ClassNotEmpty { .. } => (StatusCode::CONFLICT, "class_not_empty"),
             E::ClassName(_) | E::Classes(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),

@@ -68,8 +68,12 @@ pub struct ImageUpdate {
 }
 
 /// Relabel an image, or move it to another split
+///
+/// An unlabelled image becomes one of the class `label`, in the split that is given or, by default, that
+/// its content gives it.
 #[utoipa::path(patch, path = "", operation_id = "change", request_body = ImageUpdate, responses(
     (status = 200, description = "The changed image.", body = Image),
+    (status = 409, description = "`unlabelled`: the image has no label yet; provide `label`."),
     (status = 422, description = "`invalid_value`, `unknown_label`: unknown split or class, or no change given."),
 ))]
 pub async fn update(
@@ -110,7 +114,7 @@ pub async fn original(
     Path(image): Path<ImageId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let image = app.datasets.image(image).await?;
+    let image = app.datasets.file(image).await?;
     let tag = tag_of(image.sha256)?;
     if etag_matches(&headers, &tag) {
         return Ok(cached(tag, StatusCode::NOT_MODIFIED));
@@ -149,7 +153,7 @@ pub async fn thumbnail(
         size @ 16..=1024 => size,
         size => return Err(invalid(format!("size must be 16 to 1024 pixels, not {size}"))),
     };
-    let image = app.datasets.image(image).await?;
+    let image = app.datasets.file(image).await?;
     let tag = tag_of(format_args!("{}-{size}", image.sha256))?;
     if etag_matches(&headers, &tag) {
         return Ok(cached(tag, StatusCode::NOT_MODIFIED));

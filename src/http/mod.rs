@@ -44,6 +44,7 @@ pub mod recipes;
 pub mod request_body;
 mod request_id;
 pub mod request_images;
+pub mod reviews;
 pub mod router;
 mod security_headers;
 pub mod serve;

@@ -31,7 +31,7 @@ use super::{
     rate_limit::{self, RateLimit},
     recipes,
     request_id::{NewRequestId, REQUEST_ID},
-    security_headers,
+    reviews, security_headers,
     state::AppState,
     system, tokens, trainers, uploads, weights,
 };
@@ -73,6 +73,16 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/datasets/{dataset}/statistics", routes!(datasets::statistics))
         .at("/datasets/{dataset}/charts/{chart}", routes!(datasets::chart))
         .at("/datasets/{dataset}/augmentations", routes!(datasets::augmentations));
+
+    let reviews = OpenApiRouter::new()
+        .at("/datasets/{dataset}/review", routes!(reviews::show, reviews::start, reviews::cancel))
+        .at("/datasets/{dataset}/review/mislabelled", routes!(reviews::mislabelled))
+        .at("/datasets/{dataset}/review/duplicates", routes!(reviews::duplicates))
+        .at("/datasets/{dataset}/review/outliers", routes!(reviews::outliers))
+        .at("/datasets/{dataset}/review/unlabelled", routes!(reviews::unlabelled))
+        .at("/datasets/{dataset}/review/map", routes!(reviews::map))
+        .at("/datasets/{dataset}/review/decisions", routes!(reviews::decide))
+        .at("/datasets/{dataset}/review/join", routes!(reviews::join));
 
     let images = OpenApiRouter::new()
         .at("/datasets/{dataset}/images", routes!(images::list, uploads::upload))
@@ -130,6 +140,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     system
         .tagged("system")
         .merge(datasets.tagged("datasets"))
+        .merge(reviews.tagged("reviews"))
         .merge(images.tagged("images"))
         .merge(jobs.tagged("jobs"))
         .merge(models.tagged("models"))

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
     executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
-    pretrained::Pretrained, registry::Registry, scheduler::Scheduler, storage::Storage,
+    pretrained::Pretrained, registry::Registry, reviews::Reviews, scheduler::Scheduler,
+    storage::Storage,
 };
 
 /// The modules of a running server.
@@ -30,6 +31,8 @@ pub struct App {
     pub scheduler: Scheduler,
     /// Its jobs' trainers on other machines.
     pub attempts: Attempts,
+    /// Its reviews of datasets.
+    pub reviews: Reviews,
     /// Its models.
     pub registry: Registry,
     /// What it counts.

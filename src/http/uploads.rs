@@ -42,7 +42,8 @@ pub struct Target {
     /// Class of all images; by default read from each file's path. An open dataset gets the class
     /// if it lacks it. Not allowed for archives.
     label: Option<String>,
-    /// What names the class of a file: its folders, or the word before the number in its name.
+    /// What names the class of a file: its folders, the word before the number in its name, or nothing:
+    /// the images are unlabelled.
     #[param(inline, value_type = Option<Labels>, default = "folders")]
     labels: Option<String>,
     /// File name of a single file. Not allowed for archives.
@@ -86,6 +87,7 @@ enum Destination {
 pub(super) enum Labels {
     Folders,
     Names,
+    None,
 }
 
 impl Labels {
@@ -94,9 +96,11 @@ impl Labels {
         match name {
             None | Some("folders") => Ok(LabelSource::Folders),
             Some("names") => Ok(LabelSource::Names),
-            Some(other) => {
-                Err(invalid(format!("labels must be folders or names, not `{}`", Excerpt(other))))
-            }
+            Some("none") => Ok(LabelSource::None),
+            Some(other) => Err(invalid(format!(
+                "labels must be folders, names or none, not `{}`",
+                Excerpt(other)
+            ))),
         }
     }
 }
@@ -241,7 +245,8 @@ pub struct ArchiveTarget {
     split: Option<String>,
     /// Not allowed for archives.
     label: Option<String>,
-    /// What names the class of a file: its folders, or the word before the number in its name.
+    /// What names the class of a file: its folders, the word before the number in its name, or nothing:
+    /// the images are unlabelled.
     #[param(inline, value_type = Option<Labels>, default = "folders")]
     labels: Option<String>,
     /// Not allowed for archives.

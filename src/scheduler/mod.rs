@@ -243,6 +243,12 @@ impl Scheduler {
         self.0.changed.subscribe()
     }
 
+    /// Whether a job is running.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.running().is_empty()
+    }
+
     /// The number of states and outcomes of jobs that can't be saved at the moment.
     #[must_use]
     pub fn unsaved(&self) -> usize {

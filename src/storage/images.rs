@@ -81,7 +81,17 @@ pub async fn insert(
     .execute(&mut *connection)
     .await;
     match inserted {
-        Ok(done) if done.rows_affected() > 0 => return Ok(Inserted::New),
+        Ok(done) if done.rows_affected() > 0 => {
+            // It had no label before.
+            sqlx::query!(
+                "DELETE FROM unlabelled_images WHERE dataset_id = ? AND sha256 = ?",
+                dataset,
+                image.sha256
+            )
+            .execute(connection)
+            .await?;
+            return Ok(Inserted::New);
+        }
         Ok(_) => {}
         Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
             return Ok(Inserted::NoDataset);
@@ -282,24 +292,28 @@ pub async fn samples(connection: &mut SqliteConnection, dataset: DatasetId) -> R
         .collect())
 }
 
-/// The hashes of all images of all datasets.
+/// The hashes of all images of all datasets, with a label or without.
 ///
 /// # Errors
 /// The database failed.
 pub async fn digests(connection: &mut SqliteConnection) -> Result<HashSet<Digest>> {
-    let digests = sqlx::query_scalar!(r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM images"#)
-        .fetch_all(connection)
-        .await?;
+    let digests = sqlx::query_scalar!(
+        r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM images
+           UNION SELECT sha256 FROM unlabelled_images"#
+    )
+    .fetch_all(connection)
+    .await?;
     Ok(digests.into_iter().collect())
 }
 
-/// Whether an image of any dataset has that hash.
+/// Whether an image of any dataset has that hash, with a label or without.
 ///
 /// # Errors
 /// The database failed.
 pub async fn is_used(connection: &mut SqliteConnection, digest: &Digest) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM images WHERE sha256 = ?) AS "used: bool""#,
+        r#"SELECT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)
+                  OR EXISTS (SELECT 1 FROM unlabelled_images WHERE sha256 = ?1) AS "used!: bool""#,
         digest
     )
     .fetch_one(connection)

@@ -15,9 +15,11 @@ pub mod job_events;
 pub mod job_pages;
 pub mod jobs;
 pub mod models;
+pub mod reviews;
 pub mod statistics;
 pub mod tokens;
 mod types;
+pub mod unlabelled;
 pub mod upkeep;
 
 use std::{

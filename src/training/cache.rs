@@ -214,6 +214,12 @@ impl CacheWriter {
         Ok(())
     }
 
+    /// Whether an image has a record.
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.slots.contains_key(digest)
+    }
+
     /// Those of `samples` that have no record yet.
     #[must_use]
     pub fn missing(&self, samples: &[Sample]) -> Vec<Sample> {

@@ -65,7 +65,7 @@ pub fn prepare(
     let (kind, bytes) = (layout.kind, layout.bytes());
     let mut writer = CacheWriter::open(folder, layout, || progress(0))?;
     let _no_grad = tch::no_grad_guard();
-    if is_damaged(&writer, samples, kind, &forward)? {
+    if is_damaged(&writer, samples, kind, |samples| Some(forward(samples)))? {
         tracing::warn!("the cached features are damaged; computing them again");
         writer.clear()?;
     }
@@ -90,12 +90,12 @@ pub fn prepare(
 }
 
 /// Whether a record in the cache is NaN or infinite, or a few of them differ from what `forward` gives
-/// now.
-fn is_damaged(
+/// now; if it gives none, an image can't be read, and says nothing.
+pub(crate) fn is_damaged(
     writer: &CacheWriter,
     samples: &[Sample],
     kind: Kind,
-    forward: &impl Fn(&[Sample]) -> Tensor,
+    forward: impl Fn(&[Sample]) -> Option<Tensor>,
 ) -> Result<bool, StopReason> {
     let held = |samples: &[Sample], count| -> Result<(Vec<Sample>, Tensor), StopReason> {
         let held = writer.sampled(samples, count)?;
@@ -115,13 +115,15 @@ fn is_damaged(
     if samples.is_empty() {
         return Ok(false);
     }
-    let now = forward(&samples).to_kind(Kind::Double).to_device(Device::Cpu).flatten(1, -1);
+    let Some(now) = forward(&samples) else { return Ok(false) };
+    let now = now.to_kind(Kind::Double).to_device(Device::Cpu).flatten(1, -1);
     let difference = (records.to_kind(Kind::Double) - &now).abs().max().double_value(&[]);
     // Another batch size rounds in another way.
     Ok(difference.is_nan() || difference > TOLERANCE * now.abs().max().double_value(&[]))
 }
 
-fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {
+/// The bytes of features `[n, …shape]` as records.
+pub(crate) fn to_bytes(features: &Tensor, kind: Kind) -> Vec<u8> {
     let features = features.to_kind(kind).to_device(Device::Cpu).contiguous();
     let mut bytes = vec![0; features.numel() * kind.elt_size_in_bytes()];
     features.copy_data_u8(&mut bytes, features.numel());

@@ -115,7 +115,7 @@ fn bad_images(damaged: &[(Sample, String)]) -> Failure {
 
 /// Decodes `samples` on `threads` threads and passes each image to `ready`, with the number of
 /// images done so far, in the order of completion; returns those that can't be decoded.
-fn decode_all(
+pub(crate) fn decode_all(
     samples: &[Sample],
     bytes: usize,
     threads: usize,

@@ -33,13 +33,19 @@ impl Loss {
     /// The labels of `samples` as a network's targets, whose shape and kind are only for the other
     /// methods.
     pub fn targets(&self, samples: &[Sample]) -> Tensor {
+        let labels: Vec<usize> = samples.iter().map(|sample| sample.label).collect();
+        self.targets_of(&labels)
+    }
+
+    /// As [`Loss::targets`], of indices of classes.
+    pub fn targets_of(&self, labels: &[usize]) -> Tensor {
         let (targets, kind) = match self.objective {
             Objective::Sigmoid => {
-                let labels: Vec<f32> = samples.iter().map(|sample| sample.label as f32).collect();
+                let labels: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
                 (Tensor::from_slice(&labels).unsqueeze(1), Kind::Float)
             }
             Objective::Softmax(_) => {
-                let labels: Vec<i64> = samples.iter().map(|sample| sample.label as i64).collect();
+                let labels: Vec<i64> = labels.iter().map(|label| *label as i64).collect();
                 (Tensor::from_slice(&labels), Kind::Int64)
             }
         };

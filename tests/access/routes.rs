@@ -30,6 +30,16 @@ const REQUIRED: &str = "
     read      GET     /datasets/{dataset}/statistics
     read      GET     /datasets/{dataset}/charts/{chart}
     read      GET     /datasets/{dataset}/augmentations
+    read      GET     /datasets/{dataset}/review
+    write     POST    /datasets/{dataset}/review
+    write     DELETE  /datasets/{dataset}/review
+    read      GET     /datasets/{dataset}/review/mislabelled
+    read      GET     /datasets/{dataset}/review/duplicates
+    read      GET     /datasets/{dataset}/review/outliers
+    read      GET     /datasets/{dataset}/review/unlabelled
+    read      GET     /datasets/{dataset}/review/map
+    write     POST    /datasets/{dataset}/review/decisions
+    write     POST    /datasets/{dataset}/review/join
     read      GET     /datasets/{dataset}/images
     write     POST    /datasets/{dataset}/images
     read      POST    /datasets/{dataset}/layout

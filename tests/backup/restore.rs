@@ -150,6 +150,8 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
     let [to, restored] = ["backup", "restored"].map(|name| folder.path().join(name));
     for sql in [
         "ALTER TABLE datasets DROP COLUMN revision",
+        "DROP TABLE unlabelled_images",
+        "DROP TABLE review_decisions",
         "DROP INDEX images_by_split",
         "DROP INDEX images_by_class",
         "DROP INDEX jobs_by_dataset",

@@ -21,7 +21,9 @@ fn assigned_to(classes: &[&str], rule: AssignmentRule, paths: &[&str]) -> Vec<Ex
     let mut layout = Layout::new(&classes, false);
     paths.iter().for_each(|path| layout.observe(path));
     let assign = |path: &&str| match layout.assign(path, &rule) {
-        PathDecision::Accept(place) => Ok((classes.index_of(&place.label).unwrap(), place.split)),
+        PathDecision::Accept(place) => {
+            Ok((classes.index_of(&place.label.unwrap()).unwrap(), place.split))
+        }
         PathDecision::Reject(rejection) => Err(rejection.code()),
         PathDecision::Ignore => Err("ignored"),
     };

@@ -6,7 +6,7 @@ use crate::training::{lbfgs, loss::Loss};
 
 /// Solves the regression on `features`, `[n, width]`, to its minimum under a regularisation of
 /// `strength`, from `weight`, `[outputs, width]`, and `bias`, `[outputs]`, on, which become the solution.
-pub(super) fn minimise(
+pub(crate) fn minimise(
     loss: &Loss,
     features: &Tensor,
     targets: &Tensor,

@@ -11,6 +11,7 @@ mod prepared;
 mod regression;
 mod scratch_cnn;
 
+pub(crate) use self::logistic::minimise;
 use self::prepared::PreparedJob;
 use super::{control::Control, events::Events, failure::StopReason, spec::Job};
 use crate::domain::recipe::Recipe;

@@ -30,7 +30,9 @@ fn check_as(labels: LabelSource, known: &[&str], upload: &[(&str, Expected)]) {
         for (path, expected) in upload {
             let found = layout.assign(path, &rule);
             let found = match &found {
-                PathDecision::Accept(Assignment { label, split }) => Ok((&**label, *split)),
+                PathDecision::Accept(Assignment { label, split }) => {
+                    Ok((&**label.as_ref().unwrap(), *split))
+                }
                 PathDecision::Reject(rejection) => Err(rejection.code()),
                 PathDecision::Ignore => Err("ignored"),
             };

@@ -1,0 +1,103 @@
+//! What a review takes as a dataset grows.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use pawprint::{
+    domain::DatasetId,
+    review::{
+        events::{Event, Phase},
+        spec::Spec,
+    },
+};
+
+use crate::{Result, copies::encode, set::Set};
+
+/// Reviews datasets of these sizes, made of the photos in `root` by re-encoding and cropping them,
+/// each size from scratch and again.
+pub(crate) fn measure(root: &Path, sizes: &[usize]) -> Result<()> {
+    let originals = Set::read(root)?;
+    println!(
+        "images    features  others   again  ms/image  peak MB (without the cache that is mapped)"
+    );
+    let mut set = Set::empty(originals.classes)?;
+    let mut made = 0;
+    for size in sizes {
+        set.forget_records()?;
+        while set.photos.len() < *size {
+            let photo = &originals.photos[made % originals.photos.len()];
+            let turn = (made / originals.photos.len()) as u32;
+            let pixels = originals.decode(photo)?;
+            let (width, height) = (pixels.width(), pixels.height());
+            let cut = turn * 2;
+            let part =
+                image::imageops::crop_imm(&pixels, cut, cut, width - 2 * cut, height - 2 * cut);
+            set.add(&encode(&part.to_image(), 90 - turn as u8)?, photo.label)?;
+            made += 1;
+        }
+        let first = review(&set)?;
+        let again = review(&set)?;
+        println!(
+            "{:>6} {:>9.1} s {:>6.1} s {:>6.1} s {:>8.2} {:>8}",
+            set.photos.len(),
+            first.features,
+            first.others,
+            again.features + again.others,
+            (first.features + first.others) * 1e3 / set.photos.len() as f64,
+            first.anonymous_mb
+        );
+    }
+    Ok(())
+}
+
+struct Measured {
+    features: f64,
+    others: f64,
+    anonymous_mb: u64,
+}
+
+fn review(set: &Set) -> Result<Measured> {
+    let folder = tempfile::tempdir()?;
+    let source = set.source();
+    let spec = Spec {
+        dataset_id: DatasetId::new(),
+        revision: 1,
+        classes: vec!["cat".parse()?, "dog".parse()?],
+        threads: source.threads,
+        max_image_pixels: source.max_image_pixels,
+        blobs: source.blobs,
+        cache: source.cache,
+    };
+    spec.create(folder.path(), &set.photos)?;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pawprint"))
+        .arg("reviewer")
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let started = Instant::now();
+    let (mut features, mut anonymous_mb) = (None, 0);
+    let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    for line in lines {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kilobytes =
+            resident.and_then(|it| it.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        anonymous_mb = anonymous_mb.max(kilobytes.unwrap_or(0) / 1024);
+        match serde_json::from_str(&line?)? {
+            Event::Progress(progress) if progress.phase == Phase::Comparing => {
+                features.get_or_insert(started.elapsed().as_secs_f64());
+            }
+            Event::Failed { detail, .. } => return Err(detail.into()),
+            _ => {}
+        }
+    }
+    child.wait()?;
+    let (all, features) = (started.elapsed().as_secs_f64(), features.unwrap_or(0.0));
+    Ok(Measured { features, others: all - features, anonymous_mb })
+}

@@ -1,0 +1,207 @@
+//! What to label next: the unlabelled images between two classes teach most (Scheffer, Decomain and
+//! Wrobel, 2001), and how much that gains.
+
+use rand::{SeedableRng as _, seq::SliceRandom as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::classifier::{Classifier, Labelled, most_probable};
+use crate::{
+    domain::{
+        dataset::Split,
+        review::{LabellingCurve, Photo, Suggestion},
+    },
+    training::failure::StopReason,
+};
+use tch::Tensor;
+
+/// Regularisation of the regression.
+const STRENGTH: f64 = 10.0;
+/// Labels of the last point of a curve, and of its steps.
+const MAX_LABELS: usize = 600;
+const STEPS: usize = 10;
+/// Images that a curve begins from and is measured on, at least.
+const MIN_POOL: usize = 100;
+const MIN_TEST: usize = 20;
+/// Images that are chosen from and measured on, at most.
+const MAX_POOL: usize = 4000;
+/// Random choices that the curve is the mean of.
+const SEEDS: u64 = 3;
+
+/// The unlabelled images among `photos`, those with the least margin first; in the order of their ids
+/// if there are fewer than two classes, or no labels.
+#[must_use]
+pub fn suggestions(
+    photos: &[Photo],
+    features: &Tensor,
+    labels: &[usize],
+    labelled: &[usize],
+    classes: usize,
+) -> Vec<Suggestion> {
+    let unlabelled: Vec<usize> =
+        (0..photos.len()).filter(|image| photos[*image].label.is_none()).collect();
+    if unlabelled.is_empty() {
+        return Vec::new();
+    }
+    if classes < 2 || labelled.is_empty() {
+        let mut ids: Vec<_> = unlabelled.iter().map(|image| photos[*image].image_id).collect();
+        ids.sort_unstable();
+        let unknown =
+            |image_id| Suggestion { image_id, suggested: None, probability: 0.0, margin: 0.0 };
+        return ids.into_iter().map(unknown).collect();
+    }
+    let all = Labelled { features, labels, classes };
+    let classifier = all.fit(labelled, STRENGTH);
+    let probabilities = classifier.probabilities(features, &unlabelled);
+    let mut suggestions: Vec<Suggestion> = unlabelled
+        .iter()
+        .zip(probabilities.chunks_exact(classes))
+        .map(|(image, probabilities)| {
+            let (suggested, probability) = most_probable(probabilities);
+            Suggestion {
+                image_id: photos[*image].image_id,
+                suggested: Some(suggested),
+                probability: probability.into(),
+                margin: margin(probabilities).into(),
+            }
+        })
+        .collect();
+    suggestions.sort_by(|a, b| a.margin.total_cmp(&b.margin).then(a.image_id.cmp(&b.image_id)));
+    suggestions
+}
+
+/// The probability of the most probable class minus that of the next.
+fn margin(probabilities: &[f32]) -> f32 {
+    let (best, most) = most_probable(probabilities);
+    let others = probabilities.iter().enumerate().filter(|(class, _)| *class != best);
+    most - others.map(|(_, probability)| *probability).fold(0.0, f32::max)
+}
+
+/// The curve of a dataset: labels of its training images are given step by step, and the accuracy is
+/// measured on its test images, or validation images if there are few of them. `None` if there are
+/// few images. `progress` is called before each step.
+///
+/// # Errors
+/// That of `progress`.
+pub fn curve(
+    photos: &[Photo],
+    labelled: &Labelled<'_>,
+    mut progress: impl FnMut() -> Result<(), StopReason>,
+) -> Result<Option<LabellingCurve>, StopReason> {
+    let of_split = |split| -> Vec<usize> {
+        let all: Vec<usize> =
+            (0..photos.len()).filter(|image| photos[*image].split == Some(split)).collect();
+        let step = all.len().div_ceil(MAX_POOL).max(1);
+        all.into_iter().step_by(step).collect()
+    };
+    let pool = of_split(Split::Train);
+    let [test, validation] = [Split::Test, Split::Validation].map(of_split);
+    let tested = if test.len() >= MIN_TEST { test } else { validation };
+    if pool.len() < MIN_POOL || tested.len() < MIN_TEST || labelled.classes < 2 {
+        return Ok(None);
+    }
+    let step = (MAX_LABELS.min(pool.len()) / STEPS).max(1);
+    let labels: Vec<usize> = (1..=STEPS).map(|it| it * step).collect();
+    let mut means = [vec![0.0; STEPS], vec![0.0; STEPS]];
+    for seed in 0..SEEDS {
+        for (means, chooses) in means.iter_mut().zip([true, false]) {
+            let mut order = pool.clone();
+            order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+            for (place, given) in labels.iter().enumerate() {
+                progress()?;
+                let classifier = labelled.fit(&order[..*given], STRENGTH);
+                means[place] += accuracy(&classifier, labelled, &tested) / SEEDS as f64;
+                if chooses {
+                    let rest = &mut order[*given..];
+                    choose(&classifier, labelled, rest);
+                }
+            }
+        }
+    }
+    let [chosen, random] = means;
+    Ok(Some(LabellingCurve { labels, chosen, random }))
+}
+
+/// Sorts images by their margin, the least first.
+fn choose(classifier: &Classifier, labelled: &Labelled<'_>, images: &mut [usize]) {
+    let probabilities = classifier.probabilities(labelled.features, images);
+    let margins = probabilities.chunks_exact(labelled.classes).map(margin);
+    let mut ranked: Vec<(f32, usize)> = margins.zip(images.iter().copied()).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    for (place, (_, image)) in images.iter_mut().zip(ranked) {
+        *place = image;
+    }
+}
+
+fn accuracy(classifier: &Classifier, labelled: &Labelled<'_>, tested: &[usize]) -> f64 {
+    let probabilities = classifier.probabilities(labelled.features, tested);
+    let rows = probabilities.chunks_exact(labelled.classes);
+    let correct = rows
+        .zip(tested)
+        .filter(|(probabilities, image)| most_probable(probabilities).0 == labelled.labels[**image])
+        .count();
+    correct as f64 / tested.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::domain::{ImageId, dataset::Digest};
+
+    fn photos(count: usize, of: impl Fn(usize) -> (Option<usize>, Split)) -> Vec<Photo> {
+        (0..count)
+            .map(|place| {
+                let (label, split) = of(place);
+                Photo {
+                    image_id: ImageId::new(),
+                    sha256: Digest::of(b"x"),
+                    label,
+                    split: label.map(|_| split),
+                    shorter_side: 100,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_image_between_two_classes_teaches_most_and_is_suggested_a_label() {
+        let photos = photos(43, |place| ((place < 40).then_some(place % 2), Split::Train));
+        let mut values: Vec<f32> = (0..40).map(|place| (place % 2) as f32 * 20.0 - 10.0).collect();
+        values.extend([9.0, 0.5, -9.0]);
+        let features = Tensor::from_slice(&values).unsqueeze(1);
+        let labels: Vec<usize> = (0..43).map(|place| place % 2).collect();
+        let labelled: Vec<usize> = (0..40).collect();
+        let found = suggestions(&photos, &features, &labels, &labelled, 2);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].image_id, photos[41].image_id);
+        let of =
+            |place: usize| found.iter().find(|it| it.image_id == photos[place].image_id).unwrap();
+        assert_eq!((of(40).suggested, of(42).suggested), (Some(1), Some(0)));
+        assert!(of(40).probability > 0.8);
+    }
+
+    #[test]
+    fn a_curve_rises_and_small_datasets_have_none() {
+        let make = |count: usize| {
+            tch::manual_seed(2);
+            let photos = photos(count, |place| {
+                (Some(place % 3), if place % 4 == 0 { Split::Test } else { Split::Train })
+            });
+            let labels: Vec<usize> = (0..count).map(|place| place % 3).collect();
+            let classes: Vec<i64> = labels.iter().map(|label| *label as i64).collect();
+            let centres = Tensor::from_slice(&classes).one_hot(20).to_kind(Kind::Float) * 3.0;
+            let noise = Tensor::randn([count as i64, 20], (Kind::Float, Device::Cpu));
+            (photos, labels, centres + noise)
+        };
+        let (small, labels, features) = make(120);
+        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        assert_eq!(curve(&small, &labelled, || Ok(())).unwrap(), None);
+        let (photos, labels, features) = make(800);
+        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        let curve = curve(&photos, &labelled, || Ok(())).unwrap().unwrap();
+        assert_eq!(curve.labels, (1..=10).map(|it| it * 60).collect::<Vec<_>>());
+        assert_eq!(curve.chosen[0].to_bits(), curve.random[0].to_bits());
+        assert!(curve.random[9] > curve.random[0] && curve.chosen[9] > 0.8);
+    }
+}

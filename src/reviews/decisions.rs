@@ -1,0 +1,149 @@
+//! What people decide about the images in the lists of a review.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Error, Reviews};
+use crate::{
+    domain::{
+        ImageId,
+        dataset::{Image, Split},
+        review::{Decision, List},
+    },
+    storage::{self, images, reviews, unlabelled},
+};
+
+/// Images of one request, at most.
+const MAX_IMAGES: usize = 1000;
+
+/// Result of a decision.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Decided {
+    /// Images that it was remembered for.
+    pub decided: u64,
+}
+
+/// Result of joining near-duplicates in one split.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Joined {
+    /// Groups that are in one split now.
+    pub groups: u64,
+    /// Images that were moved.
+    pub moved: u64,
+}
+
+impl Reviews {
+    /// Remembers a decision on images in a list, for as long as they have the labels that they have
+    /// now.
+    ///
+    /// # Errors
+    /// There is no such dataset, or an image is not in it.
+    pub async fn decide(
+        &self,
+        dataset: &str,
+        list: List,
+        ids: &[ImageId],
+        decision: Decision,
+    ) -> Result<Decided, Error> {
+        check_number(ids)?;
+        let row = self.0.datasets.row(dataset).await?;
+        let mut transaction = self.0.storage.write().await?;
+        let labelled = images::of_ids(&mut transaction, ids).await?;
+        let without = unlabelled::of_ids(&mut transaction, ids).await?;
+        let found = labelled
+            .iter()
+            .map(|image| (image.id, image.dataset_id, image.sha256, Some(&image.label)))
+            .chain(without.iter().map(|it| (it.id, it.dataset_id, it.sha256, None)));
+        let found: BTreeMap<ImageId, _> = found
+            .filter(|(_, dataset, ..)| *dataset == row.id)
+            .map(|(id, _, sha256, label)| (id, (sha256, label)))
+            .collect();
+        if let Some(id) = ids.iter().find(|id| !found.contains_key(id)) {
+            return Err(crate::datasets::Error::NoImage(*id).into());
+        }
+        for (sha256, label) in found.values() {
+            reviews::decide(&mut transaction, row.id, list, sha256, *label, decision).await?;
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        Ok(Decided { decided: found.len() as u64 })
+    }
+
+    /// Moves near-duplicates to one split: that of most of them, of the training split and then the
+    /// validation split if there are as many, or `split`.
+    ///
+    /// # Errors
+    /// There is no such dataset, or an image is not in it.
+    pub async fn join(
+        &self,
+        dataset: &str,
+        ids: &[ImageId],
+        split: Option<Split>,
+    ) -> Result<Joined, Error> {
+        check_number(ids)?;
+        let row = self.0.datasets.row(dataset).await?;
+        let mut transaction = self.0.storage.write().await?;
+        let found = images::of_ids(&mut transaction, ids).await?;
+        let inside =
+            |id: &&ImageId| !found.iter().any(|it| it.id == **id && it.dataset_id == row.id);
+        if let Some(id) = ids.iter().find(inside) {
+            return Err(crate::datasets::Error::NoImage(*id).into());
+        }
+        let moves = moves(&found, split);
+        for (split, images) in &moves {
+            images::move_to_split(&mut transaction, row.id, images, *split).await?;
+        }
+        if !moves.is_empty() {
+            storage::datasets::clear_version(&mut transaction, row.id).await?;
+        }
+        transaction.commit().await.map_err(storage::Error::from)?;
+        let moved = moves.values().map(Vec::len).sum::<usize>() as u64;
+        Ok(Joined { groups: 1, moved })
+    }
+
+    /// As [`Reviews::join`], of all groups of the last review that are in more than one split and
+    /// that nobody has dismissed.
+    ///
+    /// # Errors
+    /// There is no such dataset, or no result yet.
+    pub async fn join_all(&self, dataset: &str) -> Result<Joined, Error> {
+        let mut from = 0;
+        let mut joined = Joined { groups: 0, moved: 0 };
+        loop {
+            let page = self.duplicates(dataset, from, 500).await?;
+            for group in page.items.iter().filter(|group| group.across_splits) {
+                let labelled = group.images.iter().filter(|image| image.label.is_some());
+                let ids: Vec<ImageId> = labelled.map(|image| image.id).collect();
+                for some in ids.chunks(MAX_IMAGES) {
+                    joined.moved += self.join(dataset, some, None).await?.moved;
+                }
+                joined.groups += 1;
+            }
+            match page.next_cursor.and_then(|cursor| cursor.parse().ok()) {
+                Some(next) => from = next,
+                None => return Ok(joined),
+            }
+        }
+    }
+}
+
+fn check_number(ids: &[ImageId]) -> Result<(), Error> {
+    if ids.is_empty() || ids.len() > MAX_IMAGES {
+        return Err(Error::Invalid(format!(
+            "images must be 1 to {MAX_IMAGES} ids, not {}",
+            ids.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The images that must move, by the split that they move to.
+fn moves(images: &[Image], split: Option<Split>) -> BTreeMap<Split, Vec<ImageId>> {
+    let count = |split: Split| images.iter().filter(|image| image.split == split).count();
+    let most = Split::ALL.into_iter().rev().max_by_key(|split| count(*split));
+    let target = split.or(most).unwrap_or(Split::Train);
+    let moved = images.iter().filter(|image| image.split != target).map(|image| image.id);
+    let moved: Vec<ImageId> = moved.collect();
+    if moved.is_empty() { BTreeMap::new() } else { BTreeMap::from([(target, moved)]) }
+}

@@ -1,0 +1,146 @@
+/** Review page: what a dataset hides. Its lists are tabs; each is a module of its own. */
+
+import { get, path, pause, send } from "./api.js";
+import { attempt, button, count, el, fill, plural, time } from "./dom.js";
+import { lineChart } from "./chart.js";
+import { duplicateList } from "./review_duplicates.js";
+import { reviewMap } from "./review_map.js";
+import { stage } from "./review_stage.js";
+import { find } from "./missing.js";
+
+/** @typedef {import("./types.js").ReviewState} ReviewState */
+/** @typedef {import("./types.js").Dataset} Dataset */
+
+const POLL = 1000;
+const IDLE_POLL = 5000;
+
+/** Names of the phases of a review. @type {Record<string, string>} */
+const PHASES = { features: "Computing features", comparing: "Comparing images", labels: "Checking labels", labelling: "Measuring what labels teach", map: "Drawing the map" };
+
+/** @type {[string, string][]} */
+const LISTS = [["mislabelled", "Probably mislabelled"], ["duplicates", "Near-duplicates"], ["outliers", "Unlike the rest"], ["unlabelled", "What to label next"], ["map", "Map"]];
+
+/** @param {HTMLElement} place @param {import("./app.js").Address} address */
+export async function open(place, { parts: [name], query, signal }) {
+  /** @type {Dataset} */
+  const dataset = await find(place, "datasets", name, signal);
+  if (!dataset) return;
+  const url = `datasets/${path(dataset.id)}/review`;
+  const progress = el("section", { class: "panel", "aria-label": "Progress" });
+  const body = el("section", { class: "panel", "aria-label": "List", id: "review-list", role: "tabpanel", tabIndex: -1 });
+  const messages = el("div", null);
+  let chosen = query.get("list") ?? "mislabelled";
+  if (!LISTS.some(([list]) => list === chosen)) chosen = "mislabelled";
+  /** @type {ReviewState | null} */
+  let state = null;
+  /** Ends the requests of the list that is open. */
+  let leaving = new AbortController();
+  signal.addEventListener("abort", () => leaving.abort());
+
+  const tabs = LISTS.map(([list, title]) => button(title, () => choose(list), { role: "tab", id: `tab-${list}`, "aria-controls": "review-list" }));
+  const bar = el("div", { class: "tabs", role: "tablist", "aria-label": "Lists", onkeydown: (/** @type {KeyboardEvent} */ event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    const at = (LISTS.findIndex(([list]) => list === chosen) + step + LISTS.length) % LISTS.length;
+    choose(LISTS[at][0]);
+    tabs[at].focus();
+    event.preventDefault();
+  } }, tabs);
+
+  const choose = (/** @type {string} */ list) => {
+    chosen = list;
+    history.replaceState(null, "", `#/review/${path(dataset.name)}?list=${list}`);
+    show();
+  };
+  const mark = () => {
+    const result = state?.result;
+    /** @type {Record<string, number | undefined>} */
+    const numbers = { mislabelled: result?.mislabelled, duplicates: result?.duplicates, outliers: result?.outliers, unlabelled: result?.unlabelled };
+    for (const [at, [list, title]] of LISTS.entries()) {
+      const number = numbers[list];
+      fill(tabs[at], title, number === undefined ? null : el("span", { class: "soft" }, ` ${count(number)}`));
+      tabs[at].setAttribute("aria-selected", String(list === chosen));
+      tabs[at].tabIndex = list === chosen ? 0 : -1;
+    }
+  };
+  const show = () => {
+    leaving.abort();
+    leaving = new AbortController();
+    mark();
+    body.setAttribute("aria-labelledby", `tab-${chosen}`);
+    if (!state?.result) {
+      fill(body, el("p", { class: "soft" }, "Nothing to show yet: the dataset has not been reviewed."));
+      return;
+    }
+    const context = { dataset, url, signal: leaving.signal, result: state.result };
+    if (chosen === "map") fill(body, reviewMap(context));
+    else if (chosen === "duplicates") fill(body, duplicateList(context));
+    else fill(body, stage(chosen, context), chosen === "unlabelled" ? curve(context.result) : null);
+  };
+
+  const describe = (/** @type {ReviewState} */ now) => {
+    const result = now.result;
+    /** @type {Record<string, string>} */
+    const words = {
+      too_few_images: "A review needs at least 20 images.",
+      waiting: "The review begins when the dataset has not changed for 5 seconds and no job is running.",
+      running: now.progress ? `${PHASES[now.progress.phase]}: ${count(now.progress.done)} of ${count(now.progress.total)}` : "The review is starting.",
+      complete: "The review is complete.",
+      cancelled: "The review was cancelled.",
+      failed: `The review failed: ${now.error?.detail ?? "see the server log"}`,
+    };
+    const act = (/** @type {string} */ text, /** @type {string} */ method) => button(text, () => attempt(messages, async () => update(await send(method, url))));
+    fill(progress,
+      el("div", { class: "row apart" },
+        el("p", { role: "status" }, words[now.status]),
+        now.status === "running" || now.status === "waiting" ? act("Cancel review", "DELETE") : null,
+        now.status === "cancelled" || now.status === "failed" ? act("Resume review", "POST") : null),
+      now.progress ? el("progress", { max: Math.max(now.progress.total, 1), value: now.progress.done, "aria-label": "Progress" }) : null,
+      result ? el("p", { class: "soft" },
+        result.out_of_date ? "Out of date: the dataset has changed since this result. " : null,
+        `${plural(result.labelled, "labelled image")}${result.unlabelled ? `, ${count(result.unlabelled)} unlabelled` : ""}, reviewed `, time(result.computed_at),
+        `. About ${plural(result.estimated_wrong, "label")} ${result.estimated_wrong === 1 ? "is" : "are"} wrong; ${plural(result.duplicates_across_splits, "group")} of near-duplicates ${result.duplicates_across_splits === 1 ? "stands" : "stand"} in more than one split.`,
+        result.unreadable ? ` ${plural(result.unreadable, "image")} can't be read.` : null) : null);
+  };
+  const update = (/** @type {ReviewState} */ now) => {
+    const before = state;
+    state = now;
+    describe(now);
+    // What a person is working on stays; a first result is shown, a newer one is offered.
+    if (!before?.result || !now.result) show();
+    else if (before.result.computed_at !== now.result.computed_at) {
+      mark();
+      fill(messages, el("p", { class: "note" }, "There is a newer result. ", button("Show it", () => {
+        fill(messages);
+        show();
+      })));
+    }
+  };
+
+  fill(place,
+    el("div", { class: "row apart" }, el("h1", null, `Review of ${dataset.name}`), el("a", { class: "button", href: `#/datasets/${path(dataset.name)}` }, "Dataset")),
+    progress, bar, messages, body);
+  update(await get(url, signal));
+  void (async () => {
+    while (!signal.aborted) {
+      try {
+        await pause(/** @type {ReviewState | null} */ (state)?.status === "running" ? POLL : IDLE_POLL, signal);
+        update(await get(url, signal));
+      } catch {
+        // The page shows that the server can't be reached; the next round tries again.
+      }
+    }
+  })();
+}
+
+/** What choosing the images to label gains. @param {import("./types.js").ReviewSummary} result */
+function curve({ curve: found }) {
+  if (!found) return el("p", { class: "hint" }, "How accuracy grows with labels is measured on datasets of at least 100 training and 20 test images.");
+  const points = (/** @type {number[]} */ values) => values.map((value, at) => /** @type {[number, number]} */ ([found.labels[at], value]));
+  const chart = lineChart({
+    title: "Accuracy by the number of labels: images chosen in this order, and random ones",
+    x: "labels", y: "accuracy",
+    series: [{ name: "chosen", points: points(found.chosen) }, { name: "random", points: points(found.random), dashed: true, colour: 1 }],
+  });
+  return el("div", { class: "stack" }, chart.node, el("p", { class: "hint" }, "Measured on this dataset by hiding the labels of its training images; mean of three random starts."));
+}

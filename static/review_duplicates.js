@@ -1,0 +1,65 @@
+/** Groups of near-duplicates: those in more than one split are joined in one by a click. */
+
+import { get, path, send } from "./api.js";
+import { attempt, button, el, fill, percent, plural } from "./dom.js";
+import { picture } from "./picture.js";
+
+/** @typedef {{ images: import("./types.js").ReviewImage[], similarity: number, across_splits: boolean }} Group */
+
+const PAGE = 30;
+
+/** @param {import("./review_stage.js").Context} context */
+export function duplicateList({ url, signal, result }) {
+  const list = el("ul", { class: "groups" });
+  const messages = el("div", null);
+  const end = el("p", { class: "soft" });
+  /** @type {string | null} */
+  let cursor = "";
+  let shown = 0;
+  const more = button("Show more", () => load());
+  const load = () => attempt(messages, async () => {
+    const query = new URLSearchParams({ limit: String(PAGE), ...(cursor && { cursor }) });
+    const page = await get(`${url}/duplicates?${query}`, signal);
+    cursor = page.next_cursor;
+    for (const group of page.items) list.append(card(group, url));
+    shown += page.items.length;
+    more.hidden = cursor === null;
+    end.textContent = shown === 0 ? "No near-duplicates." : cursor === null ? `${plural(shown, "group")} shown` : "";
+  });
+  const all = button("Join all that are in more than one split", () => attempt(messages, async () => {
+    const { groups, moved } = await send("POST", `${url}/join`, {});
+    fill(messages, el("p", { class: "good", role: "status" }, `${plural(groups, "group")} joined: ${plural(moved, "image")} moved.`));
+    fill(list);
+    cursor = "";
+    shown = 0;
+    await load();
+  }), { class: "primary", hidden: result.duplicates_across_splits === 0 });
+  more.hidden = true;
+  void load();
+  return el("div", { class: "stack" },
+    el("p", { class: "soft" }, "The same shot, also if it was resized, re-encoded, mirrored or cropped a little. In more than one split, it makes the test accuracy look better than it is; joining moves a group to the split that most of it is in."),
+    el("div", { class: "row" }, all), messages, list, more, end);
+}
+
+/** @param {Group} group @param {string} url */
+function card(group, url) {
+  const messages = el("div", null);
+  const done = (/** @type {string} */ text) => fill(actions, el("span", { class: "good", role: "status" }, text));
+  const ids = group.images.map(({ id }) => id);
+  const labelled = group.images.filter(({ split }) => split !== null).map(({ id }) => id);
+  const actions = el("div", { class: "actions" },
+    group.across_splits ? button("Join in one split", () => attempt(messages, async () => {
+      const { moved } = await send("POST", `${url}/join`, { images: labelled });
+      done(`${plural(moved, "image")} moved.`);
+    }), { class: "primary" }) : null,
+    button("Wave through", () => attempt(messages, async () => {
+      await send("POST", `${url}/decisions`, { list: "duplicates", images: ids, decision: "dismissed" });
+      done("Waved through.");
+    })));
+  return el("li", { class: "stack" },
+    el("div", { class: "row apart" },
+      el("p", null, group.across_splits ? el("b", null, "In more than one split. ") : null, `${plural(group.images.length, "image")}, ${percent(group.similarity)} alike`), actions),
+    messages,
+    el("ul", { class: "grid" }, group.images.map((image) => el("li", { title: image.file_name },
+      picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, image.label ? `${image.label} · ${image.split}` : "unlabelled")))));
+}
