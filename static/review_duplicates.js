@@ -52,9 +52,9 @@ function card(group, url) {
       const { moved } = await send("POST", `${url}/join`, { images: labelled });
       done(`${plural(moved, "image")} moved.`);
     }), { class: "primary" }) : null,
-    button("Wave through", () => attempt(messages, async () => {
+    button("Dismiss", () => attempt(messages, async () => {
       await send("POST", `${url}/decisions`, { list: "duplicates", images: ids, decision: "dismissed" });
-      done("Waved through.");
+      done("Dismissed.");
     })));
   return el("li", { class: "stack" },
     el("div", { class: "row apart" },

@@ -1,5 +1,5 @@
 /**
- * One image after another, large, to be judged by keyboard: probably mislabelled ones, those that are
+ * One image after another, large, for keyboard use: probably mislabelled ones, those that are
  * unlike the rest, and unlabelled ones.
  */
 
@@ -27,14 +27,14 @@ const REASONS = { unlike: "unlike the other images", blank: "blank", dark: "dark
 /** @type {Record<string, { intro: string, none: string, confirm: string, dismiss: string }>} */
 const WORDS = {
   mislabelled: {
-    intro: "Images whose label is not the class that they look like, judged by a classifier that has not seen them. Nothing is changed until you say so.",
+    intro: "Images whose label is not the class that they look like, according to a classifier that was not trained on them. Nothing is changed until you say so.",
     none: "No image looks mislabelled.",
-    confirm: "Label is right", dismiss: "Wave through",
+    confirm: "Label is right", dismiss: "Dismiss",
   },
   outliers: {
     intro: "Images that are unlike all others, or that show little. Keep them, relabel them, or remove them.",
     none: "No image is unlike the rest.",
-    confirm: "Keep", dismiss: "Wave through",
+    confirm: "Keep", dismiss: "Dismiss",
   },
   unlabelled: {
     intro: "Images without a label, those first whose label would teach most. They are not used for training until they have one.",
@@ -244,7 +244,7 @@ class Stage {
     if (!item) return;
     // An unlabelled image that is skipped is asked for again later.
     if (this.list === "unlabelled") this.act("Skipped.", async () => {}, async () => {});
-    else this.act("Waved through.", () => this.decide(item, "dismissed"), () => this.decide(item, "undecided"));
+    else this.act("Dismissed.", () => this.decide(item, "dismissed"), () => this.decide(item, "undecided"));
   }
 
   /** @param {string} label */

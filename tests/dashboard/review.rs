@@ -133,7 +133,7 @@ async fn lists_are_worked_through_by_keyboard() {
     press(&browser, "x").await;
     left(&server, "mislabelled", suspects.len() - 2).await;
     press(&browser, "k").await;
-    browser.read("Waved through.").await;
+    browser.read("Dismissed.").await;
 
     browser.click("#tab-outliers").await;
     let outliers = items(&server, "outliers").await;
@@ -172,8 +172,8 @@ async fn near_duplicates_are_joined_by_one_click() {
     browser.read(" joined: ").await;
     assert_eq!(across().await, 0);
     let groups = items(&server, "duplicates").await.len();
-    browser.click("//button[.='Wave through']").await;
-    browser.read("Waved through.").await;
+    browser.click("//button[.='Dismiss']").await;
+    browser.read("Dismissed.").await;
     left(&server, "duplicates", groups - 1).await;
     browser.assert_clean(&server).await;
     browser.close().await;
