@@ -99,7 +99,7 @@ export async function open(place, { parts: [name], query, signal }) {
       result ? el("p", { class: "soft" },
         result.out_of_date ? "Out of date: the dataset has changed since this result. " : null,
         `${plural(result.labelled, "labelled image")}${result.unlabelled ? `, ${count(result.unlabelled)} unlabelled` : ""}, reviewed `, time(result.computed_at),
-        `. About ${plural(result.estimated_wrong, "label")} ${result.estimated_wrong === 1 ? "is" : "are"} wrong; ${plural(result.duplicates_across_splits, "group")} of near-duplicates ${result.duplicates_across_splits === 1 ? "stands" : "stand"} in more than one split.`,
+        `. An estimated ${plural(result.estimated_wrong, "label")} ${result.estimated_wrong === 1 ? "is" : "are"} wrong; ${plural(result.duplicates_across_splits, "group")} of near-duplicates ${result.duplicates_across_splits === 1 ? "is" : "are"} in more than one split.`,
         result.unreadable ? ` ${plural(result.unreadable, "image")} can't be read.` : null) : null);
   };
   const update = (/** @type {ReviewState} */ now) => {
