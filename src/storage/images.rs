@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Error, Result, types::Time};
+use super::{Error, Result, has_table, types::Time};
 use crate::domain::{
     ClassName, DatasetId, ImageId, Timestamp,
     dataset::{Digest, Image, Sample, Split},
@@ -297,13 +297,16 @@ pub async fn samples(connection: &mut SqliteConnection, dataset: DatasetId) -> R
 /// # Errors
 /// The database failed.
 pub async fn digests(connection: &mut SqliteConnection) -> Result<HashSet<Digest>> {
-    let digests = sqlx::query_scalar!(
-        r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM images
-           UNION SELECT sha256 FROM unlabelled_images"#
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(digests.into_iter().collect())
+    let labelled = sqlx::query_scalar!(r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM images"#);
+    let mut digests: HashSet<_> = labelled.fetch_all(&mut *connection).await?.into_iter().collect();
+    // A backup may be of a database that no server of this version has opened.
+    if has_table(connection, "unlabelled_images").await? {
+        let unlabelled = sqlx::query_scalar!(
+            r#"SELECT DISTINCT sha256 AS "sha256: Digest" FROM unlabelled_images"#
+        );
+        digests.extend(unlabelled.fetch_all(connection).await?);
+    }
+    Ok(digests)
 }
 
 /// Whether an image of any dataset has that hash, with a label or without.

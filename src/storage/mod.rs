@@ -257,6 +257,12 @@ impl Storage {
     }
 }
 
+/// Whether the database has that table: one of an older version may not.
+async fn has_table(connection: &mut sqlx::SqliteConnection, name: &str) -> Result<bool> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)";
+    Ok(sqlx::query_scalar(exists).bind(name).fetch_one(connection).await?)
+}
+
 /// The error of an insert whose name may be taken.
 fn name_taken(error: sqlx::Error, name: &str) -> Error {
     match &error {

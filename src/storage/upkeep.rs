@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions, types::Json};
 
-use super::{Error, MIGRATIONS, Result, types::Time};
+use super::{Error, MIGRATIONS, Result, has_table, types::Time};
 use crate::domain::{JobId, Name, Timestamp, dataset::Digest, job::JobStatus, parameters::Params};
 
 /// Opens the database at `path`, which must be there.
@@ -49,12 +49,8 @@ pub async fn copy(connection: &mut SqliteConnection, to: &Path) -> Result<()> {
 /// # Errors
 /// The database failed.
 pub async fn end_attempts(connection: &mut SqliteConnection) -> Result<()> {
-    let has_attempts: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attempts')")
-            .fetch_one(&mut *connection)
-            .await?;
     // Older versions had none.
-    if has_attempts {
+    if has_table(connection, "attempts").await? {
         let now = Time(Timestamp::now());
         sqlx::query("UPDATE attempts SET ended_at = ? WHERE ended_at IS NULL")
             .bind(now)
