@@ -1,5 +1,5 @@
 //! The server's side of trainers on other machines: who they are, what they have reported, and what
-//! they are told. Called by `http::trainers`; the runs themselves are watched by [`super::watch`].
+//! they are told. Called by `http::trainers`; the runs themselves are watched by `watch`.
 
 use std::{
     collections::{HashMap, HashSet},

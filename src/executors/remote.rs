@@ -1,5 +1,5 @@
 //! Trainers on a cluster: creates an attempt for each, and finds those again that an earlier server has
-//! submitted. Each is watched by [`super::watch`].
+//! submitted. Each is watched by `watch`.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
