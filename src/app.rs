@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
+    comparisons::Comparisons,
     config::ServeConfig,
     data_dir::DataDir,
     datasets::{self, Datasets},
@@ -117,6 +118,15 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         scheduler.clone(),
         shutdown.clone(),
     );
+    let comparisons = Comparisons::new(
+        &config,
+        Arc::clone(&data_dir),
+        storage.clone(),
+        registry.clone(),
+        memory.clone(),
+        Arc::clone(&decoders),
+        shutdown.clone(),
+    );
     let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
     let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {
@@ -130,6 +140,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         attempts,
         reviews,
         registry,
+        comparisons,
         metrics: Metrics::new(),
         memory,
         decoders,

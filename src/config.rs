@@ -23,7 +23,10 @@ use tokio::sync::Semaphore;
 use self::{cluster::ClusterConfig, listen::Listen, origin::Origin};
 use crate::{
     device::processors,
-    domain::placement::ExecutorKind,
+    domain::{
+        placement::ExecutorKind,
+        promotion::{Promotion, PromotionRule},
+    },
     inference::overrides::TuningOverrides,
     memory_budget::{self, MemoryBudget},
     pretrained::Sources,
@@ -105,6 +108,27 @@ pub struct ServeConfig {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+
+    /// When a new model replaces the one in service, if both have the same classes
+    #[arg(
+        long,
+        env = "PAWPRINT_PROMOTION_RULE",
+        value_enum,
+        default_value = "not-less-accurate",
+        value_name = "RULE"
+    )]
+    pub promotion_rule: PromotionRule,
+
+    /// With --promotion-rule not-worse: how much less accurate a new model may be, in percentage points; 0:
+    /// it has to be more accurate
+    #[arg(
+        long,
+        env = "PAWPRINT_PROMOTION_MARGIN",
+        default_value = "2",
+        value_parser = margin,
+        value_name = "POINTS"
+    )]
+    pub promotion_margin: f64,
 
     /// Maximum number of jobs training at the same time
     #[arg(long, env = "PAWPRINT_MAX_RUNNING_JOBS", default_value = "1", value_name = "N")]
@@ -282,6 +306,12 @@ impl ServeConfig {
         self.max_uploads.get().min(Semaphore::MAX_PERMITS)
     }
 
+    /// When a new model replaces the one in service.
+    #[must_use]
+    pub fn promotion(&self) -> Promotion {
+        Promotion { rule: self.promotion_rule, margin: self.promotion_margin / 100.0 }
+    }
+
     /// Threads of each trainer.
     #[must_use]
     pub fn trainer_threads(&self) -> usize {
@@ -299,6 +329,12 @@ impl ServeConfig {
     pub const fn tuning_overrides(&self) -> TuningOverrides {
         TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
     }
+}
+
+/// Percentage points: 0 to 100.
+fn margin(text: &str) -> Result<f64, String> {
+    let points = text.parse().ok().filter(|points| (0.0..=100.0).contains(points));
+    points.ok_or_else(|| "use a number from 0 to 100".to_owned())
 }
 
 #[cfg(test)]

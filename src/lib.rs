@@ -18,7 +18,8 @@
 //! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`reviews`] | one child process that reviews a dataset, its results, what people decide | server, tokio tasks |
-//! | [`registry`] | which model is in service | server, tokio tasks |
+//! | [`comparisons`] | two models on the same test images | server, tokio tasks |
+//! | [`registry`] | which model is in service, aliases, their history | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
 //! | [`onnx`] | models as ONNX files, for the runtimes of others | server, blocking threads, and `export` |
@@ -49,6 +50,7 @@ pub mod bases;
 pub mod blobs;
 pub mod charts;
 pub mod cli;
+pub mod comparisons;
 pub mod config;
 pub mod data_dir;
 pub mod datasets;

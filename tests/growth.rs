@@ -70,6 +70,8 @@ fn looks_at_all(step: &str) -> bool {
         "job_events",
         "evaluations",
         "attempts",
+        "model_history",
+        "test_predictions",
     ]
     .into_iter()
     .any(of);

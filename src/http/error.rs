@@ -18,21 +18,27 @@ use crate::{
 
 impl From<storage::Error> for Problem {
     fn from(error: storage::Error) -> Self {
-        match &error {
+        (&error).into()
+    }
+}
+
+impl From<&storage::Error> for Problem {
+    fn from(error: &storage::Error) -> Self {
+        match error {
             storage::Error::NameTaken(_) => {
                 Self::new(StatusCode::CONFLICT, "name_taken", error.to_string())
             }
             _ if error.is_disk_full() => disk_full(),
             _ if error.is_read_only() => read_only(),
             _ if error.is_damage() => {
-                tracing::error!(error = chain(&error), "the database is damaged");
+                tracing::error!(error = chain(error), "the database is damaged");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "database_damaged",
                     "the database is damaged; run `pawprint doctor`, or `pawprint restore` a backup",
                 )
             }
-            _ => Self::internal(&error),
+            _ => Self::internal(error),
         }
     }
 }
@@ -89,6 +95,11 @@ impl From<registry::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "model_unusable", detail)
             }
             Error::InService(_) => Self::new(StatusCode::CONFLICT, "in_service", detail),
+            Error::HasAlias(_, alias) => Self::new(StatusCode::CONFLICT, "has_alias", detail)
+                .with("alias", alias.to_string()),
+            Error::NoSuchAlias(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::NotAnAlias(_) => Self::new(StatusCode::CONFLICT, "name_taken", detail),
+            Error::NoPrevious(_) => Self::new(StatusCode::CONFLICT, "no_previous", detail),
             Error::Embedded => Self::new(StatusCode::CONFLICT, "embedded_model", detail),
             Error::Storage(error) => error.into(),
         }

@@ -5,6 +5,7 @@
 
 #![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
 
+pub mod aliases;
 pub mod audit;
 pub mod auth;
 pub mod b64;
@@ -12,6 +13,7 @@ pub mod binary;
 pub mod body;
 mod body_buffer;
 pub mod classes;
+pub mod comparisons;
 pub mod content_encoding;
 mod cors;
 mod cross_site;
@@ -33,6 +35,7 @@ pub mod inference_protocol;
 pub mod instances;
 pub mod jobs;
 pub mod metrics;
+pub mod model_history;
 pub mod models;
 pub mod pace;
 pub mod parts;

@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
-    /// Name or id of the model. Default: the model in service.
+    /// Name, alias or id of the model. Default: the model in service.
     model: Option<String>,
     /// Name of a single image: its `file_name` in the response.
     name: Option<String>,

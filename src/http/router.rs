@@ -23,10 +23,10 @@ use tower_http::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth, classes, content_encoding, cors, dashboard, datasets, docs,
+    aliases, auth, classes, comparisons, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
-    drain, evaluations, explain, export, images, inference_protocol, jobs, metrics, models, pace,
-    predict, previews,
+    drain, evaluations, explain, export, images, inference_protocol, jobs, metrics, model_history,
+    models, pace, predict, previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
     recipes,
@@ -107,10 +107,18 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let models = OpenApiRouter::new()
         .at("/models", routes!(models::list))
         .at("/models/current", routes!(models::current, models::set_current))
+        .at("/models/history", routes!(model_history::history))
+        .at("/models/rollback", routes!(model_history::roll_back))
         .at("/models/{model}", routes!(models::show, models::change, models::delete))
+        .at("/models/{model}/compare", routes!(comparisons::compare, comparisons::cancel))
         .at("/models/{model}/coverage", routes!(models::show_coverage))
         .at("/models/{model}/download", routes!(models::download))
         .at("/models/{model}/export", routes!(export::export));
+
+    let aliases = OpenApiRouter::new()
+        .at("/aliases", routes!(aliases::list))
+        .at("/aliases/{alias}", routes!(aliases::set, aliases::delete))
+        .at("/aliases/{alias}/rollback", routes!(aliases::roll_back));
 
     let prediction = OpenApiRouter::new()
         .at("/predict", routes!(predict::predict))
@@ -144,6 +152,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .merge(images.tagged("images"))
         .merge(jobs.tagged("jobs"))
         .merge(models.tagged("models"))
+        .merge(aliases.tagged("aliases"))
         .merge(prediction.tagged("prediction"))
         .merge(weights.tagged("weights"))
         .merge(tokens.tagged("tokens"))

@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
-    executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
-    pretrained::Pretrained, registry::Registry, reviews::Reviews, scheduler::Scheduler,
-    storage::Storage,
+    access::Access, comparisons::Comparisons, config::ServeConfig, data_dir::DataDir,
+    datasets::Datasets, executors::attempts::Attempts, memory_budget::MemoryBudget,
+    metrics::Metrics, pretrained::Pretrained, registry::Registry, reviews::Reviews,
+    scheduler::Scheduler, storage::Storage,
 };
 
 /// The modules of a running server.
@@ -35,6 +35,8 @@ pub struct App {
     pub reviews: Reviews,
     /// Its models.
     pub registry: Registry,
+    /// Its comparisons of models.
+    pub comparisons: Comparisons,
     /// What it counts.
     pub metrics: Metrics,
     /// The memory budget that all requests share.

@@ -13,6 +13,7 @@ use crate::domain::{
     AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
     dataset::{Digest, Split},
     job::JobStatus,
+    model_history::Event,
     placement::ExecutorKind,
     recipe::Recipe,
 };
@@ -75,6 +76,7 @@ as_text!(
     Digest,
     Split,
     JobStatus,
+    Event,
     ExecutorKind,
     Recipe
 );

@@ -63,12 +63,20 @@ const REQUIRED: &str = "
     read      GET     /models
     read      GET     /models/current
     write     PUT     /models/current
+    read      GET     /models/history
+    write     POST    /models/rollback
     read      GET     /models/{model}
     write     PATCH   /models/{model}
     write     DELETE  /models/{model}
+    read      GET     /models/{model}/compare
+    write     DELETE  /models/{model}/compare
     read      GET     /models/{model}/coverage
     read      GET     /models/{model}/download
     read      GET     /models/{model}/export
+    read      GET     /aliases
+    write     PUT     /aliases/{alias}
+    write     DELETE  /aliases/{alias}
+    write     POST    /aliases/{alias}/rollback
     read      GET     /weights
     read      GET     /weights/{base}
     write     PUT     /weights/{base}

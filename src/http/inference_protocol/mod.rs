@@ -41,7 +41,7 @@ use crate::{
 /// The version of every model: a newer model has another name.
 pub const VERSION: &str = "1";
 
-/// The model that a path names, by name or id, or as `current`.
+/// The model that a path names, by name, alias or id, or as `current`.
 #[derive(Debug, Deserialize)]
 pub struct Target {
     model: String,
