@@ -33,6 +33,7 @@ use crate::{
     registry::{Registry, embedded},
     reviews::Reviews,
     scheduler::{self, Scheduler},
+    shadow::Shadows,
     storage::Storage,
     telemetry,
     tls::Tls,
@@ -118,6 +119,14 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         scheduler.clone(),
         shutdown.clone(),
     );
+    let shadow = Shadows::new(
+        &config,
+        Arc::clone(&data_dir),
+        storage.clone(),
+        registry.clone(),
+        memory.clone(),
+        shutdown.clone(),
+    );
     let comparisons = Comparisons::new(
         &config,
         Arc::clone(&data_dir),
@@ -140,6 +149,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         attempts,
         reviews,
         registry,
+        shadow,
         comparisons,
         metrics: Metrics::new(),
         memory,
@@ -186,6 +196,7 @@ pub async fn run(
     tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let reviews = tokio::spawn(app.reviews.clone().run());
+    let shadow = tokio::spawn(app.shadow.clone().run());
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
@@ -199,12 +210,13 @@ pub async fn run(
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
-            let all = async { tokio::join!(&mut server, jobs, reviews) };
+            let all = async { tokio::join!(&mut server, jobs, reviews, shadow) };
             match timeout(Duration::from_secs(seconds), all).await {
-                Ok((server, jobs, reviews)) => {
+                Ok((server, jobs, reviews, shadow)) => {
                     server?;
                     jobs?;
                     reviews?;
+                    shadow?;
                 }
                 // Trainers are killed as their handles drop; the next server resumes their jobs.
                 Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),

@@ -19,6 +19,7 @@
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`reviews`] | one child process that reviews a dataset, its results, what people decide | server, tokio tasks |
 //! | [`comparisons`] | two models on the same test images | server, tokio tasks |
+//! | [`shadow`] | a model that answers requests beside the one in service | server, a named thread |
 //! | [`registry`] | which model is in service, aliases, their history | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
@@ -73,6 +74,7 @@ pub mod registry;
 pub mod review;
 pub mod reviews;
 pub mod scheduler;
+pub mod shadow;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;

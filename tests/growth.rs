@@ -71,6 +71,7 @@ fn looks_at_all(step: &str) -> bool {
         "evaluations",
         "attempts",
         "model_history",
+        "shadow_differences",
         "test_predictions",
     ]
     .into_iter()

@@ -233,7 +233,7 @@ impl Comparison {
             accuracy_difference: difference, p_value, verdict, images_needed, ..
         } = accuracy;
         let figures = format!(
-            "{:.1}% vs. {:.1}% of {count} test images; difference {} points, 95% CI {} to {}; McNemar's exact test: p {}",
+            "{:.1}% vs. {:.1}%; difference {} points, 95% CI {} to {}; McNemar's exact test: p {}",
             first.accuracy * 100.0,
             second.accuracy * 100.0,
             points(difference.value),
@@ -243,14 +243,20 @@ impl Comparison {
         );
         let (first, second) = (&first.name, &second.name);
         match (verdict, images_needed) {
-            (Verdict::Better, _) => format!("{first} is better than {second} ({figures})."),
-            (Verdict::Worse, _) => format!("{first} is worse than {second} ({figures})."),
+            (Verdict::Better, _) => {
+                format!("{first} is better than {second} on {count} test images ({figures}).")
+            }
+            (Verdict::Worse, _) => {
+                format!("{first} is worse than {second} on {count} test images ({figures}).")
+            }
             (Verdict::Inconclusive, Some(needed)) => format!(
                 "{first} and {second} can't be told apart with {count} test images ({figures}). To show such a difference, about {} would do.",
                 rounded(*needed)
             ),
             (Verdict::Inconclusive, None) => {
-                format!("{first} and {second} classify as many images correctly ({figures}).")
+                format!(
+                    "{first} and {second} classify as many of {count} test images correctly ({figures})."
+                )
             }
         }
     }

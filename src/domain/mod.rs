@@ -32,6 +32,7 @@ pub mod review;
 pub mod schedule;
 pub mod selective;
 pub mod service;
+pub mod shadow;
 pub mod stable_split;
 pub mod temperature;
 

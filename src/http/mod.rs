@@ -51,6 +51,7 @@ pub mod reviews;
 pub mod router;
 mod security_headers;
 pub mod serve;
+pub mod shadow;
 pub mod state;
 pub mod system;
 pub mod tokens;

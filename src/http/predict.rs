@@ -26,6 +26,7 @@ use crate::{
         prediction::{ModelRef, PredictResponse, Timing},
     },
     inference::EngineError,
+    shadow::MAX_BYTES,
 };
 
 /// `?model=`
@@ -101,21 +102,29 @@ pub async fn predict(
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(model.as_deref()).await?;
     let card = engine.card();
-    let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
+    let ticket = state.shadow.ticket(card.id);
+    let decoder = ImageDecoder::new(&state, card.preprocessing);
+    let decoder = if ticket.is_some() { decoder.with_copies(MAX_BYTES) } else { decoder };
+    let photos = decoder.decode(content, name).await?;
     let result = engine.predict(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(&result.output).map(|(name, output)| {
-        let prediction = engine.prediction(name, output);
-        let mut prediction = prediction.map_err(|error| Problem::internal(&error))?;
+    let predictions = photos.names.into_iter().zip(&result.output);
+    let predictions = predictions.map(|(name, output)| engine.prediction(name, output));
+    let predictions = predictions.collect::<Result<Vec<_>, _>>();
+    let predictions = predictions.map_err(|error| Problem::internal(&error))?;
+    if let Some(ticket) = ticket {
+        ticket.send(card, photos.copies, &predictions);
+    }
+    let predictions = predictions.into_iter().map(|mut prediction| {
         if let Some(reason) = prediction.reason {
             state.metrics.record_unsure(reason);
         }
         if let Some(top) = top {
             prediction = prediction.with_top(top);
         }
-        Ok(if unsure { prediction } else { prediction.without_unsure() })
+        if unsure { prediction } else { prediction.without_unsure() }
     });
     let response = PredictResponse {
-        predictions: predictions.collect::<Result<_, Problem>>()?,
+        predictions: predictions.collect(),
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: Timing {
             decode: photos.decode_ms,

@@ -33,6 +33,8 @@ pub struct RequestImages {
     pub pixels: Vec<Vec<u8>>,
     /// Each for display, if requested.
     pub pictures: Vec<RgbImage>,
+    /// The encoded bytes of each, if requested; `None` if there are too many.
+    pub copies: Option<Vec<Vec<u8>>>,
     /// Time spent, in milliseconds.
     pub decode_ms: f64,
     /// The memory of the pixels.
@@ -48,6 +50,9 @@ pub struct ImageDecoder<'a> {
     started: Instant,
     max_images: usize,
     max_side: Option<u32>,
+    copies: Option<Vec<Vec<u8>>>,
+    /// Bytes that may still be copied.
+    copied: usize,
     running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
     /// For what is made of the body: copies of its JSON, and pixels.
     memory: Reservation,
@@ -64,6 +69,8 @@ impl<'a> ImageDecoder<'a> {
             started: Instant::now(),
             max_images: state.config.max_predict_images.get(),
             max_side: None,
+            copies: None,
+            copied: 0,
             running: FuturesOrdered::new(),
             memory: state.memory.request(),
             count: 0,
@@ -74,6 +81,13 @@ impl<'a> ImageDecoder<'a> {
     #[must_use]
     pub fn with_picture(self, longest: u32) -> Self {
         Self { max_images: 1, max_side: Some(longest), ..self }
+    }
+
+    /// The encoded images are kept as well, up to `max_bytes` of them in all. They are copies, so that the
+    /// body's memory is given back as without them.
+    #[must_use]
+    pub fn with_copies(self, max_bytes: usize) -> Self {
+        Self { copies: Some(Vec::new()), copied: max_bytes, ..self }
     }
 
     /// The images of a request body; `name` is that of the only one.
@@ -162,6 +176,15 @@ impl<'a> ImageDecoder<'a> {
             .map_err(|error| Problem::internal(&error))?;
         let picture = self.max_side.map_or(0, |side| u64::from(side).pow(2) * PICTURE_BYTES);
         self.memory.grow(self.preprocessing.bytes() as u64 + picture)?;
+        match self.copied.checked_sub(bytes.len()) {
+            Some(rest) => {
+                self.copied = rest;
+                if let Some(copies) = &mut self.copies {
+                    copies.push(bytes.to_vec());
+                }
+            }
+            None => self.copies = None,
+        }
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
         let (preprocessing, max_side) = (self.preprocessing, self.max_side);
         let memory = self.state.memory.clone();
@@ -210,6 +233,7 @@ impl<'a> ImageDecoder<'a> {
             pictures.extend(picture);
         }
         let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
-        Ok(RequestImages { names, pixels, pictures, decode_ms, _memory: self.memory })
+        let (copies, _memory) = (self.copies, self.memory);
+        Ok(RequestImages { names, pixels, pictures, copies, decode_ms, _memory })
     }
 }

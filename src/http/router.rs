@@ -31,7 +31,7 @@ use super::{
     rate_limit::{self, RateLimit},
     recipes,
     request_id::{NewRequestId, REQUEST_ID},
-    reviews, security_headers,
+    reviews, security_headers, shadow,
     state::AppState,
     system, tokens, trainers, uploads, weights,
 };
@@ -109,6 +109,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/models/current", routes!(models::current, models::set_current))
         .at("/models/history", routes!(model_history::history))
         .at("/models/rollback", routes!(model_history::roll_back))
+        .at("/models/shadow", routes!(shadow::show, shadow::set, shadow::remove))
+        .at("/models/shadow/differences", routes!(shadow::differences))
         .at("/models/{model}", routes!(models::show, models::change, models::delete))
         .at("/models/{model}/compare", routes!(comparisons::compare, comparisons::cancel))
         .at("/models/{model}/coverage", routes!(models::show_coverage))

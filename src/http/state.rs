@@ -9,7 +9,7 @@ use crate::{
     access::Access, comparisons::Comparisons, config::ServeConfig, data_dir::DataDir,
     datasets::Datasets, executors::attempts::Attempts, memory_budget::MemoryBudget,
     metrics::Metrics, pretrained::Pretrained, registry::Registry, reviews::Reviews,
-    scheduler::Scheduler, storage::Storage,
+    scheduler::Scheduler, shadow::Shadows, storage::Storage,
 };
 
 /// The modules of a running server.
@@ -35,6 +35,8 @@ pub struct App {
     pub reviews: Reviews,
     /// Its models.
     pub registry: Registry,
+    /// The model that answers requests beside the one in service, if any.
+    pub shadow: Shadows,
     /// Its comparisons of models.
     pub comparisons: Comparisons,
     /// What it counts.

@@ -142,7 +142,7 @@ fn measure(
 }
 
 /// Sets the threads of the forward passes that this thread makes from now on.
-pub(super) fn set_threads(threads: usize) {
+pub(crate) fn set_threads(threads: usize) {
     // At the first use of a thread, libtorch gives it the number that any thread has set last.
     let _ = tch::get_num_threads();
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));

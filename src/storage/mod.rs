@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod model_history;
 pub mod models;
 pub mod reviews;
+pub mod shadow;
 pub mod statistics;
 pub mod test_predictions;
 pub mod tokens;

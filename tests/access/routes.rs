@@ -65,6 +65,10 @@ const REQUIRED: &str = "
     write     PUT     /models/current
     read      GET     /models/history
     write     POST    /models/rollback
+    read      GET     /models/shadow
+    write     PUT     /models/shadow
+    write     DELETE  /models/shadow
+    read      GET     /models/shadow/differences
     read      GET     /models/{model}
     write     PATCH   /models/{model}
     write     DELETE  /models/{model}

@@ -153,6 +153,8 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
         "DROP TABLE test_predictions",
         "DROP TABLE aliases",
         "DROP TABLE model_history",
+        "DROP TABLE shadow",
+        "DROP TABLE shadow_differences",
         "DROP TABLE unlabelled_images",
         "DROP TABLE review_decisions",
         "DROP INDEX images_by_split",

@@ -10,6 +10,7 @@ mod browser;
 mod classes;
 mod evaluation;
 mod faults;
+mod models;
 mod new_dataset;
 mod placement;
 mod review;

@@ -8,6 +8,7 @@ mod common;
 mod compare;
 mod history;
 mod load;
+mod shadow;
 
 use std::collections::BTreeMap;
 

@@ -43,12 +43,14 @@ fn a_better_model_is_called_better_and_the_other_worse() {
     assert_eq!(
         comparison.summary,
         [
-            "good is better than bad (95.0% vs. 85.0% of 200 test images; difference +10.0 points, 95% CI +6.6 to +14.9; McNemar's exact test: p < 0.001).",
+            "good is better than bad on 200 test images (95.0% vs. 85.0%; difference +10.0 points, 95% CI +6.6 to +14.9; McNemar's exact test: p < 0.001).",
             "The log loss of good is lower (0.1700 vs. 0.3100; difference −0.1400, 95% CI −0.2030 to −0.0840).",
         ]
     );
     let other = Comparison::new(&split, &bad, &good).unwrap();
-    assert!(other.summary[0].starts_with("bad is worse than good (85.0% vs. 95.0%"));
+    assert!(
+        other.summary[0].starts_with("bad is worse than good on 200 test images (85.0% vs. 95.0%")
+    );
     assert!(other.summary[1].starts_with("The log loss of good is lower (0.3100 vs. 0.1700"));
     assert_eq!((comparison.differing, comparison.differences.len()), (20, 20));
     let listed = &comparison.differences[0];
@@ -66,12 +68,15 @@ fn what_too_few_images_show_is_said_with_how_many_would_do() {
     let sentence = &comparison.summary[0];
     assert!(
         sentence.starts_with(
-            "first and second can't be told apart with 200 test images (94.0% vs. 91.0% of 200"
+            "first and second can't be told apart with 200 test images (94.0% vs. 91.0%;"
         ) && sentence.ends_with("about 820 would do."),
         "{sentence}"
     );
     let same = Comparison::new(&split, &first, &first).unwrap();
-    assert!(same.summary[0].starts_with("first and first classify as many images correctly ("));
+    assert!(
+        same.summary[0]
+            .starts_with("first and first classify as many of 200 test images correctly (")
+    );
     assert!(same.summary[1].starts_with("Their log losses can't be told apart ("));
 }
 

@@ -33,10 +33,7 @@ use super::{
     state::{App, AppState},
     system,
 };
-use crate::{
-    domain::{model::Model, preprocessing::Preprocessing},
-    inference::EngineError,
-};
+use crate::{domain::model::Model, inference::EngineError, shadow::MAX_BYTES};
 
 /// The version of every model: a newer model has another name.
 pub const VERSION: &str = "1";
@@ -158,21 +155,29 @@ pub async fn infer(
     let _admitted = state.admitted.try_acquire().map_err(|_| EngineError::QueueFull)?;
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
-    let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
+    let ticket = state.shadow.ticket(card.id);
+    let decoder = ImageDecoder::new(&state, card.preprocessing);
+    let decoder = if ticket.is_some() { decoder.with_copies(MAX_BYTES) } else { decoder };
+    let (asked, photos) = read(&state, decoder, body, header_length).await?;
     let outputs = engine.predict(photos.pixels).await?.output;
+    if let Some(ticket) = ticket {
+        let predictions = outputs.iter().map(|output| engine.prediction(None, output));
+        let predictions = predictions.collect::<Result<Vec<_>, _>>();
+        let predictions = predictions.map_err(|error| Problem::internal(&error))?;
+        ticket.send(card, photos.copies, &predictions);
+    }
     InferResponse { engine: &engine, id: asked.id, outputs: &outputs }.write(&asked.outputs)
 }
 
 /// Parses a request and decodes its images. The body is dropped as soon as they are decoded.
 async fn read(
     state: &App,
-    preprocessing: Preprocessing,
+    mut decoding: ImageDecoder<'_>,
     body: Bytes,
     header_length: Option<HeaderValue>,
 ) -> Result<(Inference, RequestImages), Problem> {
     let max_images = state.config.max_predict_images.get();
     let (inference, images) = request::parse(&body, header_length.as_ref(), max_images)?;
-    let mut decoding = ImageDecoder::new(state, preprocessing);
     decoding.reserve_copies(&body)?;
     for (index, image) in images.into_iter().enumerate() {
         decoding.push_copy(image.bytes(index)?).await?;
