@@ -95,7 +95,7 @@ pub async fn compare(
 }
 
 /// Cancel a comparison that is being computed
-#[utoipa::path(delete, path = "", params(CompareQuery), responses(
+#[utoipa::path(delete, path = "", operation_id = "cancel_comparison", params(CompareQuery), responses(
     (status = 204, description = "Cancelled, or nothing was being computed."),
 ))]
 pub async fn cancel(

@@ -49,7 +49,7 @@ const fn cpu_fraction() -> f64 {
 }
 
 /// Get the shadow and what it has done
-#[utoipa::path(get, path = "", responses(
+#[utoipa::path(get, path = "", operation_id = "show_shadow", responses(
     (status = 200, description = "The shadow.", body = Shadow),
     (status = 404, description = "`no_shadow`"),
 ))]
@@ -62,7 +62,7 @@ pub async fn show(State(app): State<AppState>) -> Result<Json<Shadow>, Problem> 
 /// It classifies the same images after the response, on one thread of the lowest priority, within its share of
 /// the processor time; what doesn't fit is dropped. Another model begins anew; the same one keeps its
 /// totals.
-#[utoipa::path(put, path = "", request_body = NewShadow, responses(
+#[utoipa::path(put, path = "", operation_id = "set_shadow", request_body = NewShadow, responses(
     (status = 200, description = "The shadow.", body = Shadow),
     (status = 404, description = "Unknown model."),
     (status = 409, description = "`other_classes`: the model has other classes than the one in service. `in_service`: it is in service itself."),
@@ -84,7 +84,7 @@ pub async fn set(
 }
 
 /// End the shadow, and forget what it has done
-#[utoipa::path(delete, path = "", responses((status = 204, description = "Ended, or there was none.")))]
+#[utoipa::path(delete, path = "", operation_id = "remove_shadow", responses((status = 204, description = "Ended, or there was none.")))]
 pub async fn remove(State(app): State<AppState>) -> Result<StatusCode, Problem> {
     let shadow = app.shadow.clone();
     run_to_completion(async move { shadow.remove().await }).await?;
@@ -94,7 +94,7 @@ pub async fn remove(State(app): State<AppState>) -> Result<StatusCode, Problem> 
 /// List images for which the shadow predicted another class, newest first
 ///
 /// The last 1,000. Images are named by their hash and are not stored.
-#[utoipa::path(get, path = "", params(Paging), responses(
+#[utoipa::path(get, path = "", operation_id = "list_shadow_differences", params(Paging), responses(
     (status = 200, description = "One page of images.", body = Page<Difference>),
     (status = 404, description = "`no_shadow`"),
 ))]

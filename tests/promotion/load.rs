@@ -58,10 +58,9 @@ async fn learn(server: &Process, name: &str, misleading: bool) -> Value {
     assert_eq!(status, 201);
     let archive = server.request(Method::POST, &format!("/datasets/{name}/archive"));
     archive.body(common::tar(&images(misleading))).send().await.unwrap();
-    let params = json!({
-        "epochs": 8, "batch_size": 8, "learning_rate": 0.0003, "precision": "fp32", "device": "cpu",
-    });
-    let job = json!({ "recipe": "scratch_cnn", "dataset": name, "name": name, "params": params });
+    let params = json!({ "precision": "fp32", "device": "cpu" });
+    let recipe = "efficientnet_lite0_features";
+    let job = json!({ "recipe": recipe, "dataset": name, "name": name, "params": params });
     let (status, job) = server.post("/jobs", job).await;
     assert_eq!(status, 202, "{job}");
     server.ended(job["id"].as_str().unwrap()).await
