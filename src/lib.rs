@@ -18,6 +18,7 @@
 //! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`reviews`] | one child process that reviews a dataset, its results, what people decide | server, tokio tasks |
+//! | [`journal`] | the log of predictions: feedback, drift | server, one task |
 //! | [`registry`] | which model is in service | server, tokio tasks |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
@@ -59,6 +60,7 @@ pub mod executors;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod journal;
 pub mod listener;
 pub mod maintenance;
 pub mod memory_budget;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
-    executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
+    executors::attempts::Attempts, journal::Journal, memory_budget::MemoryBudget, metrics::Metrics,
     pretrained::Pretrained, registry::Registry, reviews::Reviews, scheduler::Scheduler,
     storage::Storage,
 };
@@ -35,6 +35,8 @@ pub struct App {
     pub reviews: Reviews,
     /// Its models.
     pub registry: Registry,
+    /// Its log of predictions.
+    pub journal: Journal,
     /// What it counts.
     pub metrics: Metrics,
     /// The memory budget that all requests share.
