@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod file;
 pub mod listen;
 pub mod origin;
+pub mod prediction_log;
 pub mod token_file;
 
 use std::{
@@ -20,7 +21,9 @@ use std::{
 use clap::Args;
 use tokio::sync::Semaphore;
 
-use self::{cluster::ClusterConfig, listen::Listen, origin::Origin};
+use self::{
+    cluster::ClusterConfig, listen::Listen, origin::Origin, prediction_log::PredictionLogConfig,
+};
 use crate::{
     device::processors,
     domain::{
@@ -203,6 +206,10 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
+    /// What is kept of predictions.
+    #[command(flatten)]
+    pub prediction_log: PredictionLogConfig,
+
     /// Where jobs train.
     #[command(flatten)]
     pub cluster: ClusterConfig,
@@ -245,6 +252,11 @@ pub enum ConfigError {
         "--executor {0} needs --cluster-server (PAWPRINT_CLUSTER_SERVER): the URL of this server as the nodes of the cluster reach it"
     )]
     ClusterServer(ExecutorKind),
+    /// Images of no predictions.
+    #[error(
+        "--prediction-log-photos (PAWPRINT_PREDICTION_LOG_PHOTOS) needs --prediction-log (PAWPRINT_PREDICTION_LOG)"
+    )]
+    PhotosWithoutLog,
 }
 
 impl ServeConfig {
@@ -261,6 +273,9 @@ impl ServeConfig {
         let ClusterConfig { executor, cluster_server, .. } = &self.cluster;
         if *executor != ExecutorKind::Local && cluster_server.is_none() {
             return Err(ConfigError::ClusterServer(*executor));
+        }
+        if self.prediction_log.prediction_log_photos && !self.prediction_log.prediction_log {
+            return Err(ConfigError::PhotosWithoutLog);
         }
         let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
