@@ -30,7 +30,7 @@ use crate::{
         placement::ExecutorKind,
         promotion::{Promotion, PromotionRule},
     },
-    inference::overrides::TuningOverrides,
+    inference::overrides::{InferenceEngine, TuningOverrides},
     memory_budget::{self, MemoryBudget},
     pretrained::Sources,
     telemetry::LogFormat,
@@ -148,6 +148,16 @@ pub struct ServeConfig {
     /// Maximum inference batch size [default: tuned when a model is loaded]
     #[arg(long, env = "PAWPRINT_INFERENCE_BATCH", value_name = "N")]
     pub inference_batch: Option<NonZeroUsize>,
+
+    /// What computes predictions: OpenVINO where it is faster, libtorch as in training, or OpenVINO
+    #[arg(
+        long,
+        env = "PAWPRINT_INFERENCE_ENGINE",
+        value_enum,
+        default_value = "auto",
+        value_name = "ENGINE"
+    )]
+    pub inference_engine: InferenceEngine,
 
     /// Maximum concurrent prediction requests; more are rejected with 429
     #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "64", value_name = "N")]
@@ -342,7 +352,11 @@ impl ServeConfig {
     /// The inference settings that are given; the rest is tuned.
     #[must_use]
     pub const fn tuning_overrides(&self) -> TuningOverrides {
-        TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
+        TuningOverrides {
+            threads: self.inference_threads,
+            batch: self.inference_batch,
+            engine: self.inference_engine,
+        }
     }
 }
 
