@@ -56,6 +56,7 @@ const OF_ALL: &[&str] = &[
     "SELECT id AS \"id: JobId\", status AS \"status: JobStatus\" FROM jobs ORDER BY id",
     "SELECT id AS \"id: JobId\", name AS \"name: Name\", status AS \"status: JobStatus\", dataset_version",
     "SELECT images.id, sha256, file_name, datasets.name",
+    "SELECT unlabelled_images.id, sha256, file_name, datasets.name",
     "SELECT (SELECT COUNT(*) FROM datasets)",
     "UPDATE jobs SET dataset_id = NULL WHERE dataset_id NOT IN",
 ];
