@@ -28,6 +28,7 @@ mod models;
 mod output;
 mod pack;
 mod predict;
+mod predictions;
 mod progress;
 mod report;
 mod responses;
@@ -118,6 +119,8 @@ enum Command {
     Report(report::Report),
     /// Predict the class of images
     Predict(predict::Predict),
+    /// List the log of predictions, give feedback, measure drift
+    Predictions(predictions::Predictions),
     /// List models, choose the one in service, or delete one
     Models(models::Models),
     /// Export a model for other runtimes
@@ -214,6 +217,9 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
             }
             None => run_client(&predict.client, async |s| predict.run(s).await),
         },
+        Command::Predictions(predictions) => {
+            run_client(predictions.client(), async |s| predictions.run(s).await)
+        }
         Command::Export(export) => match export.model_file() {
             Some(model) => {
                 let out = Output::new(export.client.json);
