@@ -62,6 +62,8 @@ pub enum Error {
 
 /// File that is locked.
 pub const LOCK: &str = "lock";
+/// Folder of the images of logged predictions.
+pub const PREDICTIONS: &str = "predictions";
 /// File of the database.
 pub const DATABASE: &str = "pawprint.sqlite";
 
@@ -124,6 +126,7 @@ impl DataDir {
         let mut written = vec![self.root.clone(), self.lock_file()];
         written.extend(beside);
         written.extend([self.tmp(), self.blobs(), self.cache(), self.jobs(), self.models()]);
+        written.push(self.prediction_photos());
         written
     }
 
@@ -234,7 +237,7 @@ impl DataDir {
     /// Images of logged predictions.
     #[must_use]
     pub fn prediction_photos(&self) -> PathBuf {
-        self.root.join("predictions")
+        self.root.join(PREDICTIONS)
     }
 
     /// Pretrained weights.

@@ -68,6 +68,17 @@ impl Journal {
     }
 }
 
+/// What became of the photos of a batch.
+#[derive(Debug, Default)]
+struct Stored {
+    /// Those that are on disk, with their sizes.
+    photos: HashMap<Digest, i64>,
+    /// How many are not.
+    missing: u64,
+    /// Why, of one of them, if the disk refused.
+    error: Option<blobs::Error>,
+}
+
 impl Inner {
     async fn write(
         &self,
@@ -96,7 +107,7 @@ impl Inner {
             };
             let number = predictions::insert(&mut transaction, model, &entry.prediction).await?;
             let sha256 = entry.prediction.sha256;
-            if let Some(bytes) = stored.get(&sha256).copied() {
+            if let Some(bytes) = stored.photos.get(&sha256).copied() {
                 if !predictions::has_photo(&mut transaction, &sha256).await? {
                     added += bytes.cast_unsigned();
                 }
@@ -114,18 +125,24 @@ impl Inner {
             *bytes += added;
         }
         self.remove_photos(kept, unused).await;
+        // Only now: a batch whose rows could not be written is written again.
+        self.queue.photos_dropped.fetch_add(stored.missing, Relaxed);
+        if let Some(error) = stored.error {
+            let missing = stored.missing;
+            tracing::warn!(error = chain(&error), missing, "can't keep images of predictions");
+        }
         Ok(())
     }
 
-    /// Writes the photos of a batch, after making room for them; returns those that are there, with their
-    /// sizes. One that can't be written is left out.
+    /// Writes the photos of a batch, after making room for them. One that can't be written is left out.
     async fn store_photos(
         &self,
         kept: &mut MutexGuard<'_, Kept>,
         batch: &[Entry],
-    ) -> Result<HashMap<Digest, i64>, storage::Error> {
+    ) -> Result<Stored, storage::Error> {
         let limit = self.config.prediction_log_photo_bytes;
         let (mut seen, mut photos, mut incoming) = (HashSet::new(), Vec::new(), 0);
+        let mut stored = Stored::default();
         for entry in batch {
             let Some(photo) = &entry.photo else { continue };
             let sha256 = entry.prediction.sha256;
@@ -133,37 +150,33 @@ impl Inner {
                 continue;
             }
             if incoming + photo.len() as u64 > limit {
-                self.queue.photos_dropped.fetch_add(1, Relaxed);
+                stored.missing += 1;
                 continue;
             }
             incoming += photo.len() as u64;
             photos.push((sha256, photo.clone()));
         }
         if photos.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(stored);
         }
         self.make_room(kept, limit - incoming).await?;
-        let blobs = self.photos.clone();
+        let (blobs, wanted) = (self.photos.clone(), photos.len() as u64);
         let written = tokio::task::spawn_blocking(move || {
-            let mut failed = None;
-            let mut stored = HashMap::new();
             for (sha256, photo) in &photos {
                 match store(&blobs, sha256, photo) {
                     Ok(()) => {
                         let bytes = i64::try_from(photo.len()).unwrap_or(i64::MAX);
-                        stored.insert(*sha256, bytes);
+                        stored.photos.insert(*sha256, bytes);
                     }
-                    Err(error) => failed = Some(error),
+                    Err(error) => {
+                        stored.missing += 1;
+                        stored.error = Some(error);
+                    }
                 }
             }
-            (photos.len() - stored.len(), stored, failed)
+            stored
         });
-        let Ok((missing, stored, failed)) = written.await else { return Ok(HashMap::new()) };
-        if let Some(error) = failed {
-            self.queue.photos_dropped.fetch_add(missing as u64, Relaxed);
-            tracing::warn!(error = chain(&error), missing, "can't keep images of predictions");
-        }
-        Ok(stored)
+        Ok(written.await.unwrap_or_else(|_| Stored { missing: wanted, ..Stored::default() }))
     }
 
     /// Deletes the oldest photos until all others have at most `limit` bytes.

@@ -12,6 +12,7 @@ mod evaluation;
 mod faults;
 mod new_dataset;
 mod placement;
+mod predictions;
 mod review;
 mod splits;
 mod teach;

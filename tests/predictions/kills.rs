@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::common::{photo, process::Process};
 
-fn start(folder: &Path) -> Process {
+pub(crate) fn start(folder: &Path) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pawprint"));
     command.env("PAWPRINT_PREDICTION_LOG", "true").env("PAWPRINT_PREDICTION_LOG_PHOTOS", "true");
     Process::spawn(&mut command, folder)
 }
 
-async fn predict(server: &Process, number: u32) -> Option<String> {
+pub(crate) async fn predict(server: &Process, number: u32) -> Option<String> {
     let request = server.request(Method::POST, "/predict").body(photo(number));
     let body: Value = request.send().await.ok()?.json().await.ok()?;
     body["predictions"][0]["id"].as_str().map(str::to_owned)

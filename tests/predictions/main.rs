@@ -1,6 +1,7 @@
 //! The log of predictions: what is kept of them, what people say about them, and what is deleted.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 
+mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod deleting;
@@ -9,6 +10,7 @@ mod feedback;
 mod kills;
 mod many;
 mod photos;
+mod queue;
 
 use axum::{
     body::Body,
