@@ -55,6 +55,15 @@ impl Caller {
             Self::Token { scopes, .. } => scope.is_some_and(|scope| scopes.contains(&scope)),
         }
     }
+
+    /// The name of the token, if it is one that was created.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Name> {
+        match self {
+            Self::Token { name, .. } => Some(name),
+            Self::Anonymous | Self::Operator => None,
+        }
+    }
 }
 
 impl From<Caller> for Actor {

@@ -7,6 +7,7 @@
 //! cache/                    decoded images; may be deleted while no server runs
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
+//! predictions/ab/ab12…      images of logged predictions, if they are kept
 //! reviews/<dataset id>/     what the review of a dataset found; computed again if it is missing
 //! weights/                  VGG16 weights, see `pretrained`
 //! tmp/                      uploads in progress; emptied at start
@@ -61,6 +62,8 @@ pub enum Error {
 
 /// File that is locked.
 pub const LOCK: &str = "lock";
+/// Folder of the images of logged predictions.
+pub const PREDICTIONS: &str = "predictions";
 /// File of the database.
 pub const DATABASE: &str = "pawprint.sqlite";
 
@@ -123,6 +126,7 @@ impl DataDir {
         let mut written = vec![self.root.clone(), self.lock_file()];
         written.extend(beside);
         written.extend([self.tmp(), self.blobs(), self.cache(), self.jobs(), self.models()]);
+        written.push(self.prediction_photos());
         written
     }
 
@@ -228,6 +232,12 @@ impl DataDir {
     #[must_use]
     pub fn review(&self, id: DatasetId) -> PathBuf {
         self.reviews().join(id.to_string())
+    }
+
+    /// Images of logged predictions.
+    #[must_use]
+    pub fn prediction_photos(&self) -> PathBuf {
+        self.root.join(PREDICTIONS)
     }
 
     /// Pretrained weights.

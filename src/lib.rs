@@ -21,6 +21,7 @@
 //! | [`comparisons`] | two models on the same test images | server, tokio tasks |
 //! | [`shadow`] | a model that answers requests beside the one in service | server, a named thread |
 //! | [`registry`] | which model is in service, aliases, their history | server, tokio tasks |
+//! | [`journal`] | the log of predictions: feedback, drift | server, one task |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
 //! | [`onnx`] | models as ONNX files, for the runtimes of others | server, blocking threads, and `export` |
@@ -62,6 +63,7 @@ pub mod executors;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod journal;
 pub mod listener;
 pub mod maintenance;
 pub mod memory_budget;

@@ -22,6 +22,7 @@ const PAGES = {
   train: { title: "Train", load: () => import("./train.js") },
   jobs: { title: "Jobs", load: () => import("./evaluate.js"), one: () => import("./job.js") },
   evaluate: { title: "Evaluate", load: () => import("./evaluate.js") },
+  predictions: { title: "Predictions", load: () => import("./predictions.js") },
   models: { title: "Models", load: () => import("./models.js"), one: () => import("./model.js") },
 };
 

@@ -112,9 +112,14 @@ class ReviewMap {
     return { margin, width: (this.canvas.clientWidth - 2 * margin) * this.zoom, height: (this.canvas.clientHeight - 2 * margin) * this.zoom };
   }
 
-  /** Where a point is on the canvas. @param {number} place @returns {[number, number]} */
-  position(place) {
-    const { margin, width, height } = this.scale();
+  /**
+   * Where a point is on the canvas.
+   *
+   * @param {number} place
+   * @param {ReturnType<ReviewMap["scale"]>} scale
+   * @returns {[number, number]}
+   */
+  position(place, { margin, width, height }) {
     return [margin + (this.points.x[place] - this.left) * width, margin + (this.points.y[place] - this.top) * height];
   }
 
@@ -138,11 +143,12 @@ class ReviewMap {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     const total = this.points.images.length;
+    const scale = this.scale();
     const radius = Math.min(5, (total > 10_000 ? 1.2 : total > 2000 ? 2 : 3) * Math.sqrt(Math.max(this.zoom, 1)));
     const colours = new Map();
     const chosen = new Set(this.selected);
     for (let place = 0; place < total; place += 1) {
-      const [x, y] = this.position(place);
+      const [x, y] = this.position(place, scale);
       if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
       const label = this.points.labels[place];
       if (!colours.has(label)) colours.set(label, this.colour(label));
@@ -152,7 +158,7 @@ class ReviewMap {
     pen.lineWidth = 1.5;
     pen.strokeStyle = getComputedStyle(canvas).color;
     for (const place of [...(this.wrong ?? []), ...chosen]) {
-      const [x, y] = this.position(place);
+      const [x, y] = this.position(place, scale);
       pen.beginPath();
       pen.arc(x, y, radius + (chosen.has(place) ? 2 : 3.5), 0, 7);
       pen.stroke();
@@ -245,8 +251,9 @@ class ReviewMap {
   /** Places of the points within a polygon. @param {[number, number][]} polygon */
   within(polygon) {
     const found = [];
+    const scale = this.scale();
     for (let place = 0; place < this.points.images.length; place += 1) {
-      const [x, y] = this.position(place);
+      const [x, y] = this.position(place, scale);
       let inside = false;
       for (let one = 0, other = polygon.length - 1; one < polygon.length; other = one, one += 1) {
         const [[ax, ay], [bx, by]] = [polygon[one], polygon[other]];
@@ -260,8 +267,9 @@ class ReviewMap {
   /** @param {[number, number]} at */
   click([x, y]) {
     let [nearest, least] = [-1, NEAR];
+    const scale = this.scale();
     for (let place = 0; place < this.points.images.length; place += 1) {
-      const [px, py] = this.position(place);
+      const [px, py] = this.position(place, scale);
       const distance = Math.hypot(px - x, py - y);
       if (distance < least) [nearest, least] = [place, distance];
     }

@@ -69,5 +69,16 @@
  *   curve: { labels: number[], chosen: number[], random: number[] } | null }} ReviewSummary
  * @typedef {{ status: string, progress: { phase: string, done: number, total: number } | null, error: { code: string, detail: string } | null, result: ReviewSummary | null }} ReviewState
  * @typedef {{ classes: string[], images: string[], x: number[], y: number[], labels: (number | null)[], mislabelled: number[] }} ReviewMap
+ * @typedef {{ count: number, correct: number, accuracy: number | null, interval: Interval }} FeedbackAccuracy
+ * @typedef {{ id: string, name: string, classes: string[], predictions: number, unsure: number, feedback: FeedbackAccuracy, sure_feedback: FeedbackAccuracy }} LoggedModelSummary
+ * @typedef {{ log: { enabled: boolean, photos: boolean, days: number, max: number, photo_bytes: number }, models: LoggedModelSummary[] }} PredictionSummary
+ * @typedef {{ id: string, created_at: string, model: { id: string, name: string }, file_name: string | null, label: string, probability: number,
+ *   probabilities: Record<string, number> | null, unsure: boolean, reason: "low_confidence" | "unlike_training" | null, distance: number | null,
+ *   timing_ms: { total: number }, token: string | null, photo: boolean, feedback: { label: string, by: string | null, at: string } | null }} LoggedPrediction
+ * @typedef {"too_few" | "stable" | "moderate" | "drift"} Verdict
+ * @typedef {{ predictions: number, verdict: Verdict, unsure: { fraction: number, reference: number | null } | null,
+ *   classes: { fractions: Record<string, number>, reference: Record<string, number> | null, psi: number | null } | null,
+ *   distance: { mean: number, psi: number } | null }} DriftFigures
+ * @typedef {DriftFigures & { detail: string, buckets: DriftFigures[] }} Drift
  */
 export {};

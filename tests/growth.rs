@@ -48,11 +48,15 @@ const OF_ALL: &[&str] = &[
     // What is deleted goes with all that belongs to it.
     "DELETE FROM datasets",
     "DELETE FROM jobs",
+    // The feedback of all models, out of an index of it alone.
+    "SELECT model, COUNT(*) AS \"count!: i64\", SUM(feedback = label)",
     // Housekeeping, and the maintenance of a data directory.
     "SELECT DISTINCT sha256",
+    "SELECT sha256 AS \"sha256: Digest\", bytes FROM prediction_photos",
     "SELECT id AS \"id: JobId\", status AS \"status: JobStatus\" FROM jobs ORDER BY id",
     "SELECT id AS \"id: JobId\", name AS \"name: Name\", status AS \"status: JobStatus\", dataset_version",
     "SELECT images.id, sha256, file_name, datasets.name",
+    "SELECT unlabelled_images.id, sha256, file_name, datasets.name",
     "SELECT (SELECT COUNT(*) FROM datasets)",
     "UPDATE jobs SET dataset_id = NULL WHERE dataset_id NOT IN",
 ];
@@ -73,6 +77,8 @@ fn looks_at_all(step: &str) -> bool {
         "model_history",
         "shadow_differences",
         "test_predictions",
+        "predictions",
+        "prediction_photos",
     ]
     .into_iter()
     .any(of);

@@ -11,18 +11,20 @@ use pawprint::{
     domain::DatasetId,
     review::{
         events::{Event, Phase},
+        features::unit,
+        nearest::{NEIGHBOURS, Nearest},
         spec::Spec,
     },
 };
 
-use crate::{Result, copies::encode, set::Set};
+use crate::{Result, copies::encode, prepared, set::Set};
 
 /// Reviews datasets of these sizes, made of the photos in `root` by re-encoding and cropping them,
 /// each size from scratch and again.
 pub(crate) fn measure(root: &Path, sizes: &[usize]) -> Result<()> {
     let originals = Set::read(root)?;
     println!(
-        "images    features  others   again  ms/image  peak MB (without the cache that is mapped)"
+        "images    features  others   again  ms/image  peak MB (without the cache that is mapped)  neighbours found, of 5 and 30"
     );
     let mut set = Set::empty(originals.classes)?;
     let mut made = 0;
@@ -41,8 +43,9 @@ pub(crate) fn measure(root: &Path, sizes: &[usize]) -> Result<()> {
         }
         let first = review(&set)?;
         let again = review(&set)?;
+        let [of_5, of_30] = recall(&set)?;
         println!(
-            "{:>6} {:>9.1} s {:>6.1} s {:>6.1} s {:>8.2} {:>8}",
+            "{:>6} {:>9.1} s {:>6.1} s {:>6.1} s {:>8.2} {:>8}   {of_5:.4} {of_30:.4}",
             set.photos.len(),
             first.features,
             first.others,
@@ -52,6 +55,22 @@ pub(crate) fn measure(root: &Path, sizes: &[usize]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The fraction of the nearest 5 and 30 images of each that are found.
+fn recall(set: &Set) -> Result<[f64; 2]> {
+    let _no_grad = tch::no_grad_guard();
+    let features = prepared(set)?.features;
+    let ended = |end| format!("{end:?}");
+    let found = Nearest::of(&features, |_| Ok(())).map_err(ended)?;
+    let exact = Nearest::among_all(&unit(&features), |_| Ok(())).map_err(ended)?;
+    Ok([5, NEIGHBOURS].map(|number| {
+        let hits = (0..exact.images()).map(|image| {
+            let near: Vec<usize> = found.of_image(image).map(|(other, _)| other).collect();
+            exact.of_image(image).take(number).filter(|(other, _)| near.contains(other)).count()
+        });
+        hits.sum::<usize>() as f64 / (number * exact.images()) as f64
+    }))
 }
 
 struct Measured {

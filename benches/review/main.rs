@@ -95,7 +95,7 @@ fn wrong_labels(name: &str, set: &Set) -> Result<()> {
         let labelled =
             Labelled { features: &prepared.features, labels: &labels, classes: set.classes };
         let found = OutOfSample::of(&labelled, |_| Ok(())).map_err(|end| format!("{end:?}"))?;
-        let confidence = found.self_confidence(&labels);
+        let confidence = found.self_confidence();
         let scores: Vec<f64> = confidence.iter().map(|it| -f64::from(*it)).collect();
         area += auroc(&scores, &changed) / SEEDS as f64;
         precision += precision_at(&scores, &changed) / SEEDS as f64;

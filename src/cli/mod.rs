@@ -30,6 +30,7 @@ mod models;
 mod output;
 mod pack;
 mod predict;
+mod predictions;
 mod progress;
 mod report;
 mod responses;
@@ -120,6 +121,8 @@ enum Command {
     Report(report::Report),
     /// Predict the class of images
     Predict(predict::Predict),
+    /// List the log of predictions, give feedback, measure drift
+    Predictions(predictions::Predictions),
     /// List models, choose the one in service, compare two, set aliases, or delete one
     Models(models::Models),
     /// Export a model for other runtimes
@@ -216,6 +219,9 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
             }
             None => run_client(&predict.client, async |s| predict.run(s).await),
         },
+        Command::Predictions(predictions) => {
+            run_client(predictions.client(), async |s| predictions.run(s).await)
+        }
         Command::Export(export) => match export.model_file() {
             Some(model) => {
                 let out = Output::new(export.client.json);

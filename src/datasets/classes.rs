@@ -163,8 +163,10 @@ impl Datasets {
         name: ClassName,
         merge: bool,
     ) -> Result<Dataset, Error> {
-        self.change_classes(dataset, async |_, row, Draft(classes)| {
+        self.change_classes(dataset, async |transaction, row, Draft(classes)| {
             let from = find(row, class)?;
+            // What a person decided on its images still counts.
+            storage::reviews::rename_label(transaction, row.id, &classes[from].0, &name).await?;
             match row.classes.index_of(&name).filter(|to| *to != from) {
                 None => classes[from].0 = name.clone(),
                 Some(to) if merge => {

@@ -6,16 +6,19 @@
 
 pub mod access;
 pub mod base;
+pub mod baseline;
 pub mod class_name;
 pub mod class_weights;
 pub mod comparison;
 pub mod dataset;
+pub mod drift;
 pub mod estimate;
 pub mod evaluation;
 pub mod excerpt;
 pub mod gaps;
 pub mod ids;
 pub mod job;
+pub mod logged;
 pub mod metrics;
 pub mod model;
 pub mod model_history;
@@ -37,7 +40,7 @@ pub mod stable_split;
 pub mod temperature;
 
 pub use class_name::ClassName;
-pub use ids::{AttemptId, DatasetId, ImageId, JobId, ModelId, TokenId};
+pub use ids::{AttemptId, DatasetId, ImageId, JobId, ModelId, PredictionId, TokenId};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

@@ -71,9 +71,11 @@ pub fn required_scope(path: &str, method: &Method) -> Option<Scope> {
     match path.split('/').nth(1)? {
         "predict" | "explain" | "v2" => Some(Scope::Predict),
         "system" | "recipes" | "metrics" => Some(Scope::Read),
+        // Whoever sent an image may say what it shows: only they know the prediction's id.
+        "predictions" if path.ends_with("/feedback") => Some(Scope::Predict),
         // A body is read here, and nothing changes.
         "datasets" if path.ends_with("/layout") => Some(Scope::Read),
-        "datasets" | "images" | "jobs" | "models" | "aliases" | "weights" => {
+        "datasets" | "images" | "jobs" | "models" | "aliases" | "predictions" | "weights" => {
             Some(if method.is_safe() { Scope::Read } else { Scope::Write })
         }
         _ => None,

@@ -11,6 +11,7 @@ use crate::{
     domain::excerpt::Excerpt,
     error_chain::chain,
     inference::EngineError,
+    journal,
     memory_budget::OverBudget,
     pretrained, registry, scheduler, storage, vision,
     weights::vgg16::ConvertError,
@@ -179,6 +180,25 @@ fn disk_full() -> Problem {
         "disk_full",
         "the disk of the data directory is full; free up space and try again",
     )
+}
+
+impl From<journal::Error> for Problem {
+    fn from(error: journal::Error) -> Self {
+        use journal::Error;
+        let detail = error.to_string();
+        match error {
+            Error::NoPrediction(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::NoPhoto(_) => Self::new(StatusCode::NOT_FOUND, "photo_not_kept", detail),
+            Error::Off => Self::new(StatusCode::CONFLICT, "prediction_log_off", detail),
+            Error::UnknownLabel { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_label", detail)
+                    .with("field", "label")
+            }
+            Error::Photos(error) => error.into(),
+            Error::Task(error) => Self::internal(&error),
+            Error::Storage(error) => error.into(),
+        }
+    }
 }
 
 impl From<blobs::Error> for Problem {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::StatusCode,
     response::IntoResponse,
@@ -21,11 +22,13 @@ use super::{
     state::AppState,
 };
 use crate::{
+    access::Caller,
     domain::{
         excerpt::Excerpt,
-        prediction::{ModelRef, PredictResponse, Timing},
+        prediction::{ModelRef, PredictResponse, Prediction, Timing},
     },
     inference::EngineError,
+    journal::Recorded,
     shadow::MAX_BYTES,
 };
 
@@ -87,6 +90,7 @@ struct PredictForm {
 )]
 pub async fn predict(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<PredictQuery>,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Problem> {
@@ -109,29 +113,39 @@ pub async fn predict(
     let result = engine.predict(photos.pixels).await?;
     let predictions = photos.names.into_iter().zip(&result.output);
     let predictions = predictions.map(|(name, output)| engine.prediction(name, output));
-    let predictions = predictions.collect::<Result<Vec<_>, _>>();
-    let predictions = predictions.map_err(|error| Problem::internal(&error))?;
+    let mut predictions =
+        predictions.collect::<Result<Vec<_>, _>>().map_err(|error| Problem::internal(&error))?;
     if let Some(ticket) = ticket {
         ticket.send(card, photos.copies, &predictions);
     }
-    let predictions = predictions.into_iter().map(|mut prediction| {
-        if let Some(reason) = prediction.reason {
-            state.metrics.record_unsure(reason);
-        }
-        if let Some(top) = top {
-            prediction = prediction.with_top(top);
-        }
+    for reason in predictions.iter().filter_map(|prediction| prediction.reason) {
+        state.metrics.record_unsure(reason);
+    }
+    let timing = Timing {
+        decode: photos.decode_ms,
+        queue: result.queued.as_secs_f64() * 1e3,
+        inference: result.inference.as_secs_f64() * 1e3,
+        total: started.elapsed().as_secs_f64() * 1e3,
+    };
+    let recorded = Recorded {
+        engine: &engine,
+        token: caller.token().cloned(),
+        timing,
+        outputs: &result.output,
+        images: photos.recorded,
+    };
+    state.journal.record(recorded, &mut predictions);
+    let shown = |prediction: Prediction| {
+        let prediction = match top {
+            Some(top) => prediction.with_top(top),
+            None => prediction,
+        };
         if unsure { prediction } else { prediction.without_unsure() }
-    });
+    };
     let response = PredictResponse {
-        predictions: predictions.collect(),
+        predictions: predictions.into_iter().map(shown).collect(),
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
-        timing_ms: Timing {
-            decode: photos.decode_ms,
-            queue: result.queued.as_secs_f64() * 1e3,
-            inference: result.inference.as_secs_f64() * 1e3,
-            total: started.elapsed().as_secs_f64() * 1e3,
-        },
+        timing_ms: timing,
     };
     state.metrics.record_prediction(&response);
     Ok((server_timing(&response.timing_ms), Json(response)))

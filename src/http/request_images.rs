@@ -12,8 +12,8 @@ use super::{
     state::App,
 };
 use crate::{
-    domain::preprocessing::Preprocessing, inference::EngineError, memory_budget::Reservation,
-    vision,
+    domain::preprocessing::Preprocessing, inference::EngineError, journal::RecordedImage,
+    memory_budget::Reservation, vision,
 };
 use axum::{body::Bytes, http::StatusCode};
 use futures::{StreamExt as _, stream::FuturesOrdered};
@@ -35,13 +35,21 @@ pub struct RequestImages {
     pub pictures: Vec<RgbImage>,
     /// The encoded bytes of each, if requested; `None` if there are too many.
     pub copies: Option<Vec<Vec<u8>>>,
+    /// What is to be logged of each; empty if nothing is.
+    pub recorded: Vec<RecordedImage>,
     /// Time spent, in milliseconds.
     pub decode_ms: f64,
     /// The memory of the pixels.
     _memory: Reservation,
 }
 
-type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
+/// An image of a request.
+struct Decoded {
+    name: Option<String>,
+    pixels: Vec<u8>,
+    picture: Option<RgbImage>,
+    recorded: Option<RecordedImage>,
+}
 
 /// Decodes images, a few at a time, in order.
 pub struct ImageDecoder<'a> {
@@ -53,7 +61,7 @@ pub struct ImageDecoder<'a> {
     copies: Option<Vec<Vec<u8>>>,
     /// Bytes that may still be copied.
     copied: usize,
-    running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
+    running: FuturesOrdered<futures::future::BoxFuture<'a, Result<Decoded, Problem>>>,
     /// For what is made of the body: copies of its JSON, and pixels.
     memory: Reservation,
     count: usize,
@@ -188,6 +196,8 @@ impl<'a> ImageDecoder<'a> {
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
         let (preprocessing, max_side) = (self.preprocessing, self.max_side);
         let memory = self.state.memory.clone();
+        // An explanation is not logged: it is of an image that was predicted already.
+        let journal = max_side.is_none().then(|| self.state.journal.clone());
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let shrunk = max_side.is_none().then_some(&preprocessing);
@@ -205,7 +215,8 @@ impl<'a> ImageDecoder<'a> {
                         .map_err(unreadable)?
                 }
             };
-            Ok((name, pixels, picture))
+            let recorded = journal.and_then(|journal| journal.image(&bytes));
+            Ok(Decoded { name, pixels, picture, recorded })
         });
         self.running.push_back(Box::pin(async move {
             task.await.map_err(|error| Problem::internal(&error))?
@@ -225,15 +236,23 @@ impl<'a> ImageDecoder<'a> {
                 "the request contains no images",
             ));
         }
-        let (mut names, mut pixels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(photo) = self.running.next().await {
-            let (name, photo, picture) = photo?;
-            names.push(name);
-            pixels.push(photo);
-            pictures.extend(picture);
+        let mut images = RequestImages {
+            names: Vec::new(),
+            pixels: Vec::new(),
+            pictures: Vec::new(),
+            copies: self.copies,
+            recorded: Vec::new(),
+            decode_ms: 0.0,
+            _memory: self.memory,
+        };
+        while let Some(decoded) = self.running.next().await {
+            let Decoded { name, pixels, picture, recorded } = decoded?;
+            images.names.push(name);
+            images.pixels.push(pixels);
+            images.pictures.extend(picture);
+            images.recorded.extend(recorded);
         }
-        let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
-        let (copies, _memory) = (self.copies, self.memory);
-        Ok(RequestImages { names, pixels, pictures, copies, decode_ms, _memory })
+        images.decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        Ok(images)
     }
 }

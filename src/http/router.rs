@@ -25,8 +25,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     aliases, auth, classes, comparisons, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
-    drain, evaluations, explain, export, images, inference_protocol, jobs, metrics, model_history,
-    models, pace, predict, previews,
+    drain, drift, evaluations, explain, export, images, inference_protocol, jobs, metrics,
+    model_history, models, pace, predict, predictions, previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
     recipes,
@@ -126,6 +126,18 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/predict", routes!(predict::predict))
         .at("/explain", routes!(explain::explain));
 
+    let predictions = OpenApiRouter::new()
+        .at("/predictions", routes!(predictions::list, predictions::delete_old))
+        .at("/predictions/summary", routes!(predictions::summary))
+        .at("/predictions/drift", routes!(drift::show))
+        .at("/predictions/{prediction}", routes!(predictions::show, predictions::delete))
+        .at("/predictions/{prediction}/photo", routes!(predictions::photo))
+        .at(
+            "/predictions/{prediction}/feedback",
+            routes!(predictions::give_feedback, predictions::withdraw_feedback),
+        )
+        .at("/predictions/{prediction}/image", routes!(predictions::add_image));
+
     let weights = OpenApiRouter::new()
         .at("/weights", routes!(weights::list))
         .at("/weights/{base}", routes!(weights::show, weights::put))
@@ -156,6 +168,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .merge(models.tagged("models"))
         .merge(aliases.tagged("aliases"))
         .merge(prediction.tagged("prediction"))
+        .merge(predictions.tagged("predictions"))
         .merge(weights.tagged("weights"))
         .merge(tokens.tagged("tokens"))
         .merge(inference_protocol.tagged("inference_protocol"))

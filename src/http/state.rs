@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access, comparisons::Comparisons, config::ServeConfig, data_dir::DataDir,
-    datasets::Datasets, executors::attempts::Attempts, memory_budget::MemoryBudget,
-    metrics::Metrics, pretrained::Pretrained, registry::Registry, reviews::Reviews,
-    scheduler::Scheduler, shadow::Shadows, storage::Storage,
+    datasets::Datasets, executors::attempts::Attempts, journal::Journal,
+    memory_budget::MemoryBudget, metrics::Metrics, pretrained::Pretrained, registry::Registry,
+    reviews::Reviews, scheduler::Scheduler, shadow::Shadows, storage::Storage,
 };
 
 /// The modules of a running server.
@@ -39,6 +39,8 @@ pub struct App {
     pub shadow: Shadows,
     /// Its comparisons of models.
     pub comparisons: Comparisons,
+    /// Its log of predictions.
+    pub journal: Journal,
     /// What it counts.
     pub metrics: Metrics,
     /// The memory budget that all requests share.

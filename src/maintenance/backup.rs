@@ -21,12 +21,13 @@ use super::{
     place::{About, Place},
 };
 use crate::{
-    data_dir::{DATABASE, DataDir},
+    blobs::Blobs,
+    data_dir::{DATABASE, DataDir, PREDICTIONS},
     domain::{JobId, Timestamp, base::Base, dataset::Digest, job::JobStatus, model::Model},
     executors::local::LOG,
     model_file,
     storage::{
-        self, images, jobs, models,
+        self, images, jobs, models, predictions,
         upkeep::{self, JobRow, Totals},
     },
     training::{
@@ -132,6 +133,8 @@ struct Contents {
     jobs: Vec<JobRow>,
     models: Vec<Model>,
     images: Vec<Digest>,
+    /// Of logged predictions.
+    photos: Vec<Digest>,
 }
 
 impl Contents {
@@ -143,6 +146,7 @@ impl Contents {
             jobs: upkeep::jobs(connection).await?,
             models: models::all(connection).await?,
             images,
+            photos: predictions::photos(connection).await?.iter().map(|it| it.sha256).collect(),
         })
     }
 
@@ -214,6 +218,10 @@ fn copy_files(
         if copier.optional(&file)? && vgg16::info(&copier.path(&file)).is_err() {
             copier.reject(&file)?;
         }
+    }
+    // They go with their predictions, before long.
+    for photo in &contents.photos {
+        copier.optional(&format!("{PREDICTIONS}/{}", Blobs::name(photo)))?;
     }
     let total = wanted.len() as u64;
     for (done, digest) in (0..).zip(wanted) {

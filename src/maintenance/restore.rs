@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{
     blobs::Blobs,
-    data_dir::{DATABASE, DataDir, LOCK},
+    data_dir::{DATABASE, DataDir, LOCK, PREDICTIONS},
     domain::{dataset::Digest, job::JobStatus},
     storage::{images, jobs, models, upkeep},
 };
 
 /// Folders of a data directory that a backup has.
-const FOLDERS: [&str; 4] = ["blobs", "jobs", "models", "weights"];
+const FOLDERS: [&str; 5] = ["blobs", "jobs", "models", PREDICTIONS, "weights"];
 
 /// What was restored.
 #[derive(Debug, Serialize)]
@@ -76,7 +76,7 @@ pub async fn run(from: &Path, to: &Path, progress: Progress<'_>) -> Result<Repor
 /// Makes sure that nothing lies in `root` but what a restore that broke off left there.
 fn require_empty(root: &Path) -> Result<(), Error> {
     let restoring = format!("{DATABASE}.restoring");
-    let half = [&restoring, LOCK, FOLDERS[0], FOLDERS[1], FOLDERS[2], FOLDERS[3]];
+    let half = [&restoring, LOCK, FOLDERS[0], FOLDERS[1], FOLDERS[2], FOLDERS[3], FOLDERS[4]];
     let is_half = root.join(&restoring).exists();
     let known = if is_half { &half[..] } else { &[LOCK] };
     if has_others(root, known)? {

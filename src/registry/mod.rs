@@ -145,7 +145,7 @@ impl Registry {
             data_dir,
             storage,
             settings: Settings {
-                tuning_cache: TuningCache::new(config.tuning_overrides()),
+                tuning_cache: TuningCache::new(config.inference.overrides()),
                 capacity: config.queue_capacity(),
                 deadline: Duration::from_secs(config.predict_seconds.get().into()),
                 decoders,
@@ -154,7 +154,7 @@ impl Registry {
             cached: std::sync::Mutex::default(),
             load_permits: Semaphore::new(processors().get().max(2)),
             selection_lock: Mutex::default(),
-            promotion: config.promotion(),
+            promotion: config.promotion.promotion(),
             changes: watch::channel(0).0,
         }))
     }

@@ -59,7 +59,9 @@ pub fn places(features: &Tensor, nearest: &Nearest) -> (Vec<f32>, Vec<f32>) {
         }
     };
     let axis = |axis: usize| {
-        let values = || found.iter().skip(axis).step_by(2).copied();
+        // Images that are all the same have no places of their own.
+        let finite = |value: f32| if value.is_finite() { value } else { 0.0 };
+        let values = || found.iter().skip(axis).step_by(2).copied().map(finite);
         let (low, high) = values()
             .fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
         values().map(|value| (value - low) / (high - low).max(f32::MIN_POSITIVE)).collect()
@@ -101,5 +103,13 @@ mod tests {
         let features = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu));
         let nearest = Nearest::of(&features, |_| Ok(())).unwrap();
         assert_eq!(places(&features, &nearest).0.len(), 3);
+    }
+
+    #[test]
+    fn images_that_are_all_the_same_have_a_place() {
+        let features = Tensor::zeros([40, 4], (Kind::Float, Device::Cpu));
+        let nearest = Nearest::of(&features, |_| Ok(())).unwrap();
+        let (x, y) = places(&features, &nearest);
+        assert!(x.len() == 40 && x.iter().chain(&y).all(|value| (0.0..=1.0).contains(value)));
     }
 }

@@ -16,12 +16,22 @@ const MAX_SUSPECTS: usize = 5000;
 /// A class of fewer images is too small to be learned from a part of them.
 const MIN_CLASS: usize = 5;
 
-/// The out-of-sample probabilities of labelled images.
+/// What the out-of-sample probabilities of labelled images say.
 #[derive(Debug)]
 pub struct OutOfSample {
-    /// `[images, classes]`, row by row.
-    probabilities: Vec<f32>,
+    of_images: Vec<Found>,
     classes: usize,
+}
+
+/// What the out-of-sample probabilities of an image say.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    /// The probability of its label.
+    of_label: f32,
+    /// The most probable class.
+    best: usize,
+    /// Its probability.
+    of_best: f32,
 }
 
 impl OutOfSample {
@@ -44,7 +54,7 @@ impl OutOfSample {
                 (seen[*label] + label) % FOLDS
             })
             .collect();
-        let mut probabilities = vec![0.0; count * classes];
+        let mut of_images = vec![Found::default(); count];
         for fold in 0..FOLDS {
             progress(fold)?;
             let (tested, train): (Vec<usize>, Vec<usize>) =
@@ -54,22 +64,17 @@ impl OutOfSample {
             }
             let found = labelled.fit(&train, STRENGTH).probabilities(labelled.features, &tested);
             for (image, row) in tested.iter().zip(found.chunks_exact(classes)) {
-                probabilities[image * classes..][..classes].copy_from_slice(row);
+                let (best, of_best) = most_probable(row);
+                of_images[*image] = Found { of_label: row[labelled.labels[*image]], best, of_best };
             }
         }
-        Ok(Self { probabilities, classes })
-    }
-
-    /// The probabilities of the classes of an image.
-    #[must_use]
-    pub fn of_image(&self, image: usize) -> &[f32] {
-        &self.probabilities[image * self.classes..][..self.classes]
+        Ok(Self { of_images, classes })
     }
 
     /// The probability of each image's own label: low where it is wrong.
     #[must_use]
-    pub fn self_confidence(&self, labels: &[usize]) -> Vec<f32> {
-        labels.iter().enumerate().map(|(image, label)| self.of_image(image)[*label]).collect()
+    pub fn self_confidence(&self) -> Vec<f32> {
+        self.of_images.iter().map(|found| found.of_label).collect()
     }
 
     /// The images whose label is not the most probable class, the least probable label first, and
@@ -78,30 +83,25 @@ impl OutOfSample {
     #[must_use]
     pub fn suspects(&self, photos: &[Photo], labels: &[usize]) -> (Vec<Suspect>, u64) {
         let mut of_class = vec![(0_usize, 0.0_f64); self.classes];
-        for (image, label) in labels.iter().enumerate() {
+        for (found, label) in self.of_images.iter().zip(labels) {
             of_class[*label].0 += 1;
-            of_class[*label].1 += f64::from(self.of_image(image)[*label]);
+            of_class[*label].1 += f64::from(found.of_label);
         }
         let average: Vec<f64> =
             of_class.iter().map(|(images, sum)| sum / (*images).max(1) as f64).collect();
         let mut wrong = 0;
         let mut suspects = Vec::new();
-        for (image, (photo, label)) in photos.iter().zip(labels).enumerate() {
-            if of_class[*label].0 < MIN_CLASS {
+        for ((found, photo), label) in self.of_images.iter().zip(photos).zip(labels) {
+            if of_class[*label].0 < MIN_CLASS || found.best == *label {
                 continue;
             }
-            let probabilities = self.of_image(image);
-            let (suggested, probability) = most_probable(probabilities);
-            if suggested == *label {
-                continue;
-            }
-            wrong += u64::from(f64::from(probability) >= average[suggested]);
+            wrong += u64::from(f64::from(found.of_best) >= average[found.best]);
             suspects.push(Suspect {
                 image_id: photo.image_id,
                 label: *label,
-                probability: probabilities[*label].into(),
-                suggested,
-                suggested_probability: probability.into(),
+                probability: found.of_label.into(),
+                suggested: found.best,
+                suggested_probability: found.of_best.into(),
             });
         }
         suspects.sort_by(|a, b| {

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`prepare`] | features and small pictures, out of the cache that trainers share |
 //! | [`features`] | principal components |
-//! | [`nearest`] | neighbours by features |
+//! | [`nearest`] | neighbours by features, of many images among [`cells`] |
 //! | [`mislabelled`] | wrong labels, on [`classifier`] |
 //! | [`duplicates`] | near-duplicates, on [`alignment`] of [`pictures`] |
 //! | [`outliers`] | what is unlike the rest |
@@ -25,6 +25,7 @@
 //! | [`map`] | two dimensions |
 
 pub mod alignment;
+pub mod cells;
 pub mod classifier;
 pub mod compute;
 pub mod duplicates;

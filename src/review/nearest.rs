@@ -2,12 +2,20 @@
 
 use tch::{Kind, Tensor};
 
-use super::features::unit;
+use super::{
+    cells::{self, Cells},
+    features::unit,
+};
 use crate::training::failure::StopReason;
 
 /// Neighbours of each image that are kept.
 pub const NEIGHBOURS: usize = 30;
-/// Images that are compared with all others at a time.
+/// Cells that the neighbours of an image are sought in.
+const PROBED: usize = 16;
+/// Images up to which all are compared with all: about as many as are in the cells that an image is
+/// compared with otherwise.
+const MAX_EXACT: usize = PROBED * cells::IMAGES;
+/// Images that are compared with others at a time.
 const BLOCK: i64 = 512;
 
 /// The nearest images of each image, nearest first, without itself.
@@ -20,15 +28,31 @@ pub struct Nearest {
 }
 
 impl Nearest {
-    /// Of these features, `[images, width]`. `progress` is called with the number of images done.
+    /// Of these features, `[images, width]`: exactly for up to 8,192 images, approximately for more, in
+    /// time that is proportional to their number. `progress` is called with the number of images done.
     ///
     /// # Errors
     /// That of `progress`.
     pub fn of(
         features: &Tensor,
-        mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+        progress: impl FnMut(usize) -> Result<(), StopReason>,
     ) -> Result<Self, StopReason> {
         let units = unit(features);
+        if units.size()[0] as usize <= MAX_EXACT {
+            Self::among_all(&units, progress)
+        } else {
+            Self::among_cells(&units, progress)
+        }
+    }
+
+    /// Compares all rows, of length 1, with all.
+    ///
+    /// # Errors
+    /// That of `progress`.
+    pub fn among_all(
+        units: &Tensor,
+        mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+    ) -> Result<Self, StopReason> {
         let count = units.size()[0];
         let each = (NEIGHBOURS as i64).min(count - 1).max(0);
         let (mut indices, mut similarities) = (Vec::new(), Vec::new());
@@ -45,6 +69,47 @@ impl Nearest {
             start += rows;
         }
         Ok(Self { each: each as usize, indices, similarities })
+    }
+
+    /// Compares each row, of length 1, with those of the cells that are nearest to it.
+    fn among_cells(
+        units: &Tensor,
+        mut progress: impl FnMut(usize) -> Result<(), StopReason>,
+    ) -> Result<Self, StopReason> {
+        let (count, each) = (units.size()[0], NEIGHBOURS as i64);
+        let cells = Cells::of(units);
+        let probing = cells.probing(units, PROBED);
+        let on = units.device();
+        let best = Tensor::full([count, each], -2.0, (Kind::Float, on));
+        let found = Tensor::zeros([count, each], (Kind::Int64, on));
+        for (cell, (members, others)) in cells.members.iter().zip(&probing).enumerate() {
+            progress(count as usize * cell / probing.len())?;
+            let inside = Tensor::from_slice(members);
+            let of_members = units.index_select(0, &inside).tr();
+            let blocks = |images: &[i64]| -> Vec<Tensor> {
+                images.chunks(BLOCK as usize).map(Tensor::from_slice).collect()
+            };
+            let own = blocks(members);
+            for (block, images) in own.iter().chain(&blocks(others)).enumerate() {
+                let cosines = units.index_select(0, images).matmul(&of_members);
+                if block < own.len() {
+                    // No image is its own neighbour.
+                    let (start, rows) = (block as i64 * BLOCK, images.size()[0]);
+                    let _ = cosines.narrow(1, start, rows).fill_diagonal_(-2.0, false);
+                }
+                let kept = each.min(members.len() as i64);
+                let (values, places) = cosines.topk(kept, 1, true, true);
+                let values = Tensor::cat(&[best.index_select(0, images), values], 1);
+                let places = inside.take(&places);
+                let places = Tensor::cat(&[found.index_select(0, images), places], 1);
+                let (values, order) = values.topk(each, 1, true, true);
+                let _ = best.shallow_clone().index_copy_(0, images, &values);
+                let _ =
+                    found.shallow_clone().index_copy_(0, images, &places.gather(1, &order, false));
+            }
+        }
+        let indices = to_vec(&found.to_kind(Kind::Int));
+        Ok(Self { each: each as usize, indices, similarities: to_vec(&best) })
     }
 
     /// The neighbours of an image: their indices and cosines.
@@ -95,6 +160,33 @@ mod tests {
             let found: Vec<usize> = nearest.of_image(image).map(|(other, _)| other).collect();
             assert_eq!(found, others[..NEIGHBOURS]);
         }
+    }
+
+    #[test]
+    fn of_many_images_nearly_all_neighbours_are_found_and_the_same_again() {
+        tch::manual_seed(7);
+        let count = 9000_i64;
+        let kind = (Kind::Float, tch::Device::Cpu);
+        let centres = Tensor::randn([40, 32], kind) * 2.0;
+        let classes = Tensor::arange(count, (Kind::Int64, tch::Device::Cpu)).remainder(40);
+        let rows = centres.index_select(0, &classes) + Tensor::randn([count, 32], kind);
+        // The second half are copies of the first, almost.
+        let copies = rows.narrow(0, 0, count / 2) + Tensor::randn([count / 2, 32], kind) * 0.01;
+        rows.narrow(0, count / 2, count / 2).copy_(&copies);
+        let found = Nearest::of(&rows, |_| Ok(())).unwrap();
+        let exact = Nearest::among_all(&unit(&rows), |_| Ok(())).unwrap();
+        assert_eq!((found.images(), found.each), (9000, NEIGHBOURS));
+        let mut hits = 0;
+        for image in 0..9000 {
+            let near: Vec<usize> = found.of_image(image).map(|(other, _)| other).collect();
+            assert!(!near.contains(&image));
+            assert!(found.of_image(image).is_sorted_by(|a, b| a.1 >= b.1));
+            assert_eq!(near[0], (image + 4500) % 9000);
+            hits += exact.of_image(image).filter(|(other, _)| near.contains(other)).count();
+        }
+        assert!(hits > 9000 * NEIGHBOURS * 97 / 100, "{hits}");
+        let again = Nearest::of(&rows, |_| Ok(())).unwrap();
+        assert!(again.indices == found.indices && again.similarities == found.similarities);
     }
 
     #[test]

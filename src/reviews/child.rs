@@ -1,5 +1,5 @@
 //! The child process of a review: starts it, reads its events, and ends it when somebody cancels the
-//! review, a job begins, or the server shuts down.
+//! review, its dataset is deleted, a job begins, or the server shuts down.
 
 use std::{
     fs::OpenOptions,
@@ -14,8 +14,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Reviews};
-use crate::{domain::job::JobError, review::events::Event, training::control::Command};
+use super::{Error, POLL_EVERY, Reviews};
+use crate::{
+    domain::{DatasetId, job::JobError},
+    review::events::Event,
+    training::control::Command,
+};
 
 /// A child that was asked to end and has not after this long is killed: what it has cached is whole.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,9 +34,10 @@ pub(super) enum End {
     Failed(JobError),
 }
 
-/// Runs the review in `folder` to its end.
+/// Runs the review of `dataset` in `folder` to its end.
 pub(super) async fn run(
     reviews: &Reviews,
+    dataset: DatasetId,
     folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<End, Error> {
@@ -67,6 +72,7 @@ pub(super) async fn run(
     };
     let mut jobs = reviews.0.scheduler.changes();
     let mut lines = BufReader::new(stdout).lines();
+    let mut polls = tokio::time::interval(POLL_EVERY);
     let (mut end, mut deadline) = (None, None);
     loop {
         let stops = deadline.is_none();
@@ -93,6 +99,7 @@ pub(super) async fn run(
             () = reviews.0.shutdown.cancelled(), if stops => true,
             // The scheduler lives as long as the server.
             changed = jobs.changed(), if stops => changed.is_err() || reviews.0.scheduler.is_busy(),
+            _ = polls.tick(), if stops => reviews.is_deleted(dataset).await,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if !stops => {
                 let _ = child.start_kill();
                 break;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use sqlx::SqliteConnection;
 use utoipa::ToSchema;
 
 use super::{Error, Reviews};
 use crate::{
     domain::{
-        ImageId,
+        DatasetId, ImageId,
         dataset::{Image, Split},
         review::{Decision, List},
     },
@@ -90,15 +91,11 @@ impl Reviews {
         if let Some(id) = ids.iter().find(inside) {
             return Err(crate::datasets::Error::NoImage(*id).into());
         }
-        let moves = moves(&found, split);
-        for (split, images) in &moves {
-            images::move_to_split(&mut transaction, row.id, images, *split).await?;
-        }
-        if !moves.is_empty() {
+        let moved = move_together(&mut transaction, row.id, &found, split).await?;
+        if moved > 0 {
             storage::datasets::clear_version(&mut transaction, row.id).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
-        let moved = moves.values().map(Vec::len).sum::<usize>() as u64;
         Ok(Joined { groups: 1, moved })
     }
 
@@ -111,15 +108,24 @@ impl Reviews {
         let mut from = 0;
         let mut joined = Joined { groups: 0, moved: 0 };
         loop {
+            let row = self.0.datasets.row(dataset).await?;
             let page = self.duplicates(dataset, from, 500).await?;
+            let mut transaction = self.0.storage.write().await?;
+            let mut moved = 0;
             for group in page.items.iter().filter(|group| group.across_splits) {
-                let labelled = group.images.iter().filter(|image| image.label.is_some());
-                let ids: Vec<ImageId> = labelled.map(|image| image.id).collect();
-                for some in ids.chunks(MAX_IMAGES) {
-                    joined.moved += self.join(dataset, some, None).await?.moved;
-                }
-                joined.groups += 1;
+                let ids: Vec<ImageId> = group.images.iter().map(|image| image.id).collect();
+                // Those that have a label and were not deleted meanwhile.
+                let mut found = images::of_ids(&mut transaction, &ids).await?;
+                found.retain(|image| image.dataset_id == row.id);
+                let of_group = move_together(&mut transaction, row.id, &found, None).await?;
+                joined.groups += u64::from(of_group > 0);
+                moved += of_group;
             }
+            if moved > 0 {
+                storage::datasets::clear_version(&mut transaction, row.id).await?;
+            }
+            transaction.commit().await.map_err(storage::Error::from)?;
+            joined.moved += moved;
             match page.next_cursor.and_then(|cursor| cursor.parse().ok()) {
                 Some(next) => from = next,
                 None => return Ok(joined),
@@ -138,12 +144,20 @@ fn check_number(ids: &[ImageId]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The images that must move, by the split that they move to.
-fn moves(images: &[Image], split: Option<Split>) -> BTreeMap<Split, Vec<ImageId>> {
+/// Moves images to `split`, or to the one that most of them are in; returns how many moved.
+async fn move_together(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    images: &[Image],
+    split: Option<Split>,
+) -> Result<u64, Error> {
     let count = |split: Split| images.iter().filter(|image| image.split == split).count();
     let most = Split::ALL.into_iter().rev().max_by_key(|split| count(*split));
     let target = split.or(most).unwrap_or(Split::Train);
     let moved = images.iter().filter(|image| image.split != target).map(|image| image.id);
     let moved: Vec<ImageId> = moved.collect();
-    if moved.is_empty() { BTreeMap::new() } else { BTreeMap::from([(target, moved)]) }
+    if !moved.is_empty() {
+        images::move_to_split(connection, dataset, &moved, target).await?;
+    }
+    Ok(moved.len() as u64)
 }

@@ -100,6 +100,8 @@ struct State {
     /// Reviews that a person asked for: they don't wait for the dataset to settle.
     requested: Vec<DatasetId>,
     results: Vec<Arc<Review>>,
+    /// Revisions of all results that have been read, also of those that are no longer in memory.
+    reviewed: HashMap<DatasetId, i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -205,8 +207,13 @@ impl Reviews {
 
     /// Whether a dataset has no review of its revision, and nobody cancelled that.
     async fn is_wanted(&self, Due { dataset, revision }: Due) -> Result<bool, Error> {
-        let reviewed = self.result(dataset).await?.is_some_and(|it| it.revision == revision);
-        Ok(!reviewed
+        // Results are large: each is read once, and then when somebody wants to see it.
+        let known = self.state().reviewed.get(&dataset).copied();
+        let reviewed = match known {
+            Some(reviewed) => Some(reviewed),
+            None => self.result(dataset).await?.map(|it| it.revision),
+        };
+        Ok(reviewed != Some(revision)
             && !self.is_cancelled(dataset, revision).await
             && self.images(dataset).await? >= MIN_IMAGES)
     }
@@ -222,6 +229,11 @@ impl Reviews {
         text.trim().parse() == Ok(revision)
     }
 
+    async fn is_deleted(&self, dataset: DatasetId) -> bool {
+        let row = self.0.datasets.row(&dataset.to_string()).await;
+        matches!(row, Err(datasets::Error::NoDataset(_)))
+    }
+
     /// Removes what is kept of datasets that are gone.
     async fn forget_deleted(&self, revisions: &[(DatasetId, i64)]) -> Result<(), Error> {
         let known = |id: &DatasetId| revisions.iter().any(|(known, _)| known == id);
@@ -230,6 +242,7 @@ impl Reviews {
             state.seen.retain(|id, _| known(id));
             state.failed.retain(|id, _| known(id));
             state.results.retain(|result| known(&result.dataset_id));
+            state.reviewed.retain(|id, _| known(id));
         }
         let known: Vec<String> = revisions.iter().map(|(id, _)| id.to_string()).collect();
         let folder = self.0.data_dir.reviews();
@@ -251,7 +264,7 @@ impl Reviews {
 
     /// Writes the folder of a review and runs it to its end.
     async fn review(&self, due: Due) -> Result<(), Error> {
-        let Due { dataset, revision } = due;
+        let dataset = due.dataset;
         let folder = self.0.data_dir.review(dataset);
         let (row, photos) = {
             let mut snapshot = self.0.storage.snapshot().await?;
@@ -259,9 +272,10 @@ impl Reviews {
             let Some(row) = row else { return Ok(()) };
             (row, reviews::photos(&mut snapshot, dataset).await?)
         };
+        let revision = row.revision;
         let spec = Spec {
             dataset_id: dataset,
-            revision: row.revision,
+            revision,
             classes: row.classes.names().to_vec(),
             threads: self.0.config.trainer_threads(),
             max_image_pixels: self.0.config.max_image_pixels,
@@ -276,11 +290,17 @@ impl Reviews {
             state.requested.retain(|id| *id != dataset);
             state.running = Some(Running { dataset, progress: None, cancel: cancel.clone() });
         }
-        let end = child::run(self, &folder, &cancel).await;
+        // A person may have cancelled it just before it could be told.
+        if self.is_cancelled(dataset, revision).await {
+            cancel.cancel();
+        }
+        let end = child::run(self, dataset, &folder, &cancel).await;
         self.state().running = None;
         match end? {
             child::End::Finished => {
-                self.state().results.retain(|it| it.dataset_id != dataset);
+                let mut state = self.state();
+                state.results.retain(|it| it.dataset_id != dataset);
+                state.reviewed.remove(&dataset);
                 tracing::info!(dataset.id = %dataset, "dataset reviewed");
             }
             child::End::Interrupted => {}
@@ -309,8 +329,13 @@ impl Reviews {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         };
-        let Some(review) = blocking(read).await? else { return Ok(None) };
+        let review = blocking(read).await?;
         let mut state = self.state();
+        let Some(review) = review else {
+            state.reviewed.remove(&dataset);
+            return Ok(None);
+        };
+        state.reviewed.insert(dataset, review.revision);
         state.results.retain(|it| it.dataset_id != dataset);
         if state.results.len() == MAX_RESULTS {
             state.results.remove(0);

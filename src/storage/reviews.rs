@@ -130,3 +130,24 @@ pub async fn decided(
     .await?;
     Ok(rows.into_iter().map(|row| (row.sha256, row.label)).collect())
 }
+
+/// Makes decisions on images with the label `from` count for those with the label `to`.
+///
+/// # Errors
+/// The database failed.
+pub async fn rename_label(
+    connection: &mut SqliteConnection,
+    dataset: DatasetId,
+    from: &ClassName,
+    to: &ClassName,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE review_decisions SET label = ? WHERE dataset_id = ? AND label = ?",
+        to,
+        dataset,
+        from
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -10,7 +10,8 @@ use sqlx::{
 };
 
 use crate::domain::{
-    AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
+    AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, PredictionId, Timestamp,
+    TokenId,
     dataset::{Digest, Split},
     job::JobStatus,
     model_history::Event,
@@ -71,6 +72,7 @@ as_text!(
     ImageId,
     JobId,
     ModelId,
+    PredictionId,
     TokenId,
     Name,
     Digest,

@@ -240,24 +240,36 @@ pub struct ImageRow {
     pub file_name: String,
     /// The name of its dataset, where that is there.
     pub dataset: Option<String>,
-    /// Index of its class.
-    pub label: i64,
+    /// Index of its class; `None` if it is unlabelled.
+    pub label: Option<i64>,
     /// How many classes its dataset has, where that can be read.
     pub classes: Option<i64>,
 }
 
-/// The rows of all images, in the order of their hashes.
+/// The rows of all images, in the order of their hashes: those with a label, then those without.
 ///
 /// # Errors
 /// The database can't be read.
 pub async fn images(connection: &mut SqliteConnection) -> Result<Vec<ImageRow>> {
-    Ok(sqlx::query_as!(
+    let mut rows = sqlx::query_as!(
         ImageRow,
-        r#"SELECT images.id, sha256, file_name, datasets.name AS "dataset?", label,
+        r#"SELECT images.id, sha256, file_name, datasets.name AS "dataset?", label AS "label?",
                   CASE WHEN json_valid(classes) THEN json_array_length(classes) END AS "classes?: i64"
            FROM images LEFT JOIN datasets ON datasets.id = dataset_id
            ORDER BY sha256, images.id"#
     )
-    .fetch_all(connection)
-    .await?)
+    .fetch_all(&mut *connection)
+    .await?;
+    // The database may be one that no server of this version has opened.
+    if has_table(connection, "unlabelled_images").await? {
+        let unlabelled = sqlx::query_as!(
+            ImageRow,
+            r#"SELECT unlabelled_images.id, sha256, file_name, datasets.name AS "dataset?",
+                      NULL AS "label?: i64", NULL AS "classes?: i64"
+               FROM unlabelled_images LEFT JOIN datasets ON datasets.id = dataset_id
+               ORDER BY sha256, unlabelled_images.id"#
+        );
+        rows.extend(unlabelled.fetch_all(connection).await?);
+    }
+    Ok(rows)
 }

@@ -81,6 +81,16 @@ const REQUIRED: &str = "
     write     PUT     /aliases/{alias}
     write     DELETE  /aliases/{alias}
     write     POST    /aliases/{alias}/rollback
+    read      GET     /predictions
+    write     DELETE  /predictions
+    read      GET     /predictions/summary
+    read      GET     /predictions/drift
+    read      GET     /predictions/{prediction}
+    write     DELETE  /predictions/{prediction}
+    read      GET     /predictions/{prediction}/photo
+    predict   POST    /predictions/{prediction}/feedback
+    predict   DELETE  /predictions/{prediction}/feedback
+    write     POST    /predictions/{prediction}/image
     read      GET     /weights
     read      GET     /weights/{base}
     write     PUT     /weights/{base}

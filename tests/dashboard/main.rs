@@ -13,6 +13,7 @@ mod faults;
 mod models;
 mod new_dataset;
 mod placement;
+mod predictions;
 mod review;
 mod splits;
 mod teach;

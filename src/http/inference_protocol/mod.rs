@@ -9,7 +9,10 @@ pub mod tensor;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use axum::{
+    Extension,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
@@ -33,7 +36,13 @@ use super::{
     state::{App, AppState},
     system,
 };
-use crate::{domain::model::Model, inference::EngineError, shadow::MAX_BYTES};
+use crate::{
+    access::Caller,
+    domain::{model::Model, prediction::Timing},
+    inference::EngineError,
+    journal::Recorded,
+    shadow::MAX_BYTES,
+};
 
 /// The version of every model: a newer model has another name.
 pub const VERSION: &str = "1";
@@ -131,6 +140,8 @@ pub async fn model_ready(
 }
 
 /// Run inference on the tensor `image`, `BYTES [n]`
+///
+/// If predictions are logged, the parameter `prediction_ids` of the response has the id of each.
 #[utoipa::path(post, path = "", 
     request_body(content((Value = "application/json"), (Binary = "application/octet-stream"))),
     responses(
@@ -146,9 +157,11 @@ pub async fn model_ready(
     ))]
 pub async fn infer(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(target): Path<Target>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let started = Instant::now();
     let name = target.name()?;
     let header_length = request.headers().get(HEADER_LENGTH).cloned();
     let body = body::read(request, request_body::max_json(&state), &state).await?;
@@ -159,14 +172,29 @@ pub async fn infer(
     let decoder = ImageDecoder::new(&state, card.preprocessing);
     let decoder = if ticket.is_some() { decoder.with_copies(MAX_BYTES) } else { decoder };
     let (asked, photos) = read(&state, decoder, body, header_length).await?;
-    let outputs = engine.predict(photos.pixels).await?.output;
+    let result = engine.predict(photos.pixels).await?;
+    let predictions = photos.names.into_iter().zip(&result.output);
+    let predictions = predictions.map(|(name, output)| engine.prediction(name, output));
+    let mut predictions =
+        predictions.collect::<Result<Vec<_>, _>>().map_err(|error| Problem::internal(&error))?;
     if let Some(ticket) = ticket {
-        let predictions = outputs.iter().map(|output| engine.prediction(None, output));
-        let predictions = predictions.collect::<Result<Vec<_>, _>>();
-        let predictions = predictions.map_err(|error| Problem::internal(&error))?;
         ticket.send(card, photos.copies, &predictions);
     }
-    InferResponse { engine: &engine, id: asked.id, outputs: &outputs }.write(&asked.outputs)
+    let recorded = Recorded {
+        engine: &engine,
+        token: caller.token().cloned(),
+        timing: Timing {
+            decode: photos.decode_ms,
+            queue: result.queued.as_secs_f64() * 1e3,
+            inference: result.inference.as_secs_f64() * 1e3,
+            total: started.elapsed().as_secs_f64() * 1e3,
+        },
+        outputs: &result.output,
+        images: photos.recorded,
+    };
+    state.journal.record(recorded, &mut predictions);
+    let response = InferResponse { engine: &engine, id: asked.id, predictions: &predictions };
+    Ok(response.write(&asked.outputs))
 }
 
 /// Parses a request and decodes its images. The body is dropped as soon as they are decoded.

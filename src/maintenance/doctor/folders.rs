@@ -52,6 +52,7 @@ impl Doctor<'_> {
             dir.cache(),
             dir.jobs(),
             dir.models(),
+            dir.prediction_photos(),
             dir.weights(),
             dir.tmp(),
         ];

@@ -46,9 +46,10 @@ impl Doctor<'_> {
                     self.found(Code::RowsUnreadable, detail, "restore the last backup");
                 }
             }
-            if row.classes.is_some_and(|classes| !(0..classes).contains(&row.label)) {
-                let detail =
-                    format!("image {}: its dataset has no class {}", shown(row), row.label);
+            if let (Some(label), Some(classes)) = (row.label, row.classes)
+                && !(0..classes).contains(&label)
+            {
+                let detail = format!("image {}: its dataset has no class {label}", shown(row));
                 self.found(Code::ImageLabel, detail, "relabel the image, or delete it");
             }
         }

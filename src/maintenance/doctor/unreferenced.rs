@@ -2,6 +2,7 @@
 //! are counted, and removed where that was asked for and nothing is in doubt.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use crate::{
     blobs::Blobs,
     domain::{JobId, ModelId},
     maintenance::{Error, unreferenced::list_unreferenced},
-    storage::{images, jobs, models},
+    storage::{images, jobs, models, predictions},
 };
 
 impl Doctor<'_> {
@@ -35,6 +36,14 @@ impl Doctor<'_> {
             .collect();
         let unused_paths = unused.iter().map(|(digest, _)| store.path(digest)).collect();
         self.note_unreferenced("images that no dataset and no job has", unused_paths)?;
+
+        let store = Blobs::new(self.dir.prediction_photos(), self.dir.tmp());
+        let all = store.list()?;
+        let used = predictions::photos(connection).await?;
+        let used: HashSet<_> = used.into_iter().map(|photo| photo.sha256).collect();
+        let unused = all.iter().filter(|(digest, _)| !used.contains(digest));
+        let unused = unused.map(|(digest, _)| store.path(digest)).collect();
+        self.note_unreferenced("images of predictions that are no longer in the log", unused)?;
 
         let known = jobs::statuses(connection).await?.into_iter().map(|(id, _)| id).collect();
         let folders =

@@ -1,0 +1,149 @@
+//! Cells of images whose features point in similar directions (spherical k-means; Dhillon and Modha,
+//! 2001), so that neighbours are sought in a few cells instead of among all images.
+
+use tch::{Kind, Tensor};
+
+use super::{features::unit, nearest::to_vec};
+
+/// Mean number of images of a cell.
+pub const IMAGES: usize = 512;
+/// Cells of fewer images are given up.
+const MIN_IMAGES: usize = 64;
+/// Cells of more images are halved: what is compared with a cell must not grow with the dataset.
+const MAX_IMAGES: usize = 2048;
+/// Iterations of k-means, and images for each cell that it sees.
+const ITERATIONS: usize = 10;
+const SAMPLED: usize = 64;
+/// Images that are compared with all cells at a time.
+const BLOCK: usize = 4096;
+
+/// Cells that every image is in one of. The same features give the same cells.
+#[derive(Debug)]
+pub struct Cells {
+    /// The images of each cell, ascending.
+    pub members: Vec<Vec<i64>>,
+    /// Mean directions, `[cells, width]`, of length 1.
+    centroids: Tensor,
+}
+
+impl Cells {
+    /// Of these features, `[images, width]`, of length 1; at least [`IMAGES`].
+    #[must_use]
+    pub fn of(units: &Tensor) -> Self {
+        let images = units.size()[0];
+        let number = (images as usize / IMAGES).max(1) as i64;
+        let spread = |rows: &Tensor, count: i64| {
+            let of = rows.size()[0];
+            let places: Vec<i64> = (0..count).map(|place| place * of / count).collect();
+            rows.index_select(0, &Tensor::from_slice(&places))
+        };
+        let sample = spread(units, images.min(number * SAMPLED as i64));
+        let mut centroids = spread(&sample, number);
+        for _ in 0..ITERATIONS {
+            let nearest = sample.matmul(&centroids.tr()).argmax(1, false);
+            let sums = nearest.one_hot(number).to_kind(Kind::Float).tr().matmul(&sample);
+            // A cell that lost all its images stays where it is.
+            let lost = sums.abs().sum_dim_intlist([1].as_slice(), true, Kind::Float).eq(0.0);
+            centroids = unit(&sums.where_self(&lost.logical_not(), &centroids));
+        }
+        let sizes: Vec<usize> = members(units, &centroids).iter().map(Vec::len).collect();
+        let large = (0..number).filter(|cell| sizes[*cell as usize] >= MIN_IMAGES);
+        let centroids = centroids.index_select(0, &Tensor::from_slice(&large.collect::<Vec<_>>()));
+        let mut halved = Vec::new();
+        for images in members(units, &centroids) {
+            halve(units, images, &mut halved);
+        }
+        let of_cell = |images: &Vec<i64>| {
+            let rows = units.index_select(0, &Tensor::from_slice(images));
+            rows.mean_dim([0].as_slice(), false, Kind::Float)
+        };
+        let centroids = Tensor::stack(&halved.iter().map(of_cell).collect::<Vec<_>>(), 0);
+        Self { members: halved, centroids: unit(&centroids) }
+    }
+
+    /// For each cell, the images outside it that it is one of the `number` nearest cells of, where
+    /// the cell that an image is in counts as its nearest; ascending.
+    #[must_use]
+    pub fn probing(&self, units: &Tensor, number: usize) -> Vec<Vec<i64>> {
+        let number = number.min(self.members.len());
+        let mut own = vec![0; units.size()[0] as usize];
+        for (cell, images) in self.members.iter().enumerate() {
+            images.iter().for_each(|image| own[*image as usize] = cell as i64);
+        }
+        let mut probing = vec![Vec::new(); self.members.len()];
+        for (start, block) in blocks(units) {
+            let rows = block.size()[0] as usize;
+            let of_block = Tensor::from_slice(&own[start..start + rows]).unsqueeze(1);
+            let cosines = block.matmul(&self.centroids.tr()).scatter_value(1, &of_block, 2.0);
+            let (_, nearest) = cosines.topk(number as i64, 1, true, true);
+            for (image, cells) in (start..).zip(to_vec::<i64>(&nearest).chunks_exact(number)) {
+                // The first is its own.
+                cells[1..].iter().for_each(|cell| probing[*cell as usize].push(image as i64));
+            }
+        }
+        probing
+    }
+}
+
+fn blocks(units: &Tensor) -> impl Iterator<Item = (usize, Tensor)> {
+    let images = units.size()[0] as usize;
+    (0..images)
+        .step_by(BLOCK)
+        .map(move |start| (start, units.narrow(0, start as i64, BLOCK.min(images - start) as i64)))
+}
+
+/// The images that are nearest to each centroid.
+fn members(units: &Tensor, centroids: &Tensor) -> Vec<Vec<i64>> {
+    let mut members = vec![Vec::new(); centroids.size()[0] as usize];
+    for (start, block) in blocks(units) {
+        let nearest: Vec<i64> = to_vec(&block.matmul(&centroids.tr()).argmax(1, false));
+        for (image, cell) in (start..).zip(nearest) {
+            members[cell as usize].push(image as i64);
+        }
+    }
+    members
+}
+
+/// Adds `images` to `cells`, halved until each part is small enough: by their cosine to the image
+/// that is farthest from their mean.
+fn halve(units: &Tensor, mut images: Vec<i64>, cells: &mut Vec<Vec<i64>>) {
+    if images.len() <= MAX_IMAGES {
+        images.sort_unstable();
+        cells.push(images);
+        return;
+    }
+    let rows = units.index_select(0, &Tensor::from_slice(&images));
+    let farthest = rows.mv(&rows.mean_dim([0].as_slice(), false, Kind::Float)).argmin(0, false);
+    let cosines: Vec<f32> = to_vec(&rows.mv(&rows.get(farthest.int64_value(&[]))));
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]));
+    let (near, far) = order.split_at(images.len() / 2);
+    for half in [near, far] {
+        halve(units, half.iter().map(|place| images[*place]).collect(), cells);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_is_in_one_cell_of_bounded_size_also_if_most_are_alike() {
+        tch::manual_seed(6);
+        let rows = Tensor::randn([6000, 16], (Kind::Float, tch::Device::Cpu));
+        let _ = rows.narrow(0, 0, 5000).fill_(1.0);
+        let units = unit(&rows);
+        let cells = Cells::of(&units);
+        let mut images = cells.members.concat();
+        images.sort_unstable();
+        assert_eq!(images, (0..6000).collect::<Vec<_>>());
+        let sizes: Vec<usize> = cells.members.iter().map(Vec::len).collect();
+        assert!(sizes.iter().all(|size| (1..=MAX_IMAGES).contains(size)), "{sizes:?}");
+        // Each image looks into so many cells, its own among them.
+        let probing = cells.probing(&units, 3);
+        assert_eq!(probing.iter().map(Vec::len).sum::<usize>(), 2 * 6000);
+        for (members, others) in cells.members.iter().zip(&probing) {
+            assert!(others.iter().all(|image| members.binary_search(image).is_err()));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+/**
+ * One prediction after another, large, for keyboard use: confirm it, say what the image shows, add the
+ * image to a dataset.
+ */
+
+import { get, path, send } from "./api.js";
+import { announce, attempt, button, confirmLoss, count, el, field, fill, percent, plural, select, time } from "./dom.js";
+import { pickClass } from "./classpicker.js";
+import { picture } from "./picture.js";
+import { doubtOf } from "./prediction.js";
+
+/** @typedef {import("./types.js").LoggedPrediction} Item */
+/**
+ * @typedef {{ query: Record<string, string>, models: import("./types.js").LoggedModelSummary[], datasets: import("./types.js").Dataset[],
+ *   photos: boolean, signal: AbortSignal, changed: () => void }} Context
+ */
+
+const PAGE = 60;
+/** Predictions before the end of what is loaded at which more are fetched. */
+const AHEAD = 20;
+/** Classes that have a key. */
+const KEYED = 9;
+/** Images that are fetched before they are shown. */
+const PRELOADED = 4;
+/** Thumbnails in the strip. */
+const STRIP = 12;
+/** Classes whose probability is listed. */
+const LISTED = 5;
+
+/** @param {Context} context */
+export function predictionStage(context) {
+  return new Stage(context).node;
+}
+
+class Stage {
+  /** @param {Context} context */
+  constructor({ query, models, datasets, photos, signal, changed }) {
+    this.query = query;
+    this.photos = photos;
+    this.signal = signal;
+    this.changed = changed;
+    this.classes = new Map(models.map((model) => [model.id, model.classes]));
+    /** @type {Item[]} */
+    this.items = [];
+    /** What was done with each item. @type {Map<Item, string>} */
+    this.done = new Map();
+    /** Images that are loaded, by id. @type {Map<string, HTMLImageElement>} */
+    this.pictures = new Map();
+    /** @type {string | null} */
+    this.cursor = "";
+    this.loading = false;
+    this.at = 0;
+    /** Requests run one after the other, while the person goes on. */
+    this.turn = Promise.resolve();
+
+    this.view = el("div", { class: "stage-view" });
+    this.about = el("div", { class: "stack", role: "status" });
+    this.strip = el("ol", { class: "strip", "aria-label": "Next predictions" });
+    this.messages = el("div", null);
+    this.place = el("p", { class: "soft" });
+    this.actions = el("div", { class: "actions" });
+    this.labels = el("div", { class: "actions", "aria-label": "The image shows" });
+    this.target = select(datasets.map(({ name }) => name));
+    const most = Math.max(...models.map(({ classes }) => classes.length));
+    this.keys = el("p", { class: "hint" },
+      el("kbd", null, "j"), " ", el("kbd", null, "k"), " or arrow keys move, ",
+      el("kbd", null, "Enter"), " confirms the label, ",
+      el("kbd", null, "1"), "–", el("kbd", null, String(Math.min(KEYED, most))), " choose another class, ",
+      most > KEYED ? [el("kbd", null, "l"), " chooses by search, "] : null,
+      datasets.length && photos ? [el("kbd", null, "a"), " adds the image to the dataset, "] : null,
+      el("kbd", null, "u"), " withdraws the feedback, ", el("kbd", null, "Delete"), " deletes the prediction.");
+    this.box = el("div", { class: "stage", tabIndex: 0, role: "group", "aria-label": "Prediction", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) },
+      this.view, el("div", { class: "stack" }, this.about, this.actions, this.labels, this.place));
+    this.box.hidden = true;
+    this.empty = el("p", { hidden: true }, "No such predictions.");
+    this.node = el("div", { class: "stack" },
+      photos && datasets.length ? el("div", { class: "fields" }, field("Add images to", this.target, "Under the label of the feedback; without feedback, unlabelled.")) : null,
+      photos ? null : el("p", { class: "hint" }, "The images are not kept. Start the server with ", el("code", null, "--prediction-log-photos"), " to see those of new predictions here and to add them to datasets."),
+      this.keys, this.messages, this.empty, this.box, this.strip);
+    void this.more().then(() => this.show(false));
+  }
+
+  async more() {
+    if (this.loading || this.cursor === null) return;
+    this.loading = true;
+    await attempt(this.messages, async () => {
+      const query = new URLSearchParams({ ...this.query, limit: String(PAGE), ...(this.cursor && { cursor: this.cursor }) });
+      const page = await get(`predictions?${query}`, this.signal);
+      this.cursor = page.next_cursor;
+      this.items.push(...page.items);
+    });
+    this.loading = false;
+  }
+
+  current() {
+    return this.items[this.at];
+  }
+
+  /** The image of a prediction, large, or what stands in its place. @param {Item} item */
+  picture(item) {
+    if (!item.photo) return el("p", { class: "soft" }, "The image is not kept.");
+    const known = this.pictures.get(item.id);
+    if (known) return known;
+    const image = picture(`predictions/${path(item.id)}/photo`, item.file_name ?? "Image of the prediction");
+    image.loading = "eager";
+    this.pictures.set(item.id, image);
+    return image;
+  }
+
+  /** @param {boolean} focus */
+  show(focus = true) {
+    if (this.signal.aborted) return;
+    const item = this.current();
+    this.box.hidden = !item;
+    this.empty.hidden = this.items.length > 0;
+    this.keys.hidden = !item;
+    if (!item) {
+      fill(this.strip);
+      return;
+    }
+    fill(this.view, this.picture(item));
+    for (const next of this.items.slice(this.at + 1, this.at + 1 + PRELOADED)) this.picture(next);
+    const done = this.done.get(item);
+    fill(this.about, this.describe(item), done ? el("p", { class: "good" }, done) : null);
+    fill(this.actions,
+      button(`It is ${item.label}`, () => this.give(item.label), { class: "primary", title: "Enter" }),
+      item.photo && this.target.options.length ? button("Add to dataset", () => this.add(), { title: "a" }) : null,
+      button("Withdraw", () => this.withdraw(), { title: "Withdraw the feedback (u)", disabled: !item.feedback }),
+      button("Delete", () => this.remove(), { class: "danger", title: "Delete the prediction (Delete)" }));
+    const classes = this.classesOf(item);
+    fill(this.labels,
+      classes.slice(0, KEYED).map((name, at) => button(`${at + 1} ${name}`, () => this.give(name), { title: `It is ${name} (${at + 1})` })),
+      classes.length > KEYED ? button("Other…", () => this.search(), { title: "Choose a class (l)" }) : null);
+    this.place.textContent = `${count(this.at + 1)} of ${count(this.items.length)}${this.cursor === null ? "" : "+"}`;
+    const first = Math.max(0, Math.min(this.at - 2, this.items.length - STRIP));
+    const shown = this.items.slice(first, first + STRIP);
+    fill(this.strip, shown.some(({ photo }) => photo) ? shown.map((other, offset) => el("li", {
+      class: this.done.has(other) ? "done" : "", "aria-current": first + offset === this.at ? "true" : null,
+      title: other.label, onclick: () => this.go(first + offset),
+    }, other.photo ? picture(`predictions/${path(other.id)}/photo`, "") : null)) : []);
+    if (focus) this.box.focus({ preventScroll: true });
+    if (this.at + AHEAD > this.items.length && this.cursor !== null) void this.more();
+  }
+
+  /** @param {Item} item */
+  classesOf({ model }) {
+    return this.classes.get(model.id) ?? [];
+  }
+
+  /** @param {Item} item */
+  describe(item) {
+    const { file_name, label, probability, probabilities, feedback, model, token, distance } = item;
+    const ranked = Object.entries(probabilities ?? {}).sort((a, b) => b[1] - a[1]).slice(0, LISTED);
+    return [
+      file_name ? el("p", { class: "name", title: file_name }, file_name) : null,
+      el("p", null, "Predicted: ", el("b", null, label), ` (${percent(probability)}). `, el("span", { class: "soft" }, doubtOf({ ...item, reason: item.reason ?? undefined, probabilities: {} }))),
+      feedback ? el("p", null, "Feedback: ", el("b", { class: feedback.label === label ? "good" : "bad" }, feedback.label), feedback.by ? ` by ${feedback.by}` : "", ", ", time(feedback.at)) : null,
+      ranked.length > 2 ? el("p", { class: "soft" }, ranked.map(([name, value]) => `${name} ${percent(value)}`).join(", ")) : null,
+      el("p", { class: "soft" }, time(item.created_at), `, model ${model.name}${token ? `, token ${token}` : ""}${distance === null ? "" : `, distance ${distance.toFixed(2)}`}, ${item.timing_ms.total.toFixed(1)} ms`),
+    ];
+  }
+
+  /** @param {number} to */
+  go(to) {
+    this.at = Math.min(Math.max(to, 0), this.items.length - 1);
+    this.show();
+  }
+
+  /** Sends something about an item, and goes on to the next. @param {Item} item @param {string} text @param {() => Promise<unknown>} work @param {boolean} next whether to go on */
+  act(item, text, work, next = true) {
+    this.done.set(item, text);
+    announce(text);
+    this.turn = this.turn.then(async () => {
+      if (!(await attempt(this.messages, async () => { await work(); }))) this.done.delete(item);
+      if (!this.signal.aborted) {
+        this.show(false);
+        this.changed();
+      }
+    });
+    const following = this.items.findIndex((other, at) => at > this.at && !this.done.has(other));
+    this.go(next && following >= 0 ? following : this.at);
+  }
+
+  /** Says which class the image has. @param {string} label */
+  give(label) {
+    const item = this.current();
+    if (!item) return;
+    this.act(item, item.label === label ? "Confirmed." : `Labelled as ${label}.`, async () => {
+      Object.assign(item, await send("POST", `predictions/${path(item.id)}/feedback`, { label }));
+    });
+  }
+
+  withdraw() {
+    const item = this.current();
+    if (!item?.feedback) return;
+    this.act(item, "Feedback withdrawn.", async () => {
+      Object.assign(item, await send("DELETE", `predictions/${path(item.id)}/feedback`));
+      this.done.delete(item);
+    }, false);
+  }
+
+  /** Adds the image to the dataset that is chosen. */
+  add() {
+    const item = this.current();
+    const dataset = this.target.value;
+    if (!item?.photo || !dataset) return;
+    this.act(item, `Added to ${dataset}.`, async () => {
+      /** @type {import("./types.js").UploadReport} */
+      const { added, rejected } = await send("POST", `predictions/${path(item.id)}/image`, { dataset });
+      if (rejected.length > 0) throw new Error(rejected[0].detail);
+      if (added === 0) this.done.set(item, `Already in ${dataset}.`);
+    });
+  }
+
+  async search() {
+    const item = this.current();
+    if (!item) return;
+    const label = await pickClass(this.classesOf(item), "The image shows");
+    if (label) this.give(label);
+  }
+
+  async remove() {
+    const item = this.current();
+    if (!item || !(await confirmLoss("Delete this prediction, its feedback and its image from the log?", "Delete"))) return;
+    await attempt(this.messages, async () => {
+      await send("DELETE", `predictions/${path(item.id)}`);
+      this.items = this.items.filter((other) => other !== item);
+      announce(`Deleted. ${plural(this.items.length, "prediction")} left in this list.`);
+      this.changed();
+      this.go(this.at);
+    });
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // A focused button has its own Enter.
+    const onButton = event.target instanceof HTMLButtonElement;
+    const item = this.current();
+    const digit = item && /^[1-9]$/.test(event.key) ? this.classesOf(item)[Number(event.key) - 1] : undefined;
+    if (["j", "ArrowRight", "ArrowDown"].includes(event.key)) this.go(this.at + 1);
+    else if (["k", "ArrowLeft", "ArrowUp"].includes(event.key)) this.go(this.at - 1);
+    else if (event.key === "Enter" && !onButton && item) this.give(item.label);
+    else if (event.key === "a") this.add();
+    else if (event.key === "u") this.withdraw();
+    else if (event.key === "l") void this.search();
+    else if (event.key === "Delete" || event.key === "Backspace") void this.remove();
+    else if (digit) this.give(digit);
+    else return;
+    event.preventDefault();
+  }
+}
