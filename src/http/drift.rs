@@ -34,7 +34,7 @@ pub struct DriftQuery {
 ///
 /// Population stability index of the predicted classes and of the distances to the training images, and a
 /// two-proportion test of how often the model is unsure.
-#[utoipa::path(get, path = "", params(DriftQuery), responses(
+#[utoipa::path(get, path = "", operation_id = "drift", params(DriftQuery), responses(
     (status = 200, description = "The comparison.", body = Drift),
     (status = 404, description = "`not_found`: unknown model."),
     (status = 409, description = "`prediction_log_off`: the server keeps no log of predictions."),
