@@ -35,6 +35,7 @@ use crate::{
     storage::Storage,
     telemetry,
     tls::Tls,
+    webhooks::Webhooks,
 };
 
 /// `pawprint serve`: listens on `addresses`, those of the settings' host, until SIGTERM or Ctrl-C.
@@ -117,6 +118,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         scheduler.clone(),
         shutdown.clone(),
     );
+    let webhooks = Webhooks::new(storage.clone(), config.webhook_allow_private, shutdown.clone());
     let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
     let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {
@@ -130,6 +132,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         attempts,
         reviews,
         registry,
+        webhooks,
         metrics: Metrics::new(),
         memory,
         decoders,
@@ -175,6 +178,7 @@ pub async fn run(
     tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let reviews = tokio::spawn(app.reviews.clone().run());
+    let webhooks = tokio::spawn(app.webhooks.clone().run(app.scheduler.changes()));
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
@@ -188,12 +192,13 @@ pub async fn run(
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
-            let all = async { tokio::join!(&mut server, jobs, reviews) };
+            let all = async { tokio::join!(&mut server, jobs, reviews, webhooks) };
             match timeout(Duration::from_secs(seconds), all).await {
-                Ok((server, jobs, reviews)) => {
+                Ok((server, jobs, reviews, webhooks)) => {
                     server?;
                     jobs?;
                     reviews?;
+                    webhooks?;
                 }
                 // Trainers are killed as their handles drop; the next server resumes their jobs.
                 Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),

@@ -205,7 +205,9 @@ pub fn default_bytes() -> u64 {
     (usable_memory().unwrap_or(UNKNOWN_MEMORY) / DEFAULT_PART).max(MIN_BYTES)
 }
 
-fn usable_memory() -> Option<u64> {
+/// Bytes of memory of this machine, or of this process's control group.
+#[must_use]
+pub fn usable_memory() -> Option<u64> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
     let memory = Some(system.total_memory()).filter(|&bytes| bytes > 0);

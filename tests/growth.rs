@@ -70,6 +70,9 @@ fn looks_at_all(step: &str) -> bool {
         "job_events",
         "evaluations",
         "attempts",
+        "webhook_deliveries",
+        "delivery",
+        "next",
     ]
     .into_iter()
     .any(of);

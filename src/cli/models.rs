@@ -1,6 +1,9 @@
-//! `pawprint models`: lists models with the one in service marked, pins one in service, and deletes
-//! one.
+//! `pawprint models`: lists models with the one in service marked, pins one in service, deletes one, and imports
+//! one from another server.
 
+use std::{io::Write as _, path::PathBuf};
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
@@ -13,7 +16,9 @@ use super::{
     client,
     output::{age, decimals},
     responses::Model,
+    upload,
 };
+use crate::domain::Name;
 
 const HEADING: [&str; 8] =
     ["NAME", "RECIPE", "DATASET", "VAL ACC", "TEST ACC", "SIZE", "AGE", "IN SERVICE"];
@@ -35,12 +40,31 @@ enum Action {
     Use(Named),
     /// Delete a model that is not in service
     Delete(Named),
+    /// Write the report of a model: one HTML page that needs nothing else, or JSON with --json
+    Report(Report),
+    /// Import a model file that was downloaded from another server
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+struct Import {
+    /// The model file (.safetensors)
+    file: PathBuf,
+
+    /// Name of the model [default: the one it has, with a number after it if that is taken]
+    #[arg(long)]
+    name: Option<Name>,
+
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 impl Models {
     pub(super) const fn client(&self) -> &ClientArgs {
         match &self.action {
             Some(Action::Use(model) | Action::Delete(model)) => &model.client,
+            Some(Action::Import(import)) => &import.client,
+            Some(Action::Report(report)) => &report.model.client,
             None => &self.client,
         }
     }
@@ -49,8 +73,56 @@ impl Models {
         match &self.action {
             Some(Action::Use(model)) => put_in_service(&model.name, session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
+            Some(Action::Import(import)) => import.run(session).await,
+            Some(Action::Report(report)) => report.run(session).await,
             None => list(session).await,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Report {
+    #[command(flatten)]
+    model: Named,
+
+    /// Output file; `-` for standard output [default: NAME.html, or NAME.json]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Report {
+    async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let name = &self.model.name;
+        let format = if session.out.is_json() { "json" } else { "html" };
+        let request = session.client.request(Method::GET, &["models", name, "report"]);
+        let report = session.client.bytes(request.query(&[("format", format)])).await?;
+        let out = self.out.clone().unwrap_or_else(|| format!("{name}.{format}").into());
+        if out.as_os_str() == "-" {
+            std::io::stdout().lock().write_all(&report)?;
+        } else {
+            std::fs::write(&out, &report)
+                .with_context(|| format!("can't write {}", out.display()))?;
+            session.out.note(format_args!("wrote {}", out.display()));
+        }
+        Ok(ExitStatus::Success)
+    }
+}
+
+impl Import {
+    async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let mut request = session.client.request_without_timeout(Method::POST, &["models"]);
+        if let Some(name) = &self.name {
+            request = request.query(&[("name", name.to_string())]);
+        }
+        let response: Value = upload::send_file(&self.file, request, session).await?;
+        if session.out.is_json() {
+            session.out.document(&response)?;
+        } else {
+            let Model { name, .. } = client::read(&response)?;
+            session.out.line(format_args!("imported as {name}"))?;
+            session.out.note(format_args!("put it into service with `pawprint models use {name}`"));
+        }
+        Ok(ExitStatus::Success)
     }
 }
 

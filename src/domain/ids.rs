@@ -51,6 +51,10 @@ id! {
     AttemptId,
     /// Id of an API token.
     TokenId,
+    /// Id of a webhook.
+    WebhookId,
+    /// Id of a delivery to a webhook.
+    DeliveryId,
 }
 
 #[cfg(test)]

@@ -30,9 +30,10 @@ pub mod selective;
 pub mod service;
 pub mod stable_split;
 pub mod temperature;
+pub mod webhook;
 
 pub use class_name::ClassName;
-pub use ids::{AttemptId, DatasetId, ImageId, JobId, ModelId, TokenId};
+pub use ids::{AttemptId, DatasetId, DeliveryId, ImageId, JobId, ModelId, TokenId, WebhookId};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

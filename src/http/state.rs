@@ -9,7 +9,7 @@ use crate::{
     access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
     executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
     pretrained::Pretrained, registry::Registry, reviews::Reviews, scheduler::Scheduler,
-    storage::Storage,
+    storage::Storage, webhooks::Webhooks,
 };
 
 /// The modules of a running server.
@@ -35,6 +35,8 @@ pub struct App {
     pub reviews: Reviews,
     /// Its models.
     pub registry: Registry,
+    /// Its webhooks.
+    pub webhooks: Webhooks,
     /// What it counts.
     pub metrics: Metrics,
     /// The memory budget that all requests share.

@@ -8,7 +8,7 @@ use crate::{
         service::{Comparison, Rival, Score, Service},
     },
     error_chain::chain,
-    storage::{self, job_events, jobs, models},
+    storage::{self, job_events, jobs, models, webhooks},
 };
 
 /// A model that a job has trained; its file is in its place.
@@ -84,6 +84,9 @@ impl Registry {
         models::insert(&mut transaction, &new.card, new.bytes).await?;
         models::decide(&mut transaction, id, selected).await?;
         job_events::model(&mut transaction, new.card.job_id, id, &service).await?;
+        if engine.is_some() {
+            webhooks::model_in_service(&mut transaction, self.in_service(), id).await?;
+        }
         transaction.commit().await?;
         tracing::info!(
             model.id = %id, model.name = %new.card.name, decision = ?service.decision,

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod embedded;
+pub mod import;
 
 use std::{
     collections::VecDeque,
@@ -23,7 +24,7 @@ use crate::{
     device::processors,
     domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model, selective::AnswerThresholds},
     inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
-    storage::{self, Storage, models},
+    storage::{self, Storage, models, webhooks},
 };
 
 /// Maximum models kept loaded beside the one in service, for requests that name one.
@@ -47,6 +48,12 @@ pub enum Error {
     /// The model is the built-in one.
     #[error("`{}` is the built-in model and can't be deleted", embedded::NAME)]
     Embedded,
+    /// A model with the id of an imported one is another one.
+    #[error("`{0}` has the same id, but it is not the same model")]
+    OtherModel(String),
+    /// A model file can't be written.
+    #[error("can't write the model file")]
+    Disk(#[source] std::io::Error),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -174,8 +181,12 @@ impl Registry {
     pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
         let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
+        let previous = self.in_service();
         self.put_in_service(model.id).await?;
-        self.set_pin(Some(model.id)).await?;
+        let mut transaction = self.0.storage.write().await?;
+        models::pin(&mut transaction, Some(model.id)).await?;
+        webhooks::model_in_service(&mut transaction, previous, model.id).await?;
+        transaction.commit().await.map_err(storage::Error::from)?;
         self.find(reference).await
     }
 
@@ -184,14 +195,16 @@ impl Registry {
     /// # Errors
     /// The database failed.
     pub async fn follow_best(&self) -> Result<(), Error> {
-        self.set_pin(None).await?;
-        self.refresh().await
-    }
-
-    async fn set_pin(&self, id: Option<ModelId>) -> Result<(), Error> {
+        let previous = self.in_service();
         let mut transaction = self.0.storage.write().await?;
-        models::pin(&mut transaction, id).await?;
+        models::pin(&mut transaction, None).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
+        self.refresh().await?;
+        if let Some(now) = self.in_service().filter(|now| previous != Some(*now)) {
+            let mut transaction = self.0.storage.write().await?;
+            webhooks::model_in_service(&mut transaction, previous, now).await?;
+            transaction.commit().await.map_err(storage::Error::from)?;
+        }
         Ok(())
     }
 

@@ -10,11 +10,13 @@ use sqlx::{
 };
 
 use crate::domain::{
-    AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
+    AttemptId, ClassName, DatasetId, DeliveryId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
+    WebhookId,
     dataset::{Digest, Split},
     job::JobStatus,
     placement::ExecutorKind,
     recipe::Recipe,
+    webhook::{DeliveryStatus, Event},
 };
 
 /// A timestamp in the format of its column.
@@ -76,5 +78,9 @@ as_text!(
     Split,
     JobStatus,
     ExecutorKind,
-    Recipe
+    Recipe,
+    WebhookId,
+    DeliveryId,
+    DeliveryStatus,
+    Event
 );
