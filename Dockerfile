@@ -30,6 +30,8 @@ COPY scripts/libtorch scripts/libtorch-requirements*.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 CUDA=${CUDA} scripts/libtorch
 COPY scripts/base-weights scripts/base-weights-requirements.txt scripts/
 RUN PIP_NO_CACHE_DIR=1 scripts/base-weights
+COPY scripts/openvino scripts/openvino-requirements.txt scripts/
+RUN PIP_NO_CACHE_DIR=1 scripts/openvino
 
 # The dependencies, built with an empty program: built again only if the manifest changes. The licences in
 # the install tree are looked up with `cargo metadata`, which also needs the sources of what only tests use.

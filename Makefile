@@ -16,7 +16,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth review-figures faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights openvino downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth review-figures faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,10 @@ endif
 base-weights: tools ## download the weights of the base networks into .base-weights (once)
 	@scripts/base-weights
 
-downloads: libtorch base-weights
+openvino: tools ## download OpenVINO's libraries into .openvino (once; Linux x86-64)
+	@scripts/openvino
+
+downloads: libtorch base-weights openvino
 
 build: downloads ## build the release binary
 	$(CARGO) build --release --locked
@@ -128,4 +131,4 @@ clean: ## remove build output
 	rm -rf $(DIST)
 
 distclean: clean ## also remove the downloads
-	rm -rf .libtorch .libtorch.* .base-weights .base-weights.*
+	rm -rf .libtorch .libtorch.* .base-weights .base-weights.* .openvino .openvino.*

@@ -48,14 +48,19 @@ fn libtorch() {
 }
 
 /// The folders that the dynamic linker searches, in order.
-fn library_folders(libtorch: &Path, macos: bool) -> [String; 3] {
+fn library_folders(libtorch: &Path, macos: bool) -> [String; 4] {
     // An installed tree has its libraries in `lib` beside the binary's `bin`, wherever it is.
     let installed = if macos { "@loader_path/../lib" } else { "$ORIGIN/../lib" };
     // A binary of this checkout uses the libtorch that it was built with. `libtorch_cuda.so`, which
     // is only opened by name at run time, is stored separately (see `scripts/libtorch`).
     let built_with = libtorch.join("lib");
     let cuda = libtorch.with_file_name("cuda").join("lib");
-    [installed.to_owned(), built_with.display().to_string(), cuda.display().to_string()]
+    // OpenVINO is also opened by name (see `scripts/openvino`).
+    let checkout = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let openvino = checkout.join(".openvino").join("lib");
+    let [built_with, cuda, openvino] =
+        [built_with, cuda, openvino].map(|folder| folder.display().to_string());
+    [installed.to_owned(), built_with, cuda, openvino]
 }
 
 fn base_weights() {

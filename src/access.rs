@@ -16,6 +16,7 @@ use crate::{
         Name, Timestamp, TokenId,
         access::{ApiToken, Scope},
         dataset::Digest,
+        model_history::Actor,
     },
     error_chain::chain,
     storage::{self, Storage, tokens},
@@ -52,6 +53,25 @@ impl Caller {
         match self {
             Self::Anonymous | Self::Operator => true,
             Self::Token { scopes, .. } => scope.is_some_and(|scope| scopes.contains(&scope)),
+        }
+    }
+
+    /// The name of the token, if it is one that was created.
+    #[must_use]
+    pub const fn token(&self) -> Option<&Name> {
+        match self {
+            Self::Token { name, .. } => Some(name),
+            Self::Anonymous | Self::Operator => None,
+        }
+    }
+}
+
+impl From<Caller> for Actor {
+    fn from(caller: Caller) -> Self {
+        match caller {
+            Caller::Anonymous => Self::Anonymous,
+            Caller::Operator => Self::Operator,
+            Caller::Token { name, .. } => Self::Token { name },
         }
     }
 }

@@ -6,12 +6,14 @@ use anyhow::{Context as _, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
+    comparisons::Comparisons,
     config::ServeConfig,
     data_dir::DataDir,
     datasets::{self, Datasets},
@@ -26,6 +28,7 @@ use crate::{
         serve::{self, ConnectionConfig},
         state::{App, AppState},
     },
+    journal::Journal,
     listener::Listeners,
     metrics::Metrics,
     pretrained::Pretrained,
@@ -37,6 +40,9 @@ use crate::{
     tls::Tls,
     webhooks::Webhooks,
 };
+
+/// How long the end of the server waits for the log of predictions.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// `pawprint serve`: listens on `addresses`, those of the settings' host, until SIGTERM or Ctrl-C.
 ///
@@ -119,6 +125,16 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         shutdown.clone(),
     );
     let webhooks = Webhooks::new(storage.clone(), config.webhook_allow_private, shutdown.clone());
+    let comparisons = Comparisons::new(
+        &config,
+        Arc::clone(&data_dir),
+        storage.clone(),
+        registry.clone(),
+        memory.clone(),
+        Arc::clone(&decoders),
+        shutdown.clone(),
+    );
+    let journal = Journal::new(config.prediction_log.clone(), &data_dir, storage.clone(), &memory);
     let admitted = Arc::new(Semaphore::new(config.queue_capacity()));
     let uploads = Arc::new(Semaphore::new(config.max_uploads()));
     Ok(Arc::new(App {
@@ -133,6 +149,8 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         reviews,
         registry,
         webhooks,
+        comparisons,
+        journal,
         metrics: Metrics::new(),
         memory,
         decoders,
@@ -173,12 +191,14 @@ pub async fn run(
         storage: app.storage.clone(),
         datasets: app.datasets.clone(),
         scheduler: app.scheduler.clone(),
+        journal: app.journal.clone(),
         shutdown: app.shutdown.clone(),
     };
     tokio::spawn(housekeeper.run());
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let reviews = tokio::spawn(app.reviews.clone().run());
     let webhooks = tokio::spawn(app.webhooks.clone().run(app.scheduler.changes()));
+    let journal = tokio::spawn(app.journal.clone().run(app.shutdown.clone()));
     let shutdown = app.shutdown.clone();
     let stopping = async move {
         stop.await;
@@ -206,9 +226,23 @@ pub async fn run(
         }
         ended = &mut server => ended?,
     }
+    save_predictions(&app.journal, journal).await;
     app.storage.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Writes the predictions that are still queued, if the disk lets it.
+async fn save_predictions(journal: &Journal, task: JoinHandle<()>) {
+    task.abort();
+    match timeout(LAST_WRITE, journal.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let lost = journal.counts().queued;
+            tracing::warn!(error = chain(&error), lost, "predictions could not be logged");
+        }
+        Err(_) => tracing::warn!("the last predictions could not be logged in time"),
+    }
 }
 
 /// The one line on standard output: tests and scripts wait for it.

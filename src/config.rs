@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod file;
 pub mod listen;
 pub mod origin;
+pub mod prediction_log;
 pub mod token_file;
 
 use std::{
@@ -20,11 +21,16 @@ use std::{
 use clap::Args;
 use tokio::sync::Semaphore;
 
-use self::{cluster::ClusterConfig, listen::Listen, origin::Origin};
+use self::{
+    cluster::ClusterConfig, listen::Listen, origin::Origin, prediction_log::PredictionLogConfig,
+};
 use crate::{
     device::processors,
-    domain::placement::ExecutorKind,
-    inference::overrides::TuningOverrides,
+    domain::{
+        placement::ExecutorKind,
+        promotion::{Promotion, PromotionRule},
+    },
+    inference::overrides::{InferenceEngine, TuningOverrides},
     memory_budget::{self, MemoryBudget},
     pretrained::Sources,
     telemetry::LogFormat,
@@ -106,6 +112,27 @@ pub struct ServeConfig {
     )]
     pub log_format: LogFormat,
 
+    /// When a new model replaces the one in service, if both have the same classes
+    #[arg(
+        long,
+        env = "PAWPRINT_PROMOTION_RULE",
+        value_enum,
+        default_value = "not-less-accurate",
+        value_name = "RULE"
+    )]
+    pub promotion_rule: PromotionRule,
+
+    /// With --promotion-rule not-worse: how much less accurate a new model may be, in percentage points; 0:
+    /// it has to be more accurate
+    #[arg(
+        long,
+        env = "PAWPRINT_PROMOTION_MARGIN",
+        default_value = "2",
+        value_parser = margin,
+        value_name = "POINTS"
+    )]
+    pub promotion_margin: f64,
+
     /// Maximum number of jobs training at the same time
     #[arg(long, env = "PAWPRINT_MAX_RUNNING_JOBS", default_value = "1", value_name = "N")]
     pub max_running_jobs: NonZeroUsize,
@@ -121,6 +148,16 @@ pub struct ServeConfig {
     /// Maximum inference batch size [default: tuned when a model is loaded]
     #[arg(long, env = "PAWPRINT_INFERENCE_BATCH", value_name = "N")]
     pub inference_batch: Option<NonZeroUsize>,
+
+    /// What computes predictions: OpenVINO where it is faster, libtorch as in training, or OpenVINO
+    #[arg(
+        long,
+        env = "PAWPRINT_INFERENCE_ENGINE",
+        value_enum,
+        default_value = "auto",
+        value_name = "ENGINE"
+    )]
+    pub inference_engine: InferenceEngine,
 
     /// Maximum concurrent prediction requests; more are rejected with 429
     #[arg(long, env = "PAWPRINT_QUEUE_CAPACITY", default_value = "64", value_name = "N")]
@@ -184,6 +221,10 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]
     pub shutdown_seconds: u64,
 
+    /// What is kept of predictions.
+    #[command(flatten)]
+    pub prediction_log: PredictionLogConfig,
+
     /// Where jobs train.
     #[command(flatten)]
     pub cluster: ClusterConfig,
@@ -226,6 +267,11 @@ pub enum ConfigError {
         "--executor {0} needs --cluster-server (PAWPRINT_CLUSTER_SERVER): the URL of this server as the nodes of the cluster reach it"
     )]
     ClusterServer(ExecutorKind),
+    /// Images of no predictions.
+    #[error(
+        "--prediction-log-photos (PAWPRINT_PREDICTION_LOG_PHOTOS) needs --prediction-log (PAWPRINT_PREDICTION_LOG)"
+    )]
+    PhotosWithoutLog,
 }
 
 impl ServeConfig {
@@ -242,6 +288,9 @@ impl ServeConfig {
         let ClusterConfig { executor, cluster_server, .. } = &self.cluster;
         if *executor != ExecutorKind::Local && cluster_server.is_none() {
             return Err(ConfigError::ClusterServer(*executor));
+        }
+        if self.prediction_log.prediction_log_photos && !self.prediction_log.prediction_log {
+            return Err(ConfigError::PhotosWithoutLog);
         }
         let is_open = self.api_tokens()?.is_empty() && !self.allow_anonymous;
         match addresses.iter().find(|address| !address.ip().is_loopback()) {
@@ -287,6 +336,12 @@ impl ServeConfig {
         self.max_uploads.get().min(Semaphore::MAX_PERMITS)
     }
 
+    /// When a new model replaces the one in service.
+    #[must_use]
+    pub fn promotion(&self) -> Promotion {
+        Promotion { rule: self.promotion_rule, margin: self.promotion_margin / 100.0 }
+    }
+
     /// Threads of each trainer.
     #[must_use]
     pub fn trainer_threads(&self) -> usize {
@@ -302,8 +357,18 @@ impl ServeConfig {
     /// The inference settings that are given; the rest is tuned.
     #[must_use]
     pub const fn tuning_overrides(&self) -> TuningOverrides {
-        TuningOverrides { threads: self.inference_threads, batch: self.inference_batch }
+        TuningOverrides {
+            threads: self.inference_threads,
+            batch: self.inference_batch,
+            engine: self.inference_engine,
+        }
     }
+}
+
+/// Percentage points: 0 to 100.
+fn margin(text: &str) -> Result<f64, String> {
+    let points = text.parse().ok().filter(|points| (0.0..=100.0).contains(points));
+    points.ok_or_else(|| "use a number from 0 to 100".to_owned())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! cache/                    decoded images; may be deleted while no server runs
 //! jobs/<id>/                a job's folder: spec, manifest, log, checkpoints
 //! models/<id>.safetensors   models
+//! predictions/ab/ab12…      images of logged predictions, if they are kept
 //! reviews/<dataset id>/     what the review of a dataset found; computed again if it is missing
 //! weights/                  VGG16 weights, see `pretrained`
 //! tmp/                      uploads in progress; emptied at start
@@ -228,6 +229,12 @@ impl DataDir {
     #[must_use]
     pub fn review(&self, id: DatasetId) -> PathBuf {
         self.reviews().join(id.to_string())
+    }
+
+    /// Images of logged predictions.
+    #[must_use]
+    pub fn prediction_photos(&self) -> PathBuf {
+        self.root.join("predictions")
     }
 
     /// Pretrained weights.

@@ -1,4 +1,5 @@
-//! Removes unreferenced files: images, job folders, model files, and caches of decoded images once
+//! Removes unreferenced files: images, images of logged
+//! predictions, job folders, model files, and caches of decoded images once
 //! most of their images have been deleted.
 //!
 //! One task of the server, at start and every hour; nothing waits for it.
@@ -13,6 +14,7 @@ use crate::{
     datasets::{self, Datasets},
     domain::{JobId, ModelId},
     error_chain::chain,
+    journal::{self, Journal},
     maintenance::unreferenced::list_unreferenced,
     scheduler::{self, Scheduler},
     storage::{self, Storage, jobs, models, upkeep},
@@ -30,6 +32,9 @@ pub enum Error {
     /// The images can't be swept.
     #[error(transparent)]
     Datasets(#[from] datasets::Error),
+    /// The images of logged predictions can't be swept.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -49,6 +54,8 @@ pub struct Housekeeper {
     pub datasets: Datasets,
     /// Which images and folders jobs still need.
     pub scheduler: Scheduler,
+    /// The images of logged predictions.
+    pub journal: Journal,
     /// Ends it.
     pub shutdown: CancellationToken,
 }
@@ -77,6 +84,7 @@ impl Housekeeper {
         self.require_intact_database().await?;
         // If images must be kept, the rest is cleaned up all the same.
         let swept = self.sweep_images().await;
+        let swept = swept.and(self.journal.clean_up().await.map_err(Error::from));
         // A job whose outcome could not be saved yet has a model without a row.
         if self.scheduler.unsaved() == 0 {
             let (jobs, models) = self.known_ids().await?;

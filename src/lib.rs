@@ -18,7 +18,9 @@
 //! | [`executors`] | where trainers run: child processes, Ray, Slurm | server, tokio tasks |
 //! | [`agent`] | the trainer on another machine: fetches a job, sends its results | `pawprint trainer --from` |
 //! | [`reviews`] | one child process that reviews a dataset, its results, what people decide | server, tokio tasks |
-//! | [`registry`] | which model is in service | server, tokio tasks |
+//! | [`comparisons`] | two models on the same test images | server, tokio tasks |
+//! | [`registry`] | which model is in service, aliases, their history | server, tokio tasks |
+//! | [`journal`] | the log of predictions: feedback, drift | server, one task |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
 //! | [`report`] | what there is to know of a model, as data and as a page | server |
@@ -51,6 +53,7 @@ pub mod bases;
 pub mod blobs;
 pub mod charts;
 pub mod cli;
+pub mod comparisons;
 pub mod config;
 pub mod data_dir;
 pub mod datasets;
@@ -61,6 +64,7 @@ pub mod executors;
 pub mod housekeeping;
 pub mod http;
 pub mod inference;
+pub mod journal;
 pub mod listener;
 pub mod maintenance;
 pub mod memory_budget;

@@ -198,14 +198,14 @@ impl Reservation {
     }
 }
 
-/// A quarter of the memory that this process may use: the machine's, or what its control group
-/// (a container's limit) allows.
+/// A quarter of [`usable_memory`].
 #[must_use]
 pub fn default_bytes() -> u64 {
     (usable_memory().unwrap_or(UNKNOWN_MEMORY) / DEFAULT_PART).max(MIN_BYTES)
 }
 
-/// Bytes of memory of this machine, or of this process's control group.
+/// The memory that this process may use: the machine's, or what its control group (a container's limit)
+/// allows, in bytes; `None` where it can't be told.
 #[must_use]
 pub fn usable_memory() -> Option<u64> {
     let mut system = System::new().ok()?;

@@ -4,6 +4,7 @@
 //! Updated by `http`, on whatever task serves a request. Every label has few values, all known
 //! beforehand: routes as the router spells them, never what a client sent.
 
+mod predictions;
 mod text;
 
 use std::{
@@ -22,6 +23,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use self::predictions::PredictionLogSnapshot;
 use crate::domain::{
     job::JobStatus,
     prediction::{ModelRef, PredictResponse},
@@ -80,6 +82,8 @@ pub struct MetricsSnapshot {
     pub jobs: Option<Vec<(JobStatus, u32)>>,
     /// The model in service.
     pub model: Option<ModelRef>,
+    /// The log of predictions, if there is one.
+    pub predictions: Option<PredictionLogSnapshot>,
 }
 
 /// Counters and histograms since the start of the server.
@@ -246,6 +250,9 @@ impl MetricsSnapshot {
             };
             info.get_or_create(&labels).set(1);
             registry.register("pawprint_model_info", "The model in service", info);
+        }
+        if let Some(predictions) = &self.predictions {
+            predictions.register(&mut registry);
         }
         if let Some(bytes) = resident_bytes() {
             registry.register(

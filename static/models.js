@@ -1,22 +1,44 @@
-/** Models page: the model in service, and a table of all models. */
+/** Models page: the model in service and the way back to the one before, a table of all models, comparisons, aliases, and what changed when. */
 
 import { all, get, path, send } from "./api.js";
-import { attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
+import { announce, attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
+import { comparePanel } from "./compare.js";
+import { aliasPanel, historyPanel } from "./model_history.js";
 import { save } from "./picture.js";
 
 /** @typedef {import("./types.js").Model} Model */
 /** @typedef {import("./types.js").CurrentModel} CurrentModel */
+/** @typedef {import("./types.js").HistoryEntry} HistoryEntry */
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
   const [serving, list] = [el("section", { class: "panel", "aria-label": "In service" }), el("section", { class: "panel", "aria-label": "Models" })];
+  const [comparison, aliases, history] = ["Compare two models", "Aliases", "History"].map((label) => el("section", { class: "panel", "aria-label": label }));
   const messages = el("div", null);
-  fill(place, el("h1", null, "Models"), messages, serving, list);
+  fill(place, el("h1", null, "Models"), messages, serving, list, comparison, aliases, history);
+  /** The names that the form of the comparison has: its result stays while they do. */
+  let compared = "";
   const show = async () => {
-    /** @type {[Model[], CurrentModel | null]} */
-    const [models, current] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null)]);
-    inService(serving, current, choose);
-    table(list, models, current?.mode === "pinned", messages, choose, show);
+    /** @type {[Model[], CurrentModel | null, { items: import("./types.js").Alias[] }, HistoryEntry | null]} */
+    const [models, current, { items }, last] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null), get("aliases", signal), lastChange(signal)]);
+    inService(serving, current, last, choose, rollBack);
+    table(list, models, items, current?.mode === "pinned", messages, choose, show);
+    aliasPanel(aliases, items, models, show);
+    const names = models.map(({ name }) => name).join(" ");
+    comparison.hidden = models.length < 2;
+    if (names !== compared) comparePanel(comparison, models, signal);
+    compared = names;
+    await historyPanel(history, signal);
+  };
+  /** @param {HistoryEntry} last */
+  const rollBack = async ({ from }) => {
+    const sure = await confirmLoss(`Put ${from?.name} back in service${from?.pinned ? " and pin it" : ""}? You can take that back in the same way.`, "Roll back");
+    if (!sure) return;
+    await attempt(messages, async () => {
+      await send("POST", "models/rollback");
+      await show();
+      announce(`${from?.name} is in service`);
+    });
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
@@ -40,22 +62,35 @@ export async function open(place, { signal }) {
 /** @param {{ name: string }} model */
 const link = ({ name }) => `#/models/${path(name)}`;
 
-/** @param {HTMLElement} place @param {CurrentModel | null} current @param {(model: string) => void} choose */
-function inService(place, current, choose) {
+/** The last change of the model in service. @param {AbortSignal} signal @returns {Promise<HistoryEntry | null>} */
+async function lastChange(signal) {
+  let cursor = "";
+  do {
+    /** @type {{ items: HistoryEntry[], next_cursor: string | null }} */
+    const page = await get(`models/history?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
+    const found = page.items.find(({ alias }) => alias === null);
+    if (found) return found;
+    cursor = page.next_cursor ?? "";
+  } while (cursor);
+  return null;
+}
+
+/** @param {HTMLElement} place @param {CurrentModel | null} current @param {HistoryEntry | null} last @param {(model: string) => void} choose @param {(last: HistoryEntry) => void} rollBack */
+function inService(place, current, last, choose, rollBack) {
   if (!current) {
     fill(place, el("h2", null, "In service"), el("p", null, "No model is in service. Pin one below or train one."));
     return;
   }
   const pinned = current.mode === "pinned";
   const why = pinned ? "Pinned: a better model will not replace it."
-    : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it unless it is less accurate on the images of its job or can't be told from guessing; the job page gives the reason.`;
+    : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it if it beats guessing and the promotion rule allows it; the job page gives the reason.`;
   fill(place,
-    el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" })),
+    el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), el("div", { class: "actions" }, last?.from && button("Roll back", () => rollBack(last), { title: `Back to ${last.from.name}, which was in service before` }), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" }))),
     el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 
-/** @param {HTMLElement} place @param {Model[]} models @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<unknown>} changed */
-function table(place, models, pinned, messages, choose, changed) {
+/** @param {HTMLElement} place @param {Model[]} models @param {import("./types.js").Alias[]} aliases @param {boolean} pinned whether the model in service is pinned @param {HTMLElement} messages @param {(model: string) => void} choose @param {() => Promise<unknown>} changed */
+function table(place, models, aliases, pinned, messages, choose, changed) {
   const head = (/** @type {string} */ text) => el("th", { scope: "col" }, text);
   const number = (/** @type {string} */ text) => el("th", { scope: "col", class: "number" }, text);
   const rows = models.map((model) => {
@@ -65,7 +100,7 @@ function table(place, models, pinned, messages, choose, changed) {
     };
     const download = () => attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`));
     return el("tr", null,
-      el("th", { scope: "row", class: "wrap" }, el("a", { href: link(model) }, model.name), " ", model.in_service && el("span", { class: "badge serving" }, "in service")),
+      el("th", { scope: "row", class: "wrap" }, el("a", { href: link(model) }, model.name), " ", model.in_service && el("span", { class: "badge serving" }, "in service"), aliases.filter((alias) => alias.model_id === model.id).map(({ name }) => [" ", el("span", { class: "badge", title: "Alias" }, name)])),
       el("td", { class: "wrap" }, words(model.recipe)),
       el("td", { class: "number", title: model.classes.slice(0, 50).join(", ") }, count(model.classes.length)),
       el("td", { class: "number" }, model.test_accuracy === null ? "–" : percent(model.test_accuracy)),

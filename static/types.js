@@ -51,6 +51,16 @@
  *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string,
  *   answer_above: number | null, unlike_above: number | null, in_service: boolean }} Model
  * @typedef {Model & { mode: "best" | "pinned", since: string }} CurrentModel
+ * @typedef {{ name: string, model_id: string, model: string, updated_at: string }} Alias
+ * @typedef {{ id: number, at: string, event: "selected" | "pinned" | "unpinned" | "rolled_back" | "alias_set" | "alias_removed", alias: string | null,
+ *   from: { id: string, name: string, pinned: boolean } | null, to: { id: string, name: string, pinned: boolean } | null,
+ *   by: { kind: "job" | "token" | "operator" | "anonymous" | "server", id?: string, name?: string } }} HistoryEntry
+ * @typedef {{ id: string, name: string, accuracy: number, accuracy_interval: Interval, log_loss: number, trained_on: number | null }} ComparedModel
+ * @typedef {{ value: number, interval: Interval }} Difference
+ * @typedef {{ job: string, dataset: string, count: number, missing: number, first: ComparedModel, second: ComparedModel,
+ *   both_correct: number, only_first: number, only_second: number, both_wrong: number, accuracy_difference: Difference, p_value: number,
+ *   verdict: "better" | "worse" | "inconclusive", images_needed: number | null, log_loss_difference: Difference, summary: string[], differing: number,
+ *   differences: { image_id: string, file_name: string | null, label: string, first: { label: string, probability: number }, second: { label: string, probability: number } }[] }} Comparison
  * @typedef {{ file_name: string | null, label: string, probability: number, probabilities: Record<string, number>, unsure?: boolean, reason?: "low_confidence" | "unlike_training" }} Prediction
  * @typedef {{ predictions: Prediction[],
  *   model: { id: string, name: string, recipe: string }, timing_ms: { decode: number, queue: number, inference: number, total: number } }} PredictResponse

@@ -27,6 +27,12 @@ fn metrics(hits: u64) -> SplitMetrics {
     SplitMetrics { count: COUNT, loss: 0.5, accuracy: hits as f64 / COUNT as f64 }
 }
 
+/// A model that is right on that many images.
+fn of_hits(hits: u64) -> ComparisonMetrics {
+    let metrics = metrics(hits);
+    ComparisonMetrics { validation: metrics, test: Some(metrics), test_misclassified: None }
+}
+
 /// A server with a dataset; no trainer runs.
 async fn server() -> Server {
     let server = Server::start().await;
@@ -54,13 +60,13 @@ async fn trained(server: &Server, name: &str, classes: [&str; 2], hits: u64) -> 
         accuracy_interval: Interval::wilson(hits, COUNT),
         guessing_accuracy: 0.5,
     };
-    NewModel { card, bytes: path.metadata().unwrap().len(), score }
+    NewModel { card, bytes: path.metadata().unwrap().len(), score, misclassified: None }
 }
 
 /// Admits a model where the one in service would be right on that many images; gives the decision.
 async fn admit(server: &Server, new: &NewModel, hits: u64) -> Value {
     let model = server.app.registry.rival(new).await.unwrap();
-    let result = Ok(ComparisonMetrics { validation: metrics(hits), test: Some(metrics(hits)) });
+    let result = Ok(of_hits(hits));
     let comparison = model.map(|model| Comparison { model: model.id, result });
     let admission = server.app.registry.admit(new, comparison.as_ref()).await.unwrap();
     assert_eq!(admission, Admission::Decided);
@@ -202,7 +208,7 @@ async fn a_decision_is_made_once_and_on_the_model_that_is_in_service_then() {
     let [first, second] = ["first", "second"].map(|name| trained(&server, name, PETS, 95));
     let (first, second) = (first.await, second.await);
     let default = server.app.registry.rival(&second).await.unwrap().unwrap().id;
-    let result = Ok(ComparisonMetrics { validation: metrics(90), test: Some(metrics(90)) });
+    let result = Ok(of_hits(90));
     let of_default = Comparison { model: default, result };
     admit(&server, &first, 90).await;
     // `second` was compared with `default` while `first` took its place.

@@ -48,8 +48,11 @@ const OF_ALL: &[&str] = &[
     // What is deleted goes with all that belongs to it.
     "DELETE FROM datasets",
     "DELETE FROM jobs",
+    // The feedback of all models, out of an index of it alone.
+    "SELECT model, COUNT(*) AS \"count!: i64\", SUM(feedback = label)",
     // Housekeeping, and the maintenance of a data directory.
     "SELECT DISTINCT sha256",
+    "SELECT sha256 AS \"sha256: Digest\", bytes FROM prediction_photos",
     "SELECT id AS \"id: JobId\", status AS \"status: JobStatus\" FROM jobs ORDER BY id",
     "SELECT id AS \"id: JobId\", name AS \"name: Name\", status AS \"status: JobStatus\", dataset_version",
     "SELECT images.id, sha256, file_name, datasets.name",
@@ -73,6 +76,10 @@ fn looks_at_all(step: &str) -> bool {
         "webhook_deliveries",
         "delivery",
         "next",
+        "model_history",
+        "test_predictions",
+        "predictions",
+        "prediction_photos",
     ]
     .into_iter()
     .any(of);

@@ -19,6 +19,7 @@ fn housekeeper(server: &Server) -> Housekeeper {
         data_dir: Arc::clone(&server.app.data_dir),
         storage: server.app.storage.clone(),
         datasets: server.app.datasets.clone(),
+        journal: server.app.journal.clone(),
         scheduler: server.app.scheduler.clone(),
         shutdown: server.app.shutdown.clone(),
     }

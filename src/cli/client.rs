@@ -163,7 +163,11 @@ impl Client {
         &self,
         request: RequestBuilder,
     ) -> Result<T, Error> {
-        let response = self.send(request).await?;
+        self.parse(self.send(request).await?).await
+    }
+
+    /// Reads a JSON response.
+    pub(super) async fn parse<T: DeserializeOwned>(&self, response: Response) -> Result<T, Error> {
         let url = shown(response.url());
         let body = response.bytes().await.map_err(|error| Error::transport(&self.base, &error))?;
         serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url, source })

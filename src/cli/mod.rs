@@ -12,6 +12,7 @@ mod args;
 mod backup;
 mod classes;
 mod client;
+mod comparison;
 mod config;
 mod control;
 mod datasets;
@@ -24,6 +25,7 @@ mod healthcheck;
 mod images;
 mod import;
 mod jobs;
+mod model_history;
 mod models;
 mod output;
 mod pack;
@@ -120,7 +122,7 @@ enum Command {
     Report(report::Report),
     /// Predict the class of images
     Predict(predict::Predict),
-    /// List models, choose the one in service, or delete one
+    /// List models, choose the one in service, compare two, set aliases, or delete one
     Models(models::Models),
     /// Export a model for other runtimes
     Export(export::Export),

@@ -1,5 +1,6 @@
-//! `pawprint models`: lists models with the one in service marked, pins one in service, deletes one, and imports
-//! one from another server.
+//! `pawprint models`: lists models with the one in service marked, pins one in service, compares two,
+//! shows what changed when and takes it back, sets aliases, deletes a model, reports on one, and imports one
+//! from another server.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -14,6 +15,8 @@ use super::{
     ExitStatus, Session,
     args::{ClientArgs, Named},
     client,
+    comparison::Compare,
+    model_history::{History, Rollback, SetAlias},
     output::{age, decimals},
     responses::Model,
     upload,
@@ -38,7 +41,15 @@ pub(super) struct Models {
 enum Action {
     /// Pin a model in service; `best` returns to automatic selection
     Use(Named),
-    /// Delete a model that is not in service
+    /// Compare two models on the same test images
+    Compare(Compare),
+    /// List changes of the model in service and of the aliases, newest first
+    History(History),
+    /// Take back the last change of the model in service, or of an alias
+    Rollback(Rollback),
+    /// List aliases, set one to a model, or remove one
+    Alias(SetAlias),
+    /// Delete a model that is not in service and has no alias
     Delete(Named),
     /// Write the report of a model: one HTML page that needs nothing else, or JSON with --json
     Report(Report),
@@ -63,6 +74,10 @@ impl Models {
     pub(super) const fn client(&self) -> &ClientArgs {
         match &self.action {
             Some(Action::Use(model) | Action::Delete(model)) => &model.client,
+            Some(Action::Compare(compare)) => &compare.client,
+            Some(Action::History(history)) => &history.client,
+            Some(Action::Rollback(rollback)) => &rollback.client,
+            Some(Action::Alias(alias)) => &alias.client,
             Some(Action::Import(import)) => &import.client,
             Some(Action::Report(report)) => &report.model.client,
             None => &self.client,
@@ -72,6 +87,10 @@ impl Models {
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         match &self.action {
             Some(Action::Use(model)) => put_in_service(&model.name, session).await,
+            Some(Action::Compare(compare)) => compare.run(session).await,
+            Some(Action::History(history)) => history.run(session).await,
+            Some(Action::Rollback(rollback)) => rollback.run(session).await,
+            Some(Action::Alias(alias)) => alias.run(session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
             Some(Action::Import(import)) => import.run(session).await,
             Some(Action::Report(report)) => report.run(session).await,
@@ -129,10 +148,15 @@ impl Import {
 async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<ExitStatus> {
     let request = session.client.request(Method::PUT, &["models", "current"]);
     let response: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
+    now_in_service(&response, session)
+}
+
+/// Prints the model that is now in service.
+pub(super) fn now_in_service(response: &Value, session: &Session) -> anyhow::Result<ExitStatus> {
     if session.out.is_json() {
-        session.out.document(&response)?;
+        session.out.document(response)?;
     } else {
-        let Model { name, .. } = client::read(&response)?;
+        let Model { name, .. } = client::read(response)?;
         session.out.line(format_args!("model {name} is now in service"))?;
     }
     Ok(ExitStatus::Success)

@@ -49,7 +49,7 @@ pub(super) struct Predict {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Name or id of a model on the server, or a local model file (no server needed)
+    /// Name, alias or id of a model on the server, or a local model file (no server needed)
     ///
     /// A value ending in `.safetensors` is a local file. Default: the model in service.
     #[arg(long, value_name = "MODEL|FILE.safetensors")]

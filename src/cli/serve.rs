@@ -1,6 +1,9 @@
 //! `pawprint serve`: the settings are checked, then [`crate::app`] takes over.
 
-use std::net::SocketAddr;
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -38,14 +41,23 @@ impl Serve {
                 return status;
             }
         };
-        match start(self.config, &addresses) {
+        let status = match start(self.config, &addresses) {
             Ok(()) => ExitStatus::Success,
             Err(error) => {
                 out.error(format_args!("{error:#}"));
                 ExitStatus::Failed
             }
-        }
+        };
+        end(status)
     }
+}
+
+/// Ends the process. A model's threads may still compute or compile; destructors of libtorch's and
+/// OpenVINO's libraries, which `exit` runs, would take away what they use, and the process would crash.
+fn end(status: ExitStatus) -> ! {
+    let _ = io::stdout().flush();
+    // SAFETY: no data is lost: files are synced where they are written, and standard error has no buffer.
+    unsafe { libc::_exit(status as i32) }
 }
 
 /// Variables that are not settings of the server; the last is for tests and benchmarks.

@@ -122,6 +122,25 @@ impl Datasets {
         Ok(Upload { ingest, layout, rule: AssignmentRule { split, label, labels } })
     }
 
+    /// Adds one image, of the class `label` or without one, as an upload does.
+    ///
+    /// # Errors
+    /// As [`Self::upload`], or the disk or the database failed. A rejected image is not an error.
+    pub async fn add_image(
+        &self,
+        dataset: &str,
+        name: &str,
+        bytes: Bytes,
+        label: Option<&str>,
+        split: Option<Split>,
+    ) -> Result<Report, Error> {
+        let labels = if label.is_some() { LabelSource::Folders } else { LabelSource::None };
+        let mut upload = self.upload(dataset, split, label, labels).await?;
+        let file = self.spool().await?.push(bytes).await?.finish().await?;
+        upload.add(name, file).await?;
+        upload.finish().await
+    }
+
     /// A new temporary file.
     ///
     /// # Errors

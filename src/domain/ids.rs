@@ -49,6 +49,8 @@ id! {
     ModelId,
     /// Id of an attempt at a job by a trainer on another machine.
     AttemptId,
+    /// Id of a prediction in the log.
+    PredictionId,
     /// Id of an API token.
     TokenId,
     /// Id of a webhook.

@@ -6,23 +6,30 @@
 
 pub mod access;
 pub mod base;
+pub mod baseline;
 pub mod class_name;
 pub mod class_weights;
+pub mod comparison;
 pub mod dataset;
+pub mod drift;
 pub mod estimate;
 pub mod evaluation;
 pub mod excerpt;
 pub mod gaps;
 pub mod ids;
 pub mod job;
+pub mod logged;
 pub mod metrics;
 pub mod model;
+pub mod model_history;
 pub mod name;
 pub mod objective;
+pub mod paired;
 pub mod parameters;
 pub mod placement;
 pub mod prediction;
 pub mod preprocessing;
+pub mod promotion;
 pub mod recipe;
 pub mod review;
 pub mod schedule;
@@ -33,7 +40,9 @@ pub mod temperature;
 pub mod webhook;
 
 pub use class_name::ClassName;
-pub use ids::{AttemptId, DatasetId, DeliveryId, ImageId, JobId, ModelId, TokenId, WebhookId};
+pub use ids::{
+    AttemptId, DatasetId, DeliveryId, ImageId, JobId, ModelId, PredictionId, TokenId, WebhookId,
+};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

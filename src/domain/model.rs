@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     base::Base,
+    baseline::ValidationAnswers,
     dataset::{Classes, Digest},
     excerpt::Excerpt,
     metrics::SplitMetrics,
@@ -128,6 +129,9 @@ pub struct ModelCard {
     /// Accuracy and share of answered images of the validation split; empty for older models.
     #[serde(default)]
     pub coverage: Coverage,
+    /// Its answers to the validation images; older models have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<ValidationAnswers>,
     /// Number of parameters.
     pub parameters: u64,
     /// Creation time.

@@ -16,6 +16,9 @@ pub const MAX_LENGTH: usize = 100;
 /// has a name like the others.)
 const RESERVED: [&str; 2] = ["best", "current"];
 
+/// What stands below `/models` in the API: a new model or alias of that name could not be reached by it.
+const ROUTES: [&str; 3] = ["history", "rollback", "shadow"];
+
 /// 1 to 100 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or a digit, and not in
 /// the format of an id: it needs no escaping in a URL or a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +39,15 @@ pub enum InvalidName {
     /// It looks like an id, and would be read as one.
     #[error("`{0}` looks like an id; choose another name")]
     LooksLikeId(String),
+}
+
+impl Name {
+    /// Whether a path of the API has another meaning with this name. Models of older versions may have
+    /// it.
+    #[must_use]
+    pub fn is_route(&self) -> bool {
+        ROUTES.contains(&self.0.as_str())
+    }
 }
 
 impl FromStr for Name {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::{
-    ClassName, ModelId, Name,
+    ClassName, ModelId, Name, PredictionId,
     model::ModelCard,
     objective::{Logits, Objective},
     recipe::Recipe,
@@ -16,6 +16,9 @@ use super::{
 /// Prediction for one image.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Prediction {
+    /// Id in the log of predictions; left out if it is not logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<PredictionId>,
     /// File name in the request, if any.
     pub file_name: Option<String>,
     /// Predicted class.
@@ -77,6 +80,7 @@ impl Prediction {
         let (label, probability) = (label.clone(), *probability);
         let reason = thresholds.reason(probability, *distance);
         Ok(Self {
+            id: None,
             file_name,
             label,
             probability,

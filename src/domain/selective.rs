@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub const WANTED_ACCURACY: f64 = 0.95;
 
 /// Fraction of the validation images that may be called unlike the training images.
-const UNLIKE_SHARE: f64 = 0.02;
+pub const UNLIKE_SHARE: f64 = 0.02;
 
 /// Points of a coverage curve.
 const POINTS: usize = 100;

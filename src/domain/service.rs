@@ -2,21 +2,25 @@
 //!
 //! 1. A model that can't be told from guessing never goes into service automatically.
 //! 2. If the model that it would replace has the same classes, both are compared on the images of
-//!    the new model's job, and the new one replaces the other if it is not less accurate.
+//!    the new model's job, and the new one replaces the other if the [`Promotion`] rule allows it.
 //! 3. A pinned model stays in service all the same; the decision holds once it is unpinned.
 //!
 //! Every accuracy is that of one split: the test split if it has images of each class, otherwise
 //! the validation split.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ModelId, Name,
+    ImageId, ModelId, Name,
     dataset::{Sample, Split},
     evaluation::Interval,
     metrics::SplitMetrics,
     model::ModelCard,
+    paired::{PairedAccuracy, Pairs},
+    promotion::{Promotion, PromotionRule},
 };
 
 /// What happened to the model of a job.
@@ -26,7 +30,8 @@ use super::{
 pub enum Decision {
     /// It went into service.
     InService,
-    /// The model in service stayed: the new one is less accurate, or can't be compared or loaded.
+    /// The model in service stayed: the rule does not let the new one replace it, or that one can't be
+    /// compared or loaded.
     Kept,
     /// It can't be told from guessing.
     Guessing,
@@ -77,6 +82,10 @@ pub struct ComparedModel {
     pub val_accuracy: f64,
     /// Its accuracy on the test images of the job; null if there are none.
     pub test_accuracy: Option<f64>,
+    /// The new model (first) and this one (second) on the same test images; null if the test split did
+    /// not decide, or in decisions of older versions.
+    #[serde(default)]
+    pub paired: Option<PairedAccuracy>,
 }
 
 /// How a model in service does on the images of a job.
@@ -89,12 +98,15 @@ pub struct Comparison {
 }
 
 /// Metrics of a model in service on the images of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonMetrics {
     /// Of the validation split.
     pub validation: SplitMetrics,
     /// Of the test split, if there is one.
     pub test: Option<SplitMetrics>,
+    /// The test images that it misclassifies; `None` from trainers of older versions.
+    #[serde(default)]
+    pub test_misclassified: Option<Vec<ImageId>>,
 }
 
 /// The model that a new one would replace.
@@ -150,6 +162,25 @@ impl Score {
         }
     }
 
+    /// The model of this score, which misclassifies `ours`, against another on the same test images;
+    /// `None` if they did not decide, or are not known of both.
+    fn paired(
+        &self,
+        ours: Option<&[ImageId]>,
+        other: &ComparisonMetrics,
+    ) -> Option<PairedAccuracy> {
+        let theirs = other.test_misclassified.as_ref().filter(|_| self.split == Split::Test)?;
+        let [ours, theirs] = [ours?, theirs].map(|ids| ids.iter().collect::<HashSet<_>>());
+        let both_wrong = ours.intersection(&theirs).count() as u64;
+        let pairs = Pairs {
+            both_correct: self.count.saturating_sub(ours.union(&theirs).count() as u64),
+            only_first: theirs.len() as u64 - both_wrong,
+            only_second: ours.len() as u64 - both_wrong,
+            both_wrong,
+        };
+        Some(pairs.into())
+    }
+
     fn against_guessing(&self) -> String {
         let Self { split, count, accuracy, accuracy_interval: interval, guessing_accuracy } = self;
         format!(
@@ -161,21 +192,34 @@ impl Score {
         )
     }
 
-    fn against(&self, accuracy: f64) -> String {
+    /// Whether the accuracy is at least that of the model `other`, and why, in words that follow the
+    /// name of this one.
+    fn is_not_below(&self, accuracy: f64, other: &str) -> (bool, String) {
         let Self { split, count, accuracy: own, .. } = *self;
         let [ours, theirs] = [own, accuracy].map(|it| (percent(it), hits(it, count)));
-        format!(
+        let numbers = format!(
             "{} vs. {}; {} vs. {} of {count} {split} images",
             ours.0, theirs.0, ours.1, theirs.1
-        )
+        );
+        if own >= accuracy {
+            (true, format!("it is at least as accurate as {other} ({numbers})"))
+        } else {
+            (false, format!("it is less accurate than {other} ({numbers})"))
+        }
     }
 }
 
 impl Service {
-    /// Decides on a new model with this score: the decision, and whether automatic selection serves
-    /// the new model from now on.
+    /// Decides by this rule on a new model with this score, which misclassifies these test images, if
+    /// they are known: the decision, and whether automatic selection serves the new model from now on.
     #[must_use]
-    pub fn decide(score: Score, rival: Rival, pinned: Option<&Name>) -> (Self, bool) {
+    pub fn decide(
+        promotion: Promotion,
+        score: Score,
+        misclassified: Option<&[ImageId]>,
+        rival: Rival,
+        pinned: Option<&Name>,
+    ) -> (Self, bool) {
         let mut compared_with = None;
         let (decision, reason) = if !score.beats_guessing() {
             let why = format!("it can't be told from guessing ({})", score.against_guessing());
@@ -195,20 +239,26 @@ impl Service {
                 }
                 Rival::Compared(name, Comparison { model, result: Ok(metrics) }) => {
                     let accuracy = score.of_split(&metrics);
-                    let numbers = score.against(accuracy);
+                    let paired = score.paired(misclassified, &metrics);
+                    let (replaces, why) = match (promotion.rule, &paired) {
+                        (PromotionRule::NotLessAccurate, _) => score.is_not_below(accuracy, &name),
+                        (PromotionRule::NotWorse, Some(paired)) => {
+                            promotion.not_worse(paired, &name)
+                        }
+                        (PromotionRule::NotWorse, None) => {
+                            let why = "there are no test images of each class on which both were evaluated";
+                            (false, format!("it is not shown not to be worse than {name}: {why}"))
+                        }
+                    };
                     compared_with = Some(ComparedModel {
                         model_id: model,
-                        name: name.clone(),
+                        name,
                         accuracy,
                         val_accuracy: metrics.validation.accuracy,
                         test_accuracy: metrics.test.map(|test| test.accuracy),
+                        paired,
                     });
-                    if score.accuracy >= accuracy {
-                        let why = format!("it is at least as accurate as {name} ({numbers})");
-                        (Decision::InService, why)
-                    } else {
-                        (Decision::Kept, format!("it is less accurate than {name} ({numbers})"))
-                    }
+                    (if replaces { Decision::InService } else { Decision::Kept }, why)
                 }
             }
         };
@@ -242,104 +292,4 @@ fn percent(fraction: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn score(hits: u64, count: u64) -> Score {
-        Score {
-            split: Split::Test,
-            count,
-            accuracy: hits as f64 / count as f64,
-            accuracy_interval: Interval::wilson(hits, count),
-            guessing_accuracy: 0.5,
-        }
-    }
-
-    fn rival(hits: u64, count: u64) -> Rival {
-        let metrics =
-            |hits| SplitMetrics { count, loss: 0.5, accuracy: hits as f64 / count as f64 };
-        let result = Ok(ComparisonMetrics { validation: metrics(0), test: Some(metrics(hits)) });
-        let name = "default".parse().unwrap();
-        Rival::Compared(name, Comparison { model: ModelId::new(), result })
-    }
-
-    fn decide(score: Score, rival: Rival) -> (Decision, String, bool) {
-        let (service, selected) = Service::decide(score, rival, None);
-        (service.decision, service.reason, selected)
-    }
-
-    #[test]
-    fn a_model_replaces_another_that_is_not_more_accurate() {
-        let better = decide(score(95, 100), rival(94, 100));
-        let reason =
-            "it is at least as accurate as default (95.0% vs. 94.0%; 95 vs. 94 of 100 test images)";
-        assert_eq!(better, (Decision::InService, reason.to_owned(), true));
-        assert_eq!(decide(score(94, 100), rival(94, 100)).0, Decision::InService);
-        let worse = decide(score(93, 100), rival(94, 100));
-        let reason =
-            "it is less accurate than default (93.0% vs. 94.0%; 93 vs. 94 of 100 test images)";
-        assert_eq!(worse, (Decision::Kept, reason.to_owned(), false));
-    }
-
-    #[test]
-    fn the_accuracies_of_both_are_told() {
-        let (service, _) = Service::decide(score(93, 100), rival(94, 100), None);
-        let other = service.compared_with.unwrap();
-        assert_eq!(other.name.to_string(), "default");
-        assert_eq!((other.accuracy, other.val_accuracy), (0.94, 0.0));
-        assert_eq!((other.test_accuracy, service.score.accuracy), (Some(0.94), 0.93));
-    }
-
-    #[test]
-    fn a_model_that_can_not_be_told_from_guessing_is_not_selected() {
-        let guessing = decide(score(19, 36), rival(0, 36));
-        let reason = "it can't be told from guessing (52.8% of 36 test images, 95% CI 37.0–68.0%; guessing: 50.0%)";
-        assert_eq!(guessing, (Decision::Guessing, reason.to_owned(), false));
-        assert_eq!(decide(score(19, 36), Rival::None).0, Decision::Guessing);
-        // Below chance, all of the interval: no better.
-        assert_eq!(decide(score(2, 36), Rival::None).0, Decision::Guessing);
-        let unbalanced = Score { guessing_accuracy: 0.9, ..score(92, 100) };
-        assert_eq!(decide(unbalanced, Rival::None).0, Decision::Guessing);
-    }
-
-    #[test]
-    fn without_a_comparison_it_only_has_to_beat_guessing() {
-        assert!(decide(score(60, 60), Rival::None).2);
-        let (decision, reason, selected) =
-            decide(score(40, 60), Rival::OtherClasses("parts".parse().unwrap()));
-        assert_eq!((decision, selected), (Decision::InService, true));
-        assert!(
-            reason.ends_with("guessing: 50.0%), and parts, which it replaces, has other classes"),
-            "{reason}"
-        );
-    }
-
-    #[test]
-    fn a_comparison_that_failed_keeps_the_model_in_service() {
-        let comparison = Comparison { model: ModelId::new(), result: Err("no memory".to_owned()) };
-        let rival = Rival::Compared("default".parse().unwrap(), comparison);
-        let reason = "it could not be compared with default: no memory";
-        assert_eq!(decide(score(60, 60), rival), (Decision::Kept, reason.to_owned(), false));
-    }
-
-    #[test]
-    fn a_pinned_model_stays_and_the_decision_is_made_for_later() {
-        let pinned = "tabby".parse().unwrap();
-        for (hits, would, selects) in [(95, "would be", true), (93, "would not be", false)] {
-            let (service, selected) =
-                Service::decide(score(hits, 100), rival(94, 100), Some(&pinned));
-            assert_eq!((service.decision, selected), (Decision::Pinned, selects));
-            let start =
-                format!("tabby is pinned; without the pin this model {would} in service: it is ");
-            assert!(service.reason.starts_with(&start), "{}", service.reason);
-        }
-    }
-
-    #[test]
-    fn a_decision_survives_its_json() {
-        let (service, _) = Service::decide(score(93, 100), rival(94, 100), None);
-        let json = serde_json::to_value(&service).unwrap();
-        assert_eq!((&json["decision"], &json["split"]), (&"kept".into(), &"test".into()));
-        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), service);
-    }
-}
+mod tests;

@@ -60,10 +60,7 @@ impl Entry {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let line = Line {
             time: Timestamp::now(),
-            token: match caller {
-                Caller::Token { name, .. } => Some(name.to_string()),
-                Caller::Anonymous | Caller::Operator => None,
-            },
+            token: caller.token().map(ToString::to_string),
             operator: *caller == Caller::Operator,
             address: peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()),
             method: request.method().to_string(),

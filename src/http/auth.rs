@@ -14,7 +14,7 @@ use crate::{access::Caller, domain::access::Scope};
 /// Lets a request through if its caller may send it, and notes in the audit log what it changes.
 pub async fn require_token(
     State(state): State<AppState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let caller = match authenticate(&state, &request) {
@@ -29,8 +29,13 @@ pub async fn require_token(
     let entry = changes_something(scope, request.method())
         .then(|| Entry::begin(&state, &caller, &request))
         .flatten();
-    let response =
-        if caller.may(scope) { next.run(request).await } else { forbidden(scope).into_response() };
+    let response = if caller.may(scope) {
+        // For handlers that save who did it.
+        request.extensions_mut().insert(caller);
+        next.run(request).await
+    } else {
+        forbidden(scope).into_response()
+    };
     if let Some(entry) = entry {
         entry.end(&response).await;
     }
@@ -66,9 +71,11 @@ pub fn required_scope(path: &str, method: &Method) -> Option<Scope> {
     match path.split('/').nth(1)? {
         "predict" | "explain" | "v2" => Some(Scope::Predict),
         "system" | "recipes" | "metrics" => Some(Scope::Read),
+        // Whoever sent an image may say what it shows: only they know the prediction's id.
+        "predictions" if path.ends_with("/feedback") => Some(Scope::Predict),
         // A body is read here, and nothing changes.
         "datasets" if path.ends_with("/layout") => Some(Scope::Read),
-        "datasets" | "images" | "jobs" | "models" | "weights" => {
+        "datasets" | "images" | "jobs" | "models" | "aliases" | "predictions" | "weights" => {
             Some(if method.is_safe() { Scope::Read } else { Scope::Write })
         }
         _ => None,

@@ -183,9 +183,10 @@ fn name_parameters(path: &str, operation: &mut Operation) {
             continue;
         }
         let text = ObjectBuilder::new().schema_type(Type::String);
-        let (schema, description) = if name == "image" {
+        let (schema, description) = if name == "image" || name == "prediction" {
             let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
-            (text.format(Some(format)), "Id of an image".to_owned())
+            let article = if name == "image" { "an" } else { "a" };
+            (text.format(Some(format)), format!("Id of {article} {name}"))
         } else if name == "base" {
             (text.min_length(Some(1)), "Name of a base network".to_owned())
         } else {

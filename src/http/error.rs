@@ -11,6 +11,7 @@ use crate::{
     domain::excerpt::Excerpt,
     error_chain::chain,
     inference::EngineError,
+    journal,
     memory_budget::OverBudget,
     pretrained, registry, scheduler, storage, vision, webhooks,
     weights::vgg16::ConvertError,
@@ -18,21 +19,27 @@ use crate::{
 
 impl From<storage::Error> for Problem {
     fn from(error: storage::Error) -> Self {
-        match &error {
+        (&error).into()
+    }
+}
+
+impl From<&storage::Error> for Problem {
+    fn from(error: &storage::Error) -> Self {
+        match error {
             storage::Error::NameTaken(_) => {
                 Self::new(StatusCode::CONFLICT, "name_taken", error.to_string())
             }
             _ if error.is_disk_full() => disk_full(),
             _ if error.is_read_only() => read_only(),
             _ if error.is_damage() => {
-                tracing::error!(error = chain(&error), "the database is damaged");
+                tracing::error!(error = chain(error), "the database is damaged");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "database_damaged",
                     "the database is damaged; run `pawprint doctor`, or `pawprint restore` a backup",
                 )
             }
-            _ => Self::internal(&error),
+            _ => Self::internal(error),
         }
     }
 }
@@ -124,6 +131,11 @@ impl From<registry::Error> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "model_unusable", detail)
             }
             Error::InService(_) => Self::new(StatusCode::CONFLICT, "in_service", detail),
+            Error::HasAlias(_, alias) => Self::new(StatusCode::CONFLICT, "has_alias", detail)
+                .with("alias", alias.to_string()),
+            Error::NoSuchAlias(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::NotAnAlias(_) => Self::new(StatusCode::CONFLICT, "name_taken", detail),
+            Error::NoPrevious(_) => Self::new(StatusCode::CONFLICT, "no_previous", detail),
             Error::Embedded => Self::new(StatusCode::CONFLICT, "embedded_model", detail),
             Error::OtherModel(_) => Self::new(StatusCode::CONFLICT, "other_model", detail),
             Error::Disk(error) => of_disk(&error),
@@ -205,6 +217,25 @@ fn disk_full() -> Problem {
         "disk_full",
         "the disk of the data directory is full; free up space and try again",
     )
+}
+
+impl From<journal::Error> for Problem {
+    fn from(error: journal::Error) -> Self {
+        use journal::Error;
+        let detail = error.to_string();
+        match error {
+            Error::NoPrediction(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::NoPhoto(_) => Self::new(StatusCode::NOT_FOUND, "photo_not_kept", detail),
+            Error::Off => Self::new(StatusCode::CONFLICT, "prediction_log_off", detail),
+            Error::UnknownLabel { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_label", detail)
+                    .with("field", "label")
+            }
+            Error::Photos(error) => error.into(),
+            Error::Task(error) => Self::internal(&error),
+            Error::Storage(error) => error.into(),
+        }
+    }
 }
 
 impl From<blobs::Error> for Problem {

@@ -12,7 +12,7 @@ use axum::{
 use super::{problem::Problem, state::AppState};
 use crate::{
     domain::prediction::{ModelRef, Timing},
-    metrics::{Metrics, MetricsSnapshot, RequestLabels},
+    metrics::{Metrics, MetricsSnapshot, PredictionLogSnapshot, RequestLabels},
     storage::{self, jobs},
 };
 
@@ -40,10 +40,23 @@ pub async fn show(State(state): State<AppState>) -> Result<Response, Problem> {
             let card = engine.card();
             ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe }
         }),
+        predictions: predictions(&state).await,
     };
     let text = state.metrics.text(&snapshot).map_err(|error| Problem::internal(&error))?;
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+}
+
+/// The state of the log of predictions, if there is one.
+async fn predictions(state: &AppState) -> Option<PredictionLogSnapshot> {
+    let journal = &state.journal;
+    if !journal.is_on() {
+        return None;
+    }
+    let drift = journal.recent_drift().await.inspect_err(|error| {
+        tracing::warn!(error = crate::error_chain::chain(error), "can't measure drift");
+    });
+    Some(PredictionLogSnapshot { counts: journal.counts(), drift: drift.ok() })
 }
 
 /// Counts a request by its route, method and status.

@@ -5,6 +5,7 @@
 
 #![expect(unused_qualifications, reason = "what utoipa makes of `params(...)` is taken for one")]
 
+pub mod aliases;
 pub mod audit;
 pub mod auth;
 pub mod b64;
@@ -12,6 +13,7 @@ pub mod binary;
 pub mod body;
 mod body_buffer;
 pub mod classes;
+pub mod comparisons;
 pub mod content_encoding;
 mod cors;
 mod cross_site;
@@ -22,6 +24,7 @@ pub mod disposition;
 pub mod docs;
 pub mod document;
 pub mod drain;
+pub mod drift;
 pub mod error;
 pub mod evaluations;
 pub mod explain;
@@ -34,11 +37,13 @@ pub mod inference_protocol;
 pub mod instances;
 pub mod jobs;
 pub mod metrics;
+pub mod model_history;
 pub mod model_reports;
 pub mod models;
 pub mod pace;
 pub mod parts;
 pub mod predict;
+pub mod predictions;
 pub mod previews;
 pub mod problem;
 mod rate_limit;

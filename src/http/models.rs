@@ -3,6 +3,7 @@
 use std::io::{self, SeekFrom};
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::State,
     http::{StatusCode, header},
@@ -22,6 +23,7 @@ use super::{
     state::AppState,
 };
 use crate::{
+    access::Caller,
     domain::{
         model::{Architecture, Model},
         selective::Coverage,
@@ -230,14 +232,14 @@ pub async fn current(State(state): State<AppState>) -> Result<Json<Current>, Pro
 #[schema(as = ModelChoice)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSelection {
-    /// Model name or id to pin, or `best` for automatic selection.
+    /// Model name, alias or id to pin, or `best` for automatic selection.
     model: String,
 }
 
 /// Select the model in service
 ///
-/// Pins a model, or returns to the best one, which each new model replaces unless it is less accurate
-/// or can't be told from guessing. Requests in progress finish on the previous model.
+/// Pins a model, or returns to the best one, which a new model replaces if the promotion rule allows it.
+/// Requests in progress finish on the previous model.
 #[utoipa::path(put, path = "", operation_id = "choose", request_body = ModelSelection, responses(
     (status = 200, description = "The model now in service.", body = Current),
     (status = 404, description = "Unknown model."),
@@ -246,14 +248,15 @@ pub struct ModelSelection {
 ))]
 pub async fn set_current(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Json(choice): Json<ModelSelection>,
 ) -> Result<Json<Current>, Problem> {
     let registry = state.registry.clone();
     run_to_completion(async move {
         if choice.model == "best" {
-            return registry.follow_best().await;
+            return registry.follow_best(caller.into()).await;
         }
-        registry.pin(&choice.model).await.map(drop)
+        registry.pin(&choice.model, caller.into()).await
     })
     .await?;
     current(State(state)).await
@@ -262,7 +265,7 @@ pub async fn set_current(
 /// Delete a model
 #[utoipa::path(delete, path = "", responses(
     (status = 204, description = "Deleted."),
-    (status = 409, description = "`in_service`: the model is in service; `embedded_model`: the built-in model can't be deleted."),
+    (status = 409, description = "`in_service`: the model is in service; `embedded_model`: the built-in model can't be deleted; `has_alias`: an alias points to the model (named in `alias`)."),
 ))]
 pub async fn delete(
     State(state): State<AppState>,

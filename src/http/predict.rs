@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use axum::{
+    Extension,
     extract::{Request, State},
     http::StatusCode,
     response::IntoResponse,
@@ -21,18 +22,20 @@ use super::{
     state::AppState,
 };
 use crate::{
+    access::Caller,
     domain::{
         excerpt::Excerpt,
-        prediction::{ModelRef, PredictResponse, Timing},
+        prediction::{ModelRef, PredictResponse, Prediction, Timing},
     },
     inference::EngineError,
+    journal::Recorded,
 };
 
 /// `?model=`
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PredictQuery {
-    /// Name or id of the model. Default: the model in service.
+    /// Name, alias or id of the model. Default: the model in service.
     model: Option<String>,
     /// Name of a single image: its `file_name` in the response.
     name: Option<String>,
@@ -86,6 +89,7 @@ struct PredictForm {
 )]
 pub async fn predict(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<PredictQuery>,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Problem> {
@@ -103,26 +107,38 @@ pub async fn predict(
     let card = engine.card();
     let photos = ImageDecoder::new(&state, card.preprocessing).decode(content, name).await?;
     let result = engine.predict(photos.pixels).await?;
-    let predictions = photos.names.into_iter().zip(&result.output).map(|(name, output)| {
-        let prediction = engine.prediction(name, output);
-        let mut prediction = prediction.map_err(|error| Problem::internal(&error))?;
-        if let Some(reason) = prediction.reason {
-            state.metrics.record_unsure(reason);
-        }
-        if let Some(top) = top {
-            prediction = prediction.with_top(top);
-        }
-        Ok(if unsure { prediction } else { prediction.without_unsure() })
-    });
+    let predictions = photos.names.into_iter().zip(&result.output);
+    let predictions = predictions.map(|(name, output)| engine.prediction(name, output));
+    let mut predictions =
+        predictions.collect::<Result<Vec<_>, _>>().map_err(|error| Problem::internal(&error))?;
+    for reason in predictions.iter().filter_map(|prediction| prediction.reason) {
+        state.metrics.record_unsure(reason);
+    }
+    let timing = Timing {
+        decode: photos.decode_ms,
+        queue: result.queued.as_secs_f64() * 1e3,
+        inference: result.inference.as_secs_f64() * 1e3,
+        total: started.elapsed().as_secs_f64() * 1e3,
+    };
+    let recorded = Recorded {
+        engine: &engine,
+        token: caller.token().cloned(),
+        timing,
+        outputs: &result.output,
+        images: photos.recorded,
+    };
+    state.journal.record(recorded, &mut predictions);
+    let shown = |prediction: Prediction| {
+        let prediction = match top {
+            Some(top) => prediction.with_top(top),
+            None => prediction,
+        };
+        if unsure { prediction } else { prediction.without_unsure() }
+    };
     let response = PredictResponse {
-        predictions: predictions.collect::<Result<_, Problem>>()?,
+        predictions: predictions.into_iter().map(shown).collect(),
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
-        timing_ms: Timing {
-            decode: photos.decode_ms,
-            queue: result.queued.as_secs_f64() * 1e3,
-            inference: result.inference.as_secs_f64() * 1e3,
-            total: started.elapsed().as_secs_f64() * 1e3,
-        },
+        timing_ms: timing,
     };
     state.metrics.record_prediction(&response);
     Ok((server_timing(&response.timing_ms), Json(response)))

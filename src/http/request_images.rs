@@ -12,8 +12,8 @@ use super::{
     state::App,
 };
 use crate::{
-    domain::preprocessing::Preprocessing, inference::EngineError, memory_budget::Reservation,
-    vision,
+    domain::preprocessing::Preprocessing, inference::EngineError, journal::RecordedImage,
+    memory_budget::Reservation, vision,
 };
 use axum::{body::Bytes, http::StatusCode};
 use futures::{StreamExt as _, stream::FuturesOrdered};
@@ -33,13 +33,21 @@ pub struct RequestImages {
     pub pixels: Vec<Vec<u8>>,
     /// Each for display, if requested.
     pub pictures: Vec<RgbImage>,
+    /// What is to be logged of each; empty if nothing is.
+    pub recorded: Vec<RecordedImage>,
     /// Time spent, in milliseconds.
     pub decode_ms: f64,
     /// The memory of the pixels.
     _memory: Reservation,
 }
 
-type Decoded = Result<(Option<String>, Vec<u8>, Option<RgbImage>), Problem>;
+/// An image of a request.
+struct Decoded {
+    name: Option<String>,
+    pixels: Vec<u8>,
+    picture: Option<RgbImage>,
+    recorded: Option<RecordedImage>,
+}
 
 /// Decodes images, a few at a time, in order.
 pub struct ImageDecoder<'a> {
@@ -48,7 +56,7 @@ pub struct ImageDecoder<'a> {
     started: Instant,
     max_images: usize,
     max_side: Option<u32>,
-    running: FuturesOrdered<futures::future::BoxFuture<'a, Decoded>>,
+    running: FuturesOrdered<futures::future::BoxFuture<'a, Result<Decoded, Problem>>>,
     /// For what is made of the body: copies of its JSON, and pixels.
     memory: Reservation,
     count: usize,
@@ -165,6 +173,8 @@ impl<'a> ImageDecoder<'a> {
         let limits = vision::Limits { max_pixels: self.state.config.max_image_pixels };
         let (preprocessing, max_side) = (self.preprocessing, self.max_side);
         let memory = self.state.memory.clone();
+        // An explanation is not logged: it is of an image that was predicted already.
+        let journal = max_side.is_none().then(|| self.state.journal.clone());
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let shrunk = max_side.is_none().then_some(&preprocessing);
@@ -182,7 +192,8 @@ impl<'a> ImageDecoder<'a> {
                         .map_err(unreadable)?
                 }
             };
-            Ok((name, pixels, picture))
+            let recorded = journal.and_then(|journal| journal.image(&bytes));
+            Ok(Decoded { name, pixels, picture, recorded })
         });
         self.running.push_back(Box::pin(async move {
             task.await.map_err(|error| Problem::internal(&error))?
@@ -202,14 +213,22 @@ impl<'a> ImageDecoder<'a> {
                 "the request contains no images",
             ));
         }
-        let (mut names, mut pixels, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(photo) = self.running.next().await {
-            let (name, photo, picture) = photo?;
-            names.push(name);
-            pixels.push(photo);
-            pictures.extend(picture);
+        let mut images = RequestImages {
+            names: Vec::new(),
+            pixels: Vec::new(),
+            pictures: Vec::new(),
+            recorded: Vec::new(),
+            decode_ms: 0.0,
+            _memory: self.memory,
+        };
+        while let Some(decoded) = self.running.next().await {
+            let Decoded { name, pixels, picture, recorded } = decoded?;
+            images.names.push(name);
+            images.pixels.push(pixels);
+            images.pictures.extend(picture);
+            images.recorded.extend(recorded);
         }
-        let decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
-        Ok(RequestImages { names, pixels, pictures, decode_ms, _memory: self.memory })
+        images.decode_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        Ok(images)
     }
 }

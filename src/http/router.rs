@@ -23,10 +23,10 @@ use tower_http::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth, classes, content_encoding, cors, dashboard, datasets, docs,
+    aliases, auth, classes, comparisons, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
-    drain, evaluations, explain, export, images, imports, inference_protocol, jobs, metrics,
-    model_reports, models, pace, predict, previews,
+    drain, drift, evaluations, explain, export, images, imports, inference_protocol, jobs, metrics,
+    model_history, model_reports, models, pace, predict, predictions, previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
     recipes,
@@ -107,15 +107,35 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
     let models = OpenApiRouter::new()
         .at("/models", routes!(models::list, imports::import))
         .at("/models/current", routes!(models::current, models::set_current))
+        .at("/models/history", routes!(model_history::history))
+        .at("/models/rollback", routes!(model_history::roll_back))
         .at("/models/{model}", routes!(models::show, models::change, models::delete))
+        .at("/models/{model}/compare", routes!(comparisons::compare, comparisons::cancel))
         .at("/models/{model}/coverage", routes!(models::show_coverage))
         .at("/models/{model}/download", routes!(models::download))
         .at("/models/{model}/export", routes!(export::export))
         .at("/models/{model}/report", routes!(model_reports::report));
 
+    let aliases = OpenApiRouter::new()
+        .at("/aliases", routes!(aliases::list))
+        .at("/aliases/{alias}", routes!(aliases::set, aliases::delete))
+        .at("/aliases/{alias}/rollback", routes!(aliases::roll_back));
+
     let prediction = OpenApiRouter::new()
         .at("/predict", routes!(predict::predict))
         .at("/explain", routes!(explain::explain));
+
+    let predictions = OpenApiRouter::new()
+        .at("/predictions", routes!(predictions::list, predictions::delete_old))
+        .at("/predictions/summary", routes!(predictions::summary))
+        .at("/predictions/drift", routes!(drift::show))
+        .at("/predictions/{prediction}", routes!(predictions::show, predictions::delete))
+        .at("/predictions/{prediction}/photo", routes!(predictions::photo))
+        .at(
+            "/predictions/{prediction}/feedback",
+            routes!(predictions::give_feedback, predictions::withdraw_feedback),
+        )
+        .at("/predictions/{prediction}/image", routes!(predictions::add_image));
 
     let weights = OpenApiRouter::new()
         .at("/weights", routes!(weights::list))
@@ -151,7 +171,9 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .merge(images.tagged("images"))
         .merge(jobs.tagged("jobs"))
         .merge(models.tagged("models"))
+        .merge(aliases.tagged("aliases"))
         .merge(prediction.tagged("prediction"))
+        .merge(predictions.tagged("predictions"))
         .merge(weights.tagged("weights"))
         .merge(tokens.tagged("tokens"))
         .merge(webhooks.tagged("webhooks"))

@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::Access, config::ServeConfig, data_dir::DataDir, datasets::Datasets,
-    executors::attempts::Attempts, memory_budget::MemoryBudget, metrics::Metrics,
-    pretrained::Pretrained, registry::Registry, reviews::Reviews, scheduler::Scheduler,
-    storage::Storage, webhooks::Webhooks,
+    access::Access, comparisons::Comparisons, config::ServeConfig, data_dir::DataDir,
+    datasets::Datasets, executors::attempts::Attempts, journal::Journal,
+    memory_budget::MemoryBudget, metrics::Metrics, pretrained::Pretrained, registry::Registry,
+    reviews::Reviews, scheduler::Scheduler, storage::Storage, webhooks::Webhooks,
 };
 
 /// The modules of a running server.
@@ -37,6 +37,10 @@ pub struct App {
     pub registry: Registry,
     /// Its webhooks.
     pub webhooks: Webhooks,
+    /// Its comparisons of models.
+    pub comparisons: Comparisons,
+    /// Its log of predictions.
+    pub journal: Journal,
     /// What it counts.
     pub metrics: Metrics,
     /// The memory budget that all requests share.

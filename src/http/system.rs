@@ -20,6 +20,7 @@ use crate::{
         dataset::Digest,
         recipe::Precision,
     },
+    inference::engine::ComputedBy,
 };
 
 /// Liveness.
@@ -89,6 +90,8 @@ pub struct System {
     precisions: Vec<Precision>,
     /// Precision that `auto` uses on the CPU.
     default_precision: Precision,
+    /// What computes the convolutions of the model in service; null if there is none.
+    inference_engine: Option<ComputedBy>,
     threads: Threads,
     data_dir: DataDirUse,
     /// Pretrained weights in the binary, with their licences.
@@ -148,16 +151,18 @@ pub async fn system(State(state): State<AppState>) -> Result<Json<System>, Probl
     let measured = tokio::task::spawn_blocking(move || (measure(&data_dir), cuda_is_available()));
     let (used, cuda) = measured.await.map_err(|error| Problem::internal(&error))?;
     let used = used.map_err(|error| Problem::internal(&error))?;
+    let engine = state.registry.engine_in_service();
     Ok(Json(System {
         version: env!("CARGO_PKG_VERSION"),
         libtorch_version: env!("LIBTORCH_VERSION"),
         devices: if cuda { vec!["cpu", "cuda"] } else { vec!["cpu"] },
         precisions: vec![Precision::Fp32, Precision::Bf16],
         default_precision: ComputeConfig::cpu().precision,
+        inference_engine: engine.as_ref().map(|engine| engine.computed_by()),
         threads: Threads {
             processors: crate::device::processors().get(),
             trainer: state.config.trainer_threads(),
-            inference: state.registry.engine_in_service().map(|engine| engine.config().threads),
+            inference: engine.map(|engine| engine.config().threads),
         },
         data_dir: used,
         shipped_weights: ShippedWeights::all(),

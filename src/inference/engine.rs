@@ -1,7 +1,8 @@
 //! One model, its threads and their queues.
 
 use std::{
-    path::PathBuf,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -10,15 +11,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use tokio::sync::{
     Semaphore,
     mpsc::{self, error::TrySendError},
     oneshot,
 };
+use utoipa::ToSchema;
 
 use super::{
+    convolutions::{Convolutions, Ready},
     gradcam::Heatmap,
-    network::ModelLoadError,
+    network::{LoadedModel, ModelLoadError},
+    overrides::InferenceEngine,
     queue::{Command, InferenceRequest, InferenceResult, QueueSlot},
     tuning::{InferenceConfig, TuningCache},
     worker,
@@ -30,7 +35,12 @@ use crate::{
         prediction::{ModelOutput, Prediction, WrongOutputs},
         selective::AnswerThresholds,
     },
+    memory_budget::usable_memory,
 };
+
+/// Memory of the machine or container, in bytes, below which OpenVINO is not used by itself: it takes up
+/// to 115 MB more for each loaded model.
+const MIN_MEMORY_FOR_OPENVINO: u64 = 2 << 30;
 
 /// Settings of every model's engine.
 #[derive(Debug, Clone)]
@@ -52,6 +62,7 @@ pub struct Engine {
     card: ModelCard,
     thresholds: RwLock<AnswerThresholds>,
     config: InferenceConfig,
+    convolutions: Convolutions,
     deadline: Duration,
     waiting: Arc<AtomicUsize>,
     queue: mpsc::Sender<Command>,
@@ -59,6 +70,16 @@ pub struct Engine {
     /// itself; `None` if the number of threads is set.
     alone: Option<mpsc::Sender<Command>>,
     decoders: Arc<Semaphore>,
+}
+
+/// What computes a model's convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputedBy {
+    /// libtorch, as in training.
+    Libtorch,
+    /// OpenVINO.
+    Openvino,
 }
 
 /// Why there is no result.
@@ -106,22 +127,38 @@ impl Engine {
                     others = spawn(run).map(|()| Vec::new());
                 }
                 // If not all could be started, the queue closes, and the others end.
-                let answer = others.map(|_| (model.card().clone(), config.clone()));
+                let convolutions = model.convolutions().clone();
+                let answer = others.map(|_| (model.card().clone(), config.clone(), convolutions));
                 let started = answer.is_ok();
                 if ready.send(answer).is_ok() && started {
+                    let wanted = tuning_cache.engine();
+                    if wanted != InferenceEngine::Libtorch {
+                        let model = model.share();
+                        drop(spawn(move || accelerate(&model, &path, &config, wanted)));
+                    }
                     worker::run(&model, share, &commands);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         };
         spawn(load_and_run)?;
-        let (card, config) = started.await.unwrap_or_else(|_| {
+        let (card, config, convolutions) = started.await.unwrap_or_else(|_| {
             Err(ModelLoadError("the loading thread ended unexpectedly".to_owned()))
         })?;
         let alone = (config.thread_choice.candidates().count() > 1).then_some(alone);
         let thresholds = RwLock::new(card.thresholds);
         let waiting = Arc::default();
-        Ok(Self { card, thresholds, config, deadline, waiting, queue, alone, decoders })
+        Ok(Self {
+            card,
+            thresholds,
+            config,
+            convolutions,
+            deadline,
+            waiting,
+            queue,
+            alone,
+            decoders,
+        })
     }
 
     /// The card of the model.
@@ -157,6 +194,15 @@ impl Engine {
     #[must_use]
     pub const fn config(&self) -> &InferenceConfig {
         &self.config
+    }
+
+    /// What computes the convolutions at present.
+    #[must_use]
+    pub fn computed_by(&self) -> ComputedBy {
+        match self.convolutions.thread_choice() {
+            Some(_) => ComputedBy::Openvino,
+            None => ComputedBy::Libtorch,
+        }
     }
 
     /// Requests in the queue or in progress.
@@ -228,6 +274,27 @@ impl Engine {
             .map_err(|_| EngineError::DeadlineExceeded(self.deadline))?
             .map_err(|_| EngineError::WorkerStopped)?
             .map_err(EngineError::Failed)
+    }
+}
+
+/// Lets OpenVINO compute the convolutions from now on, if it is installed, agrees and is faster.
+fn accelerate(model: &LoadedModel, path: &Path, config: &InferenceConfig, wanted: InferenceEngine) {
+    let name = &model.card().name;
+    let prepare = || {
+        let auto = wanted == InferenceEngine::Auto;
+        if auto && usable_memory().is_some_and(|bytes| bytes < MIN_MEMORY_FOR_OPENVINO) {
+            return Err("OpenVINO needs more memory than libtorch".to_owned());
+        }
+        let prepared = Ready::prepare(model, path, config)?;
+        if auto {
+            prepared.is_faster()?;
+        }
+        model.convolutions().set(prepared)
+    };
+    let prepared = panic::catch_unwind(AssertUnwindSafe(prepare));
+    match prepared.unwrap_or_else(|_| Err("it panicked".to_owned())) {
+        Ok(()) => tracing::info!(%name, "OpenVINO computes the convolutions"),
+        Err(reason) => tracing::info!(%name, reason, "libtorch computes the convolutions"),
     }
 }
 

@@ -4,10 +4,12 @@
 //! the reply. Tensors never leave the model's threads: libtorch keeps memory for each thread that
 //! touches one.
 
+mod convolutions;
 pub mod engine;
 pub mod gradcam;
 pub mod local;
 pub mod network;
+mod openvino;
 pub mod overrides;
 mod queue;
 mod thread_choice;

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::gradcam;
+use super::{
+    convolutions::{Convolutions, OwnPasses},
+    gradcam,
+};
 use crate::{
     architectures::{Network, logit_rows, normalise},
     device::ComputeConfig,
-    domain::{model::ModelCard, objective::Objective, prediction::ModelOutput},
+    domain::{model::ModelCard, objective::Objective, prediction::ModelOutput, recipe::Precision},
     error_chain::chain,
     model_file::{self, canary},
     neighbours::Neighbours,
@@ -25,6 +28,8 @@ pub struct LoadedModel {
     network: Network,
     neighbours: Option<Neighbours>,
     compute: ComputeConfig,
+    convolutions: Convolutions,
+    own_passes: OwnPasses,
 }
 
 /// Why a model can't be used.
@@ -70,7 +75,14 @@ impl LoadedModel {
         canary::compare(&card.canaries, &now).map_err(ModelLoadError)?;
         let network =
             if compute.device == Device::Cpu { on_cpu } else { network(weights, compute.device)? };
-        Ok(Self { network: network.for_inference(compute.kind()), neighbours, card, compute })
+        Ok(Self {
+            network: network.for_inference(compute.kind()),
+            neighbours,
+            card,
+            compute,
+            convolutions: Convolutions::default(),
+            own_passes: OwnPasses::default(),
+        })
     }
 
     /// The same model for another thread; the weights are shared.
@@ -81,6 +93,8 @@ impl LoadedModel {
             network: self.network.for_inference(self.compute.kind()),
             neighbours: self.neighbours.as_ref().map(Neighbours::share),
             compute: self.compute,
+            convolutions: self.convolutions.clone(),
+            own_passes: OwnPasses::default(),
         }
     }
 
@@ -90,15 +104,41 @@ impl LoadedModel {
         &self.card
     }
 
+    /// How precise the convolutions are.
+    pub(super) const fn precision(&self) -> Precision {
+        self.compute.precision
+    }
+
+    /// The convolutions, if OpenVINO computes them.
+    pub(super) const fn convolutions(&self) -> &Convolutions {
+        &self.convolutions
+    }
+
     /// The outputs for resized images, in one forward pass: RGB bytes `[height, width, 3]` each.
     ///
     /// # Errors
     /// Those of libtorch, such as out of memory.
     pub fn forward(&self, images: &[Vec<u8>]) -> Result<Vec<ModelOutput>, tch::TchError> {
+        self.outputs(&self.feature_maps(images)?)
+    }
+
+    /// The feature maps of resized images, `[n, channels, height, width]`.
+    fn feature_maps(&self, images: &[impl AsRef<[u8]>]) -> Result<Tensor, tch::TchError> {
+        if let Some(maps) = self.convolutions.feature_maps(&self.own_passes, images) {
+            return Ok(maps);
+        }
+        let input = self.input(images)?;
+        Ok(tch::no_grad(|| self.network.feature_maps(&input)))
+    }
+
+    /// The outputs for images with these feature maps.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub(super) fn outputs(&self, maps: &Tensor) -> Result<Vec<ModelOutput>, tch::TchError> {
         let _no_grad = tch::no_grad_guard();
-        let maps = self.network.feature_maps(&self.input(images)?);
-        let logits = logit_rows(&self.network.classify(&maps))?;
-        let distances = self.distances(&maps)?;
+        let logits = logit_rows(&self.network.classify(maps))?;
+        let distances = self.distances(maps)?;
         let outputs = logits.into_iter().enumerate();
         Ok(outputs
             .map(|(index, logits)| ModelOutput { logits, distance: distances.get(index).copied() })
@@ -123,8 +163,7 @@ impl LoadedModel {
         image: &[u8],
         class: Option<usize>,
     ) -> Result<(ModelOutput, gradcam::Heatmap), tch::TchError> {
-        let image = self.input(&[image])?;
-        let maps = tch::no_grad(|| self.network.feature_maps(&image));
+        let maps = self.feature_maps(&[image])?;
         let distance = self.distances(&maps)?.pop();
         let (logits, heatmap) = gradcam::explain(&self.network, &maps, class)?;
         Ok((ModelOutput { logits, distance }, heatmap))

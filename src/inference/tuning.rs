@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     network::{LoadedModel, ModelLoadError},
-    overrides::TuningOverrides,
+    overrides::{InferenceEngine, TuningOverrides},
     thread_choice::ThreadChoice,
 };
 use crate::{device::processors, domain::model::Architecture};
@@ -92,6 +92,11 @@ impl TuningCache {
         );
         self.known().insert(architecture, config.clone());
         Ok(config)
+    }
+
+    /// What computes the convolutions.
+    pub(super) const fn engine(&self) -> InferenceEngine {
+        self.overrides.engine
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Architecture, InferenceConfig>> {

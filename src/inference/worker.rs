@@ -56,7 +56,11 @@ pub(super) fn run_alone(
     batch: usize,
     commands: &Commands,
 ) {
+    let mut measured_anew = false;
     while let Some(command) = next_batch(commands, 1, 1) {
+        if let Some(new) = model.convolutions().thread_choice().filter(|_| !measured_anew) {
+            (choice, measured_anew) = (new.clone(), true);
+        }
         let threads = choice.next();
         set_threads(threads);
         if let Some(time) = handle(model, batch, command) {

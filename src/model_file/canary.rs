@@ -29,8 +29,20 @@ fn images(preprocessing: &Preprocessing) -> [&'static [u8]; 3] {
 
 /// Allowed drift of a logit: the effect of another CPU's order of summation. A model that reads its
 /// channels in another order, or its bytes in another range, is far beyond it.
-fn tolerance(logit: f32) -> f32 {
+#[must_use]
+pub fn tolerance(logit: f32) -> f32 {
     0.01 * (1.0 + logit.abs())
+}
+
+/// The canary images, resized: RGB bytes `[height, width, 3]` each.
+///
+/// # Errors
+/// A message: one can't be decoded.
+pub fn pixels(preprocessing: &Preprocessing) -> Result<Vec<Vec<u8>>, String> {
+    let limits = vision::Limits { max_pixels: 1 << 20 };
+    let prepare = |bytes| vision::prepare(bytes, &limits, preprocessing);
+    let pixels = images(preprocessing).into_iter().map(prepare).collect::<Result<_, _>>();
+    pixels.map_err(|error| error.to_string())
 }
 
 /// The logits for the canary images of `network`, all of the first one first. It must be on the CPU;
@@ -40,13 +52,10 @@ fn tolerance(logit: f32) -> f32 {
 /// # Errors
 /// A message: a canary image can't be decoded.
 pub fn logits(network: &Network, preprocessing: &Preprocessing) -> Result<Vec<f32>, String> {
-    let limits = vision::Limits { max_pixels: 1 << 20 };
     let (width, height) = (preprocessing.width, preprocessing.height);
     let _no_grad = tch::no_grad_guard();
     let mut all = Vec::new();
-    for bytes in images(preprocessing) {
-        let pixels =
-            vision::prepare(bytes, &limits, preprocessing).map_err(|error| error.to_string())?;
+    for pixels in pixels(preprocessing)? {
         let pixels =
             Tensor::from_slice(&pixels).reshape([1, i64::from(height), i64::from(width), 3]);
         let input = normalise(&pixels, preprocessing.normalise, Kind::Float);

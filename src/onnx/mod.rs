@@ -18,7 +18,11 @@ use std::path::Path;
 
 pub use file::{OnnxFile, Part};
 
-use self::{graph::Graph, operators::OPSET, schema::OperatorSetIdProto};
+use self::{
+    graph::{Dim, Graph},
+    operators::OPSET,
+    schema::OperatorSetIdProto,
+};
 use crate::{
     domain::{
         excerpt::Excerpt, model::ModelCard, objective::Objective, selective::AnswerThresholds,
@@ -85,15 +89,43 @@ pub fn export(
     let graph = graph(&card, StoredTensors::open(path)?, input)?;
     check::check(&graph)?;
     let model = schema::ModelProto {
+        doc_string: metadata::description(&card, input),
+        metadata_props: metadata::properties(&card),
+        ..model()
+    };
+    OnnxFile::new(&model, graph)
+}
+
+/// The convolutions of the model in the file at `path` as the bytes of an ONNX file: from `pixels`, `[1,
+/// height, width, 3]` bytes, RGB, to [`crate::architectures::Network::feature_maps`].
+///
+/// # Errors
+/// As [`export`].
+pub fn feature_maps(path: &Path) -> Result<Vec<u8>, Error> {
+    let card = model_file::load_card(path)?;
+    let mut graph = Graph::new(&card.name, StoredTensors::open(path)?);
+    let pixels = graph.pixels(Dim::Size(1), &card.preprocessing);
+    let images = graph.normalised(&pixels, card.preprocessing.normalise)?;
+    let maps = graph.feature_maps(&images, card.architecture)?;
+    graph.output(&maps, "the feature maps of the last convolution");
+    graph.weights.leave_others();
+    check::check(&graph)?;
+    let file = OnnxFile::new(&model(), graph)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(file.bytes).unwrap_or_default());
+    file.write_to(&mut bytes)
+        .map_err(|source| weights::Error::Io { path: path.to_owned(), source })?;
+    Ok(bytes)
+}
+
+/// A file without a graph.
+fn model() -> schema::ModelProto {
+    schema::ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import: vec![OperatorSetIdProto { version: Some(OPSET), ..Default::default() }],
         producer_name: "pawprint".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        doc_string: metadata::description(&card, input),
-        graph: None,
-        metadata_props: metadata::properties(&card),
-    };
-    OnnxFile::new(&model, graph)
+        ..Default::default()
+    }
 }
 
 fn graph(card: &ModelCard, weights: StoredTensors, input: Input) -> Result<Graph, Error> {
@@ -103,7 +135,7 @@ fn graph(card: &ModelCard, weights: StoredTensors, input: Input) -> Result<Graph
             let photo = graph.photo();
             graph.resized(&photo, &card.preprocessing)?
         }
-        Input::Tensor => graph.pixels(&card.preprocessing),
+        Input::Tensor => graph.pixels(Dim::Any("n"), &card.preprocessing),
     };
     let scale = card.scale();
     if !(scale.is_finite() && scale > 0.0) {

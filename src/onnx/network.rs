@@ -68,14 +68,32 @@ impl Graph {
         objective: Objective,
     ) -> Result<Outputs, Error> {
         let outputs = objective.outputs() as i64;
+        let maps = self.feature_maps(images, architecture)?;
         match architecture {
             Architecture::Cnn => {
-                let maps = self.small_network(images)?;
                 let features = self.flatten(&maps, "features")?;
                 let logits = self.dense(&features, "dense", outputs)?;
                 Ok(Outputs { logits, embeddings: None })
             }
-            Architecture::Base(base) => self.classifier(images, base, outputs),
+            Architecture::Base(base) => self.classifier(&maps, base, outputs),
+        }
+    }
+
+    /// [`crate::architectures::Network::feature_maps`] of normalised images `[n, 3, height, width]`.
+    pub(super) fn feature_maps(
+        &mut self,
+        images: &Value,
+        architecture: Architecture,
+    ) -> Result<Value, Error> {
+        match architecture {
+            Architecture::Cnn => self.small_network(images),
+            Architecture::Base(Base { layers: Layers::Vgg(stages), .. }) => {
+                self.vgg(images, stages)
+            }
+            Architecture::Base(Base {
+                layers: Layers::EfficientnetLite { stem, stages, last },
+                ..
+            }) => self.efficientnet(images, (*stem, stages, *last)),
         }
     }
 
@@ -94,21 +112,15 @@ impl Graph {
         Ok(x)
     }
 
-    fn classifier(&mut self, images: &Value, base: &Base, outputs: i64) -> Result<Outputs, Error> {
-        let maps = match base.layers {
-            Layers::Vgg(stages) => self.vgg(images, stages)?,
-            Layers::EfficientnetLite { stem, stages, last } => {
-                self.efficientnet(images, (stem, stages, last))?
-            }
-        };
+    fn classifier(&mut self, maps: &Value, base: &Base, outputs: i64) -> Result<Outputs, Error> {
         let (features, embeddings) = match base.pooling {
             Pooling::MaximumAndFlatten => {
-                let pooled = self.max_pool(&maps, "pooled")?;
+                let pooled = self.max_pool(maps, "pooled")?;
                 let embeddings = self.mean_of_channels(&pooled, "embeddings");
                 (self.flatten(&pooled, "features")?, embeddings)
             }
             Pooling::Average => {
-                let features = self.mean_of_channels(&maps, "features");
+                let features = self.mean_of_channels(maps, "features");
                 (features.clone(), features)
             }
         };
@@ -260,9 +272,9 @@ impl Graph {
     }
 
     /// The input of photos that are resized already.
-    pub(super) fn pixels(&mut self, size: &Preprocessing) -> Value {
+    pub(super) fn pixels(&mut self, images: Dim, size: &Preprocessing) -> Value {
         let (height, width) = (Dim::Size(size.height.into()), Dim::Size(size.width.into()));
-        let shape = [Dim::Any("n"), height, width, Dim::Size(3)];
+        let shape = [images, height, width, Dim::Size(3)];
         self.input("pixels", Element::Uint8, &shape, "photos, upright and resized, RGB")
     }
 }

@@ -1,14 +1,15 @@
 //! Decides whether the model of a job goes into service; the rule itself is `domain::service`.
 
-use super::{Registry, embedded};
+use super::{Registry, changes::target, embedded};
 use crate::{
     domain::{
-        ModelId,
+        ImageId, ModelId,
         model::{Model, ModelCard},
+        model_history::{Actor, Change, Event},
         service::{Comparison, Rival, Score, Service},
     },
     error_chain::chain,
-    storage::{self, job_events, jobs, models, webhooks},
+    storage::{self, job_events, jobs, models},
 };
 
 /// A model that a job has trained; its file is in its place.
@@ -20,6 +21,8 @@ pub struct NewModel {
     pub bytes: u64,
     /// Its accuracy on the images of its job.
     pub score: Score,
+    /// The test images of its job that it misclassifies; `None` if it was not evaluated on any.
+    pub misclassified: Option<Vec<ImageId>>,
 }
 
 /// The result of admitting a model.
@@ -72,7 +75,13 @@ impl Registry {
         };
         let pinned = self.pinned().await?;
         let pinned = pinned.as_ref().map(|pinned| &pinned.name);
-        let (mut service, mut selected) = Service::decide(new.score, rival, pinned);
+        let (mut service, mut selected) = Service::decide(
+            self.0.promotion,
+            new.score,
+            new.misclassified.as_deref(),
+            rival,
+            pinned,
+        );
         let mut engine = None;
         if selected && pinned.is_none() {
             match self.load(id).await {
@@ -80,14 +89,21 @@ impl Registry {
                 Err(error) => (service, selected) = (service.unusable(&chain(&error)), false),
             }
         }
+        let change = match &engine {
+            Some(engine) => Some(Change {
+                event: Event::Selected,
+                alias: None,
+                from: self.serving().await?,
+                to: Some(target(engine.card(), false)),
+                by: Actor::Job { id: new.card.job_id, name: new.card.name.clone() },
+            }),
+            None => None,
+        };
         let mut transaction = self.0.storage.write().await?;
         models::insert(&mut transaction, &new.card, new.bytes).await?;
         models::decide(&mut transaction, id, selected).await?;
         job_events::model(&mut transaction, new.card.job_id, id, &service).await?;
-        if engine.is_some() {
-            webhooks::model_in_service(&mut transaction, self.in_service(), id).await?;
-        }
-        transaction.commit().await?;
+        self.commit(transaction, change.as_ref()).await?;
         tracing::info!(
             model.id = %id, model.name = %new.card.name, decision = ?service.decision,
             reason = service.reason, "decided on a new model"

@@ -21,7 +21,7 @@ use crate::{
     inference::{LoadedModel, network::ModelLoadError},
     model_file::{self, canary},
     neighbours::Neighbours,
-    storage::{self, Storage, models},
+    storage::{self, Storage, aliases, models},
     weights::{
         self,
         tensors::{self, Tensors},
@@ -57,7 +57,7 @@ pub enum Error {
 }
 
 /// Installs the built-in model in the data directory, in place of the one that another version of
-/// the program installed. If that one was pinned, this one is pinned.
+/// the program installed. If that one was pinned, this one is pinned; its aliases are this one's.
 ///
 /// # Errors
 /// For example a full disk.
@@ -80,6 +80,7 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
     let older = older.map(|model| model.id).filter(|&id| id != card.id);
     let pinned = models::pinned(&mut transaction).await?;
     if let Some(older) = older {
+        aliases::repoint(&mut transaction, older, card.id).await?;
         models::delete(&mut transaction, older).await?;
     }
     models::insert(&mut transaction, &card, bytes as u64).await?;

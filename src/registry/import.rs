@@ -124,14 +124,13 @@ impl Registry {
     async fn free_name(&self, own: &Name, wanted: Option<Name>) -> Result<Name, Error> {
         let mut connection = self.0.storage.read().await?;
         if let Some(name) = wanted {
-            return match models::name_is_taken(&mut connection, &name).await? {
-                true => Err(storage::Error::NameTaken(name.to_string()).into()),
-                false => Ok(name),
-            };
+            let taken = name.is_route() || models::name_is_taken(&mut connection, &name).await?;
+            let error = || storage::Error::NameTaken(name.to_string()).into();
+            return if taken { Err(error()) } else { Ok(name) };
         }
         let numbered = (2..=MAX_NUMBER).filter_map(|number| format!("{own}-{number}").parse().ok());
         for name in std::iter::once(own.clone()).chain(numbered) {
-            if !models::name_is_taken(&mut connection, &name).await? {
+            if !name.is_route() && !models::name_is_taken(&mut connection, &name).await? {
                 return Ok(name);
             }
         }

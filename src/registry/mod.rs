@@ -5,8 +5,12 @@
 //! with.
 
 pub mod admission;
+mod aliases;
+mod changes;
 pub mod embedded;
 pub mod import;
+mod rollback;
+mod selection;
 
 use std::{
     collections::VecDeque,
@@ -15,16 +19,19 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
 use utoipa::ToSchema;
 
 use crate::{
     config::ServeConfig,
     data_dir::DataDir,
     device::processors,
-    domain::{ModelId, Timestamp, excerpt::Excerpt, model::Model, selective::AnswerThresholds},
+    domain::{
+        ModelId, Name, Timestamp, excerpt::Excerpt, model::Model, promotion::Promotion,
+        selective::AnswerThresholds,
+    },
     inference::{Engine, engine::Settings, network::ModelLoadError, tuning::TuningCache},
-    storage::{self, Storage, models, webhooks},
+    storage::{self, Storage, aliases as alias_rows, models},
 };
 
 /// Maximum models kept loaded beside the one in service, for requests that name one.
@@ -45,6 +52,20 @@ pub enum Error {
     /// The model is in service.
     #[error("`{0}` is in service; put another model in service before deleting it")]
     InService(String),
+    /// Aliases point to the model.
+    #[error(
+        "the alias `{1}` points to `{0}`; set it to another model or remove it before deleting this one"
+    )]
+    HasAlias(Name, Name),
+    /// No alias has that name.
+    #[error("there is no alias `{0}`")]
+    NoSuchAlias(Name),
+    /// An alias can't have that name.
+    #[error("an alias can't be called `{0}`: a model, a job or a path of the API has that name")]
+    NotAnAlias(Name),
+    /// There is nothing to go back to.
+    #[error("{0}")]
+    NoPrevious(String),
     /// The model is the built-in one.
     #[error("`{}` is the built-in model and can't be deleted", embedded::NAME)]
     Embedded,
@@ -64,8 +85,7 @@ pub enum Error {
 #[schema(as = ServiceMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The best model: each new one replaces it unless it is less accurate or can't be told from
-    /// guessing.
+    /// The best model: a new one replaces it if the promotion rule allows it.
     Best,
     /// A pinned model.
     Pinned,
@@ -110,8 +130,12 @@ struct Inner {
     cached: std::sync::Mutex<EngineCache>,
     /// A permit for each model that may be loaded at the same time.
     load_permits: Semaphore,
-    /// Held while the model in service is selected.
+    /// Held while the model in service is selected or an alias is changed.
     selection_lock: Mutex<()>,
+    /// When a new model replaces the one in service.
+    promotion: Promotion,
+    /// The number of the last change.
+    changes: watch::Sender<i64>,
 }
 
 impl Registry {
@@ -137,78 +161,12 @@ impl Registry {
             cached: std::sync::Mutex::default(),
             load_permits: Semaphore::new(processors().get().max(2)),
             selection_lock: Mutex::default(),
+            promotion: config.promotion(),
+            changes: watch::channel(0).0,
         }))
     }
 
-    /// Puts the pinned model in service, or the best that can be used. If none can, the current one
-    /// stays.
-    ///
-    /// # Errors
-    /// The pinned model can't be used, or the database failed.
-    pub async fn refresh(&self) -> Result<(), Error> {
-        let _guard = self.0.selection_lock.lock().await;
-        let (pinned, best_first) = {
-            let mut connection = self.0.storage.read().await?;
-            (
-                models::pinned(&mut connection).await?,
-                models::best_first(&mut connection, embedded::NAME).await?,
-            )
-        };
-        if let Some(id) = pinned {
-            match self.put_in_service(id).await {
-                // Another model is better than none.
-                Err(Error::Unusable(error)) if self.in_service().is_none() => {
-                    tracing::error!(model.id = %id, %error, "can't load the pinned model; using the best model");
-                }
-                other => return other,
-            }
-        }
-        for id in best_first {
-            match self.put_in_service(id).await {
-                Err(Error::Unusable(error)) => {
-                    tracing::warn!(model.id = %id, %error, "skipping a model that can't be loaded");
-                }
-                other => return other,
-            }
-        }
-        Ok(())
-    }
-
-    /// Pins a model.
-    ///
-    /// # Errors
-    /// Unknown model, or one that can't be used; then nothing changes.
-    pub async fn pin(&self, reference: &str) -> Result<Model, Error> {
-        let _guard = self.0.selection_lock.lock().await;
-        let model = self.find(reference).await?;
-        let previous = self.in_service();
-        self.put_in_service(model.id).await?;
-        let mut transaction = self.0.storage.write().await?;
-        models::pin(&mut transaction, Some(model.id)).await?;
-        webhooks::model_in_service(&mut transaction, previous, model.id).await?;
-        transaction.commit().await.map_err(storage::Error::from)?;
-        self.find(reference).await
-    }
-
-    /// Selects the best model automatically again.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn follow_best(&self) -> Result<(), Error> {
-        let previous = self.in_service();
-        let mut transaction = self.0.storage.write().await?;
-        models::pin(&mut transaction, None).await?;
-        transaction.commit().await.map_err(storage::Error::from)?;
-        self.refresh().await?;
-        if let Some(now) = self.in_service().filter(|now| previous != Some(*now)) {
-            let mut transaction = self.0.storage.write().await?;
-            webhooks::model_in_service(&mut transaction, previous, now).await?;
-            transaction.commit().await.map_err(storage::Error::from)?;
-        }
-        Ok(())
-    }
-
-    /// The model of that name or id.
+    /// The model of that name, alias or id.
     ///
     /// # Errors
     /// There is none.
@@ -244,7 +202,7 @@ impl Registry {
     /// Deletes a model and its file.
     ///
     /// # Errors
-    /// Unknown model, the one in service, or the built-in one.
+    /// Unknown model, the one in service, one with an alias, or the built-in one.
     pub async fn delete(&self, reference: &str) -> Result<(), Error> {
         let _guard = self.0.selection_lock.lock().await;
         let model = self.find(reference).await?;
@@ -255,6 +213,11 @@ impl Registry {
             return Err(Error::Embedded);
         }
         let mut transaction = self.0.storage.write().await?;
+        if let Some(alias) =
+            alias_rows::of_model(&mut transaction, model.id).await?.into_iter().next()
+        {
+            return Err(Error::HasAlias(model.name, alias));
+        }
         models::delete(&mut transaction, model.id).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         self.cached().retain(|(id, _)| *id != model.id);
@@ -264,8 +227,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The engine of the model of that name or id, loaded if needed; of the one in service if none
-    /// is named.
+    /// The engine of the model of that name, alias or id, loaded if needed; of the one in service if
+    /// none is named.
     ///
     /// # Errors
     /// Unknown model, none in service, or one that can't be used.
@@ -304,17 +267,19 @@ impl Registry {
         self.0.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn put_in_service(&self, id: ModelId) -> Result<(), Error> {
-        if self.in_service() == Some(id) {
-            return Ok(());
+    /// The engine of a model: that of the one in service if it is that one.
+    async fn load_unless_served(&self, id: ModelId) -> Result<Arc<Engine>, Error> {
+        match self.engine_in_service().filter(|engine| engine.card().id == id) {
+            Some(engine) => Ok(engine),
+            None => self.load(id).await,
         }
-        let engine = self.load(id).await?;
-        self.serve(engine);
-        Ok(())
     }
 
     fn serve(&self, engine: Arc<Engine>) {
         let card = engine.card();
+        if self.in_service() == Some(card.id) {
+            return;
+        }
         tracing::info!(model.id = %card.id, model.name = %card.name, "model in service");
         let serving = Serving { engine, since: Timestamp::now() };
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Some(serving);

@@ -138,7 +138,7 @@ impl Scheduler {
 
     async fn insert(&self, row: &jobs::NewJob) -> Result<Job, Error> {
         let mut transaction = self.0.storage.write().await?;
-        if models::name_is_taken(&mut transaction, &row.name).await? {
+        if row.name.is_route() || models::name_is_taken(&mut transaction, &row.name).await? {
             return Err(storage::Error::NameTaken(row.name.to_string()).into());
         }
         jobs::insert(&mut transaction, row).await?;

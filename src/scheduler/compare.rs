@@ -1,7 +1,7 @@
 //! Once a job has trained, and before its outcome is saved: evaluates the model that its own would
 //! replace on the job's images, in a process as the trainer's.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use tokio::sync::mpsc;
 
@@ -13,14 +13,19 @@ use super::{
 use crate::{
     data_dir::DataDir,
     domain::{
-        JobId, ModelId,
+        ImageId, JobId, ModelId,
+        evaluation::Evaluation,
         model::Model,
         service::{Comparison, Score},
     },
     error_chain::chain,
     model_file,
     registry::admission::NewModel,
-    training::{control::Command, finish::MODEL, spec},
+    training::{
+        control::Command,
+        finish::{EVALUATION, MODEL},
+        spec,
+    },
 };
 
 impl Scheduler {
@@ -93,5 +98,17 @@ pub(super) fn read_model(data_dir: &DataDir, id: JobId) -> io::Result<NewModel> 
         return Err(io::Error::other("the model is not that of the job"));
     }
     let score = Score::new(&card, &spec::read_manifest(&folder)?);
-    Ok(NewModel { card, bytes: fs::metadata(&path)?.len(), score })
+    let misclassified = card.test.and_then(|_| misclassified(&folder));
+    Ok(NewModel { card, bytes: fs::metadata(&path)?.len(), score, misclassified })
+}
+
+/// The test images that the model of the job in `folder` misclassifies, from its evaluation.
+fn misclassified(folder: &Path) -> Option<Vec<ImageId>> {
+    let read = || -> io::Result<Evaluation> {
+        Ok(serde_json::from_slice(&fs::read(folder.join(EVALUATION))?)?)
+    };
+    let evaluation = read().inspect_err(|error| {
+        tracing::warn!(folder = %folder.display(), %error, "can't read a job's evaluation");
+    });
+    Some(evaluation.ok()?.misclassified.iter().map(|wrong| wrong.image_id).collect())
 }

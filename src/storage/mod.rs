@@ -4,6 +4,7 @@
 //! compiled (`make sqlx` updates the files for that). Writers take a connection, so that the caller
 //! owns the transaction; a transaction never spans more than one step of a job.
 
+pub mod aliases;
 pub mod attempts;
 pub mod classes;
 pub mod datasets;
@@ -14,9 +15,14 @@ pub mod images;
 pub mod job_events;
 pub mod job_pages;
 pub mod jobs;
+pub mod model_history;
 pub mod models;
+pub mod prediction_counts;
+pub mod prediction_pages;
+pub mod predictions;
 pub mod reviews;
 pub mod statistics;
+pub mod test_predictions;
 pub mod tokens;
 mod types;
 pub mod unlabelled;

@@ -2,7 +2,7 @@
 
 use sqlx::{SqliteConnection, types::Json};
 
-use super::{Page, Result, name_taken, types::Time};
+use super::{Page, Result, aliases, name_taken, types::Time};
 use crate::domain::{
     JobId, ModelId, Name,
     dataset::{Classes, Digest},
@@ -96,7 +96,8 @@ impl Row {
     }
 }
 
-/// The models created before `before`, newest first; or the one with the name or id `reference`.
+/// The models created before `before`, newest first; or the one with the name, alias or id
+/// `reference`.
 ///
 /// # Errors
 /// The database failed.
@@ -115,7 +116,9 @@ pub async fn list(
                   dataset_version AS "dataset_version: Digest", val_loss, val_accuracy, test_accuracy,
                   parameters, bytes, created_at AS "created_at: Time", answer_above, unlike_above
            FROM models
-           WHERE (?1 IS NULL OR id = ?1 OR name = ?1) AND (?2 IS NULL OR id < ?2)
+           WHERE (?1 IS NULL OR id = ?1 OR name = ?1
+                  OR id = (SELECT model_id FROM aliases WHERE aliases.name = ?1))
+             AND (?2 IS NULL OR id < ?2)
            ORDER BY id DESC
            LIMIT ?3"#,
         reference,
@@ -147,7 +150,7 @@ pub async fn all(connection: &mut SqliteConnection) -> Result<Vec<Model>> {
     Ok(rows.into_iter().map(|row| row.into_model(None)).collect())
 }
 
-/// The model of that name or id.
+/// The model of that name, alias or id.
 ///
 /// # Errors
 /// The database failed.
@@ -200,6 +203,18 @@ pub async fn decide(connection: &mut SqliteConnection, id: ModelId, selected: bo
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Automatic selection serves a model no more that it has selected. One that nothing was decided on, as
+/// the built-in one, stays what is served if there is no other.
+///
+/// # Errors
+/// The database failed.
+pub async fn deselect(connection: &mut SqliteConnection, id: ModelId) -> Result<()> {
+    sqlx::query!("UPDATE models SET selected = 0 WHERE id = ? AND selected > 0", id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -262,11 +277,20 @@ pub async fn delete(connection: &mut SqliteConnection, id: ModelId) -> Result<bo
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether a job or a model has that name.
+/// Whether a job or a model has that name, or an alias.
 ///
 /// # Errors
 /// The database failed.
 pub async fn name_is_taken(connection: &mut SqliteConnection, name: &Name) -> Result<bool> {
+    let is_alias = aliases::model(connection, name).await?.is_some();
+    Ok(is_alias || is_job_or_model(connection, name).await?)
+}
+
+/// Whether a job or a model has that name.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_job_or_model(connection: &mut SqliteConnection, name: &Name) -> Result<bool> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 UNION ALL SELECT 1 FROM models WHERE name = ?1)
            AS "taken!: bool""#,

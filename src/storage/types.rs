@@ -10,13 +10,14 @@ use sqlx::{
 };
 
 use crate::domain::{
-    AttemptId, ClassName, DatasetId, DeliveryId, ImageId, JobId, ModelId, Name, Timestamp, TokenId,
-    WebhookId,
+    AttemptId, ClassName, DatasetId, DeliveryId, ImageId, JobId, ModelId, Name, PredictionId,
+    Timestamp, TokenId, WebhookId,
     dataset::{Digest, Split},
     job::JobStatus,
+    model_history::Event,
     placement::ExecutorKind,
     recipe::Recipe,
-    webhook::{DeliveryStatus, Event},
+    webhook::{self, DeliveryStatus},
 };
 
 /// A timestamp in the format of its column.
@@ -72,15 +73,17 @@ as_text!(
     ImageId,
     JobId,
     ModelId,
+    PredictionId,
     TokenId,
     Name,
     Digest,
     Split,
     JobStatus,
+    Event,
     ExecutorKind,
     Recipe,
     WebhookId,
     DeliveryId,
     DeliveryStatus,
-    Event
+    webhook::Event
 );

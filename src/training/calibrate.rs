@@ -26,6 +26,8 @@ pub(super) struct Calibration {
     pub(super) coverage: Coverage,
     /// Some training images, if the network can compare images with them.
     pub(super) neighbours: Option<Neighbours>,
+    /// The distances of the validation images to them; empty without them.
+    pub(super) distances: Vec<f64>,
 }
 
 /// Computes a trained network's outputs for images, in passes.
@@ -79,16 +81,19 @@ impl<P: FnMut(u64, u64) -> Result<(), StopReason>> Scorer<'_, P> {
         let coverage = Coverage::new(evaluation::answers(scored, scale));
         let embeddings = self.embeddings(&evenly_by_class(train, MAX_IMAGES))?;
         let neighbours = embeddings.as_ref().map(Neighbours::new);
-        let unlike_above = match &neighbours {
-            None => None,
-            Some(neighbours) => selective::unlike_above(
-                self.distances(validation, neighbours)?,
-                neighbours.among_themselves().map_err(internal)?,
-            ),
+        let (distances, unlike_above) = match &neighbours {
+            None => (Vec::new(), None),
+            Some(neighbours) => {
+                let distances = self.distances(validation, neighbours)?;
+                let of_training = neighbours.among_themselves().map_err(internal)?;
+                let above = selective::unlike_above(distances.clone(), of_training);
+                (distances, above)
+            }
         };
         let answer_above = Some(coverage.threshold(WANTED_ACCURACY));
         let thresholds = AnswerThresholds { answer_above, unlike_above };
-        Ok(Calibration { scale, thresholds, coverage: coverage.thinned(), neighbours })
+        let coverage = coverage.thinned();
+        Ok(Calibration { scale, thresholds, coverage, neighbours, distances })
     }
 }
 

@@ -81,15 +81,21 @@ pub(super) fn compare(
     let logits = evaluate::logits(predict, &samples, compute, params.batch_size, progress)?;
     let logits = logits.iter().map(|logits| logits.scaled(card.scale())).collect();
     let scored = evaluate::scored_samples(&samples, logits);
-    let metrics = |split| {
+    let of_split = |split| -> Vec<ScoredSample> {
         let pairs = samples.iter().zip(&scored).filter(|(sample, _)| sample.split == split);
-        let of_split: Vec<ScoredSample> = pairs.map(|(_, scored)| scored.clone()).collect();
-        (!of_split.is_empty()).then(|| evaluation::split_metrics(&of_split))
+        pairs.map(|(_, scored)| scored.clone()).collect()
     };
-    let validation = metrics(Split::Validation)
+    let metrics = |of: &[ScoredSample]| (!of.is_empty()).then(|| evaluation::split_metrics(of));
+    let validation = metrics(&of_split(Split::Validation))
         .ok_or_else(|| Failure::new("bad_dataset", "the job has no validation images"))?;
-    let metrics = ComparisonMetrics { validation, test: metrics(Split::Test) };
-    tracing::info!(model = %card.name, ?metrics, "evaluated the model in service");
+    let test = of_split(Split::Test);
+    let metrics = ComparisonMetrics {
+        validation,
+        test: metrics(&test),
+        test_misclassified: Some(evaluation::misclassified_ids(&test)),
+    };
+    let ComparisonMetrics { validation, test, .. } = &metrics;
+    tracing::info!(model = %card.name, ?validation, ?test, "evaluated the model in service");
     Ok(Event::Compared { model: card.id, metrics })
 }
 

@@ -19,6 +19,7 @@ use crate::{
     architectures::{Cnn, Network, count_parameters},
     domain::{
         Timestamp,
+        baseline::ValidationAnswers,
         dataset::{Classes, Sample, Split},
         evaluation::{self, CrossValidation, Evaluation, ScoredSample, UnsureReport},
         job::{Phase, Progress},
@@ -99,7 +100,16 @@ pub fn finish(
         None => validation.clone(),
     };
     let calibration = scorer.calibrate(context.train, context.validation, &calibrated_on)?;
-    let Calibration { scale, thresholds, coverage, neighbours } = calibration;
+    let Calibration { scale, thresholds, coverage, neighbours, distances } = calibration;
+    let answers: Vec<_> = validation
+        .iter()
+        .map(|sample| sample.logits.predicted())
+        .zip(
+            evaluation::answers(&validation, scale).into_iter().map(|(probability, _)| probability),
+        )
+        .collect();
+    let classes = job.spec.classes.names().len();
+    let answers = ValidationAnswers::new(classes, &answers, &distances, thresholds);
     let test = if test.is_empty() {
         None
     } else {
@@ -157,6 +167,7 @@ pub fn finish(
         neighbours: neighbours.as_ref().map(Neighbours::digest),
         thresholds,
         coverage,
+        answers: Some(answers),
         parameters: count_parameters(&tensors),
         created_at: Timestamp::now(),
         canaries,

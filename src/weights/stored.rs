@@ -83,6 +83,11 @@ impl StoredTensors {
         Ok(Numbers::InFile { offset, length })
     }
 
+    /// Leaves out the tensors that were not taken.
+    pub(crate) fn leave_others(&mut self) {
+        self.tensors.clear();
+    }
+
     /// Checks that every tensor was taken, and gives the file.
     ///
     /// # Errors

@@ -64,13 +64,31 @@ const REQUIRED: &str = "
     write     POST    /models
     read      GET     /models/current
     write     PUT     /models/current
+    read      GET     /models/history
+    write     POST    /models/rollback
     read      GET     /models/{model}
     write     PATCH   /models/{model}
     write     DELETE  /models/{model}
+    read      GET     /models/{model}/compare
+    write     DELETE  /models/{model}/compare
     read      GET     /models/{model}/coverage
     read      GET     /models/{model}/download
     read      GET     /models/{model}/export
     read      GET     /models/{model}/report
+    read      GET     /aliases
+    write     PUT     /aliases/{alias}
+    write     DELETE  /aliases/{alias}
+    write     POST    /aliases/{alias}/rollback
+    read      GET     /predictions
+    write     DELETE  /predictions
+    read      GET     /predictions/summary
+    read      GET     /predictions/drift
+    read      GET     /predictions/{prediction}
+    write     DELETE  /predictions/{prediction}
+    read      GET     /predictions/{prediction}/photo
+    predict   POST    /predictions/{prediction}/feedback
+    predict   DELETE  /predictions/{prediction}/feedback
+    write     POST    /predictions/{prediction}/image
     read      GET     /weights
     read      GET     /weights/{base}
     write     PUT     /weights/{base}

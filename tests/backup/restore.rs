@@ -150,6 +150,9 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
     let [to, restored] = ["backup", "restored"].map(|name| folder.path().join(name));
     for sql in [
         "ALTER TABLE datasets DROP COLUMN revision",
+        "DROP TABLE test_predictions",
+        "DROP TABLE aliases",
+        "DROP TABLE model_history",
         "DROP TABLE unlabelled_images",
         "DROP TABLE review_decisions",
         "DROP INDEX images_by_split",
@@ -161,6 +164,9 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
         "ALTER TABLE models DROP COLUMN selected",
         "ALTER TABLE datasets DROP COLUMN open",
         "ALTER TABLE datasets DROP COLUMN named_version",
+        "DROP TABLE prediction_photos",
+        "DROP TABLE predictions",
+        "DROP TABLE prediction_models",
         "DROP TABLE tokens",
         "DROP TABLE webhook_deliveries",
         "DROP TABLE webhooks",

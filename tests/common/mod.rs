@@ -85,9 +85,9 @@ struct Command {
     config: ServeConfig,
 }
 
-/// The settings of a server that nothing was said to.
+/// The settings of a server that nothing was said to, but that its answers never change.
 pub fn config() -> ServeConfig {
-    Command::parse_from(["pawprint"]).config
+    Command::parse_from(["pawprint", "--inference-engine", "libtorch"]).config
 }
 
 impl Server {

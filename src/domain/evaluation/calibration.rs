@@ -10,7 +10,7 @@ const Z: f64 = 1.959_963_984_540_054;
 /// Bins of the reliability curve.
 const BINS: usize = 10;
 
-/// 95% confidence interval of a proportion.
+/// 95% confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Interval {
     /// Confidence level: 0.95.

@@ -79,6 +79,13 @@ pub fn split_metrics(samples: &[ScoredSample]) -> SplitMetrics {
     }
 }
 
+/// The ids of the misclassified images, at [`THRESHOLD`].
+#[must_use]
+pub fn misclassified_ids(samples: &[ScoredSample]) -> Vec<ImageId> {
+    let wrong = samples.iter().filter(|sample| !sample.is_correct(THRESHOLD));
+    wrong.map(|sample| sample.image_id).collect()
+}
+
 fn accuracy(samples: &[ScoredSample], threshold: f64) -> f64 {
     share(samples, |sample| sample.is_correct(threshold))
 }

@@ -9,7 +9,10 @@ pub mod tensor;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use axum::{
+    Extension,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
@@ -34,14 +37,16 @@ use super::{
     system,
 };
 use crate::{
-    domain::{model::Model, preprocessing::Preprocessing},
+    access::Caller,
+    domain::{model::Model, prediction::Timing, preprocessing::Preprocessing},
     inference::EngineError,
+    journal::Recorded,
 };
 
 /// The version of every model: a newer model has another name.
 pub const VERSION: &str = "1";
 
-/// The model that a path names, by name or id, or as `current`.
+/// The model that a path names, by name, alias or id, or as `current`.
 #[derive(Debug, Deserialize)]
 pub struct Target {
     model: String,
@@ -134,6 +139,8 @@ pub async fn model_ready(
 }
 
 /// Run inference on the tensor `image`, `BYTES [n]`
+///
+/// If predictions are logged, the parameter `prediction_ids` of the response has the id of each.
 #[utoipa::path(post, path = "", 
     request_body(content((Value = "application/json"), (Binary = "application/octet-stream"))),
     responses(
@@ -149,9 +156,11 @@ pub async fn model_ready(
     ))]
 pub async fn infer(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Path(target): Path<Target>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let started = Instant::now();
     let name = target.name()?;
     let header_length = request.headers().get(HEADER_LENGTH).cloned();
     let body = body::read(request, request_body::max_json(&state), &state).await?;
@@ -159,8 +168,26 @@ pub async fn infer(
     let engine = state.registry.engine(Some(name)).await?;
     let card = engine.card();
     let (asked, photos) = read(&state, card.preprocessing, body, header_length).await?;
-    let outputs = engine.predict(photos.pixels).await?.output;
-    InferResponse { engine: &engine, id: asked.id, outputs: &outputs }.write(&asked.outputs)
+    let result = engine.predict(photos.pixels).await?;
+    let predictions = photos.names.into_iter().zip(&result.output);
+    let predictions = predictions.map(|(name, output)| engine.prediction(name, output));
+    let mut predictions =
+        predictions.collect::<Result<Vec<_>, _>>().map_err(|error| Problem::internal(&error))?;
+    let recorded = Recorded {
+        engine: &engine,
+        token: caller.token().cloned(),
+        timing: Timing {
+            decode: photos.decode_ms,
+            queue: result.queued.as_secs_f64() * 1e3,
+            inference: result.inference.as_secs_f64() * 1e3,
+            total: started.elapsed().as_secs_f64() * 1e3,
+        },
+        outputs: &result.output,
+        images: photos.recorded,
+    };
+    state.journal.record(recorded, &mut predictions);
+    let response = InferResponse { engine: &engine, id: asked.id, predictions: &predictions };
+    Ok(response.write(&asked.outputs))
 }
 
 /// Parses a request and decodes its images. The body is dropped as soon as they are decoded.

@@ -8,11 +8,7 @@ use super::{
     VERSION,
     request::{HEADER_LENGTH, Output, Requested},
 };
-use crate::{
-    domain::prediction::{ModelOutput, Prediction},
-    http::{extract::Json, problem::Problem},
-    inference::Engine,
-};
+use crate::{domain::prediction::Prediction, http::extract::Json, inference::Engine};
 
 /// A model's output for the images of a request.
 #[derive(Debug)]
@@ -21,20 +17,18 @@ pub struct InferResponse<'a> {
     pub engine: &'a Engine,
     /// The request's id, if it has one.
     pub id: Option<String>,
-    /// Its output for each image.
-    pub outputs: &'a [ModelOutput],
+    /// Its prediction for each image.
+    pub predictions: &'a [Prediction],
 }
 
 impl InferResponse<'_> {
     /// The response with those outputs, in order.
-    ///
-    /// # Errors
-    /// 500: the outputs don't fit the model's classes.
-    pub fn write(self, outputs: &[Requested]) -> Result<Response, Problem> {
-        let predictions = self.predictions()?;
+    #[must_use]
+    pub fn write(self, outputs: &[Requested]) -> Response {
+        let predictions = self.predictions;
         let mut binary = Vec::new();
         let tensors: Vec<_> =
-            outputs.iter().map(|output| self.tensor(&predictions, *output, &mut binary)).collect();
+            outputs.iter().map(|output| self.tensor(predictions, *output, &mut binary)).collect();
         let mut answer = json!({
             "model_name": self.engine.card().name,
             "model_version": VERSION,
@@ -43,20 +37,18 @@ impl InferResponse<'_> {
         if let Some(id) = self.id {
             answer["id"] = id.into();
         }
+        let ids: Vec<_> = predictions.iter().filter_map(|prediction| prediction.id).collect();
+        if !ids.is_empty() {
+            answer["parameters"] = json!({ "prediction_ids": ids });
+        }
         if !outputs.iter().any(|output| output.binary) {
-            return Ok(Json(answer).into_response());
+            return Json(answer).into_response();
         }
         let mut body = answer.to_string().into_bytes();
         let length = body.len();
         body.extend(binary);
         // A binary body is `application/octet-stream`, as the extension requires.
-        Ok(([(HEADER_LENGTH, length.to_string())], body).into_response())
-    }
-
-    fn predictions(&self) -> Result<Vec<Prediction>, Problem> {
-        let of = |output| self.engine.prediction(None, output);
-        let predictions = self.outputs.iter().map(of).collect::<Result<_, _>>();
-        predictions.map_err(|error| Problem::internal(&error))
+        ([(HEADER_LENGTH, length.to_string())], body).into_response()
     }
 
     /// The description of an output, with its data inside it or appended to `binary`.
