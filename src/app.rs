@@ -39,6 +39,7 @@ use crate::{
     storage::Storage,
     telemetry,
     tls::Tls,
+    webhooks::Webhooks,
 };
 
 /// How long the end of the server waits for the log of predictions.
@@ -132,6 +133,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         memory.clone(),
         shutdown.clone(),
     );
+    let webhooks = Webhooks::new(storage.clone(), config.webhook_allow_private, shutdown.clone());
     let comparisons = Comparisons::new(
         &config,
         Arc::clone(&data_dir),
@@ -156,6 +158,7 @@ pub async fn compose(config: ServeConfig) -> anyhow::Result<AppState> {
         reviews,
         registry,
         shadow,
+        webhooks,
         comparisons,
         journal,
         metrics: Metrics::new(),
@@ -205,6 +208,7 @@ pub async fn run(
     let jobs = tokio::spawn(app.scheduler.clone().run());
     let reviews = tokio::spawn(app.reviews.clone().run());
     let shadow = tokio::spawn(app.shadow.clone().run());
+    let webhooks = tokio::spawn(app.webhooks.clone().run(app.scheduler.changes()));
     let journal = tokio::spawn(app.journal.clone().run(app.shutdown.clone()));
     let shutdown = app.shutdown.clone();
     let stopping = async move {
@@ -219,13 +223,14 @@ pub async fn run(
         biased;
         () = app.shutdown.cancelled() => {
             let seconds = app.config.shutdown_seconds;
-            let all = async { tokio::join!(&mut server, jobs, reviews, shadow) };
+            let all = async { tokio::join!(&mut server, jobs, reviews, shadow, webhooks) };
             match timeout(Duration::from_secs(seconds), all).await {
-                Ok((server, jobs, reviews, shadow)) => {
+                Ok((server, jobs, reviews, shadow, webhooks)) => {
                     server?;
                     jobs?;
                     reviews?;
                     shadow?;
+                    webhooks?;
                 }
                 // Trainers are killed as their handles drop; the next server resumes their jobs.
                 Err(_) => tracing::warn!(seconds, "shutdown grace period exceeded"),

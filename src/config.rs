@@ -171,6 +171,11 @@ pub struct ServeConfig {
     #[arg(long, env = "PAWPRINT_MEMORY_BUDGET", value_parser = clap::value_parser!(u64).range(memory_budget::MIN_BYTES..), value_name = "BYTES")]
     pub memory_budget: Option<u64>,
 
+    /// Allow webhooks to be sent to addresses that are not public, such as those of this machine and its
+    /// networks
+    #[arg(long, env = "PAWPRINT_WEBHOOK_ALLOW_PRIVATE")]
+    pub webhook_allow_private: bool,
+
     /// Shutdown grace period for requests and trainers, in seconds; Docker kills a container ten
     /// seconds after `docker stop`
     #[arg(long, env = "PAWPRINT_SHUTDOWN_SECONDS", default_value = "8", value_name = "SECONDS")]

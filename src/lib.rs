@@ -24,6 +24,8 @@
 //! | [`journal`] | the log of predictions: feedback, drift | server, one task |
 //! | [`pretrained`] | weights that are not in the binary: imported, downloaded | server, tokio tasks |
 //! | [`inference`] | the model's own threads and their queues | server, named threads for each model |
+//! | [`report`] | what there is to know of a model, as data and as a page | server |
+//! | [`webhooks`] | tells others what has happened | server, a tokio task |
 //! | [`onnx`] | models as ONNX files, for the runtimes of others | server, blocking threads, and `export` |
 //! | [`datasets`] | uploads, archives, statistics, manifests | server, blocking threads |
 //! | [`training`] | the trainer: a function of its job folder | a child process, `pawprint trainer` |
@@ -73,6 +75,7 @@ pub mod neighbours;
 pub mod onnx;
 pub mod pretrained;
 pub mod registry;
+pub mod report;
 pub mod review;
 pub mod reviews;
 pub mod scheduler;
@@ -82,4 +85,5 @@ pub mod telemetry;
 pub mod tls;
 pub mod training;
 pub mod vision;
+pub mod webhooks;
 pub mod weights;

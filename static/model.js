@@ -30,6 +30,7 @@ export async function open(place, { parts: [name], signal }) {
     });
   }, { class: "danger" });
   const download = button("Download", () => void attempt(messages, () => save(`models/${path(model.id)}/download`, `${model.name}.safetensors`)), { title: "The model in one file, which also works without a server" });
+  const report = button("Report", () => void attempt(messages, () => save(`models/${path(model.id)}/report`, `${model.name}.html`)), { title: "What there is to know of this model, on one page that needs nothing else" });
   const show = async () => {
     const current = await get("models/current", signal).catch(() => null);
     if (signal.aborted) return;
@@ -39,7 +40,7 @@ export async function open(place, { parts: [name], signal }) {
     serviceOf(state, model, current, show);
   };
   fill(head,
-    el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, model.name), badge), el("div", { class: "actions" }, download, remove)),
+    el("div", { class: "row apart" }, el("div", { class: "row" }, el("h1", null, model.name), badge), el("div", { class: "actions" }, report, download, remove)),
     el("p", { class: "soft" }, `${builtIn ? "The built-in model. " : ""}It distinguishes ${namedClasses(model.classes)}.`),
     state);
   await show();

@@ -2,6 +2,7 @@
 
 import { all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, namedClasses, once, roughly, select, time, words } from "./dom.js";
+import { dryRun } from "./dryrun.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { splitOffer } from "./split.js";
 import { weights } from "./weights.js";
@@ -102,13 +103,35 @@ async function compose(place, started, signal) {
   });
   const messages = el("div", null);
   const submit = button("Start training", () => {}, { type: "submit", class: "primary" });
-  /** Removes the error of an earlier input. */
-  const outdate = () => form.querySelector(":scope > .notice")?.remove();
+  const needs = el("div", null);
+  /** What the server would train. */
+  const job = () => {
+    const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);
+    return { recipe: draft.recipe, dataset: draft.dataset, name: draft.name.trim() || undefined, params: Object.fromEntries(given) };
+  };
+  /** Aborted when the form changes: the measurement is of another job then. */
+  let outdated = new AbortController();
+  const measure = button("Check time and memory", () => void (form.reportValidity() && once(measure, form, async () => {
+    fill(needs, el("p", { class: "hint", role: "status" }, "Training a few steps to measure them; this takes up to 20 seconds."));
+    const shown = AbortSignal.any([signal, outdated.signal]);
+    try {
+      fill(needs, await dryRun(job(), shown));
+    } catch (error) {
+      fill(needs);
+      throw error;
+    }
+  })), { title: "Trains a few steps on the server and says how long the job would take, what it needs, and whether it fits" });
+  /** Removes the error and the measurement of an earlier input. */
+  const outdate = () => {
+    form.querySelector(":scope > .notice")?.remove();
+    outdated.abort();
+    outdated = new AbortController();
+    fill(needs);
+  };
   const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
     await once(submit, form, async () => {
-      const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);
-      await send("POST", "jobs", { recipe: draft.recipe, dataset: draft.dataset, name: draft.name.trim() || undefined, params: Object.fromEntries(given) });
+      await send("POST", "jobs", job());
       draft.name = name.value = "";
       await started();
     });
@@ -117,7 +140,8 @@ async function compose(place, started, signal) {
     gaps, choices, summary, more, messages,
     el("div", { class: "fields" }, field("Name", name, "Name of the job and its model.")),
     advanced,
-    el("div", null, submit));
+    needs,
+    el("div", { class: "row" }, submit, measure));
   fill(place, el("h2", null, "New job"), form);
   offer();
   show();

@@ -17,6 +17,10 @@
  * @typedef {{ seconds: number, basis: "jobs" | "model" }} Estimate duration of a job on this server
  * @typedef {{ recipe: string, base: string | null, summary: string, params: Params, parameters: Parameter[],
  *   recommended: boolean, use_when: string, estimate: Estimate | null }} Recipe
+ * @typedef {{ needed: number | null, available: number | null }} Need bytes
+ * @typedef {{ fits: boolean, problems: { code: string, detail: string }[], warnings: { code: string, detail: string }[], seconds_per_epoch: number | null,
+ *   epochs: number, seconds: number | null, queue_seconds: number | null, ends_at: string | null, memory: Need, disk: Need,
+ *   probe: { device: string | null, precision: string | null, images: number, steps: number, seconds: number } }} JobEstimate what a job would need
  * @typedef {{ phase: string, epoch: number, epochs: number, step: number, steps: number, eta_seconds: number | null, images_per_second?: number }} Progress `images_per_second` is computed by the page
  * @typedef {{ epoch: number, train_loss: number, train_accuracy: number, val_loss: number, val_accuracy: number, learning_rate: number, seconds: number, images_per_second: number }} Epoch
  * @typedef {{ id: string, name: string, recipe: string, dataset: string, dataset_version: string, params: Params, status: string, progress: Progress | null,

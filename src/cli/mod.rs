@@ -44,7 +44,9 @@ mod tokens;
 mod train;
 mod trainer;
 mod unverified_tls;
+mod upload;
 mod watch;
+mod webhooks;
 mod weights;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -131,6 +133,8 @@ enum Command {
     Weights(weights::Weights),
     /// List, create and revoke API tokens
     Tokens(tokens::Tokens),
+    /// List, add, test and remove webhooks: who is told when a job has ended
+    Webhooks(webhooks::Webhooks),
     /// Back up a data directory, also while a server uses it
     Backup(backup::Backup),
     /// Restore a data directory from a backup
@@ -233,6 +237,9 @@ fn run_command(Invocation { cli, origins }: Invocation) -> ExitCode {
         Command::Models(models) => run_client(models.client(), async |s| models.run(s).await),
         Command::Weights(weights) => run_client(weights.client(), async |s| weights.run(s).await),
         Command::Tokens(tokens) => run_client(tokens.client(), async |s| tokens.run(s).await),
+        Command::Webhooks(webhooks) => {
+            run_client(webhooks.client(), async |s| webhooks.run(s).await)
+        }
         Command::Backup(backup) => run_locally(&backup.data, async |out| backup.run(out).await),
         Command::Restore(restore) => run_locally(&restore.data, async |out| restore.run(out).await),
         Command::Doctor(doctor) => run_locally(&doctor.data, async |out| doctor.run(out).await),

@@ -1,6 +1,10 @@
 //! `pawprint models`: lists models with the one in service marked, pins one in service, compares two,
-//! shows what changed when and takes it back, sets aliases, and deletes a model.
+//! shows what changed when and takes it back, sets aliases, deletes a model, reports on one, and imports one
+//! from another server.
 
+use std::{io::Write as _, path::PathBuf};
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
@@ -15,7 +19,9 @@ use super::{
     model_history::{History, Rollback, SetAlias},
     output::{age, decimals},
     responses::Model,
+    upload,
 };
+use crate::domain::Name;
 
 const HEADING: [&str; 8] =
     ["NAME", "RECIPE", "DATASET", "VAL ACC", "TEST ACC", "SIZE", "AGE", "IN SERVICE"];
@@ -45,6 +51,23 @@ enum Action {
     Alias(SetAlias),
     /// Delete a model that is not in service and has no alias
     Delete(Named),
+    /// Write the report of a model: one HTML page that needs nothing else, or JSON with --json
+    Report(Report),
+    /// Import a model file that was downloaded from another server
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+struct Import {
+    /// The model file (.safetensors)
+    file: PathBuf,
+
+    /// Name of the model [default: the one it has, with a number after it if that is taken]
+    #[arg(long)]
+    name: Option<Name>,
+
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 impl Models {
@@ -55,6 +78,8 @@ impl Models {
             Some(Action::History(history)) => &history.client,
             Some(Action::Rollback(rollback)) => &rollback.client,
             Some(Action::Alias(alias)) => &alias.client,
+            Some(Action::Import(import)) => &import.client,
+            Some(Action::Report(report)) => &report.model.client,
             None => &self.client,
         }
     }
@@ -67,8 +92,56 @@ impl Models {
             Some(Action::Rollback(rollback)) => rollback.run(session).await,
             Some(Action::Alias(alias)) => alias.run(session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
+            Some(Action::Import(import)) => import.run(session).await,
+            Some(Action::Report(report)) => report.run(session).await,
             None => list(session).await,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Report {
+    #[command(flatten)]
+    model: Named,
+
+    /// Output file; `-` for standard output [default: NAME.html, or NAME.json]
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Report {
+    async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let name = &self.model.name;
+        let format = if session.out.is_json() { "json" } else { "html" };
+        let request = session.client.request(Method::GET, &["models", name, "report"]);
+        let report = session.client.bytes(request.query(&[("format", format)])).await?;
+        let out = self.out.clone().unwrap_or_else(|| format!("{name}.{format}").into());
+        if out.as_os_str() == "-" {
+            std::io::stdout().lock().write_all(&report)?;
+        } else {
+            std::fs::write(&out, &report)
+                .with_context(|| format!("can't write {}", out.display()))?;
+            session.out.note(format_args!("wrote {}", out.display()));
+        }
+        Ok(ExitStatus::Success)
+    }
+}
+
+impl Import {
+    async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
+        let mut request = session.client.request_without_timeout(Method::POST, &["models"]);
+        if let Some(name) = &self.name {
+            request = request.query(&[("name", name.to_string())]);
+        }
+        let response: Value = upload::send_file(&self.file, request, session).await?;
+        if session.out.is_json() {
+            session.out.document(&response)?;
+        } else {
+            let Model { name, .. } = client::read(&response)?;
+            session.out.line(format_args!("imported as {name}"))?;
+            session.out.note(format_args!("put it into service with `pawprint models use {name}`"));
+        }
+        Ok(ExitStatus::Success)
     }
 }
 

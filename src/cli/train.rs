@@ -1,4 +1,6 @@
-//! `pawprint train`: starts a job and, with `--follow`, watches it.
+//! `pawprint train`: starts a job and, with `--follow`, watches it; with `--dry-run`, says what it would need.
+
+mod dry_run;
 
 use clap::{
     Arg, ArgMatches, Args, Command, FromArgMatches, builder::PossibleValuesParser, value_parser,
@@ -26,6 +28,11 @@ pub(super) struct Train {
     #[arg(long)]
     follow: bool,
 
+    /// Queue no job, but run a few of its steps on the server, and print how long it would take, how much
+    /// memory and disk space it would need, and whether it fits; exit code 1 if it does not
+    #[arg(long, conflicts_with = "follow")]
+    dry_run: bool,
+
     #[command(flatten)]
     job: NewJob,
 
@@ -47,6 +54,11 @@ struct NewJob {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+
+    /// Queue the job even if it needs more memory or disk space than the server has
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    force: bool,
 
     #[command(flatten)]
     params: Params,
@@ -115,6 +127,9 @@ fn flag(parameter: &Parameter) -> Arg {
 impl Train {
     pub(super) async fn run(&self, session: &Session) -> anyhow::Result<ExitStatus> {
         let client = &session.client;
+        if self.dry_run {
+            return dry_run::run(&self.job, session).await;
+        }
         let request = client.request(Method::POST, &["jobs"]).json(&self.job);
         let response: Value = client.json(request).await?;
         let job: Job = client::read(&response)?;

@@ -16,6 +16,10 @@ pub(super) struct Trainer {
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     compare: Option<PathBuf>,
 
+    /// Report each step and the peak memory
+    #[arg(long, conflicts_with_all = ["compare", "from"])]
+    probe: bool,
+
     /// Train the job at this URL of a server, which is another machine's
     #[arg(long, value_name = "URL", conflicts_with = "job_dir", requires = "cache")]
     from: Option<Url>,
@@ -28,7 +32,7 @@ pub(super) struct Trainer {
 impl Trainer {
     pub(super) fn run(&self) -> ExitCode {
         match (&self.job_dir, &self.from, &self.cache) {
-            (Some(folder), ..) => crate::training::run(folder, self.compare.as_deref()),
+            (Some(folder), ..) => crate::training::run(folder, self.compare.as_deref(), self.probe),
             (None, Some(url), Some(cache)) => crate::agent::run(url, cache),
             _ => unreachable!("clap requires a folder, or a URL and a cache"),
         }

@@ -1,23 +1,20 @@
 //! `pawprint weights`: lists the weights of base networks, shows, uploads or downloads VGG16's.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use futures::TryStreamExt as _;
-use reqwest::{Body, Method, header::CONTENT_LENGTH};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio_util::io::ReaderStream;
 
-use super::{ExitStatus, Session, args::ClientArgs, client, progress::Transfer};
+use super::{ExitStatus, Session, args::ClientArgs, client, progress::Transfer, upload};
 use crate::{
     domain::job::JobError,
     pretrained::{Origin, State},
 };
 
 const PATH: [&str; 2] = ["weights", "vgg16"];
-const CHUNK: usize = 128 * 1024;
 /// Interval between two checks of a download.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -108,26 +105,8 @@ impl Weights {
 
 impl Import {
     async fn run(&self, session: &Session) -> anyhow::Result<Value> {
-        let path = self.file.display();
-        let file = tokio::fs::File::open(&self.file)
-            .await
-            .with_context(|| format!("can't open {path}"))?;
-        let metadata = file.metadata().await.with_context(|| format!("can't read {path}"))?;
-        if !metadata.is_file() {
-            bail!("{path} is not a file");
-        }
-        let transfer = Arc::new(Transfer::new(session.out, metadata.len()));
-        let counter = Arc::clone(&transfer);
-        let chunks = ReaderStream::with_capacity(file, CHUNK)
-            .inspect_ok(move |chunk| counter.advance(chunk.len() as u64));
-        let request = session
-            .client
-            .request_without_timeout(Method::PUT, &PATH)
-            .header(CONTENT_LENGTH, metadata.len())
-            .body(Body::wrap_stream(chunks));
-        let response = session.client.json(request).await;
-        transfer.clear();
-        Ok(response?)
+        let request = session.client.request_without_timeout(Method::PUT, &PATH);
+        upload::send_file(&self.file, request, session).await
     }
 }
 

@@ -3,7 +3,9 @@
 //! Work is counted in passes: one forward pass of EfficientNet-Lite0 over one image, in a batch. A table
 //! says how many passes the parts of a job take: here for the small network, in [`Work`] for the base
 //! networks. Only the seconds per pass differ from machine to machine. They come from finished jobs of
-//! the same recipe, or from a forward pass that the server has timed.
+//! the same recipe, from a forward pass that the server has timed, or from a [`probe`] of the job itself.
+
+pub mod probe;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,7 +35,7 @@ const CNN_TRAIN: f64 = 3.3;
 const CNN_TRAIN_AUGMENTED: f64 = 3.5;
 const CNN_FORWARD: f64 = 0.8;
 /// Width and height of its input in pixels.
-const CNN_SIDE: u32 = 180;
+pub const CNN_SIDE: u32 = 180;
 
 /// Duration of a forward pass over a single image on one thread, as a multiple of that of one in a batch
 /// on two.
@@ -79,7 +81,9 @@ pub struct Images {
 }
 
 impl Images {
-    fn total(self) -> f64 {
+    /// Those of all splits.
+    #[must_use]
+    pub fn total(self) -> f64 {
         self.train + self.validation + self.test
     }
 }

@@ -53,6 +53,10 @@ id! {
     PredictionId,
     /// Id of an API token.
     TokenId,
+    /// Id of a webhook.
+    WebhookId,
+    /// Id of a delivery to a webhook.
+    DeliveryId,
 }
 
 #[cfg(test)]

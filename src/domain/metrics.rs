@@ -40,7 +40,7 @@ impl EpochMetrics {
 }
 
 /// Loss and accuracy over one split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SplitMetrics {
     /// Number of images.
     pub count: u64,

@@ -38,9 +38,12 @@ pub mod service;
 pub mod shadow;
 pub mod stable_split;
 pub mod temperature;
+pub mod webhook;
 
 pub use class_name::ClassName;
-pub use ids::{AttemptId, DatasetId, ImageId, JobId, ModelId, PredictionId, TokenId};
+pub use ids::{
+    AttemptId, DatasetId, DeliveryId, ImageId, JobId, ModelId, PredictionId, TokenId, WebhookId,
+};
 pub use name::Name;
 
 /// A moment in UTC; its text form is RFC 3339.

@@ -1,7 +1,7 @@
 //! Trainers on the server's own machine: child processes, `pawprint trainer`.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
@@ -61,13 +61,35 @@ pub fn start(
     program: Option<&Path>,
     silence: Duration,
 ) -> io::Result<Run> {
+    let options: Vec<&OsStr> = match &compared {
+        Some((_, file)) => vec!["--compare".as_ref(), file.as_ref()],
+        None => Vec::new(),
+    };
+    let run = spawn(folder, &options, program, silence)?;
+    Ok(Run { compared: compared.map(|(model, _)| model), ..run })
+}
+
+/// Starts a trainer in `folder` that also reports each of its steps and its peak memory.
+///
+/// # Errors
+/// As [`start`].
+pub fn probe(folder: &Path, program: Option<&Path>, silence: Duration) -> io::Result<Run> {
+    spawn(folder, &["--probe".as_ref()], program, silence)
+}
+
+fn spawn(
+    folder: &Path,
+    options: &[&OsStr],
+    program: Option<&Path>,
+    silence: Duration,
+) -> io::Result<Run> {
     let log = OpenOptions::new().create(true).append(true).open(folder.join(LOG))?;
     let program = program.map_or_else(this_program, |program| Ok(program.into()))?;
     let mut command = tokio::process::Command::new(program);
     command
         .arg("trainer")
         .arg(folder)
-        .args(compared.iter().flat_map(|(_, file)| [Path::new("--compare"), file]))
+        .args(options)
         // What a trainer does not need.
         .env_remove("PAWPRINT_API_TOKEN")
         .env_remove(TOKEN_VARIABLE)
@@ -109,7 +131,7 @@ pub fn start(
         silence,
         exit_timeout: EXIT_TIMEOUT,
         outlives_server: false,
-        compared: compared.map(|(model, _)| model),
+        compared: None,
     })
 }
 

@@ -19,7 +19,11 @@ pub mod submission;
 pub mod upload;
 mod watch;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -31,7 +35,10 @@ use self::{attempts::Attempts, cluster::Cluster, remote::Remote};
 use crate::{
     domain::{AttemptId, JobId, ModelId, job::JobError},
     storage,
-    training::{control::Command, events::Event},
+    training::{
+        control::Command,
+        events::{ALIVE_EVERY, Event},
+    },
 };
 
 /// A trainer that runs somewhere.
@@ -140,6 +147,17 @@ impl Executor {
                 Ok(local::start(&job.folder, compared, program.as_deref(), *silence)?)
             }
             Self::Remote(remote) => remote.start(job, compared.map(|(model, _)| model)).await,
+        }
+    }
+
+    /// Starts the trainer of a probe in `folder`: a child process of the server, wherever jobs run.
+    ///
+    /// # Errors
+    /// The folder can't be written, or the process can't be started.
+    pub fn probe(&self, folder: &Path) -> io::Result<Run> {
+        match self {
+            Self::Local { program, silence } => local::probe(folder, program.as_deref(), *silence),
+            Self::Remote(_) => local::probe(folder, None, ALIVE_EVERY * 6),
         }
     }
 

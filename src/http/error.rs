@@ -13,7 +13,7 @@ use crate::{
     inference::EngineError,
     journal,
     memory_budget::OverBudget,
-    pretrained, registry, scheduler, storage, vision,
+    pretrained, registry, scheduler, storage, vision, webhooks,
     weights::vgg16::ConvertError,
 };
 
@@ -78,8 +78,43 @@ impl From<scheduler::Error> for Problem {
             Error::Head(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
                 .with("field", "params.head_from"),
             Error::Status { .. } => Self::new(StatusCode::CONFLICT, "wrong_status", detail),
+            Error::DoesNotFit { resource, needed, available } => {
+                Self::new(StatusCode::CONFLICT, "does_not_fit", detail)
+                    .with("resource", resource)
+                    .with("needed", needed)
+                    .with("available", available)
+            }
+            Error::ProbeRunning => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "probe_running", detail)
+                    .retry_after(Duration::from_secs(5))
+            }
+            Error::WeightsMissing(_) => {
+                Self::new(StatusCode::CONFLICT, "weights_unavailable", detail)
+            }
+            Error::ShuttingDown => Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail),
             Error::Folder(source) => of_disk(&source),
             Error::Datasets(error) => error.into(),
+            Error::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<webhooks::Error> for Problem {
+    fn from(error: webhooks::Error) -> Self {
+        use webhooks::Error;
+        let detail = error.to_string();
+        let invalid = |field: &str, detail| {
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
+                .with("field", field)
+        };
+        match error {
+            Error::NoSuchWebhook(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::Url(_) => invalid("url", detail),
+            Error::NoEvents => invalid("events", detail),
+            Error::Secret => invalid("secret", detail),
+            Error::TooMany => Self::new(StatusCode::CONFLICT, "too_many", detail),
+            Error::Random(error) => Self::internal(&error),
+            Error::NoClient(_) => Self::internal(&error),
             Error::Storage(error) => error.into(),
         }
     }
@@ -102,6 +137,8 @@ impl From<registry::Error> for Problem {
             Error::NotAnAlias(_) => Self::new(StatusCode::CONFLICT, "name_taken", detail),
             Error::NoPrevious(_) => Self::new(StatusCode::CONFLICT, "no_previous", detail),
             Error::Embedded => Self::new(StatusCode::CONFLICT, "embedded_model", detail),
+            Error::OtherModel(_) => Self::new(StatusCode::CONFLICT, "other_model", detail),
+            Error::Disk(error) => of_disk(&error),
             Error::Storage(error) => error.into(),
         }
     }

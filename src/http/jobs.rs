@@ -25,6 +25,7 @@ use super::{
 use crate::{
     domain::{
         JobId,
+        estimate::probe::JobEstimate,
         job::{Job, JobStatus, Progress},
         metrics::EpochMetrics,
         recipe::Recipe,
@@ -38,17 +39,25 @@ use crate::{
 ///
 /// Each class needs training and validation images. A job on a class without test images is
 /// created with a warning: its model can't be evaluated on test images of each class.
+///
+/// With `dry_run`, no job is created: a trainer runs a few of its steps on a few of its images, which takes
+/// up to some twenty seconds, and the response says what the job would need, and whether it fits.
 #[utoipa::path(post, path = "", request_body = NewJob, responses(
     (status = 202, description = "The job.", body = CreatedJob, headers(("Location" = String, description = "URL of the job."))),
+    (status = 200, description = "With `dry_run`: what the job needs.", body = JobEstimate),
     (status = 404, description = "Unknown dataset."),
-    (status = 409, description = "`name_taken`: another job or model has that name."),
+    (status = 409, description = "`name_taken`: another job or model has that name. `does_not_fit`: the job needs more memory or disk space (`resource`) than there is; `needed` and `available` are in bytes, and `force` queues it anyway. `weights_unavailable`: with `dry_run`, the weights of its base network are not on the server yet."),
     (status = 422, description = "`invalid_value`: a parameter is out of range (named in `field`) or has the wrong type (named in `detail`). `dataset_not_trainable`: fewer than two classes, or a class without training or validation images (named in `detail`)."),
+    (status = 429, description = "`probe_running`: with `dry_run`, another job is being measured."),
     (status = 507, description = "`disk_full`, `read_only`"),
 ))]
 pub async fn create(
     State(state): State<AppState>,
     Json(new): Json<NewJob>,
 ) -> Result<Response, Problem> {
+    if new.dry_run {
+        return Ok(Json(state.scheduler.probe(new).await?).into_response());
+    }
     let created = state.scheduler.submit(new).await?;
     let location = format!("/jobs/{}", created.job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(created)).into_response())

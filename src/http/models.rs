@@ -103,7 +103,7 @@ async fn whole(path: &std::path::Path, bytes: u64) -> Result<File, Problem> {
     }
 }
 
-fn damaged(error: &weights::Error) -> Problem {
+pub(super) fn damaged(error: &weights::Error) -> Problem {
     tracing::error!(error = chain(error), "a model file is missing or damaged");
     damaged_problem()
 }

@@ -8,22 +8,17 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{Json, Query},
     problem::Problem,
-    state::{App, AppState},
+    state::AppState,
 };
 use crate::{
-    device::cuda_is_available,
     domain::{
         base::Base,
-        dataset::{Dataset, Split},
-        estimate::{Estimate, FinishedJob, Images, Target, estimate, seconds_per_pass},
+        estimate::Estimate,
         parameters::{Kind, PARAMETERS, Parameter, Params},
         recipe::Recipe,
     },
-    storage::{Page, finished_jobs},
+    storage::Page,
 };
-
-/// Finished jobs that are read for estimates, of all recipes.
-const JOBS: u32 = 100;
 
 /// A recipe with its default parameters.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,7 +88,7 @@ pub async fn recipes(
     Query(query): Query<RecipesQuery>,
 ) -> Result<Json<Page<RecipeInfo>>, Problem> {
     let outlook = match &query.dataset {
-        Some(dataset) => Some(Outlook::new(&state, &state.datasets.get(dataset).await?).await?),
+        Some(dataset) => Some(state.scheduler.outlook(&state.datasets.get(dataset).await?).await?),
         None => None,
     };
     let items = Recipe::ALL.map(|recipe| RecipeInfo {
@@ -107,49 +102,4 @@ pub async fn recipes(
         parameters: ParameterInfo::of(recipe),
     });
     Ok(Json(Page { items: items.into(), next_cursor: None }))
-}
-
-/// What estimates for a dataset are made from.
-struct Outlook {
-    target: Target,
-    finished: Vec<FinishedJob>,
-    device: &'static str,
-    /// Of that device, if known.
-    seconds_per_pass: Option<f64>,
-}
-
-impl Outlook {
-    async fn new(app: &App, dataset: &Dataset) -> Result<Self, Problem> {
-        let cuda = tokio::task::spawn_blocking(cuda_is_available);
-        let cuda = cuda.await.map_err(|error| Problem::internal(&error))?;
-        let engine = app.registry.engine_in_service();
-        let of_split = |split| -> f64 {
-            let classes = dataset.counts.get(&split);
-            classes.map_or(0, |classes| classes.values().sum::<u64>()) as f64
-        };
-        let [train, validation, test] = Split::ALL.map(of_split);
-        let rival = engine.as_ref().map(|engine| engine.card());
-        let rival = rival.filter(|card| card.classes.has_names_of(&dataset.classes));
-        let target = Target {
-            dataset: Some(dataset.id),
-            classes: dataset.classes.names().len(),
-            images: Images { train, validation, test },
-            bytes: dataset.bytes as f64 / (dataset.images as f64).max(1.0),
-            rival: rival.map(|card| card.architecture),
-        };
-        // The server computes on the CPU: that says nothing about training on a GPU.
-        let seconds_per_pass = engine.filter(|_| !cuda).map(|engine| {
-            let (architecture, config) = (engine.card().architecture, engine.config());
-            let single = config.single.as_secs_f64();
-            seconds_per_pass(architecture, single, config.threads, app.config.trainer_threads())
-        });
-        let mut connection = app.storage.read().await?;
-        let finished = finished_jobs::newest(&mut connection, JOBS).await?;
-        let device = if cuda { "cuda" } else { "cpu" };
-        Ok(Self { target, finished, device, seconds_per_pass })
-    }
-
-    fn estimate(&self, recipe: Recipe) -> Option<Estimate> {
-        estimate(recipe, &self.target, &self.finished, self.device, self.seconds_per_pass)
-    }
 }

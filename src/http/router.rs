@@ -25,15 +25,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     aliases, auth, classes, comparisons, content_encoding, cors, dashboard, datasets, docs,
     document::{RouteTable as _, document},
-    drain, drift, evaluations, explain, export, images, inference_protocol, jobs, metrics,
-    model_history, models, pace, predict, predictions, previews,
+    drain, drift, evaluations, explain, export, images, imports, inference_protocol, jobs, metrics,
+    model_history, model_reports, models, pace, predict, predictions, previews,
     problem::Problem,
     rate_limit::{self, RateLimit},
     recipes,
     request_id::{NewRequestId, REQUEST_ID},
     reviews, security_headers, shadow,
     state::AppState,
-    system, tokens, trainers, uploads, weights,
+    system, tokens, trainers, uploads, webhooks, weights,
 };
 
 /// The routes that need no token.
@@ -105,7 +105,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/jobs/{job}/resume", routes!(jobs::resume));
 
     let models = OpenApiRouter::new()
-        .at("/models", routes!(models::list))
+        .at("/models", routes!(models::list, imports::import))
         .at("/models/current", routes!(models::current, models::set_current))
         .at("/models/history", routes!(model_history::history))
         .at("/models/rollback", routes!(model_history::roll_back))
@@ -115,7 +115,8 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/models/{model}/compare", routes!(comparisons::compare, comparisons::cancel))
         .at("/models/{model}/coverage", routes!(models::show_coverage))
         .at("/models/{model}/download", routes!(models::download))
-        .at("/models/{model}/export", routes!(export::export));
+        .at("/models/{model}/export", routes!(export::export))
+        .at("/models/{model}/report", routes!(model_reports::report));
 
     let aliases = OpenApiRouter::new()
         .at("/aliases", routes!(aliases::list))
@@ -147,6 +148,12 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .at("/tokens", routes!(tokens::list, tokens::create))
         .at("/tokens/{token}", routes!(tokens::revoke));
 
+    let webhooks = OpenApiRouter::new()
+        .at("/webhooks", routes!(webhooks::list, webhooks::create))
+        .at("/webhooks/{webhook}", routes!(webhooks::show, webhooks::delete))
+        .at("/webhooks/{webhook}/test", routes!(webhooks::test))
+        .at("/webhooks/{webhook}/deliveries", routes!(webhooks::deliveries));
+
     // A model has one version; the longer paths are for clients that include it.
     let inference_protocol = OpenApiRouter::new()
         .at("/v2", routes!(inference_protocol::server))
@@ -171,6 +178,7 @@ pub(super) fn protected_routes() -> OpenApiRouter<AppState> {
         .merge(predictions.tagged("predictions"))
         .merge(weights.tagged("weights"))
         .merge(tokens.tagged("tokens"))
+        .merge(webhooks.tagged("webhooks"))
         .merge(inference_protocol.tagged("inference_protocol"))
         .require_token()
 }

@@ -9,7 +9,7 @@ use crate::{
     access::Access, comparisons::Comparisons, config::ServeConfig, data_dir::DataDir,
     datasets::Datasets, executors::attempts::Attempts, journal::Journal,
     memory_budget::MemoryBudget, metrics::Metrics, pretrained::Pretrained, registry::Registry,
-    reviews::Reviews, scheduler::Scheduler, shadow::Shadows, storage::Storage,
+    reviews::Reviews, scheduler::Scheduler, shadow::Shadows, storage::Storage, webhooks::Webhooks,
 };
 
 /// The modules of a running server.
@@ -37,6 +37,8 @@ pub struct App {
     pub registry: Registry,
     /// The model that answers requests beside the one in service, if any.
     pub shadow: Shadows,
+    /// Its webhooks.
+    pub webhooks: Webhooks,
     /// Its comparisons of models.
     pub comparisons: Comparisons,
     /// Its log of predictions.

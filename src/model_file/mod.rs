@@ -85,12 +85,18 @@ pub fn head_with_thresholds(
     path: &Path,
     thresholds: AnswerThresholds,
 ) -> Result<Option<(Vec<u8>, u64)>, Error> {
-    let card = load_card(path)?;
-    if card.thresholds == thresholds {
+    head_with_card(path, &ModelCard { thresholds, ..load_card(path)? })
+}
+
+/// As [`head_with_thresholds`], with this card.
+///
+/// # Errors
+/// As [`load_card`].
+pub fn head_with_card(path: &Path, card: &ModelCard) -> Result<Option<(Vec<u8>, u64)>, Error> {
+    if load_card(path)? == *card {
         return Ok(None);
     }
-    let card = ModelCard { thresholds, ..card };
-    tensors::head_with_metadata(path, &metadata(path, &card)?).map(Some)
+    tensors::head_with_metadata(path, &metadata(path, card)?).map(Some)
 }
 
 fn card(path: &Path, metadata: &HashMap<String, String>) -> Result<ModelCard, Error> {

@@ -10,7 +10,7 @@ use crate::{
         model::ModelCard,
         model_history::{Change, Target},
     },
-    storage::{self, model_history, models},
+    storage::{self, model_history, models, webhooks},
 };
 
 impl Registry {
@@ -21,7 +21,10 @@ impl Registry {
         change: Option<&Change>,
     ) -> Result<(), storage::Error> {
         let saved = match change {
-            Some(change) => Some(model_history::append(&mut transaction, change).await?),
+            Some(change) => {
+                tell(&mut transaction, change).await?;
+                Some(model_history::append(&mut transaction, change).await?)
+            }
             None => None,
         };
         transaction.commit().await?;
@@ -54,6 +57,20 @@ impl Registry {
         // The pinned one may not be the one in service, if it can't be loaded.
         let pinned = models::pinned(&mut connection).await? == Some(engine.card().id);
         Ok(Some(target(engine.card(), pinned)))
+    }
+}
+
+/// Tells the webhooks that another model goes into service, if it does.
+async fn tell(
+    transaction: &mut Transaction<'static, Sqlite>,
+    change: &Change,
+) -> storage::Result<()> {
+    match change {
+        Change { alias: None, from, to: Some(to), .. } => {
+            let from = from.as_ref().map(|from| from.id);
+            webhooks::model_in_service(transaction, from, to.id).await
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod admission;
 mod aliases;
 mod changes;
 pub mod embedded;
+pub mod import;
 mod rollback;
 mod selection;
 
@@ -68,6 +69,12 @@ pub enum Error {
     /// The model is the built-in one.
     #[error("`{}` is the built-in model and can't be deleted", embedded::NAME)]
     Embedded,
+    /// A model with the id of an imported one is another one.
+    #[error("`{0}` has the same id, but it is not the same model")]
+    OtherModel(String),
+    /// A model file can't be written.
+    #[error("can't write the model file")]
+    Disk(#[source] std::io::Error),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),

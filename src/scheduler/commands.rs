@@ -1,6 +1,6 @@
 //! Commands of users: create, cancel, stop, resume and delete jobs.
 
-use std::{collections::HashSet, fs, io};
+use std::{collections::HashSet, fs, io, path::PathBuf};
 
 use serde::Deserialize;
 use tokio::sync::MutexGuard;
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     domain::{
-        JobId, ModelId, Name,
-        dataset::Digest,
-        job::{ControlRequest, Job, JobStatus},
+        DatasetId, JobId, ModelId, Name,
+        dataset::{Digest, Sample},
+        job::{ControlRequest, Job, JobError, JobStatus},
         parameters::ParamOverrides,
         recipe::Recipe,
     },
-    storage::{self, job_events, jobs, models},
+    storage::{self, job_events, jobs, models, webhooks},
     training::{
         control::Command,
         spec::{self, Spec},
@@ -40,25 +40,76 @@ pub struct NewJob {
     /// Overrides of the recipe's default parameters.
     #[serde(default)]
     pub params: ParamOverrides,
+    /// Queue no job, but run a few of its steps and estimate what it needs, and whether it fits.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Queue the job even if it needs more memory or disk space than there is.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A job before it is queued: the snapshot of its dataset, and what its trainer reads.
+pub(super) struct Draft {
+    pub(super) dataset_id: DatasetId,
+    pub(super) spec: Spec,
+    pub(super) samples: Vec<Sample>,
+    /// What to link into its folder, and under which name.
+    pub(super) files: Vec<(PathBuf, String)>,
+    pub(super) warnings: Vec<JobError>,
 }
 
 impl Scheduler {
     /// Takes a snapshot of the dataset and queues a job; warns if a class has no test images.
     ///
     /// # Errors
-    /// Unknown dataset, one that can't be trained on, a parameter out of range, a taken name.
+    /// Unknown dataset, one that can't be trained on, a parameter out of range, a taken name; or the job
+    /// needs more memory or disk space than there is, as far as that is known without a probe.
     pub async fn submit(&self, new: NewJob) -> Result<CreatedJob, Error> {
+        let force = new.force;
+        // Until the manifest is in the job's folder, no sweep may remove its images.
+        let _snapshot = self.0.snapshot_lock.lock().await;
+        let draft = self.draft(new).await?;
+        if !force {
+            self.check_room(&draft).await?;
+        }
+        let Draft { dataset_id, spec, samples, files, warnings } = draft;
+        let id = spec.job_id;
+        let row = jobs::NewJob {
+            id,
+            name: spec.name.clone(),
+            recipe: spec.recipe,
+            dataset_id,
+            dataset: spec.dataset.clone(),
+            dataset_version: spec.dataset_version,
+            params: spec.params.clone(),
+        };
+        let folder = self.0.data_dir.job(id);
+        let created = blocking(move || {
+            spec::Job::create(&folder, &spec, &samples)?;
+            files.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
+        })
+        .await;
+        let inserted = match created {
+            Ok(()) => self.insert(&row).await,
+            Err(error) => Err(Error::Folder(error)),
+        };
+        if inserted.is_err() {
+            self.remove_folder(id).await;
+        }
+        Ok(CreatedJob { job: inserted?, warnings })
+    }
+
+    /// A new job with a snapshot of its dataset; nothing is written yet.
+    pub(super) async fn draft(&self, new: NewJob) -> Result<Draft, Error> {
         let mut params = new.params.resolve(new.recipe)?;
         let id = JobId::new();
         let name = match new.name {
             Some(name) => name,
             None => default_name(new.recipe, id),
         };
-        // Until the manifest is in the job's folder, no sweep may remove its images.
-        let _snapshot = self.0.snapshot_lock.lock().await;
         let manifest = self.0.datasets.manifest(&new.dataset).await?;
         let warnings = check_trainable(&manifest)?;
-        let head_files = match (new.params.head_from(), new.recipe.base()) {
+        let files = match (new.params.head_from(), new.recipe.base()) {
             (Some(reference), Some(base)) => {
                 let head = self.find_head(reference, base, &manifest.version).await?;
                 params.head_from = Some(head.job);
@@ -69,10 +120,10 @@ impl Scheduler {
         let spec = Spec {
             job_id: id,
             model_id: ModelId::new(),
-            name: name.clone(),
+            name,
             recipe: new.recipe,
-            params: params.clone(),
-            dataset: manifest.dataset.clone(),
+            params,
+            dataset: manifest.dataset,
             dataset_version: manifest.version,
             named_version: manifest.named_version,
             classes: manifest.classes,
@@ -81,30 +132,8 @@ impl Scheduler {
             blobs: self.0.data_dir.blobs(),
             cache: self.0.data_dir.cache(),
         };
-        let folder = self.0.data_dir.job(id);
-        let samples = manifest.samples;
-        let created = blocking(move || {
-            spec::Job::create(&folder, &spec, &samples)?;
-            head_files.iter().try_for_each(|(file, name)| link(file, &folder.join(name)))
-        })
-        .await;
-        let row = jobs::NewJob {
-            id,
-            name,
-            recipe: new.recipe,
-            dataset_id: manifest.dataset_id,
-            dataset: manifest.dataset,
-            dataset_version: manifest.version,
-            params,
-        };
-        let inserted = match created {
-            Ok(()) => self.insert(&row).await,
-            Err(error) => Err(Error::Folder(error)),
-        };
-        if inserted.is_err() {
-            self.remove_folder(id).await;
-        }
-        Ok(CreatedJob { job: inserted?, warnings })
+        let (dataset_id, samples) = (manifest.dataset_id, manifest.samples);
+        Ok(Draft { dataset_id, spec, samples, files, warnings })
     }
 
     async fn insert(&self, row: &jobs::NewJob) -> Result<Job, Error> {
@@ -132,6 +161,7 @@ impl Scheduler {
             .await?
         {
             job_events::current_status(&mut transaction, job.id).await?;
+            webhooks::job_ended(&mut transaction, job.id).await?;
         } else if !jobs::request(&mut transaction, job.id, ControlRequest::Cancel).await? {
             return Err(Error::Status {
                 status: job.status,

@@ -7,6 +7,8 @@ mod blocking;
 mod commands;
 mod compare;
 mod outcome;
+mod outlook;
+mod probe;
 mod progress;
 mod supervisor;
 mod trainable;
@@ -28,9 +30,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{commands::NewJob, trainable::CreatedJob};
+pub use self::{commands::NewJob, outlook::Outlook, trainable::CreatedJob};
 use self::{
     outcome::{RequestedExit, TrainerExit},
+    probe::Probes,
     supervisor::Slot,
 };
 use crate::{
@@ -46,7 +49,7 @@ use crate::{
     executors::{Executor, Run},
     pretrained::Pretrained,
     registry::Registry,
-    storage::{self, Storage, attempts, job_events, jobs},
+    storage::{self, Storage, attempts, job_events, jobs, webhooks},
     training::control::Command,
 };
 
@@ -76,6 +79,27 @@ pub enum Error {
         /// What is required.
         rule: &'static str,
     },
+    /// The job needs more than there is.
+    #[error("{}", probe::shortage(*.resource, *.needed, *.available))]
+    DoesNotFit {
+        /// `memory` or `disk`.
+        resource: &'static str,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
+    /// Another job is being probed.
+    #[error("the server is measuring another job; try again in a few seconds")]
+    ProbeRunning,
+    /// A probe downloads nothing.
+    #[error(
+        "the {0} weights are not on this server yet: `pawprint weights fetch` (POST /weights/vgg16/download) downloads them, then the job can be measured"
+    )]
+    WeightsMissing(&'static str),
+    /// The server shuts down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
     /// The job's folder can't be written or removed.
     #[error("can't access the job folder")]
     Folder(#[source] io::Error),
@@ -110,6 +134,7 @@ struct Inner {
     running: Mutex<HashMap<JobId, mpsc::UnboundedSender<Command>>>,
     /// Jobs whose trainers have ended, but whose outcomes could not be saved.
     unfinalized: Mutex<HashMap<JobId, (TrainerExit, RequestedExit)>>,
+    probes: Probes,
     /// Writes of jobs' states that have failed and are being retried.
     retrying: AtomicUsize,
     supervisors: TaskTracker,
@@ -161,6 +186,7 @@ impl Scheduler {
             changed: watch::channel(()).0,
             running: Mutex::default(),
             unfinalized: Mutex::default(),
+            probes: Probes::default(),
             retrying: AtomicUsize::new(0),
             supervisors: TaskTracker::new(),
             snapshot_lock: tokio::sync::Mutex::default(),
@@ -232,6 +258,7 @@ impl Scheduler {
                 tracing::info!(job.id = %id, "requeued a job left running by the previous server");
             }
             job_events::current_status(&mut transaction, id).await?;
+            webhooks::job_ended(&mut transaction, id).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         Ok(())

@@ -24,7 +24,7 @@ use crate::{
     },
     executors::{Receipt, Report, upload},
     registry::admission::{Admission, NewModel},
-    storage::{self, attempts, evaluations, job_events, jobs},
+    storage::{self, attempts, evaluations, job_events, jobs, webhooks},
     training::{
         events::Event,
         finish::{EVALUATION, MODEL},
@@ -150,6 +150,7 @@ impl Scheduler {
                 job_events::evaluation(connection, id, score).await?;
             }
             Event::Alive
+            | Event::Memory { .. }
             | Event::Finished
             | Event::Compared { .. }
             | Event::Cancelled
@@ -276,6 +277,7 @@ impl Scheduler {
                     "job ended"
                 );
                 jobs::finish(connection, id, running, status, error.as_ref()).await?;
+                webhooks::job_ended(connection, id).await?;
             }
             Transition::Requeue(attempts) => {
                 jobs::requeue(connection, id, running, attempts).await?;

@@ -28,6 +28,7 @@ pub mod tokens;
 mod types;
 pub mod unlabelled;
 pub mod upkeep;
+pub mod webhooks;
 
 use std::{
     path::Path,

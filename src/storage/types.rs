@@ -10,13 +10,14 @@ use sqlx::{
 };
 
 use crate::domain::{
-    AttemptId, ClassName, DatasetId, ImageId, JobId, ModelId, Name, PredictionId, Timestamp,
-    TokenId,
+    AttemptId, ClassName, DatasetId, DeliveryId, ImageId, JobId, ModelId, Name, PredictionId,
+    Timestamp, TokenId, WebhookId,
     dataset::{Digest, Split},
     job::JobStatus,
     model_history::Event,
     placement::ExecutorKind,
     recipe::Recipe,
+    webhook::{self, DeliveryStatus},
 };
 
 /// A timestamp in the format of its column.
@@ -80,5 +81,9 @@ as_text!(
     JobStatus,
     Event,
     ExecutorKind,
-    Recipe
+    Recipe,
+    WebhookId,
+    DeliveryId,
+    DeliveryStatus,
+    webhook::Event
 );

@@ -10,7 +10,6 @@ use super::{
     failure::{Failure, StopReason},
     image_cache,
     input_pipeline::InputPipeline,
-    learner::REPORT_EVERY,
     record_store::RecordStore,
     spec::Job,
 };
@@ -72,7 +71,7 @@ pub(super) fn compare(
     };
     let mut reported: Option<Instant> = None;
     let progress = |step, steps| {
-        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+        if reported.is_none_or(|at| at.elapsed() >= events.report_every()) {
             reported = Some(Instant::now());
             events.send(&Event::Comparing { step, steps });
         }

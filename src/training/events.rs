@@ -16,6 +16,9 @@ use crate::domain::{
     service::ComparisonMetrics,
 };
 
+/// Interval of progress events within a phase.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// A process that is stopped, or starved by the machine, is silent for longer.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,11 @@ pub enum Event {
         #[serde(flatten)]
         metrics: ComparisonMetrics,
     },
+    /// Peak memory of the trainer in bytes, mapped images included; only a probe reports it.
+    Memory {
+        /// Bytes.
+        peak: u64,
+    },
     /// A user cancelled it.
     Cancelled,
     /// A checkpoint is saved for another trainer to resume.
@@ -102,20 +110,35 @@ impl Event {
             | Self::Best(_)
             | Self::Epoch { .. }
             | Self::Evaluation(_)
-            | Self::Comparing { .. } => false,
+            | Self::Comparing { .. }
+            | Self::Memory { .. } => false,
         }
     }
 }
 
 /// Where events go.
 #[derive(Debug, Clone, Copy)]
-pub struct Events;
+pub struct Events {
+    report_every: Duration,
+}
 
 impl Events {
     /// To standard output, a line each, flushed.
     #[must_use]
     pub const fn to_stdout() -> Self {
-        Self
+        Self { report_every: REPORT_EVERY }
+    }
+
+    /// The same, with a progress event for each step: whoever reads them measures the steps.
+    #[must_use]
+    pub const fn of_probe() -> Self {
+        Self { report_every: Duration::ZERO }
+    }
+
+    /// Interval of progress events within a phase.
+    #[must_use]
+    pub const fn report_every(&self) -> Duration {
+        self.report_every
     }
 
     /// Sends [`Event::Alive`] now and then from a thread of its own, as long as the process lives.

@@ -11,7 +11,7 @@ use super::{
     calibrate::{Calibration, Scorer},
     events::Event,
     failure::{Failure, StopReason},
-    learner::{REPORT_EVERY, TrainingContext, TrainingResult},
+    learner::{TrainingContext, TrainingResult},
     spec::Job,
     trainable::{CrossValidated, Trainable},
 };
@@ -80,7 +80,7 @@ pub fn finish(
     let TrainingResult { best, epochs } = result;
     let mut reported: Option<Instant> = None;
     let progress = |done, passes| {
-        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+        if reported.is_none_or(|at| at.elapsed() >= context.events.report_every()) {
             reported = Some(Instant::now());
             report(&context, Phase::Evaluating, epochs, done, passes);
         }

@@ -1,9 +1,6 @@
 //! The epoch loop: trains, evaluates, keeps the best, saves checkpoints, and reports. Never prints.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, time::Instant};
 
 use super::{
     clock::Clock,
@@ -32,9 +29,6 @@ use crate::{
         tensors::{self, Tensors},
     },
 };
-
-/// Interval of progress events and of checks for a NaN loss.
-pub(super) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Which part of a job it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -356,7 +350,7 @@ impl<'a> Learner<'a> {
     }
 
     fn report_is_due(&self) -> bool {
-        self.reported.get().elapsed() >= REPORT_EVERY
+        self.reported.get().elapsed() >= self.context.events.report_every()
     }
 
     fn report(&self, phase: Phase, step: u64, steps: u64, clock: Clock) {

@@ -1,5 +1,7 @@
 //! The trainer: a function of its job folder, run as `pawprint trainer <folder>`; and with
-//! `--compare <model>`, the evaluation of another model on the images of that job, see `compare`.
+//! `--compare <model>`, the evaluation of another model on the images of that job, see `compare`. With
+//! `--probe` it also reports each of its steps and its peak memory: `scheduler::probe` measures a small
+//! job in that way.
 //!
 //! Started by `executors::local`, in a process of its own without database and HTTP.
 //!
@@ -55,11 +57,11 @@ use self::{
 use crate::telemetry::LogFormat;
 
 /// Trains the job in `folder`, or evaluates the model in the file `compared` on its images, and
-/// reports on standard output how it ended.
+/// reports on standard output how it ended; as a `probe`, each step and its peak memory too.
 #[must_use]
-pub fn run(folder: &Path, compared: Option<&Path>) -> ExitCode {
+pub fn run(folder: &Path, compared: Option<&Path>, probe: bool) -> ExitCode {
     crate::telemetry::init(LogFormat::Text);
-    let events = Events::to_stdout();
+    let events = if probe { Events::of_probe() } else { Events::to_stdout() };
     lower_priority();
     let control = match Control::listen().and_then(|it| events.keep_alive().map(|()| it)) {
         Ok(control) => control,
@@ -78,7 +80,10 @@ pub fn run(folder: &Path, compared: Option<&Path>) -> ExitCode {
             None => recipes::train(&job, &control, &events).map(|()| Event::Finished),
         }
     }));
-    log_memory();
+    let peak = log_memory();
+    if let Some(peak) = peak.filter(|_| probe) {
+        events.send(&Event::Memory { peak });
+    }
     match result.unwrap_or_else(|panic| Err(Failure::from_panic(&*panic).into())) {
         Ok(last) => {
             events.send(&last);
@@ -104,20 +109,23 @@ fn failed(Failure { code, detail }: Failure) -> Event {
     Event::Failed { code: code.to_owned(), detail }
 }
 
-/// Logs the trainer's memory usage, if the system reports it.
-fn log_memory() {
+/// Logs the trainer's memory usage, and returns its peak in bytes, if the system reports it.
+fn log_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let megabytes = |field: &str| {
+    let kilobytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
     };
-    if let (Some(peak_mb), Some(anonymous_mb)) = (megabytes("VmHWM:"), megabytes("RssAnon:")) {
+    let (peak, anonymous) = (kilobytes("VmHWM:"), kilobytes("RssAnon:"));
+    if let (Some(peak), Some(anonymous)) = (peak, anonymous) {
+        let (peak_mb, anonymous_mb) = (peak / 1024, anonymous / 1024);
         tracing::info!(
             peak_mb,
             anonymous_mb,
             "memory usage: peak resident (mapped images included) and current anonymous"
         );
     }
+    peak.map(|peak| peak * 1024)
 }
 
 /// Predictions come first: lowers this process's priority, and makes it the first that the system

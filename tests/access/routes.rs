@@ -61,6 +61,7 @@ const REQUIRED: &str = "
     write     POST    /jobs/{job}/stop
     write     POST    /jobs/{job}/resume
     read      GET     /models
+    write     POST    /models
     read      GET     /models/current
     write     PUT     /models/current
     read      GET     /models/history
@@ -77,6 +78,7 @@ const REQUIRED: &str = "
     read      GET     /models/{model}/coverage
     read      GET     /models/{model}/download
     read      GET     /models/{model}/export
+    read      GET     /models/{model}/report
     read      GET     /aliases
     write     PUT     /aliases/{alias}
     write     DELETE  /aliases/{alias}
@@ -98,6 +100,12 @@ const REQUIRED: &str = "
     settings  GET     /tokens
     settings  POST    /tokens
     settings  DELETE  /tokens/{token}
+    settings  GET     /webhooks
+    settings  POST    /webhooks
+    settings  GET     /webhooks/{webhook}
+    settings  DELETE  /webhooks/{webhook}
+    settings  POST    /webhooks/{webhook}/test
+    settings  GET     /webhooks/{webhook}/deliveries
 ";
 
 /// Routes that are not in the document: they are others by a longer path.

@@ -170,6 +170,8 @@ async fn a_data_directory_of_the_first_version_is_backed_up_as_it_is() {
         "DROP TABLE predictions",
         "DROP TABLE prediction_models",
         "DROP TABLE tokens",
+        "DROP TABLE webhook_deliveries",
+        "DROP TABLE webhooks",
         "DROP TABLE attempts",
         "ALTER TABLE models DROP COLUMN answer_above",
         "ALTER TABLE models DROP COLUMN unlike_above",

@@ -216,7 +216,7 @@ impl<'a> PhaseReporter<'a> {
             }
             let (started, first) = *begun.get_or_insert((Instant::now(), ready));
             let due = reported.is_none_or(|(at, last)| {
-                at.elapsed().as_secs() >= 1 || (ready == images && last != images)
+                at.elapsed() >= self.events.report_every() || (ready == images && last != images)
             });
             if due {
                 reported = Some((Instant::now(), ready));
