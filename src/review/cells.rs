@@ -61,27 +61,16 @@ impl Cells {
         Self { members: halved, centroids: unit(&centroids) }
     }
 
-    /// For each cell, the images outside it that it is one of the `number` nearest cells of, where
-    /// the cell that an image is in counts as its nearest; ascending.
+    /// The `number` cells that are nearest to each, itself first.
     #[must_use]
-    pub fn probing(&self, units: &Tensor, number: usize) -> Vec<Vec<i64>> {
+    pub fn nearest(&self, number: usize) -> Vec<Vec<usize>> {
         let number = number.min(self.members.len());
-        let mut own = vec![0; units.size()[0] as usize];
-        for (cell, images) in self.members.iter().enumerate() {
-            images.iter().for_each(|image| own[*image as usize] = cell as i64);
-        }
-        let mut probing = vec![Vec::new(); self.members.len()];
-        for (start, block) in blocks(units) {
-            let rows = block.size()[0] as usize;
-            let of_block = Tensor::from_slice(&own[start..start + rows]).unsqueeze(1);
-            let cosines = block.matmul(&self.centroids.tr()).scatter_value(1, &of_block, 2.0);
-            let (_, nearest) = cosines.topk(number as i64, 1, true, true);
-            for (image, cells) in (start..).zip(to_vec::<i64>(&nearest).chunks_exact(number)) {
-                // The first is its own.
-                cells[1..].iter().for_each(|cell| probing[*cell as usize].push(image as i64));
-            }
-        }
-        probing
+        let cosines = self.centroids.matmul(&self.centroids.tr());
+        let _ = cosines.shallow_clone().fill_diagonal_(2.0, false);
+        let (_, nearest) = cosines.topk(number as i64, 1, true, true);
+        let of_cells: Vec<i64> = to_vec(&nearest);
+        let rows = of_cells.chunks_exact(number);
+        rows.map(|cells| cells.iter().map(|cell| *cell as usize).collect()).collect()
     }
 }
 
@@ -139,11 +128,7 @@ mod tests {
         assert_eq!(images, (0..6000).collect::<Vec<_>>());
         let sizes: Vec<usize> = cells.members.iter().map(Vec::len).collect();
         assert!(sizes.iter().all(|size| (1..=MAX_IMAGES).contains(size)), "{sizes:?}");
-        // Each image looks into so many cells, its own among them.
-        let probing = cells.probing(&units, 3);
-        assert_eq!(probing.iter().map(Vec::len).sum::<usize>(), 2 * 6000);
-        for (members, others) in cells.members.iter().zip(&probing) {
-            assert!(others.iter().all(|image| members.binary_search(image).is_err()));
-        }
+        let nearest = cells.nearest(3);
+        assert!(nearest.iter().enumerate().all(|(cell, near)| near[0] == cell && near.len() == 3));
     }
 }

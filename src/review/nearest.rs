@@ -10,7 +10,7 @@ use crate::training::failure::StopReason;
 
 /// Neighbours of each image that are kept.
 pub const NEIGHBOURS: usize = 30;
-/// Cells that the neighbours of an image are sought in.
+/// Cells that the neighbours of the images of a cell are sought in, itself among them.
 const PROBED: usize = 16;
 /// Images up to which all are compared with all: about as many as are in the cells that an image is
 /// compared with otherwise.
@@ -71,45 +71,36 @@ impl Nearest {
         Ok(Self { each: each as usize, indices, similarities })
     }
 
-    /// Compares each row, of length 1, with those of the cells that are nearest to it.
+    /// Compares the rows, of length 1, of each cell with those of the cells that are nearest to it.
     fn among_cells(
         units: &Tensor,
         mut progress: impl FnMut(usize) -> Result<(), StopReason>,
     ) -> Result<Self, StopReason> {
         let (count, each) = (units.size()[0], NEIGHBOURS as i64);
         let cells = Cells::of(units);
-        let probing = cells.probing(units, PROBED);
-        let on = units.device();
-        let best = Tensor::full([count, each], -2.0, (Kind::Float, on));
-        let found = Tensor::zeros([count, each], (Kind::Int64, on));
-        for (cell, (members, others)) in cells.members.iter().zip(&probing).enumerate() {
-            progress(count as usize * cell / probing.len())?;
-            let inside = Tensor::from_slice(members);
-            let of_members = units.index_select(0, &inside).tr();
-            let blocks = |images: &[i64]| -> Vec<Tensor> {
-                images.chunks(BLOCK as usize).map(Tensor::from_slice).collect()
-            };
-            let own = blocks(members);
-            for (block, images) in own.iter().chain(&blocks(others)).enumerate() {
-                let cosines = units.index_select(0, images).matmul(&of_members);
-                if block < own.len() {
-                    // No image is its own neighbour.
-                    let (start, rows) = (block as i64 * BLOCK, images.size()[0]);
-                    let _ = cosines.narrow(1, start, rows).fill_diagonal_(-2.0, false);
-                }
-                let kept = each.min(members.len() as i64);
-                let (values, places) = cosines.topk(kept, 1, true, true);
-                let values = Tensor::cat(&[best.index_select(0, images), values], 1);
-                let places = inside.take(&places);
-                let places = Tensor::cat(&[found.index_select(0, images), places], 1);
-                let (values, order) = values.topk(each, 1, true, true);
-                let _ = best.shallow_clone().index_copy_(0, images, &values);
-                let _ =
-                    found.shallow_clone().index_copy_(0, images, &places.gather(1, &order, false));
+        let mut found = Tensor::zeros([count, each], (Kind::Int, units.device()));
+        let mut similarities = Tensor::zeros([count, each], (Kind::Float, units.device()));
+        let mut done = 0;
+        for (members, near) in cells.members.iter().zip(cells.nearest(PROBED)) {
+            // Its own images come first.
+            let others: Vec<&[i64]> = near.iter().map(|cell| &*cells.members[*cell]).collect();
+            let others = Tensor::from_slice(&others.concat());
+            let of_others = units.index_select(0, &others).tr();
+            for (start, images) in (0..).step_by(BLOCK as usize).zip(members.chunks(BLOCK as usize))
+            {
+                progress(done)?;
+                done += images.len();
+                let images = Tensor::from_slice(images);
+                let cosines = units.index_select(0, &images).matmul(&of_others);
+                // No image is its own neighbour.
+                let _ = cosines.narrow(1, start, images.size()[0]).fill_diagonal_(-2.0, false);
+                let (values, places) = cosines.topk(each, 1, true, true);
+                let _ = similarities.index_copy_(0, &images, &values);
+                let _ = found.index_copy_(0, &images, &others.take(&places).to_kind(Kind::Int));
             }
         }
-        let indices = to_vec(&found.to_kind(Kind::Int));
-        Ok(Self { each: each as usize, indices, similarities: to_vec(&best) })
+        let (indices, similarities) = (to_vec(&found), to_vec(&similarities));
+        Ok(Self { each: each as usize, indices, similarities })
     }
 
     /// The neighbours of an image: their indices and cosines.
