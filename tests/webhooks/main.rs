@@ -50,7 +50,12 @@ async fn eventually<T>(what: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
-/// Queues a job behind another one and cancels it: it ends at once.
+/// A job that runs until the server ends: those behind it wait.
+async fn long_job(server: &Process) {
+    server.job(json!({ "epochs": 10_000 })).await;
+}
+
+/// Queues a job behind a long one and cancels it: it ends at once.
 async fn cancelled_job(server: &Process) -> String {
     let id = server.job(json!({ "epochs": 10_000 })).await;
     let (status, job) = server.post(&format!("/jobs/{id}/cancel"), json!({})).await;
@@ -134,6 +139,7 @@ async fn a_receiver_that_is_down_gets_it_later_from_the_next_server() {
     server.pets(4).await;
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let webhook = add(&server, json!({ "url": format!("http://{address}/ok") })).await;
+    long_job(&server).await;
     cancelled_job(&server).await;
     let failed = eventually(async || {
         let all = deliveries(&server, &webhook).await;
@@ -168,6 +174,7 @@ async fn a_slow_receiver_holds_up_no_other() {
         add(&server, json!({ "url": receiver.url(path) })).await;
     }
     add(&server, json!({ "url": receiver.url("/ok") })).await;
+    long_job(&server).await;
     let begun = Instant::now();
     for _ in 0..3 {
         cancelled_job(&server).await;
