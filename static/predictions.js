@@ -73,7 +73,7 @@ export async function open(place, { query, signal }) {
 function off() {
   return el("section", { class: "panel", "aria-label": "Log" },
     el("p", null, "This server does not log predictions. Restart it with one of these to see here what its models answer, correct it, and notice drift:"),
-    el("pre", null, "pawprint serve --prediction-log                            # labels, probabilities, time\npawprint serve --prediction-log --prediction-log-photos    # and the images"),
+    el("pre", { class: "log" }, "pawprint serve --prediction-log                            # labels, probabilities, time\npawprint serve --prediction-log --prediction-log-photos    # and the images"),
     el("p", { class: "hint" }, "By default the last 100,000 predictions of 30 days are kept."));
 }
 
