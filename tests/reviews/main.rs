@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 #![cfg(target_os = "linux")]
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::time::{Duration, Instant};
