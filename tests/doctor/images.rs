@@ -7,8 +7,8 @@ use reqwest::Method;
 
 use super::{
     Healthy, assert_nothing_lost, codes,
-    common::{process::Process, tar},
-    contents,
+    common::{Server, data, photo, process::Process, tar},
+    contents, doctor, findings,
 };
 
 #[tokio::test]
@@ -38,6 +38,52 @@ async fn images_that_are_missing_or_damaged_are_named_and_sending_them_again_rep
     assert_eq!(request.send().await.unwrap().status(), 200);
     drop(server);
     assert_eq!(codes(&healthy.findings()), ["set_aside"]);
+}
+
+#[tokio::test]
+async fn the_files_of_images_without_a_label_are_checked_as_those_of_others() {
+    let server = Server::start().await;
+    server.pets().await;
+    let files = [0, 1, 2, 3]
+        .map(|number| (["a.jpg", "b.jpg", "c.jpg", "d.jpg"][number], photo(number as u32)));
+    let report = server.post("/datasets/pets/archive?labels=none", tar(&files)).await.ok();
+    assert_eq!(report["added"], 4);
+    let folder = data::close(server).await;
+    let root = folder.path();
+    let check = |arguments: &[&str]| findings(&doctor(root, arguments));
+    assert_eq!(codes(&check(&["--json", "--repair"])), Vec::<&str>::new());
+    let stored = data::images(root);
+    assert_eq!(stored.len(), 4);
+
+    // Others of the same length, half, and none.
+    let whole = fs::read(&stored[0]).unwrap();
+    let mut other = whole.clone();
+    other[100] ^= 1;
+    for damaged in [&other[..], &whole[..whole.len() / 2], &[]] {
+        fs::write(&stored[0], damaged).unwrap();
+        let found = check(&["--json"]);
+        assert_eq!(codes(&found), ["image_damaged"]);
+        let detail = found["image_damaged"]["detail"].as_str().unwrap();
+        assert!(detail.contains(".jpg` of dataset pets"), "{detail}");
+    }
+    fs::remove_file(&stored[1]).unwrap();
+    assert_eq!(codes(&check(&["--json"])), ["image_damaged", "image_missing"]);
+    let before = contents(root);
+    let found = check(&["--json", "--repair"]);
+    assert_eq!(codes(&found), ["image_damaged", "image_missing"]);
+    assert!(!stored[0].exists());
+    assert_nothing_lost(root, &before);
+    assert_eq!(codes(&check(&["--json"])), ["image_missing", "set_aside"]);
+
+    // Sending them again repairs them.
+    let server = Process::start(root);
+    let request =
+        server.request(Method::POST, "/datasets/pets/archive?labels=none").body(tar(&files));
+    let report: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(report["duplicates"], 4, "{report}");
+    drop(server);
+    assert_eq!(codes(&check(&["--json"])), ["set_aside"]);
+    assert_eq!(fs::read(&stored[0]).unwrap(), whole);
 }
 
 #[tokio::test]
