@@ -87,7 +87,7 @@ async fn a_job_that_cannot_fit_is_refused_unless_it_is_forced() {
         return common::skip::skip("mounting a small file system requires root");
     };
     let server = Process::start(&data);
-    server.pets(200).await;
+    server.pets(150).await;
     let free = || rustix::fs::statvfs(&data).map(|it| it.f_bavail * it.f_frsize).unwrap();
     let filler = data.join("filler");
     std::fs::write(&filler, vec![0; (free() - 8_000_000) as usize]).unwrap();
@@ -136,7 +136,7 @@ impl Drop for Disk {
 async fn a_client_that_leaves_ends_the_measurement_and_one_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
-    server.pets(200).await;
+    server.pets(150).await;
     let long = body("efficientnet_lite0_finetune", json!({}));
     let request = server.request(reqwest::Method::POST, "/jobs").json(&long).send();
     let first = tokio::spawn(request);
