@@ -52,8 +52,10 @@ async fn each_recipe_with_built_in_weights_is_measured() {
     }
     let jobs = server.get("/jobs").await;
     assert_eq!(jobs["items"], json!([]), "nothing was queued");
-    let cache = std::fs::read_dir(folder.path().join("cache")).unwrap().count();
-    assert_eq!(cache, 0, "nothing was cached");
+    // The review of the dataset, which runs meanwhile, has caches of its own.
+    let cache = std::fs::read_dir(folder.path().join("cache")).unwrap();
+    let mut names = cache.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(!names.any(|name| name.starts_with("180x180")), "images were cached");
 }
 
 #[tokio::test]
