@@ -100,7 +100,7 @@ async fn report(there: &Process, here: &Server, model: &Value) {
     let page = there.request(reqwest::Method::GET, &path).send().await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let page = page.text().await.unwrap();
-    for words in ["<svg", "Confusion matrix", "95% CI", "Learning", "What it is not good for"] {
+    for words in ["<svg", "Confusion matrix", "95% CI", "Learning", "Limitations"] {
         assert!(page.contains(words) || words == "Learning", "{words}");
     }
     for outside in ["<script", "<link", "src=\"http", "url("] {

@@ -138,7 +138,7 @@ impl Import {
             session.out.document(&response)?;
         } else {
             let Model { name, .. } = client::read(&response)?;
-            session.out.line(format_args!("imported as {name}"))?;
+            session.out.line(format_args!("{name} is on the server"))?;
             session.out.note(format_args!("put it into service with `pawprint models use {name}`"));
         }
         Ok(ExitStatus::Success)

@@ -48,9 +48,9 @@ enum Format {
 
 /// Get the report of a model
 ///
-/// Data, recipe, learning curves, evaluation with confidence intervals, calibration, when it is unsure, what it is
-/// not good for, and where it comes from. The HTML page needs nothing else: it can be opened from a disk, printed,
-/// and sent to others.
+/// Data, recipe, learning curves, evaluation with confidence intervals, calibration, when it is unsure, its
+/// limitations, and where it comes from. The HTML page needs nothing else: it can be opened from a disk, printed, and
+/// sent to others.
 #[utoipa::path(get, path = "", params(ReportQuery), responses(
     (status = 200, description = "The report.", content((ModelReport = "application/json"), (String = "text/html; charset=utf-8"))),
     (status = 422, description = "`invalid_value`"),

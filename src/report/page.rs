@@ -47,7 +47,7 @@ pub fn html(report: &ModelReport) -> Result<String, charts::Error> {
             body {
                 h1 { (title) }
                 (result(report))
-                h2 { "What it is not good for" }
+                h2 { "Limitations" }
                 ul { @for limit in &report.limits { li { (limit) } } }
                 h2 { "Data" }
                 (data(&report.data))
