@@ -21,10 +21,11 @@ async fn changing_routes(server: &Server) -> Vec<(String, String)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{dataset}", "pets").replace("{model}", "default");
         let path = path.replace("{class}", "cat").replace("{base}", "vgg16");
-        let path = path
-            .replace("{image}", "0198c0de-0000-7000-8000-000000000001")
-            .replace("{job}", "0198c0de-0000-7000-8000-000000000001");
-        let path = path.replace("{token}", "phone");
+        let ids = ["{image}", "{job}", "{prediction}", "{webhook}"];
+        let path = ids
+            .iter()
+            .fold(path, |path, name| path.replace(name, "0198c0de-0000-7000-8000-000000000001"));
+        let path = path.replace("{token}", "phone").replace("{alias}", "champion");
         assert!(!path.contains('{') || path.contains("{chart}"), "{path}");
         for method in ["post", "put", "patch", "delete"] {
             if item.get(method).is_some() {
