@@ -159,5 +159,5 @@ async fn wait_for(condition: impl Fn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("it did not come");
+    assert!(condition(), "it did not come");
 }

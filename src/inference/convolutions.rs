@@ -194,13 +194,14 @@ fn agree(recorded: &[f32], theirs: &[ModelOutput], ours: &[ModelOutput]) -> Resu
     let allowed = 2.0 * off(&our_logits);
     for (then, now) in recorded.iter().zip(&their_logits) {
         let difference = (then - now).abs();
-        if !(difference <= allowed.max(canary::tolerance(*then))) {
+        if difference.is_nan() || difference > allowed.max(canary::tolerance(*then)) {
             return Err(format!("expected logit {then}, got {now} from OpenVINO"));
         }
     }
     for (theirs, ours) in theirs.iter().zip(ours) {
         let (Some(theirs), Some(ours)) = (theirs.distance, ours.distance) else { continue };
-        if !((theirs - ours).abs() <= MAX_DISTANCE_CHANGE) {
+        let difference = (theirs - ours).abs();
+        if difference.is_nan() || difference > MAX_DISTANCE_CHANGE {
             return Err(format!("expected distance {ours}, got {theirs} from OpenVINO"));
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::{Error, Journal};
+use super::{Error, Journal, RecentDrift};
 use crate::{
     domain::{
         Timestamp,
@@ -121,7 +121,8 @@ impl Journal {
     /// The database failed.
     pub async fn recent_drift(&self) -> Result<Vec<(LoggedModel, Figures)>, Error> {
         let mut recent = self.0.recent.lock().await;
-        if let Some((_, figures)) = recent.as_ref().filter(|(at, _)| at.elapsed() < REUSE) {
+        let fresh = recent.as_ref().filter(|it| it.computed_at.elapsed() < REUSE);
+        if let Some(RecentDrift { figures, .. }) = fresh {
             return Ok(figures.clone());
         }
         self.flush_quietly().await;
@@ -143,7 +144,7 @@ impl Journal {
             let figures = Figures::new(&model.baseline, &model.classes, model.thresholds, &counted);
             all.push((model.model, figures));
         }
-        *recent = Some((Instant::now(), all.clone()));
+        *recent = Some(RecentDrift { computed_at: Instant::now(), figures: all.clone() });
         Ok(all)
     }
 }

@@ -110,8 +110,15 @@ struct Inner {
     arrived: Notify,
     /// Held by whoever writes to the log or deletes from it.
     writing: Mutex<Kept>,
-    /// The drift of the last hour, and when it was computed.
-    recent: Mutex<Option<(Instant, Vec<(LoggedModel, Figures)>)>>,
+    /// The drift of the last hour.
+    recent: Mutex<Option<RecentDrift>>,
+}
+
+/// The drift of the last hour of each model.
+#[derive(Debug)]
+struct RecentDrift {
+    computed_at: Instant,
+    figures: Vec<(LoggedModel, Figures)>,
 }
 
 /// What is known of the photos on disk.

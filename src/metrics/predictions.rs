@@ -66,8 +66,11 @@ impl PredictionLogSnapshot {
     }
 }
 
+/// Name, description and value of a metric.
+type Metric = (&'static str, &'static str, fn(&Figures) -> Option<f64>);
+
 fn register_drift(registry: &mut Registry, drift: &[(LoggedModel, Figures)]) {
-    let values: [(&str, &str, fn(&Figures) -> Option<f64>); 7] = [
+    let values: [Metric; 7] = [
         ("pawprint_drift_predictions", "Predictions of the last hour in the log", |it| {
             Some(it.predictions as f64)
         }),

@@ -80,7 +80,7 @@ pub enum Error {
         rule: &'static str,
     },
     /// The job needs more than there is.
-    #[error("{}", probe::shortage(*.resource, *.needed, *.available))]
+    #[error("{}", probe::shortage(.resource, *.needed, *.available))]
     DoesNotFit {
         /// `memory` or `disk`.
         resource: &'static str,

@@ -134,6 +134,9 @@ async fn each_image_of_every_route_is_a_row() {
     assert_eq!(listed(&server, "").await.len(), 6);
 }
 
+/// Whether a row meets a condition.
+type Holds<'a> = &'a dyn Fn(&Value) -> bool;
+
 #[tokio::test]
 async fn filters_and_pages_give_each_prediction_once() {
     let server = logging().await;
@@ -181,7 +184,7 @@ async fn filters_and_pages_give_each_prediction_once() {
             ("token=app".to_owned(), Box::new(|_| false)),
         ],
     ];
-    let mut queries: Vec<(String, Vec<&dyn Fn(&Value) -> bool>)> = vec![(String::new(), vec![])];
+    let mut queries: Vec<(String, Vec<Holds<'_>>)> = vec![(String::new(), vec![])];
     for rule in &rules {
         queries = queries
             .iter()
