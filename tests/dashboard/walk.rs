@@ -213,7 +213,7 @@ async fn pin(browser: &Browser, server: &Process) {
     browser.click("button[aria-label='Pin default']").await;
     browser.see("//h2[.='In service: default']").await;
     browser.push("Use best model").await;
-    browser.read("A new model replaces it unless it is less accurate").await;
+    browser.read("A new model replaces it if it beats guessing").await;
     browser.click("button[aria-label='Pin first']").await;
     browser.read("Pinned: a better model will not replace it").await;
     let current = server.get("/models/current").await;
