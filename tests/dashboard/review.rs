@@ -58,7 +58,8 @@ async fn faulty(data: &std::path::Path, each: u32) -> Process {
     send(&server, "?labels=none", &new).await;
     let begun = Instant::now();
     while server.get("/datasets/faulty/review").await["status"] != "complete" {
-        assert!(begun.elapsed() < PATIENCE, "not reviewed");
+        // 5,000 photos take a processor without bf16 minutes.
+        assert!(begun.elapsed() < 3 * PATIENCE, "not reviewed");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     server

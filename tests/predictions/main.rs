@@ -210,7 +210,8 @@ async fn filters_and_pages_give_each_prediction_once() {
         assert_eq!(found, expected, "{query}");
     }
     // Times.
-    let time = |row: &Value| row["created_at"].as_str().unwrap().to_owned();
+    let time =
+        |row: &Value| row["created_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let (from, to) = (time(&all[8]), time(&all[3]));
     let within = listed(&server, &format!("from={from}&to={to}")).await;
     assert!(within.iter().all(|row| time(row) >= from && time(row) < to));
