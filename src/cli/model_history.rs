@@ -11,8 +11,8 @@ use super::{
     ExitStatus, Session,
     args::{ClientArgs, reference},
     client,
-    models::now_in_service,
     output::age,
+    responses::Model,
 };
 
 /// Changes that are printed by default.
@@ -178,4 +178,15 @@ impl SetAlias {
         }
         Ok(ExitStatus::Success)
     }
+}
+
+/// Prints the model that is now in service.
+pub(super) fn now_in_service(response: &Value, session: &Session) -> anyhow::Result<ExitStatus> {
+    if session.out.is_json() {
+        session.out.document(response)?;
+    } else {
+        let Model { name, .. } = client::read(response)?;
+        session.out.line(format_args!("model {name} is now in service"))?;
+    }
+    Ok(ExitStatus::Success)
 }

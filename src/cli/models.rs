@@ -16,7 +16,7 @@ use super::{
     args::{ClientArgs, Named},
     client,
     comparison::Compare,
-    model_history::{History, Rollback, SetAlias},
+    model_history::{History, Rollback, SetAlias, now_in_service},
     output::{age, decimals},
     responses::Model,
     upload,
@@ -149,17 +149,6 @@ async fn put_in_service(name: &str, session: &Session) -> anyhow::Result<ExitSta
     let request = session.client.request(Method::PUT, &["models", "current"]);
     let response: Value = session.client.json(request.json(&json!({ "model": name }))).await?;
     now_in_service(&response, session)
-}
-
-/// Prints the model that is now in service.
-pub(super) fn now_in_service(response: &Value, session: &Session) -> anyhow::Result<ExitStatus> {
-    if session.out.is_json() {
-        session.out.document(response)?;
-    } else {
-        let Model { name, .. } = client::read(response)?;
-        session.out.line(format_args!("model {name} is now in service"))?;
-    }
-    Ok(ExitStatus::Success)
 }
 
 async fn list(session: &Session) -> anyhow::Result<ExitStatus> {

@@ -3,10 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    model::ModelCard,
-    selective::{AnswerThresholds, Coverage, UNLIKE_SHARE},
-};
+use super::selective::{AnswerThresholds, Coverage, UNLIKE_SHARE};
 
 /// Bins of equal share that the distances of the validation images are cut into.
 const DISTANCE_BINS: usize = 10;
@@ -81,17 +78,6 @@ pub struct DistanceBins {
 }
 
 impl Baseline {
-    /// That of the model with that card.
-    #[must_use]
-    pub fn of(card: &ModelCard) -> Self {
-        Self {
-            images: card.validation.count,
-            thresholds: card.thresholds,
-            coverage: card.coverage.clone(),
-            answers: card.answers.clone(),
-        }
-    }
-
     /// The share of the validation images that the model is unsure of with `thresholds`; `None` if it
     /// never is. Exact for its first thresholds. For others, and for models of older versions, it is the
     /// sum over both reasons, the most that it can be.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{
     JobId, ModelId, Name, Timestamp,
     base::Base,
-    baseline::ValidationAnswers,
+    baseline::{Baseline, ValidationAnswers},
     dataset::{Classes, Digest},
     excerpt::Excerpt,
     metrics::SplitMetrics,
@@ -145,6 +145,17 @@ impl ModelCard {
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.temperature.map_or(1.0, f64::recip)
+    }
+
+    /// What its predictions in use are compared with.
+    #[must_use]
+    pub fn baseline(&self) -> Baseline {
+        Baseline {
+            images: self.validation.count,
+            thresholds: self.thresholds,
+            coverage: self.coverage.clone(),
+            answers: self.answers.clone(),
+        }
     }
 }
 

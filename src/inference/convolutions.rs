@@ -1,38 +1,20 @@
-//! Which engine computes a model's convolutions: libtorch at first, OpenVINO once it is compiled and
-//! measured to be faster.
-//!
-//! A model serves with libtorch at once. Meanwhile a thread of its own writes the convolutions as ONNX,
-//! compiles them, compares the answers for the canary images with those of the model's card, and measures
-//! both engines.
+//! Which engine computes a model's convolutions: libtorch at first, OpenVINO once `second_engine` has
+//! prepared it.
 
 use std::{
     cell::RefCell,
-    path::Path,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use tch::Tensor;
 
 use super::{
-    network::LoadedModel,
-    openvino::{self, Compiled, Passes},
+    openvino::{Compiled, Passes},
     thread_choice::ThreadChoice,
-    tuning::{InferenceConfig, set_threads},
 };
-use crate::{device::processors, domain::prediction::ModelOutput, model_file::canary, onnx};
-
-/// Minimum reduction of the time of a pass on the threads that it has under load.
-const MIN_SPEEDUP: f64 = 1.1;
-
-/// Passes of each engine, of which the fastest counts.
-const PASSES: u32 = 7;
-
-/// Largest difference of a distance to the training images, 0 to 2.
-const MAX_DISTANCE_CHANGE: f64 = 0.01;
 
 /// The convolutions of a model in OpenVINO; its clones share them.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +24,6 @@ pub(super) struct Convolutions(Arc<OnceLock<Ready>>);
 #[derive(Debug)]
 pub(super) struct Ready {
     compiled: Vec<Compiled>,
-    /// Of each of them, in their order.
-    times: Vec<Times>,
     thread_choice: ThreadChoice,
     /// A pass failed: libtorch takes over for good.
     failed: AtomicBool,
@@ -86,63 +66,9 @@ impl Convolutions {
 }
 
 impl Ready {
-    /// Compiles the convolutions of `model`, the one in the file at `path`, compares the answers for the
-    /// canary images, and measures both engines. Takes a second or two.
-    ///
-    /// # Errors
-    /// A message: why libtorch goes on.
-    pub(super) fn prepare(
-        model: &LoadedModel,
-        path: &Path,
-        config: &InferenceConfig,
-    ) -> Result<Self, String> {
-        openvino::open()?;
-        let card = model.card();
-        let mut sizes = vec![(config.workers, config.threads_under_load)];
-        if config.thread_choice.candidates().count() > 1 {
-            sizes.push((1, processors().get()));
-        }
-        let onnx = onnx::feature_maps(path).map_err(|error| error.to_string())?;
-        let compile = |size| Compiled::new(&onnx, &card.preprocessing, model.precision(), size);
-        let compiled = sizes.into_iter().map(compile).collect::<Result<Vec<_>, _>>()?;
-        drop(onnx);
-        let own = OwnPasses::default();
-        let images = canary::pixels(&card.preprocessing)?;
-        for compiled in &compiled {
-            set_threads(compiled.threads());
-            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-            for image in &images {
-                let maps = own.feature_maps(compiled, &[image])?;
-                theirs.extend(model.outputs(&maps).map_err(|error| error.to_string())?);
-                let image = std::slice::from_ref(image);
-                ours.extend(model.forward(image).map_err(|error| error.to_string())?);
-            }
-            agree(&card.canaries, &theirs, &ours)?;
-        }
-        let measure = |compiled| measure(model, &own, compiled, &images);
-        let times = compiled.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
-        let of_threads =
-            compiled.iter().map(Compiled::threads).zip(times.iter().map(|it| it.openvino));
-        let thread_choice = ThreadChoice::new(of_threads);
-        tracing::info!(?times, threads = thread_choice.best(), "measured OpenVINO");
-        Ok(Self { compiled, times, thread_choice, failed: AtomicBool::new(false) })
-    }
-
-    /// Checks that OpenVINO is clearly faster under load, and not slower for a lone request.
-    ///
-    /// # Errors
-    /// A message with the times.
-    pub(super) fn is_faster(&self) -> Result<(), String> {
-        let under_load = self
-            .times
-            .first()
-            .is_some_and(|times| times.openvino.mul_f64(MIN_SPEEDUP) <= times.libtorch);
-        let lone = self.times.iter().map(|it| it.openvino).min()
-            <= self.times.iter().map(|it| it.libtorch).min();
-        if under_load && lone {
-            return Ok(());
-        }
-        Err(format!("OpenVINO is not faster: {:?}", self.times))
+    /// Of these compiled convolutions, of which a lone request gets those that `thread_choice` says.
+    pub(super) const fn new(compiled: Vec<Compiled>, thread_choice: ThreadChoice) -> Self {
+        Self { compiled, thread_choice, failed: AtomicBool::new(false) }
     }
 
     fn has_failed(&self) -> bool {
@@ -155,7 +81,7 @@ impl Ready {
 pub(super) struct OwnPasses(RefCell<Vec<Passes>>);
 
 impl OwnPasses {
-    fn feature_maps(
+    pub(super) fn feature_maps(
         &self,
         compiled: &Compiled,
         images: &[impl AsRef<[u8]>],
@@ -174,103 +100,5 @@ impl OwnPasses {
             1 => Ok(maps.remove(0)),
             _ => Tensor::f_cat(&maps, 0).map_err(|error| error.to_string()),
         }
-    }
-}
-
-/// Whether the answers of OpenVINO for the canary images are as near to those of the card as libtorch's
-/// are in the same precision, within a factor of two.
-fn agree(recorded: &[f32], theirs: &[ModelOutput], ours: &[ModelOutput]) -> Result<(), String> {
-    let logits = |outputs: &[ModelOutput]| -> Vec<f32> {
-        outputs.iter().flat_map(|output| &output.logits.0).map(|logit| *logit as f32).collect()
-    };
-    let (their_logits, our_logits) = (logits(theirs), logits(ours));
-    if their_logits.len() != recorded.len() {
-        return Err(format!("{} logits instead of {}", their_logits.len(), recorded.len()));
-    }
-    let off = |now: &[f32]| {
-        let differences = recorded.iter().zip(now).map(|(then, now)| (then - now).abs());
-        differences.fold(0.0, f32::max)
-    };
-    let allowed = 2.0 * off(&our_logits);
-    for (then, now) in recorded.iter().zip(&their_logits) {
-        let difference = (then - now).abs();
-        if difference.is_nan() || difference > allowed.max(canary::tolerance(*then)) {
-            return Err(format!("expected logit {then}, got {now} from OpenVINO"));
-        }
-    }
-    for (theirs, ours) in theirs.iter().zip(ours) {
-        let (Some(theirs), Some(ours)) = (theirs.distance, ours.distance) else { continue };
-        let difference = (theirs - ours).abs();
-        if difference.is_nan() || difference > MAX_DISTANCE_CHANGE {
-            return Err(format!("expected distance {ours}, got {theirs} from OpenVINO"));
-        }
-    }
-    Ok(())
-}
-
-/// The fastest pass over one image.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    libtorch: Duration,
-    openvino: Duration,
-}
-
-/// Times both engines in turns, on the threads of `compiled`.
-fn measure(
-    model: &LoadedModel,
-    own: &OwnPasses,
-    compiled: &Compiled,
-    images: &[Vec<u8>],
-) -> Result<Times, String> {
-    set_threads(compiled.threads());
-    let image = images.get(..1).ok_or("there is no canary image")?;
-    let mut times = Times { libtorch: Duration::MAX, openvino: Duration::MAX };
-    for _ in 0..PASSES {
-        let started = Instant::now();
-        model.forward(image).map_err(|error| error.to_string())?;
-        times.libtorch = times.libtorch.min(started.elapsed());
-        let started = Instant::now();
-        let maps = own.feature_maps(compiled, image)?;
-        model.outputs(&maps).map_err(|error| error.to_string())?;
-        times.openvino = times.openvino.min(started.elapsed());
-    }
-    Ok(times)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::objective::Logits;
-
-    fn outputs(logits: &[f64], distance: Option<f64>) -> Vec<ModelOutput> {
-        let output = |logit: &f64| ModelOutput { logits: Logits(vec![*logit]), distance };
-        logits.iter().map(output).collect()
-    }
-
-    #[test]
-    fn answers_agree_if_they_are_as_near_to_the_card_as_those_of_libtorch() {
-        let recorded = [1.0, -2.0, 0.5];
-        let agrees = |theirs: &[f64], ours: &[f64]| {
-            agree(&recorded, &outputs(theirs, None), &outputs(ours, None)).is_ok()
-        };
-        assert!(agrees(&[1.01, -2.02, 0.51], &[1.0, -2.0, 0.5]));
-        assert!(!agrees(&[1.03, -2.0, 0.5], &[1.0, -2.0, 0.5]));
-        assert!(agrees(&[1.05, -2.0, 0.5], &[1.0, -2.03, 0.5]));
-        assert!(!agrees(&[1.07, -2.0, 0.5], &[1.0, -2.03, 0.5]));
-        assert!(!agrees(&[f64::NAN, -2.0, 0.5], &[1.0, -2.0, 0.5]));
-        assert!(!agrees(&[1.0, -2.0], &[1.0, -2.0, 0.5]));
-    }
-
-    #[test]
-    fn distances_have_to_agree_too() {
-        let recorded = [1.0, 1.0];
-        let agrees = |theirs, ours| {
-            let (theirs, ours) =
-                (outputs(&[1.0, 1.0], Some(theirs)), outputs(&[1.0, 1.0], Some(ours)));
-            agree(&recorded, &theirs, &ours).is_ok()
-        };
-        assert!(agrees(0.405, 0.4));
-        assert!(!agrees(0.42, 0.4));
-        assert!(!agrees(f64::NAN, 0.4));
     }
 }

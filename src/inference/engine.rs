@@ -20,11 +20,12 @@ use tokio::sync::{
 use utoipa::ToSchema;
 
 use super::{
-    convolutions::{Convolutions, Ready},
+    convolutions::Convolutions,
     gradcam::Heatmap,
     network::{LoadedModel, ModelLoadError},
     overrides::InferenceEngine,
     queue::{Command, InferenceRequest, InferenceResult, QueueSlot},
+    second_engine::SecondEngine,
     tuning::{InferenceConfig, TuningCache},
     worker,
 };
@@ -285,11 +286,11 @@ fn accelerate(model: &LoadedModel, path: &Path, config: &InferenceConfig, wanted
         if auto && usable_memory().is_some_and(|bytes| bytes < MIN_MEMORY_FOR_OPENVINO) {
             return Err("OpenVINO needs more memory than libtorch".to_owned());
         }
-        let prepared = Ready::prepare(model, path, config)?;
+        let prepared = SecondEngine::prepare(model, path, config)?;
         if auto {
             prepared.is_faster()?;
         }
-        model.convolutions().set(prepared)
+        model.convolutions().set(prepared.ready)
     };
     let prepared = panic::catch_unwind(AssertUnwindSafe(prepare));
     match prepared.unwrap_or_else(|_| Err("it panicked".to_owned())) {

@@ -12,6 +12,7 @@ pub mod network;
 mod openvino;
 pub mod overrides;
 mod queue;
+mod second_engine;
 mod thread_choice;
 pub mod tuning;
 mod worker;

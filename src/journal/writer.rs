@@ -12,7 +12,7 @@ use tokio::sync::MutexGuard;
 use super::{Error, Inner, Journal, Kept, queue::Entry};
 use crate::{
     blobs::{self, Blobs},
-    domain::{ModelId, baseline::Baseline, dataset::Digest},
+    domain::{ModelId, dataset::Digest},
     error_chain::chain,
     storage::{
         self,
@@ -98,7 +98,7 @@ impl Inner {
                         id: card.id,
                         name: &card.name,
                         classes: &card.classes,
-                        baseline: Baseline::of(card),
+                        baseline: card.baseline(),
                     };
                     let number = predictions::put_model(&mut transaction, &new).await?;
                     models.insert(card.id, number);

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{features::unit, nearest::to_vec};
+use super::features::{to_vec, unit};
 
 /// Mean number of images of a cell.
 pub const IMAGES: usize = 512;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::nearest::to_vec;
+use super::features::to_vec;
 use crate::{
     device::ComputeConfig,
     domain::objective::Objective,

@@ -47,6 +47,13 @@ pub fn unit(rows: &Tensor) -> Tensor {
     rows / length.clamp_min(f64::from(f32::MIN_POSITIVE))
 }
 
+/// The values of a tensor, in the order of its dimensions.
+pub(super) fn to_vec<T: tch::kind::Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
+    let mut values = vec![T::default(); tensor.numel()];
+    tensor.contiguous().copy_data(&mut values, tensor.numel());
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use bhtsne::{Neighbor, tSNE};
 use rayon::ThreadPoolBuilder;
 use tch::{Kind, Tensor};
 
-use super::nearest::{Nearest, to_vec};
+use super::{features::to_vec, nearest::Nearest};
 
 /// Iterations.
 const EPOCHS: usize = 500;

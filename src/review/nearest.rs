@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     cells::{self, Cells},
-    features::unit,
+    features::{to_vec, unit},
 };
 use crate::training::failure::StopReason;
 
@@ -125,12 +125,6 @@ impl Nearest {
             .map(|of_image| 1.0 - f64::from(of_image[rank - 1]))
             .collect()
     }
-}
-
-pub(super) fn to_vec<T: tch::kind::Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
-    let mut values = vec![T::default(); tensor.numel()];
-    tensor.contiguous().copy_data(&mut values, tensor.numel());
-    values
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Pictures {
     /// Those in the records `[images, RECORD]` of the cache.
     #[must_use]
     pub fn new(records: &Tensor) -> Self {
-        Self(super::nearest::to_vec(records))
+        Self(super::features::to_vec(records))
     }
 
     /// The number of images.
