@@ -6,16 +6,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt as _;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
 use utoipa::IntoParams;
 
 use super::{
     binary::Binary,
-    body::{incomplete_body, too_large},
+    body_file::body_file,
     detached::run_to_completion,
-    error::of_disk,
     extract::{Json, Query, parse},
     problem::Problem,
     state::AppState,
@@ -60,21 +57,7 @@ pub async fn import(
     body: Body,
 ) -> Result<Response, Problem> {
     let name: Option<Name> = parse(query.name.as_deref())?;
-    let file =
-        tempfile::NamedTempFile::new_in(app.data_dir.tmp()).map_err(|error| of_disk(&error))?;
-    let clone = file.reopen().map_err(|error| of_disk(&error))?;
-    let mut writer = tokio::fs::File::from_std(clone);
-    let mut bytes = 0;
-    let mut body = body.into_data_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
-        bytes += chunk.len() as u64;
-        if bytes > MAX_BYTES {
-            return Err(too_large(MAX_BYTES));
-        }
-        writer.write_all(&chunk).await.map_err(|error| of_disk(&error))?;
-    }
-    writer.flush().await.map_err(|error| of_disk(&error))?;
+    let file = body_file(&app, body, MAX_BYTES).await?;
     let registry = app.registry.clone();
     let imported = run_to_completion(async move {
         let _slot = slot;

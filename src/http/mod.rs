@@ -12,6 +12,7 @@ pub mod b64;
 pub mod binary;
 pub mod body;
 mod body_buffer;
+mod body_file;
 pub mod classes;
 pub mod comparisons;
 pub mod content_encoding;

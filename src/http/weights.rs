@@ -6,15 +6,12 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt as _;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
 use utoipa::ToSchema;
 
 use super::{
     binary::Binary,
-    body::{incomplete_body, too_large},
-    error::of_disk,
+    body_file::body_file,
     extract::{Json, Path},
     problem::Problem,
     state::AppState,
@@ -90,21 +87,7 @@ pub async fn put(
     body: Body,
 ) -> Result<Json<Status>, Problem> {
     check_replaceable(&base)?;
-    let file =
-        tempfile::NamedTempFile::new_in(app.data_dir.tmp()).map_err(|error| of_disk(&error))?;
-    let clone = file.reopen().map_err(|error| of_disk(&error))?;
-    let mut writer = tokio::fs::File::from_std(clone);
-    let mut bytes = 0;
-    let mut body = body.into_data_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| incomplete_body(&error))?;
-        bytes += chunk.len() as u64;
-        if bytes > MAX_SOURCE_BYTES {
-            return Err(too_large(MAX_SOURCE_BYTES));
-        }
-        writer.write_all(&chunk).await.map_err(|error| of_disk(&error))?;
-    }
-    writer.flush().await.map_err(|error| of_disk(&error))?;
+    let file = body_file(&app, body, MAX_SOURCE_BYTES).await?;
     // On a thread of its own: a client that leaves now does not interrupt it.
     let import = tokio::task::spawn_blocking(move || {
         let _slot = slot;
