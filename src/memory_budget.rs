@@ -131,6 +131,16 @@ impl MemoryBudget {
         let permit = Handle::current().block_on(permit).map_err(|_| OverBudget::UsedUp)?;
         Ok(Reservation { share: self.images.clone(), bytes, permit: Some(permit) })
     }
+
+    /// As [`Self::wait_for_image`], without waiting.
+    ///
+    /// # Errors
+    /// There is not so much at the moment, or never.
+    pub fn try_image(&self, bytes: u64) -> Result<Reservation, OverBudget> {
+        let mut reservation = Reservation::new(&self.images);
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
 }
 
 /// Memory that is reserved until this is dropped.

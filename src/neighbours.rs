@@ -59,10 +59,11 @@ impl Neighbours {
             };
         };
         match (quantised.kind(), &*quantised.size()) {
-            (Kind::Int8, [images, found]) if *images > 0 && *found == width => {}
+            (Kind::Int8, [images, found])
+                if (1..=MAX_IMAGES as i64).contains(images) && *found == width => {}
             (kind, shape) => {
                 return Err(format!(
-                    "tensor `{NAME}` is {kind:?} {shape:?}, expected Int8 [n, {width}]"
+                    "tensor `{NAME}` is {kind:?} {shape:?}, expected Int8 [1 to {MAX_IMAGES}, {width}]"
                 ));
             }
         }

@@ -21,9 +21,14 @@ export function driftPanel(models, signal) {
   const body = el("div", { class: "stack", role: "status" });
   const model = select(models.map(({ id, name }) => /** @type {[string, string]} */ ([id, name])), { onchange: () => show() });
   const span = select(SPANS, { value: "24", onchange: () => show() });
+  let asked = 0;
   const show = () => void attempt(body, async () => {
+    const mine = ++asked;
+    const hours = Number(span.value);
     const query = new URLSearchParams({ model: model.value, hours: span.value, buckets: String(BUCKETS) });
-    draw(body, await get(`predictions/drift?${query}`, signal), Number(span.value));
+    const drift = await get(`predictions/drift?${query}`, signal);
+    // A later question may have been answered sooner.
+    if (mine === asked) draw(body, drift, hours);
   });
   show();
   return el("section", { class: "panel", "aria-label": "Drift" },
@@ -58,8 +63,8 @@ function draw(place, drift, hours) {
     drift.predictions === 0 ? null : el("div", { class: "columns two" },
       unsure ? chart(`Unsure: ${percent(unsure.fraction)}${unsure.reference === null ? "" : ` (validation: ${percent(unsure.reference)})`}`, "fraction unsure", [
         { name: "unsure", points: points((it) => it.unsure?.fraction), dots: some.length < 2 }, ...level(unsure.reference)]) : null,
-      distance ? chart(`Distance to the training images: PSI ${distance.psi.toFixed(2)}`, "mean distance", [
-        { name: "mean distance", points: points((it) => it.distance?.mean), dots: some.length < 2 }]) : null,
+      distance ? chart(`Far from the training images: ${percent(distance.far)} (validation: ${percent(distance.far_reference)}), PSI ${distance.psi.toFixed(2)}`, "fraction far", [
+        { name: "far", points: points((it) => it.distance?.far), dots: some.length < 2 }, ...level(distance.far_reference)]) : null,
       classes ? chart(`Predicted classes${classes.psi === null ? "" : `: PSI ${classes.psi.toFixed(2)}`}`, "fraction", shown.map((name, at) => (
         { name, points: points((it) => it.classes?.fractions[name]), dots: some.length < 2, colour: at })), [0, 1]) : null));
 }

@@ -46,6 +46,8 @@ class Stage {
     this.done = new Map();
     /** Images that are loaded, by id. @type {Map<string, HTMLImageElement>} */
     this.pictures = new Map();
+    /** The same for the strip. @type {Map<string, HTMLImageElement>} */
+    this.thumbnails = new Map();
     /** @type {string | null} */
     this.cursor = "";
     this.loading = false;
@@ -99,11 +101,21 @@ class Stage {
   /** The image of a prediction, large, or what stands in its place. @param {Item} item */
   picture(item) {
     if (!item.photo) return el("p", { class: "soft" }, "The image is not kept.");
-    const known = this.pictures.get(item.id);
-    if (known) return known;
-    const image = picture(`predictions/${path(item.id)}/photo`, item.file_name ?? "Image of the prediction");
+    const image = this.kept(this.pictures, item, item.file_name ?? "Image of the prediction");
     image.loading = "eager";
-    this.pictures.set(item.id, image);
+    return image;
+  }
+
+  /**
+   * An image of which the element is kept, so that it is loaded once; the oldest are forgotten.
+   * @param {Map<string, HTMLImageElement>} kept @param {Item} item @param {string} alt
+   */
+  kept(kept, item, alt) {
+    const known = kept.get(item.id);
+    if (known) return known;
+    const image = picture(`predictions/${path(item.id)}/photo`, alt);
+    kept.set(item.id, image);
+    if (kept.size > 3 * STRIP) kept.delete(/** @type {string} */ (kept.keys().next().value));
     return image;
   }
 
@@ -137,7 +149,7 @@ class Stage {
     fill(this.strip, shown.some(({ photo }) => photo) ? shown.map((other, offset) => el("li", {
       class: this.done.has(other) ? "done" : "", "aria-current": first + offset === this.at ? "true" : null,
       title: other.label, onclick: () => this.go(first + offset),
-    }, other.photo ? picture(`predictions/${path(other.id)}/photo`, "") : null)) : []);
+    }, other.photo ? this.kept(this.thumbnails, other, "") : null)) : []);
     if (focus) this.box.focus({ preventScroll: true });
     if (this.at + AHEAD > this.items.length && this.cursor !== null) void this.more();
   }

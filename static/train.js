@@ -1,6 +1,6 @@
 /** Train page: a form for a new job (dataset, recipe, and folded away the parameters), and the list of jobs. */
 
-import { all, get, path, pause, send } from "./api.js";
+import { Problem, all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, namedClasses, once, roughly, select, time, words } from "./dom.js";
 import { dryRun } from "./dryrun.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
@@ -109,6 +109,20 @@ async function compose(place, started, signal) {
     const given = Object.entries(read).map(([key, value]) => [key, value()]).filter(([, value]) => value !== undefined);
     return { recipe: draft.recipe, dataset: draft.dataset, name: draft.name.trim() || undefined, params: Object.fromEntries(given) };
   };
+  /** @param {HTMLButtonElement} control @param {boolean} force although it does not fit */
+  const start = (control, force) => once(control, form, async () => {
+    fill(misfit);
+    try {
+      await send("POST", "jobs", force ? { ...job(), force } : job());
+    } catch (error) {
+      if (error instanceof Problem && error.code === "does_not_fit") fill(misfit, anyway);
+      throw error;
+    }
+    draft.name = name.value = "";
+    await started();
+  });
+  const misfit = el("div", { class: "actions" });
+  const anyway = button("Start anyway", () => void start(anyway, true));
   /** Aborted when the form changes: the measurement is of another job then. */
   let outdated = new AbortController();
   const measure = button("Check time and memory", () => void (form.reportValidity() && once(measure, form, async () => {
@@ -127,21 +141,18 @@ async function compose(place, started, signal) {
     outdated.abort();
     outdated = new AbortController();
     fill(needs);
+    fill(misfit);
   };
   const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
-    await once(submit, form, async () => {
-      await send("POST", "jobs", job());
-      draft.name = name.value = "";
-      await started();
-    });
+    await start(submit, false);
   } },
     el("div", { class: "fields" }, field("Dataset", dataset, classes)),
     gaps, choices, summary, more, messages,
     el("div", { class: "fields" }, field("Name", name, "Name of the job and its model.")),
     advanced,
     needs,
-    el("div", { class: "row" }, submit, measure));
+    el("div", { class: "row" }, submit, measure), misfit);
   fill(place, el("h2", null, "New job"), form);
   offer();
   show();

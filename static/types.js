@@ -82,7 +82,7 @@
  * @typedef {"too_few" | "stable" | "moderate" | "drift"} Verdict
  * @typedef {{ predictions: number, verdict: Verdict, unsure: { fraction: number, reference: number | null } | null,
  *   classes: { fractions: Record<string, number>, reference: Record<string, number> | null, psi: number | null } | null,
- *   distance: { mean: number, psi: number } | null }} DriftFigures
+ *   distance: { mean: number, far: number, far_reference: number, psi: number } | null }} DriftFigures
  * @typedef {DriftFigures & { detail: string, buckets: DriftFigures[] }} Drift
  */
 export {};

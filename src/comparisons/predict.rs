@@ -30,6 +30,8 @@ use crate::{
 const BATCH: usize = 8;
 /// How long to wait if the model has too many requests.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Times that a pass may take longer than a prediction may.
+const MAX_TIMEOUTS: u32 = 10;
 
 impl Comparisons {
     /// The predictions of a model, in the order of the samples; `None` for images that are no longer
@@ -101,10 +103,15 @@ impl Comparisons {
 
 /// The logits of images; waits while the model has too many requests.
 async fn outputs(engine: &Engine, images: Vec<Vec<u8>>) -> Result<Vec<Logits>, Error> {
+    let mut timeouts = 0;
     loop {
         match engine.predict(images.clone()).await {
             Ok(result) => return Ok(result.output.into_iter().map(|it| it.logits).collect()),
-            Err(EngineError::QueueFull | EngineError::DeadlineExceeded(_)) => sleep(PAUSE).await,
+            Err(EngineError::QueueFull) => sleep(PAUSE).await,
+            Err(EngineError::DeadlineExceeded(_)) if timeouts < MAX_TIMEOUTS => {
+                timeouts += 1;
+                sleep(PAUSE).await;
+            }
             Err(error) => return Err(Error::Failed(error.to_string())),
         }
     }
@@ -124,7 +131,14 @@ fn prediction(
         let class = classes.index_of(theirs(predicted)?)?;
         let label = card.classes.index_of(classes.name(sample.label)?)?;
         let probability = *scaled.probabilities().get(predicted)?;
-        Some(TestPrediction { class, probability, loss: scaled.loss(label) })
+        let loss = scaled.loss(label);
+        (loss.is_finite() && probability.is_finite()).then_some(TestPrediction {
+            class,
+            probability,
+            loss,
+        })
     };
-    found().ok_or_else(|| Error::Failed("it has other outputs than classes".to_owned()))
+    found().ok_or_else(|| {
+        Error::Failed("it has other outputs than classes, or infinite ones".to_owned())
+    })
 }

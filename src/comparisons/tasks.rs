@@ -1,6 +1,9 @@
 //! Computations of predictions: one at a time, each in a task of its own.
 
-use std::sync::{Arc, MutexGuard, PoisonError, atomic::AtomicU64};
+use std::sync::{
+    Arc, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,14 +31,10 @@ pub(super) struct Task {
 }
 
 impl Comparisons {
-    /// Cancels the computations that the comparison of these models needs; returns whether there was
-    /// one.
-    pub fn cancel(&self, first: ModelId, second: ModelId) -> bool {
-        let tasks = self.tasks();
+    /// Cancels the computations that the comparison of these models needs.
+    pub fn cancel(&self, first: ModelId, second: ModelId) {
         let of_both = |task: &&Task| task.models.iter().all(|id| [first, second].contains(id));
-        let found: Vec<_> = tasks.iter().filter(of_both).collect();
-        found.iter().for_each(|task| task.cancel.cancel());
-        !found.is_empty()
+        self.tasks().iter().filter(of_both).for_each(|task| task.cancel.cancel());
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
@@ -90,6 +89,11 @@ impl Comparisons {
         let work = async {
             let _turn = self.0.turn.acquire().await;
             for &model in &task.models {
+                // Another task may have computed them meanwhile.
+                if self.predictions(split, model).await?.is_some() {
+                    task.done.fetch_add(split.samples.len() as u64, Relaxed);
+                    continue;
+                }
                 let predictions = self.predict(model, split, &task.done).await?;
                 let mut transaction = self.0.storage.write().await?;
                 test_predictions::put(&mut transaction, split.job_id, model, &predictions).await?;

@@ -255,7 +255,7 @@ impl Comparison {
             ),
             (Verdict::Inconclusive, None) => {
                 format!(
-                    "{first} and {second} classify as many of {count} test images correctly ({figures})."
+                    "{first} and {second} classify the same number of the {count} test images correctly ({figures})."
                 )
             }
         }

@@ -116,7 +116,7 @@ impl Logits {
     /// Whether none is NaN.
     #[must_use]
     pub fn are_numbers(&self) -> bool {
-        self.0.iter().all(|logit| !logit.is_nan())
+        self.0.iter().all(|logit| logit.is_finite())
     }
 }
 

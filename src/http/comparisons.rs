@@ -28,8 +28,10 @@ impl From<Error> for Problem {
             Error::Cancelled => (StatusCode::CONFLICT, "cancelled"),
             Error::Busy => (StatusCode::TOO_MANY_REQUESTS, "too_many_comparisons"),
             Error::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Error::Unusable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "model_unusable"),
-            Error::Failed(_) | Error::Io(_) => return Self::internal(&error),
+            Error::Unusable(_) | Error::Failed(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "model_unusable")
+            }
+            Error::Io(_) => return Self::internal(&error),
             Error::Storage(error) => return (&**error).into(),
         };
         let problem = Self::new(status, code, detail);

@@ -58,7 +58,11 @@ pub async fn show(
         return Err(Error::Off.into());
     }
     let reference = match query.model.filter(|model| model != "current") {
-        Some(reference) => reference,
+        // A deleted model is known to the log alone.
+        Some(reference) => match app.registry.find(&reference).await {
+            Ok(model) => model.id.to_string(),
+            Err(_) => reference,
+        },
         None => app.registry.current().await?.model.id.to_string(),
     };
     if let Some(drift) = app.journal.drift(&reference, hours, buckets).await? {

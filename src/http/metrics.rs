@@ -53,10 +53,11 @@ async fn predictions(state: &AppState) -> Option<PredictionLogSnapshot> {
     if !journal.is_on() {
         return None;
     }
+    let counts = journal.counts();
     let drift = journal.recent_drift().await.inspect_err(|error| {
         tracing::warn!(error = crate::error_chain::chain(error), "can't measure drift");
     });
-    Some(PredictionLogSnapshot { counts: journal.counts(), drift: drift.ok() })
+    Some(PredictionLogSnapshot { counts, drift: drift.ok() })
 }
 
 /// Counts a request by its route, method and status.

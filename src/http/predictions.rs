@@ -86,11 +86,17 @@ impl PredictionFilter {
             before,
         };
         let Some(model) = &self.model else { return Ok(Some(filter)) };
-        if let Some(number) = app.journal.model_number(model).await? {
+        let known = match model.as_str() {
+            "current" => app.registry.current().await.map(|current| current.model),
+            name => app.registry.find(name).await,
+        };
+        // A deleted model is known to the log alone.
+        let reference = known.as_ref().map_or_else(|_| model.clone(), |it| it.id.to_string());
+        if let Some(number) = app.journal.model_number(&reference).await? {
             return Ok(Some(Filter { model: Some(number), ..filter }));
         }
         // An unknown model is an error, one without predictions is not.
-        app.registry.find(model).await?;
+        known?;
         Ok(None)
     }
 }
@@ -104,7 +110,7 @@ fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
 
 /// List the predictions in the log, newest first
 ///
-/// Empty if the server keeps no log (`--prediction-log`).
+/// Without `--prediction-log`, nothing is added to it.
 #[utoipa::path(get, path = "", params(PredictionFilter, Paging), responses(
     (status = 200, description = "One page of predictions.", body = Page<LoggedPrediction>),
     (status = 404, description = "`not_found`: unknown model."),

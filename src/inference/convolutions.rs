@@ -56,6 +56,11 @@ impl Convolutions {
         }
     }
 
+    /// Whether the model's other threads, and its engine, are gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// Has OpenVINO compute them from now on.
     ///
     /// # Errors

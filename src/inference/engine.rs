@@ -280,6 +280,12 @@ impl Engine {
 
 /// Lets OpenVINO compute the convolutions from now on, if it is installed, agrees and is faster.
 fn accelerate(model: &LoadedModel, path: &Path, config: &InferenceConfig, wanted: InferenceEngine) {
+    /// Compiling takes all processors and much memory: one model at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if model.convolutions().is_abandoned() {
+        return;
+    }
     let name = &model.card().name;
     let prepare = || {
         let auto = wanted == InferenceEngine::Auto;

@@ -84,7 +84,7 @@ impl Journal {
             model.number,
             from,
             to,
-            length.as_millis().try_into().unwrap_or(i64::MAX),
+            length.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i64::MAX),
             &edges,
         )
         .await?;
@@ -125,7 +125,6 @@ impl Journal {
         if let Some(RecentDrift { figures, .. }) = fresh {
             return Ok(figures.clone());
         }
-        self.flush_quietly().await;
         let to = Timestamp::now();
         let from = to.checked_sub(RECENT).unwrap_or(Timestamp::MIN);
         let mut snapshot = self.0.storage.snapshot().await?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{Error, Journal};
+use super::{Error, Journal, writer::GAP};
 use crate::{
     domain::{PredictionId, Timestamp, dataset::Digest},
     storage::{self, predictions},
@@ -68,6 +68,7 @@ impl Journal {
             if batch < BATCH as usize {
                 return Ok(deleted);
             }
+            tokio::time::sleep(GAP).await;
         }
     }
 
@@ -98,16 +99,18 @@ impl Journal {
     /// # Errors
     /// The disk or the database failed.
     pub async fn clean_up(&self) -> Result<(), Error> {
-        let mut kept = self.0.writing.lock().await;
         let photos = self.0.photos.clone();
         let files = tokio::task::spawn_blocking(move || photos.list()).await??;
+        let mut kept = self.0.writing.lock().await;
         let rows = {
             let mut connection = self.0.storage.read().await?;
             predictions::photos(&mut connection).await?
         };
         let known: HashSet<Digest> = rows.iter().map(|photo| photo.sha256).collect();
         let there: HashSet<Digest> = files.iter().map(|(digest, _)| *digest).collect();
-        let lost: Vec<_> = known.difference(&there).copied().collect();
+        // One may have been written since the files were listed.
+        let is_lost = |digest: &Digest| !self.0.photos.path(digest).exists();
+        let lost: Vec<_> = known.difference(&there).copied().filter(is_lost).collect();
         if !lost.is_empty() {
             let mut transaction = self.0.storage.write().await?;
             predictions::delete_photos(&mut transaction, &lost).await?;

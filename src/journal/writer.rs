@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     sync::atomic::Ordering::Relaxed,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ const BATCH: usize = 500;
 const DELETED: u32 = 1000;
 /// Photos that are deleted at once.
 const PHOTO_BATCH: u32 = 100;
+/// Between two deletions: SQLite's lock is not fair, and others need a gap to find.
+pub(super) const GAP: Duration = Duration::from_millis(20);
 
 impl Journal {
     /// Writes everything that is queued.
@@ -37,7 +40,10 @@ impl Journal {
         if self.counts().queued == 0 {
             // What is being written now is waited for.
             drop(self.0.writing.lock().await);
-            return Ok(());
+            // Unless that failed.
+            if self.counts().queued == 0 {
+                return Ok(());
+            }
         }
         let journal = self.clone();
         // In a task: a request whose client leaves must not take a batch with it.
@@ -53,11 +59,14 @@ impl Journal {
 
     async fn write_all(&self) -> Result<(), Error> {
         let mut kept = self.0.writing.lock().await;
+        // Only what is there now: under load there is always more, and readers wait for this.
+        let mut left = usize::try_from(self.counts().queued).unwrap_or(usize::MAX);
         loop {
-            let batch = self.0.queue.take(BATCH);
+            let batch = self.0.queue.take(BATCH.min(left));
             if batch.is_empty() {
                 return Ok(());
             }
+            left -= batch.len();
             let written = batch.len() as u64;
             if let Err(error) = self.0.write(&mut kept, &batch).await {
                 self.0.queue.put_back(batch);
@@ -204,6 +213,7 @@ impl Inner {
                 break;
             }
             self.remove_photos(kept, oldest).await;
+            tokio::time::sleep(GAP).await;
         }
         Ok(())
     }

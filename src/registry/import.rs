@@ -58,11 +58,13 @@ impl Registry {
     /// It is not a model of Pawprint, it does not say the same of the canary images as where it was trained,
     /// its id is that of another model here, or `name` is taken.
     pub async fn import(&self, file: TempPath, name: Option<Name>) -> Result<Imported, Error> {
+        let permit = self.0.import_permit.acquire().await;
         let (file, checked) = on_thread(move || {
             let checked = check(&file)?;
             Ok((file, checked))
         })
         .await?;
+        drop(permit);
         let _guard = self.0.selection_lock.lock().await;
         if let Some(model) = self.known(&checked).await? {
             return Ok(Imported { model, existed: true });
@@ -81,6 +83,7 @@ impl Registry {
                 return Err(storage::Error::NameTaken(card.name.to_string()));
             }
             models::insert(&mut transaction, &card, bytes).await?;
+            models::disown(&mut transaction, id).await?;
             models::decide(&mut transaction, id, false).await?;
             Ok(transaction.commit().await?)
         };
@@ -102,8 +105,11 @@ impl Registry {
         };
         let path = self.0.data_dir.model(model.id);
         let known = on_thread(move || {
-            let card = model_file::load_card(&path).map_err(unusable)?;
-            let weights = hash_weights(&path).map_err(|error| ModelLoadError(error.to_string()))?;
+            let damaged = |error: String| {
+                ModelLoadError(format!("the file that the server has of it is damaged: {error}"))
+            };
+            let card = model_file::load_card(&path).map_err(|error| damaged(chain(&error)))?;
+            let weights = hash_weights(&path).map_err(|error| damaged(error.to_string()))?;
             Ok(Checked { card, weights })
         });
         let known = known.await?;

@@ -130,6 +130,8 @@ struct Inner {
     cached: std::sync::Mutex<EngineCache>,
     /// A permit for each model that may be loaded at the same time.
     load_permits: Semaphore,
+    /// A permit for the imported model that is checked: its file may take gigabytes of memory.
+    import_permit: Semaphore,
     /// Held while the model in service is selected or an alias is changed.
     selection_lock: Mutex<()>,
     /// When a new model replaces the one in service.
@@ -160,6 +162,7 @@ impl Registry {
             current: RwLock::default(),
             cached: std::sync::Mutex::default(),
             load_permits: Semaphore::new(processors().get().max(2)),
+            import_permit: Semaphore::new(1),
             selection_lock: Mutex::default(),
             promotion: config.promotion.promotion(),
             changes: watch::channel(0).0,

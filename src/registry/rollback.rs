@@ -13,7 +13,7 @@ use crate::{
 impl Registry {
     /// Puts the model back in service that was before the last change, and pins it if it was pinned. If
     /// it was not, automatic selection serves it from now on, and no longer the model that it takes the
-    /// place of, unless this takes back a rollback.
+    /// place of, unless this takes back the rollback to that one.
     ///
     /// # Errors
     /// There is no model to go back to, or it can't be used; then nothing changes.
@@ -36,9 +36,8 @@ impl Registry {
         let mut transaction = self.0.storage.write().await?;
         models::pin(&mut transaction, to.pinned.then_some(to.id)).await?;
         if !to.pinned {
-            let is_undo = last.is_some_and(|last| last.event == Event::RolledBack);
-            if let Some(from) = from.as_ref().filter(|from| !from.pinned && !is_undo) {
-                models::deselect(&mut transaction, from.id).await?;
+            if let Some(from) = from.as_ref().filter(|from| !from.pinned) {
+                models::deselect(&mut transaction, from.id, to.id).await?;
             }
             models::decide(&mut transaction, to.id, true).await?;
         }

@@ -15,13 +15,14 @@ const NAMED: usize = 5;
 /// One sentence for each.
 pub(super) fn of(report: &ModelReport) -> Vec<String> {
     let ModelReport { data, training, evaluation, test, model, .. } = report;
+    let and_tested = if test.is_some() { " and tested" } else { "" };
     let mut limits = vec![
         format!(
             "It tells apart the {} classes that it was trained on, and nothing else: each image gets one of them.",
             data.classes.names().len()
         ),
         format!(
-            "It was trained and tested on images of one dataset, {}: on images of another origin, such as another camera or another place, it may be less accurate. Nobody has measured that.",
+            "It was trained{and_tested} on images of one dataset, {}: on images of another origin, such as another camera or another place, it may be less accurate. Nobody has measured that.",
             data.dataset
         ),
     ];

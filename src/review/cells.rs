@@ -40,8 +40,10 @@ impl Cells {
         let sample = spread(units, images.min(number * SAMPLED as i64));
         let mut centroids = spread(&sample, number);
         for _ in 0..ITERATIONS {
-            let nearest = sample.matmul(&centroids.tr()).argmax(1, false);
-            let sums = nearest.one_hot(number).to_kind(Kind::Float).tr().matmul(&sample);
+            let of_blocks =
+                blocks(&sample).map(|(_, rows)| rows.matmul(&centroids.tr()).argmax(1, false));
+            let nearest = Tensor::cat(&of_blocks.collect::<Vec<_>>(), 0);
+            let sums = centroids.zeros_like().index_add(0, &nearest, &sample);
             // A cell that lost all its images stays where it is.
             let lost = sums.abs().sum_dim_intlist([1].as_slice(), true, Kind::Float).eq(0.0);
             centroids = unit(&sums.where_self(&lost.logical_not(), &centroids));

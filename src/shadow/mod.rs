@@ -188,7 +188,11 @@ impl Shadows {
         let _guard = self.0.change.lock().await;
         let known = shadow::get(&mut *self.0.storage.read().await?).await?;
         match known {
-            Some(known) => self.start(known.model_id, known.cpu_fraction).await,
+            Some(known) => {
+                let running = self.start(known.model_id, known.cpu_fraction).await?;
+                self.replace(Some(running));
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -209,10 +213,11 @@ impl Shadows {
             return Err(Error::OtherClasses(model.name.to_string()));
         }
         self.flush().await?;
-        self.start(model.id, cpu_fraction).await?;
+        let running = self.start(model.id, cpu_fraction).await?;
         let mut transaction = self.0.storage.write().await?;
         shadow::set(&mut transaction, model.id, cpu_fraction).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
+        self.replace(Some(running));
         let Model { id, name, .. } = model;
         tracing::info!(model.id = %id, model.name = %name, cpu_fraction, "a shadow answers requests");
         Ok(())
@@ -268,8 +273,8 @@ impl Shadows {
         *self.0.running.write().unwrap_or_else(PoisonError::into_inner) = running.map(Arc::new);
     }
 
-    /// Starts the thread of a model, in the place of the one that runs.
-    async fn start(&self, model: ModelId, cpu_fraction: f64) -> Result<(), Error> {
+    /// Starts the thread of a model, which gets no work yet.
+    async fn start(&self, model: ModelId, cpu_fraction: f64) -> Result<Running, Error> {
         let (queue, work) = mpsc::channel(QUEUE);
         let results = Arc::new(Results {
             budget: Mutex::new(CpuBudget::new(cpu_fraction, processors().get(), Instant::now())),
@@ -283,8 +288,7 @@ impl Shadows {
             limits: self.0.limits,
         };
         worker.start().await.map_err(registry::Error::from)?;
-        self.replace(Some(Running { model, queue, results }));
-        Ok(())
+        Ok(Running { model, queue, results })
     }
 
     /// Saves what the shadow has done. One whose model was deleted ends.

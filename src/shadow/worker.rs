@@ -10,10 +10,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Answered, MAX_UNSAVED, Results, Work};
 use crate::{
@@ -42,10 +39,7 @@ impl Worker {
     /// The model can't be used.
     pub(super) async fn start(self) -> Result<(), ModelLoadError> {
         let (ready, started) = oneshot::channel();
-        let handle = Handle::current();
         let run = move || {
-            // Images wait for memory through the runtime.
-            let _entered = handle.enter();
             set_threads(1);
             let open = || LoadedModel::open(&self.path, ComputeConfig::cpu());
             let opened = panic::catch_unwind(AssertUnwindSafe(open))
@@ -69,7 +63,9 @@ impl Worker {
 
     fn run(mut self, model: &LoadedModel) {
         while let Some(work) = self.work.blocking_recv() {
-            if !self.results.is_within_budget() {
+            // A model with other classes may have gone into service since.
+            let comparable = work.answered_by.classes.has_names_of(&model.card().classes);
+            if !comparable || !self.results.is_within_budget() {
                 self.results.dropped();
                 continue;
             }
@@ -97,7 +93,7 @@ impl Worker {
         let preprocessing = &model.card().preprocessing;
         let needed = vision::decoding_memory(bytes, &self.limits, Some(preprocessing))
             .map_err(|error| error.to_string())?;
-        let memory = self.memory.wait_for_image(needed).map_err(|error| error.to_string())?;
+        let memory = self.memory.try_image(needed).map_err(|error| error.to_string())?;
         let pixels = vision::prepare(bytes, &self.limits, preprocessing);
         drop(memory);
         let pixels = pixels.map_err(|error| error.to_string())?;

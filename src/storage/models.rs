@@ -206,15 +206,41 @@ pub async fn decide(connection: &mut SqliteConnection, id: ModelId, selected: bo
     Ok(())
 }
 
-/// Automatic selection serves a model no more that it has selected. One that nothing was decided on, as
-/// the built-in one, stays what is served if there is no other.
+/// Cuts a model off from the job that its card names, unless that job made it: the card of a model of
+/// another server is what somebody has written.
 ///
 /// # Errors
 /// The database failed.
-pub async fn deselect(connection: &mut SqliteConnection, id: ModelId) -> Result<()> {
-    sqlx::query!("UPDATE models SET selected = 0 WHERE id = ? AND selected > 0", id)
-        .execute(connection)
-        .await?;
+pub async fn disown(connection: &mut SqliteConnection, id: ModelId) -> Result<()> {
+    sqlx::query!(
+        "UPDATE models SET job_id = NULL
+         WHERE id = ?1 AND job_id NOT IN (SELECT id FROM jobs WHERE model_id = ?1)",
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Automatic selection serves a model no more that it has selected, in favour of another, unless that one
+/// was itself deselected before. One that nothing was decided on, as the built-in one, stays what is served if
+/// there is no other.
+///
+/// # Errors
+/// The database failed.
+pub async fn deselect(
+    connection: &mut SqliteConnection,
+    id: ModelId,
+    in_favour_of: ModelId,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE models SET selected = 0
+         WHERE id = ?1 AND selected > 0 AND (SELECT selected FROM models WHERE id = ?2) IS NOT 0",
+        id,
+        in_favour_of
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ mod client;
 mod signature;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -258,8 +258,9 @@ impl Webhooks {
 
     /// Sends what is in the outbox until the server shuts down. `changes` changes when a job does.
     pub async fn run(self, mut changes: watch::Receiver<()>) {
+        let mut turns = HashMap::new();
         while !self.0.shutdown.is_cancelled() {
-            let wait = match self.send_due().await {
+            let wait = match self.send_due(&mut turns).await {
                 Ok(wait) => wait,
                 Err(error) => {
                     tracing::error!(error = chain(&error), "can't read what is to be sent");
@@ -278,19 +279,28 @@ impl Webhooks {
         self.0.senders.wait().await;
     }
 
-    /// Starts to send what is due, as far as there are slots; returns how long nothing else is.
-    async fn send_due(&self) -> Result<Duration, storage::Error> {
+    /// Starts to send what is due, as far as there are slots, first to the webhooks whose last turn is the
+    /// longest ago; returns how long nothing else is.
+    async fn send_due(
+        &self,
+        turns: &mut HashMap<WebhookId, u64>,
+    ) -> Result<Duration, storage::Error> {
         let now = Timestamp::now();
-        let (due, next) = {
+        // What ends between the read and the loop below has changed since.
+        let busy = self.busy().clone();
+        let (mut due, next) = {
             let mut connection = self.0.storage.read().await?;
             let due = webhooks::due(&mut connection, now).await?;
             (due, webhooks::next_due(&mut connection).await?)
         };
+        due.sort_by_key(|due| turns.get(&due.webhook).copied());
         for due in due {
             let Ok(slot) = Arc::clone(&self.0.slots).try_acquire_owned() else { break };
-            if !self.busy().insert(due.webhook) {
+            if busy.contains(&due.webhook) || !self.busy().insert(due.webhook) {
                 continue;
             }
+            let next_turn = turns.values().max().map_or(0, |turn| turn + 1);
+            turns.insert(due.webhook, next_turn);
             let webhooks = self.clone();
             self.0.senders.spawn(async move {
                 let _slot = slot;

@@ -123,6 +123,8 @@ async fn the_end_of_a_job_and_a_new_model_are_told_and_signed() {
         all.iter().all(|it| it["status"] == "delivered").then_some(all)
     })
     .await;
+    let changes = arrived.iter().filter(|it| it["event"] == "model.in_service").count();
+    assert_eq!(changes, if decision == "in_service" { 2 } else { 0 }, "{arrived:?}");
     assert_eq!(arrived[0]["attempts"], 1);
     assert_eq!(arrived[0]["response_status"], 204);
     let job = arrived.iter().find(|it| it["event"] == "job.succeeded").unwrap();
@@ -179,11 +181,13 @@ async fn a_slow_receiver_holds_up_no_other() {
     for _ in 0..3 {
         cancelled_job(&server).await;
     }
+    let created = Instant::now();
     eventually(async || (receiver.received("/ok").len() >= 3).then_some(())).await;
-    let taken = begun.elapsed();
     // Those that are slow time out after ten seconds.
+    let taken = created.elapsed();
     assert!(taken < Duration::from_secs(9), "{taken:?}");
-    assert!(receiver.received("/slow").len() <= 2, "one at a time to each");
+    let turns = 1 + begun.elapsed().as_secs() as usize / 10;
+    assert!(receiver.received("/slow").len() <= 2 * turns, "one at a time to each");
 }
 
 /// Whatever a receiver answers, the server says what was wrong, soon and in few words.

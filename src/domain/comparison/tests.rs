@@ -73,10 +73,9 @@ fn what_too_few_images_show_is_said_with_how_many_would_do() {
         "{sentence}"
     );
     let same = Comparison::new(&split, &first, &first).unwrap();
-    assert!(
-        same.summary[0]
-            .starts_with("first and first classify as many of 200 test images correctly (")
-    );
+    assert!(same.summary[0].starts_with(
+        "first and first classify the same number of the 200 test images correctly ("
+    ));
     assert!(same.summary[1].starts_with("Their log losses can't be told apart ("));
 }
 
