@@ -131,11 +131,12 @@ export async function get(path, signal) {
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
+ * @param {boolean} [keepalive] whether it is sent even if the page is being closed
  * @returns {Promise<any>}
  */
-export async function send(method, path, body) {
+export async function send(method, path, body, keepalive = false) {
   const json = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-  const response = await request(path, { method, ...json });
+  const response = await request(path, { method, keepalive, ...json });
   const text = await response.text();
   return text ? JSON.parse(text) : null;
 }

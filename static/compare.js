@@ -16,9 +16,21 @@ const SHOWN = 12;
  * @param {HTMLElement} place @param {Model[]} models newest first @param {AbortSignal} signal
  */
 export function comparePanel(place, models, signal) {
-  const names = models.map(({ name }) => name);
-  const serving = models.find((model) => model.in_service)?.name;
-  const [first, second] = [select(names, { value: names.find((name) => name !== serving) }), select(names, { value: serving })];
+  const serving = models.find((model) => model.in_service);
+  const start = models.find((model) => serving && !model.in_service && sameClasses(model, serving)) ?? models[0];
+  const first = select(models.map(({ name }) => name), { value: start?.name, onchange: () => offer() });
+  const second = select([]);
+  const none = el("p", { hidden: true });
+  /** Offers what can be compared with the first model. */
+  const offer = () => {
+    const model = models.find(({ name }) => name === first.value);
+    const others = models.filter((other) => model && other.id !== model.id && sameClasses(other, model)).map(({ name }) => name);
+    const value = [second.value, serving?.name].find((name) => name && others.includes(name)) ?? others[0];
+    fill(second, others.length > 0 ? others.map((name) => el("option", { value: name, selected: name === value }, name)) : el("option", { value: "" }, "none"));
+    second.disabled = compare.disabled = others.length === 0;
+    none.hidden = others.length > 0;
+    none.textContent = `No other model has the classes of ${first.value}.`;
+  };
   const result = el("div", { class: "stack", "aria-live": "polite" });
   /** @type {AbortController | null} */
   let running = null;
@@ -54,8 +66,15 @@ export function comparePanel(place, models, signal) {
   fill(place,
     el("h2", null, "Compare two models"),
     el("p", { class: "hint" }, "On the test images of the newer model's job, with a paired test. What a model predicts for them is computed once."),
-    el("div", { class: "row" }, field("Model", first), field("With", second), compare),
-    result);
+    el("div", { class: "row end-aligned" }, field("Model", first), field("With", second), compare),
+    none, result);
+  offer();
+}
+
+/** Whether two models have the same classes, in any order. @param {Model} one @param {Model} other */
+export function sameClasses(one, other) {
+  const names = new Set(one.classes);
+  return other.classes.length === names.size && other.classes.every((name) => names.has(name));
 }
 
 /** @param {Comparison} comparison @returns {(Node | false)[]} */
@@ -64,7 +83,7 @@ function shown(comparison) {
   const [verdict, ...others] = summary;
   const number = (/** @type {string} */ text) => el("td", { class: "number" }, text);
   const interval = (/** @type {{ interval: import("./types.js").Interval }} */ of, /** @type {(value: number) => string} */ text) => `${text(of.interval.low)} to ${text(of.interval.high)}`;
-  const signed = (/** @type {number} */ value, /** @type {string} */ text) => `${value < 0 ? "−" : "+"}${text}`;
+  const signed = (/** @type {number} */ value, /** @type {string} */ text) => (Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`);
   const points = (/** @type {number} */ value) => signed(value, (Math.abs(value) * 100).toFixed(1));
   const losses = (/** @type {number} */ value) => signed(value, Math.abs(value).toFixed(4));
   const table = el("div", { class: "scroll" }, el("table", null,
@@ -72,7 +91,8 @@ function shown(comparison) {
     el("tbody", null,
       el("tr", null, el("th", { scope: "row" }, "Test accuracy"), number(percent(first.accuracy)), number(percent(second.accuracy)), number(`${points(accuracy.value)} points`), number(interval(accuracy, points))),
       el("tr", null, el("th", { scope: "row" }, "Log loss"), number(decimal(first.log_loss)), number(decimal(second.log_loss)), number(losses(loss.value)), number(interval(loss, losses))),
-      el("tr", null, el("th", { scope: "row" }, "Only this one correct"), number(count(comparison.only_first)), number(count(comparison.only_second)), number(`p ${p_value < 0.001 ? "< 0.001" : `= ${p_value.toFixed(3)}`}`), number("")))));
+      el("tr", null, el("th", { scope: "row" }, "Only this one correct"), number(count(comparison.only_first)), number(count(comparison.only_second)), number(""), number("")),
+      el("tr", null, el("th", { scope: "row" }, "McNemar's exact test"), number(""), number(""), number(`p ${p_value < 0.001 ? "< 0.001" : `= ${p_value.toFixed(3)}`}`), number("")))));
   const images = el("ul", { class: "cards" });
   let at = 0;
   const next = () => {

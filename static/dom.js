@@ -287,11 +287,11 @@ export function roughly(seconds) {
   return `about ${count(fits.value)} ${fits.name}`;
 }
 
-/** A date and time in the browser's time zone. @param {string | null} moment RFC 3339 */
-export function time(moment) {
+/** A date and time in the browser's time zone. @param {string | null} moment RFC 3339 @param {"short" | "medium"} [timeStyle] to the minute or second */
+export function time(moment, timeStyle = "short") {
   if (!moment) return "–";
   const date = new Date(moment);
-  const text = date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  const text = date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle });
   return el("time", { datetime: moment, title: date.toISOString() }, text);
 }
 

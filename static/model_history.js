@@ -18,7 +18,7 @@ const SHOWN = 10;
 export function aliasPanel(place, aliases, models, changed) {
   const messages = el("div", null);
   const name = el("input", { type: "text", required: true, maxLength: 100, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", placeholder: "champion", autocomplete: "off" });
-  const model = select(models.map(({ name }) => name));
+  const model = select(models.map(({ name }) => name), { value: models.find((model) => model.in_service)?.name });
   const set = (/** @type {string} */ alias, /** @type {string} */ to) => attempt(messages, async () => {
     await send("PUT", `aliases/${path(alias)}`, { model: to });
     await changed();
@@ -37,9 +37,9 @@ export function aliasPanel(place, aliases, models, changed) {
     el("h2", null, "Aliases"),
     el("p", { class: "hint" }, "A name that you can move from one model to another. Clients use it as a model's name, as in /predict?model=champion; each request gets the model that it points to at that time."),
     aliases.length > 0 && el("div", { class: "scroll" }, el("table", null,
-      el("thead", null, el("tr", null, ["Alias", "Model", "Set", ""].map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", null, el("tr", null, ["Alias", "Model", "Updated", ""].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", null, rows))),
-    el("form", { class: "row", onsubmit: (/** @type {Event} */ event) => {
+    el("form", { class: "row end-aligned", onsubmit: (/** @type {Event} */ event) => {
       event.preventDefault();
       void set(name.value.trim(), model.value);
     } }, field("Alias", name), field("Model", model), button("Set", () => {}, { type: "submit" })),
@@ -80,7 +80,7 @@ const EVENTS = { selected: "Selected", pinned: "Pinned", unpinned: "Unpinned", r
 function row({ at, event, alias, from, to, by }) {
   const model = (/** @type {HistoryEntry["from"]} */ target) => (target ? [target.name, target.pinned && " (pinned)"] : "–");
   return el("tr", null,
-    el("td", { class: "wrap" }, time(at)),
+    el("td", { class: "wrap" }, time(at, "medium")),
     el("td", { class: "wrap" }, EVENTS[event] ?? event, alias && `: ${alias}`),
     el("td", { class: "wrap" }, model(from)),
     el("td", { class: "wrap" }, model(to)),
@@ -91,5 +91,5 @@ function row({ at, event, alias, from, to, by }) {
 function who(by) {
   if (by.kind === "job") return ["job ", el("a", { href: `#/jobs/${path(by.id ?? "")}` }, by.name)];
   if (by.kind === "token") return `token ${by.name}`;
-  return by.kind === "anonymous" ? "–" : by.kind === "operator" ? "operator" : "server";
+  return by.kind;
 }

@@ -1,10 +1,11 @@
-/** Models page: the model in service and the way back to the one before, a table of all models, comparisons, aliases, and what changed when. */
+/** Models page: the model in service and the way back to the one before, a table of all models, comparisons, the shadow, aliases, and what changed when. */
 
 import { all, get, path, send } from "./api.js";
 import { announce, attempt, button, bytes, confirmLoss, count, decimal, el, fill, percent, time, words } from "./dom.js";
 import { comparePanel } from "./compare.js";
 import { aliasPanel, historyPanel } from "./model_history.js";
 import { save } from "./picture.js";
+import { shadowPanel } from "./shadow.js";
 
 /** @typedef {import("./types.js").Model} Model */
 /** @typedef {import("./types.js").CurrentModel} CurrentModel */
@@ -13,21 +14,23 @@ import { save } from "./picture.js";
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { signal }) {
   const [serving, list] = [el("section", { class: "panel", "aria-label": "In service" }), el("section", { class: "panel", "aria-label": "Models" })];
-  const [comparison, aliases, history] = ["Compare two models", "Aliases", "History"].map((label) => el("section", { class: "panel", "aria-label": label }));
+  const [comparison, unseen, aliases, history] = ["Compare two models", "Shadow", "Aliases", "History"].map((label) => el("section", { class: "panel", "aria-label": label }));
   const messages = el("div", null);
-  fill(place, el("h1", null, "Models"), messages, serving, list, comparison, aliases, history);
+  fill(place, el("h1", null, "Models"), messages, serving, list, comparison, unseen, aliases, history);
   /** The names that the form of the comparison has: its result stays while they do. */
   let compared = "";
   const show = async () => {
-    /** @type {[Model[], CurrentModel | null, { items: import("./types.js").Alias[] }, HistoryEntry | null]} */
-    const [models, current, { items }, last] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null), get("aliases", signal), lastChange(signal)]);
-    inService(serving, current, last, choose, rollBack);
+    /** @type {[Model[], CurrentModel | null, import("./types.js").Shadow | null, { items: import("./types.js").Alias[] }, HistoryEntry | null]} */
+    const [models, current, challenger, { items }, last] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null), get("models/shadow", signal), get("aliases", signal), lastChange(signal)]);
+    fill(messages);
+    inService(serving, current, last, unpin, rollBack);
     table(list, models, items, current?.mode === "pinned", messages, choose, show);
     aliasPanel(aliases, items, models, show);
     const names = models.map(({ name }) => name).join(" ");
     comparison.hidden = models.length < 2;
     if (names !== compared) comparePanel(comparison, models, signal);
     compared = names;
+    await shadowPanel(unseen, challenger, models, show, signal);
     await historyPanel(history, signal);
   };
   /** @param {HistoryEntry} last */
@@ -40,12 +43,15 @@ export async function open(place, { signal }) {
       announce(`${from?.name} is in service`);
     });
   };
+  /** @param {CurrentModel} current */
+  const unpin = async ({ name }) => {
+    if (await confirmLoss(`Unpin ${name}? The best model by the promotion rule goes into service.`, "Unpin")) choose("best");
+  };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
     const { activeElement: clicked } = document;
-    const enable = (/** @type {boolean} */ on) => {
-      for (const control of place.querySelectorAll("button")) control.disabled = !on;
-    };
+    const controls = [...place.querySelectorAll("button")].filter(({ disabled }) => !disabled);
+    const enable = (/** @type {boolean} */ on) => controls.forEach((control) => (control.disabled = !on));
     enable(false);
     try {
       await send("PUT", "models/current", { model });
@@ -75,8 +81,8 @@ async function lastChange(signal) {
   return null;
 }
 
-/** @param {HTMLElement} place @param {CurrentModel | null} current @param {HistoryEntry | null} last @param {(model: string) => void} choose @param {(last: HistoryEntry) => void} rollBack */
-function inService(place, current, last, choose, rollBack) {
+/** @param {HTMLElement} place @param {CurrentModel | null} current @param {HistoryEntry | null} last @param {(current: CurrentModel) => void} unpin @param {(last: HistoryEntry) => void} rollBack */
+function inService(place, current, last, unpin, rollBack) {
   if (!current) {
     fill(place, el("h2", null, "In service"), el("p", null, "No model is in service. Pin one below or train one."));
     return;
@@ -85,7 +91,7 @@ function inService(place, current, last, choose, rollBack) {
   const why = pinned ? "Pinned: a better model will not replace it."
     : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it if it beats guessing and the promotion rule allows it; the job page gives the reason.`;
   fill(place,
-    el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), el("div", { class: "actions" }, last?.from && button("Roll back", () => rollBack(last), { title: `Back to ${last.from.name}, which was in service before` }), pinned && button("Use best model", () => choose("best"), { title: "Unpin. The best model is served, and a better one replaces it automatically" }))),
+    el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), el("div", { class: "actions" }, last?.from && button("Roll back", () => rollBack(last), { title: `Back to ${last.from.name}, which was in service before` }), pinned && button("Unpin", () => unpin(current), { title: "The best model is served, and a better one replaces it automatically" }))),
     el("p", null, "In service since ", time(current.since), `. ${why}`));
 }
 
@@ -106,7 +112,7 @@ function table(place, models, aliases, pinned, messages, choose, changed) {
       el("td", { class: "number" }, model.test_accuracy === null ? "–" : percent(model.test_accuracy)),
       el("td", { class: "number" }, percent(model.val_accuracy)),
       el("td", { class: "number" }, decimal(model.val_loss)),
-      el("td", { class: "number" }, model.answer_above ? decimal(model.answer_above, 3) : "never"),
+      el("td", { class: "number" }, !model.answer_above ? "never" : model.answer_above >= 1 ? "always" : decimal(model.answer_above, 3)),
       el("td", { class: "number" }, count(model.parameters)),
       el("td", { class: "number" }, bytes(model.bytes)),
       el("td", { class: "wrap" }, model.name === "default" ? model.dataset : el("a", { href: `#/datasets/${path(model.dataset)}` }, model.dataset)),
@@ -116,7 +122,7 @@ function table(place, models, aliases, pinned, messages, choose, changed) {
         button("Download", download, { "aria-label": `Download ${model.name}` }),
         !model.in_service && model.name !== "default" && button("Delete", remove, { class: "danger", "aria-label": `Delete ${model.name}` }))));
   });
-  fill(place, el("div", { class: "scroll" }, el("table", null,
+  fill(place, el("h2", null, "All models"), el("div", { class: "scroll" }, el("table", null,
     el("thead", null, el("tr", null, ["Name", "Recipe"].map(head), ["Classes", "Test accuracy", "Val. accuracy", "Val. loss", "Unsure below", "Parameters", "Size"].map(number), ["Dataset", "Created", ""].map(head))),
     el("tbody", null, rows))));
 }

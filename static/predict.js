@@ -5,7 +5,7 @@
  */
 
 import { all, get, requestWithRetry } from "./api.js";
-import { announce, attempt, button, decimal, droppable, el, field, fill, isAbort, namedClasses, notice, percent, select } from "./dom.js";
+import { announce, attempt, button, decimal, droppable, el, field, fill, isAbort, namedClasses, notice, percent, plural, select } from "./dom.js";
 import { picture, showBlob } from "./picture.js";
 import { doubtOf } from "./prediction.js";
 import { sampleFile, SAMPLES, sampleUrl } from "./samples.js";
@@ -48,10 +48,11 @@ export async function open(place, { signal }) {
 
   const samples = sampleBar(add);
   const [bar, about] = [el("div", { class: "row" }), el("div", { class: "soft" })];
+  const hint = el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP.");
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, "Predict"), bar),
     about,
-    dropZone(add),
+    dropZone(add, hint),
     samples,
     el("div", { class: "row end" }, clear),
     list);
@@ -61,10 +62,24 @@ export async function open(place, { signal }) {
     if (files?.length) add(files);
   }, { signal });
   await offerModels(bar, about, signal);
+  await sayWhatIsKept(hint, signal);
 }
 
-/** @param {(files: Iterable<File>) => void} add */
-function dropZone(add) {
+/** What the server does with the images, if it says so. @param {Element} place @param {AbortSignal} signal */
+async function sayWhatIsKept(place, signal) {
+  try {
+    /** @type {import("./types.js").PredictionSummary} */
+    const { log: { enabled, photos, days } } = await get("predictions/summary", signal);
+    const kept = `kept for ${plural(days, "day")}`;
+    place.append(!enabled ? " Images are sent to this server and are not stored."
+      : photos ? ` Images are sent to this server; they and their predictions are ${kept}.` : ` Images are sent to this server and are not stored; their predictions are ${kept}.`);
+  } catch {
+    // Without the right to read the log, nothing is known.
+  }
+}
+
+/** @param {(files: Iterable<File>) => void} add @param {HTMLElement} hint */
+function dropZone(add, hint) {
   const input = el("input", { type: "file", class: "file", multiple: true, accept: "image/*", onchange: () => {
     add(input.files ?? []);
     input.value = "";
@@ -74,7 +89,7 @@ function dropZone(add) {
     el("div", { class: "row" },
       el("label", { class: "button primary" }, "Choose images", input),
       button("Take a photo", () => void takePhoto(add))),
-    el("p", { class: "hint" }, "JPEG, PNG, WebP, GIF or BMP. Images are sent to this server and are not stored."));
+    hint);
   const folders = el("p", { class: "problem", role: "alert", hidden: true }, "Folders can't be classified here. To train on a folder, drop it on ", el("a", { href: "#/datasets" }, "Datasets"), ".");
   zone.append(folders);
   droppable(zone, (data) => {

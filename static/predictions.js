@@ -55,7 +55,7 @@ export async function open(place, { query, signal }) {
     }));
   };
   const names = summary.models.map(({ name }) => name);
-  fill(list, el("h2", null, "Answers"),
+  fill(list, el("h2", null, "Predictions"),
     el("div", { class: "fields" },
       field("Show", select(LISTS.map(([key, title]) => /** @type {[string, string]} */ ([key, title])), { value: chosen, onchange: (/** @type {Event} */ event) => {
         chosen = /** @type {HTMLSelectElement} */ (event.target).value;
@@ -84,7 +84,7 @@ function table(place, { models, log }) {
     el("td", { class: "number", title: all ? `95% CI ${percent(interval.low)}–${percent(interval.high)}` : "" }, share === null ? "–" : [percent(share), el("span", { class: "soft" }, ` (${percent(interval.low)}–${percent(interval.high)})`)]);
   fill(place, el("h2", null, "Feedback"),
     el("p", { class: "soft" }, `${log.photos ? "Predictions and their images" : "Predictions, without their images,"} are kept for ${count(log.days)} days, the newest ${count(log.max)} at most. `,
-      "People look at unsure answers first, so the accuracy of all answers may be higher than that of those with feedback."),
+      "People check unsure answers first, so the accuracy over all answers is probably higher than the one shown."),
     el("div", { class: "scroll" }, el("table", null,
       el("thead", null, el("tr", null, head("Model", false), head("Predictions"), head("Unsure"), head("With feedback"), head("Accuracy (95% CI)"), head("Accuracy when sure (95% CI)"))),
       el("tbody", null, models.map((/** @type {Logged} */ model) => el("tr", null,

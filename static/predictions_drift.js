@@ -1,7 +1,7 @@
 /** Drift: the predictions of the last hours against the validation split of a model. */
 
 import { get } from "./api.js";
-import { attempt, count, el, field, fill, percent, select } from "./dom.js";
+import { attempt, el, field, fill, percent, plural, select } from "./dom.js";
 import { lineChart } from "./chart.js";
 
 /** @typedef {import("./types.js").Drift} Drift */
@@ -57,14 +57,16 @@ function draw(place, drift, hours) {
   const chart = (title, y, series, yRange) => lineChart({ title, x, y, series, xRange: across, yRange }).node;
   // The badge says so already.
   const detail = drift.detail.replace(/^(Drift|A moderate change): /, "");
+  const sentence = detail.startsWith("Too few") ? detail : `${plural(drift.predictions, "prediction")}: ${detail[0].toLowerCase()}${detail.slice(1)}`;
   const shown = Object.keys(classes?.fractions ?? {}).slice(0, CLASSES);
   fill(place,
-    el("p", null, el("span", { class: `badge ${verdict}` }, VERDICTS[verdict]), ` ${detail[0].toUpperCase()}${detail.slice(1)} (${count(drift.predictions)} predictions)`),
+    el("p", null, el("span", { class: `badge ${verdict}` }, VERDICTS[verdict]), ` ${sentence}`),
     drift.predictions === 0 ? null : el("div", { class: "columns two" },
       unsure ? chart(`Unsure: ${percent(unsure.fraction)}${unsure.reference === null ? "" : ` (validation: ${percent(unsure.reference)})`}`, "fraction unsure", [
         { name: "unsure", points: points((it) => it.unsure?.fraction), dots: some.length < 2 }, ...level(unsure.reference)]) : null,
-      distance ? chart(`Far from the training images: ${percent(distance.far)} (validation: ${percent(distance.far_reference)}), PSI ${distance.psi.toFixed(2)}`, "fraction far", [
-        { name: "far", points: points((it) => it.distance?.far), dots: some.length < 2 }, ...level(distance.far_reference)]) : null,
-      classes ? chart(`Predicted classes${classes.psi === null ? "" : `: PSI ${classes.psi.toFixed(2)}`}`, "fraction", shown.map((name, at) => (
-        { name, points: points((it) => it.classes?.fractions[name]), dots: some.length < 2, colour: at })), [0, 1]) : null));
+      distance ? chart(`Farther than ${Math.round(100 * (1 - distance.far_reference))}% of the validation images: ${percent(distance.far)} of the predictions, PSI ${distance.psi.toFixed(2)}`, "fraction farther", [
+        { name: "farther", points: points((it) => it.distance?.far), dots: some.length < 2 }, ...level(distance.far_reference)]) : null,
+      classes ? chart(`Predicted classes${classes.psi === null ? "" : `: PSI ${classes.psi.toFixed(2)}`}`, "fraction", shown.flatMap((name, at) => [
+        { name, points: points((it) => it.classes?.fractions[name]), dots: some.length < 2, colour: at },
+        ...level(classes.reference?.[name]).map((line) => ({ ...line, name: `${name}, validation`, colour: at }))]), [0, 1]) : null));
 }

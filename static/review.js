@@ -3,6 +3,7 @@
 import { get, path, pause, send } from "./api.js";
 import { attempt, button, count, el, fill, plural, time } from "./dom.js";
 import { lineChart } from "./chart.js";
+import { sum } from "./datasets.js";
 import { duplicateList } from "./review_duplicates.js";
 import { reviewMap } from "./review_map.js";
 import { stage } from "./review_stage.js";
@@ -13,12 +14,16 @@ import { find } from "./missing.js";
 
 const POLL = 1000;
 const IDLE_POLL = 5000;
+/** After the last decision, the counts are fetched again. */
+const SETTLED = 1000;
+/** Test images without which accuracy is measured on the validation images. */
+const MIN_TEST = 20;
 
 /** Names of the phases of a review. @type {Record<string, string>} */
 const PHASES = { features: "Computing features", comparing: "Comparing images", labels: "Checking labels", labelling: "Measuring what labels teach", map: "Drawing the map" };
 
 /** @type {[string, string][]} */
-const LISTS = [["mislabelled", "Probably mislabelled"], ["duplicates", "Near-duplicates"], ["outliers", "Unlike the rest"], ["unlabelled", "What to label next"], ["map", "Map"]];
+const LISTS = [["mislabelled", "Possibly mislabelled"], ["duplicates", "Near-duplicates"], ["outliers", "Unlike the rest"], ["unlabelled", "What to label next"], ["map", "Map"]];
 
 /** @param {HTMLElement} place @param {import("./app.js").Address} address */
 export async function open(place, { parts: [name], query, signal }) {
@@ -36,6 +41,16 @@ export async function open(place, { parts: [name], query, signal }) {
   /** Ends the requests of the list that is open. */
   let leaving = new AbortController();
   signal.addEventListener("abort", () => leaving.abort());
+  /** The list that is open. @type {import("./review_stage.js").View | null} */
+  let view = null;
+  /** Whether there is a newer result than the one that is shown. */
+  let newer = false;
+  let timer = 0;
+  /** Tabs and header follow what was decided. */
+  const changed = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void get(url, signal).then(update, () => {}), SETTLED);
+  };
 
   const tabs = LISTS.map(([list, title]) => button(title, () => choose(list), { role: "tab", id: `tab-${list}`, "aria-controls": "review-list" }));
   const bar = el("div", { class: "tabs", role: "tablist", "aria-label": "Lists", onkeydown: (/** @type {KeyboardEvent} */ event) => {
@@ -51,7 +66,10 @@ export async function open(place, { parts: [name], query, signal }) {
     chosen = list;
     history.replaceState(null, "", `#/review/${path(dataset.name)}?list=${list}`);
     show();
+    reveal();
   };
+  /** On a narrow page, the tabs scroll. */
+  const reveal = () => tabs[LISTS.findIndex(([list]) => list === chosen)].scrollIntoView({ block: "nearest", inline: "nearest" });
   const mark = () => {
     const result = state?.result;
     /** @type {Record<string, number | undefined>} */
@@ -68,14 +86,17 @@ export async function open(place, { parts: [name], query, signal }) {
     leaving = new AbortController();
     mark();
     body.setAttribute("aria-labelledby", `tab-${chosen}`);
+    view = null;
+    newer = false;
+    fill(messages);
     if (!state?.result) {
       fill(body, el("p", { class: "soft" }, "Nothing to show yet: the dataset has not been reviewed."));
       return;
     }
-    const context = { dataset, url, signal: leaving.signal, result: state.result };
-    if (chosen === "map") fill(body, reviewMap(context));
-    else if (chosen === "duplicates") fill(body, duplicateList(context));
-    else fill(body, stage(chosen, context), chosen === "unlabelled" ? curve(context.result) : null);
+    const context = { dataset, url, signal: leaving.signal, result: state.result, changed };
+    if (chosen === "map") view = reviewMap(context);
+    else view = chosen === "duplicates" ? duplicateList(context) : stage(chosen, context);
+    fill(body, view.node, chosen === "unlabelled" ? curve(context.result, dataset) : null);
   };
 
   const describe = (/** @type {ReviewState} */ now) => {
@@ -99,28 +120,32 @@ export async function open(place, { parts: [name], query, signal }) {
       result ? el("p", { class: "soft" },
         result.out_of_date ? "Out of date: the dataset has changed since this result. " : null,
         `${plural(result.labelled, "labelled image")}${result.unlabelled ? `, ${count(result.unlabelled)} unlabelled` : ""}, reviewed `, time(result.computed_at),
-        `. An estimated ${plural(result.estimated_wrong, "label")} ${result.estimated_wrong === 1 ? "is" : "are"} wrong; ${plural(result.duplicates_across_splits, "group")} of near-duplicates ${result.duplicates_across_splits === 1 ? "is" : "are"} in more than one split.`,
+        `. ${suspicion(result)}. ${plural(result.duplicates_across_splits, "group")} of near-duplicates ${result.duplicates_across_splits === 1 ? "is" : "are"} in more than one split.`,
         result.unreadable ? ` ${plural(result.unreadable, "image")} can't be read.` : null) : null);
   };
   const update = (/** @type {ReviewState} */ now) => {
     const before = state;
     state = now;
     describe(now);
-    // What a person is working on stays; a first result is shown, a newer one is offered.
-    if (!before?.result || !now.result) show();
-    else if (before.result.computed_at !== now.result.computed_at) {
-      mark();
-      fill(messages, el("p", { class: "note" }, "There is a newer result. ", button("Show it", () => {
-        fill(messages);
-        show();
-      })));
+    if (!before?.result || !now.result) {
+      show();
+      return;
     }
+    mark();
+    view?.update?.(now.result);
+    // What a person is working on stays: a newer result is offered until then.
+    if (before.result.computed_at !== now.result.computed_at) {
+      newer = true;
+      fill(messages, el("p", { class: "note" }, "There is a newer result. ", button("Show it", show)));
+    }
+    if (newer && view?.isFinished()) show();
   };
 
   fill(place,
     el("div", { class: "row apart" }, el("h1", null, `Review of ${dataset.name}`), el("a", { class: "button", href: `#/datasets/${path(dataset.name)}` }, "Dataset")),
     progress, bar, messages, body);
   update(await get(url, signal));
+  reveal();
   void (async () => {
     while (!signal.aborted) {
       try {
@@ -133,14 +158,24 @@ export async function open(place, { parts: [name], query, signal }) {
   })();
 }
 
-/** What choosing the images to label gains. @param {import("./types.js").ReviewSummary} result */
-function curve({ curve: found }) {
+/** How many images may be mislabelled. @param {import("./types.js").ReviewSummary} result */
+function suspicion({ mislabelled, estimated_wrong }) {
+  if (mislabelled === 0) return "No image looks mislabelled";
+  // The estimate does not follow the decisions.
+  const wrong = Math.min(estimated_wrong, mislabelled);
+  const labels = wrong === 0 ? "no label is" : mislabelled === 1 ? "its label is" : wrong === 1 ? "the label of about 1 of them is" : `the labels of about ${count(wrong)} of them are`;
+  return `${plural(mislabelled, "image")} ${mislabelled === 1 ? "looks" : "look"} mislabelled; ${labels} estimated to be wrong`;
+}
+
+/** What choosing the images to label gains. @param {import("./types.js").ReviewSummary} result @param {Dataset} dataset */
+function curve({ curve: found, out_of_date }, { counts }) {
   if (!found) return el("p", { class: "hint" }, "How accuracy grows with labels is measured on datasets of at least 100 training and 20 test images.");
   const points = (/** @type {number[]} */ values) => values.map((value, at) => /** @type {[number, number]} */ ([found.labels[at], value]));
+  const split = sum(counts.test) < MIN_TEST ? "validation" : "test";
   const chart = lineChart({
-    title: "Accuracy by the number of labels: images chosen in this order, and random ones",
-    x: "labels", y: "accuracy",
-    series: [{ name: "chosen", points: points(found.chosen) }, { name: "random", points: points(found.random), dashed: true, colour: 1 }],
+    title: `${split === "test" ? "Test" : "Validation"} accuracy by number of labels: chosen in this order, or at random`,
+    x: "labelled training images", y: `${split} accuracy`,
+    series: [{ name: "chosen in this order", points: points(found.chosen) }, { name: "at random", points: points(found.random), dashed: true, colour: 1 }],
   });
-  return el("div", { class: "stack" }, chart.node, el("p", { class: "hint" }, "Measured on this dataset by hiding the labels of its training images; mean of three random starts."));
+  return el("div", { class: "stack" }, chart.node, el("p", { class: "hint" }, `Measured on ${out_of_date ? `the ${split} images` : plural(sum(counts[split]), `${split} image`)} by hiding the labels of the training images; mean of three random starts.`));
 }

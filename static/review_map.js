@@ -5,6 +5,7 @@
 
 import { get, path, send } from "./api.js";
 import { attempt, button, count, el, fill, plural } from "./dom.js";
+import { pickClass } from "./classpicker.js";
 import { picture } from "./picture.js";
 
 /** @typedef {import("./types.js").ReviewMap} Points */
@@ -18,16 +19,21 @@ const NEAR = 12;
 const DRAG = 4;
 /** Classes that the legend names. */
 const NAMED = 24;
+/** Classes with a button beside an opened image. */
+const BUTTONS = 9;
+/** Half the side of a point in CSS pixels, by the number of images. @type {[most: number, radius: number][]} */
+const RADII = [[500, 5], [2000, 3], [10_000, 2], [Infinity, 1.2]];
 
-/** @param {import("./review_stage.js").Context} context */
+/** @param {import("./review_stage.js").Context} context @returns {import("./review_stage.js").View} */
 export function reviewMap(context) {
-  return new ReviewMap(context).node;
+  return { node: new ReviewMap(context).node, isFinished: () => false };
 }
 
 class ReviewMap {
   /** @param {import("./review_stage.js").Context} context */
-  constructor({ dataset, url, signal }) {
+  constructor({ dataset, url, signal, changed }) {
     this.dataset = dataset;
+    this.changed = changed;
     this.signal = signal;
     /** @type {Points} */
     this.points = { classes: [], images: [], x: [], y: [], labels: [], mislabelled: [] };
@@ -59,25 +65,29 @@ class ReviewMap {
     this.legend = el("ul", { class: "legend" });
     this.messages = el("div", null);
     this.status = el("span", { class: "soft", role: "status" });
-    this.label = el("select", { "aria-label": "Class for the selected images" });
-    this.relabelButton = button("Relabel", () => this.relabel(), { class: "primary" });
-    this.relabelling = el("div", { class: "row", hidden: true }, this.status, this.label, this.relabelButton, button("Clear selection", () => this.select([])));
+    this.label = el("select", { class: "inline", "aria-label": "Class for the selected images" });
+    this.relabelButton = button("Relabel", () => this.relabelSelected(), { class: "primary" });
+    this.clearButton = button("Clear selection", () => this.select([]));
     this.lassoButton = button("Lasso", () => this.setLasso(!this.lassoes), { "aria-pressed": "false", title: "Select images by drawing around them (or hold Shift)" });
     this.opened = el("div", { class: "map-opened", hidden: true });
     this.node = el("div", { class: "stack" },
-      el("p", { class: "soft" }, "Images that look alike are close together. Circled points are probably mislabelled."),
+      el("p", { class: "soft" }, "Images that look alike are close together. Circled points are possibly mislabelled."),
       el("div", { class: "row apart" },
         el("div", { class: "row" }, this.lassoButton, button("Zoom in", () => this.zoomAt(1.6)), button("Zoom out", () => this.zoomAt(1 / 1.6)), button("Whole map", () => this.whole())),
-        this.relabelling),
-      el("p", { class: "hint" }, "Drag to move, scroll or pinch to zoom, click a point to open its image; ", el("kbd", null, "Shift"), " and drag to select. Keys: arrows, ", el("kbd", null, "+"), ", ", el("kbd", null, "-"), ", ", el("kbd", null, "0"), ", ", el("kbd", null, "Escape"), "."),
-      this.messages, el("div", { class: "map-box" }, this.canvas, this.opened), this.legend);
+        el("div", { class: "row" }, this.status, this.label, this.relabelButton, this.clearButton)),
+      el("p", { class: "hint" }, "Drag to move, scroll or pinch to zoom, click a point to open its image, hold ", el("kbd", null, "Shift"), " and drag to select. Keys: arrows, ", el("kbd", null, "+"), ", ", el("kbd", null, "-"), ", ", el("kbd", null, "0"), ", ", el("kbd", null, "Escape"), "."),
+      el("div", { class: "map-box" }, this.canvas, this.opened), this.messages, this.legend);
+    this.select([]);
     new ResizeObserver(() => this.draw()).observe(this.canvas);
     const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", () => this.draw(), { signal });
+    scheme.addEventListener("change", () => {
+      this.explain();
+      this.draw();
+    }, { signal });
     void attempt(this.messages, async () => {
       this.points = await get(`${url}/map`, signal);
       this.wrong = new Set(this.points.mislabelled);
-      this.canvas.setAttribute("aria-label", `Map of ${plural(this.points.images.length, "image")} of ${plural(this.points.classes.length, "class")}, ${count(this.points.mislabelled.length)} probably mislabelled`);
+      this.canvas.setAttribute("aria-label", `Map of ${plural(this.points.images.length, "image")} of ${plural(this.points.classes.length, "class")}, ${count(this.points.mislabelled.length)} possibly mislabelled`);
       fill(this.label, this.points.classes.map((name) => el("option", { value: name }, name)));
       this.explain();
       this.draw();
@@ -144,7 +154,8 @@ class ReviewMap {
     pen.clearRect(0, 0, width, height);
     const total = this.points.images.length;
     const scale = this.scale();
-    const radius = Math.min(5, (total > 10_000 ? 1.2 : total > 2000 ? 2 : 3) * Math.sqrt(Math.max(this.zoom, 1)));
+    const [, least] = RADII.find(([most]) => total <= most) ?? RADII[0];
+    const radius = Math.min(6, least * Math.sqrt(Math.max(this.zoom, 1)));
     const colours = new Map();
     const chosen = new Set(this.selected);
     for (let place = 0; place < total; place += 1) {
@@ -153,15 +164,23 @@ class ReviewMap {
       const label = this.points.labels[place];
       if (!colours.has(label)) colours.set(label, this.colour(label));
       pen.fillStyle = colours.get(label);
+      // A selection stands out: the other points are pale, and its own have a frame.
+      pen.globalAlpha = chosen.size > 0 && !chosen.has(place) ? 0.25 : 1;
       pen.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
     }
-    pen.lineWidth = 1.5;
+    pen.globalAlpha = 1;
     pen.strokeStyle = getComputedStyle(canvas).color;
-    for (const place of [...(this.wrong ?? []), ...chosen]) {
+    pen.lineWidth = 1.5;
+    for (const place of this.wrong ?? []) {
       const [x, y] = this.position(place, scale);
       pen.beginPath();
-      pen.arc(x, y, radius + (chosen.has(place) ? 2 : 3.5), 0, 7);
+      pen.arc(x, y, radius + 3.5, 0, 7);
       pen.stroke();
+    }
+    pen.lineWidth = 2;
+    for (const place of chosen) {
+      const [x, y] = this.position(place, scale);
+      pen.strokeRect(x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2);
     }
     if (this.lasso.length > 1) {
       pen.beginPath();
@@ -281,9 +300,13 @@ class ReviewMap {
   open(place) {
     const label = this.points.labels[place];
     const name = label === null ? "unlabelled" : this.points.classes[label];
-    const wrong = this.wrong?.has(place) ? ", probably mislabelled" : "";
+    const wrong = this.wrong?.has(place) ? ", possibly mislabelled" : "";
+    const others = this.points.classes.filter((_, other) => other !== label);
     fill(this.opened, picture(`images/${path(this.points.images[place])}/thumbnail?size=320`, `Image of class ${name}`),
       el("p", null, `${name}${wrong}`),
+      el("div", { class: "actions", role: "group", "aria-label": "Relabel as" },
+        others.length <= BUTTONS ? [el("span", { class: "soft" }, label === null ? "Label as" : "Relabel as"), ...others.map((other) => button(other, () => this.relabelOpened(place, other)))]
+          : button("Relabel…", () => void pickClass(others, "Relabel as").then((other) => (other ? this.relabelOpened(place, other) : undefined)))),
       el("div", { class: "actions" }, button("Select", () => this.select([place])), button("Close", () => (this.opened.hidden = true))));
     this.opened.hidden = false;
   }
@@ -291,16 +314,30 @@ class ReviewMap {
   /** @param {number[]} places */
   select(places) {
     this.selected = places;
-    this.relabelling.hidden = places.length === 0;
-    this.status.textContent = `${plural(places.length, "image")} selected`;
+    // They stay where they are, so that the map does.
+    this.label.disabled = this.relabelButton.disabled = this.clearButton.disabled = places.length === 0;
+    this.status.textContent = places.length === 0 ? "Nothing selected" : `${plural(places.length, "image")} selected`;
     this.draw();
   }
 
-  async relabel() {
+  async relabelSelected() {
     const label = this.label.value;
     const to = this.points.classes.indexOf(label);
-    const queue = this.selected.filter((place) => this.points.labels[place] !== to);
-    const all = queue.length;
+    const places = this.selected.filter((place) => this.points.labels[place] !== to);
+    if (!(await this.relabel(places, label))) return;
+    this.select([]);
+    this.status.textContent = `${plural(places.length, "image")} labelled as ${label}.`;
+  }
+
+  /** @param {number} place @param {string} label */
+  async relabelOpened(place, label) {
+    if (await this.relabel([place], label)) this.open(place);
+  }
+
+  /** Whether all of them have the label. @param {number[]} places @param {string} label */
+  async relabel(places, label) {
+    const to = this.points.classes.indexOf(label);
+    const queue = [...places];
     this.relabelButton.disabled = true;
     const went = await attempt(this.messages, async () => {
       const workers = Array.from({ length: AT_ONCE }, async () => {
@@ -314,11 +351,10 @@ class ReviewMap {
       const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
       if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
     });
-    this.relabelButton.disabled = false;
+    this.relabelButton.disabled = this.selected.length === 0;
     this.explain();
-    if (!went) return;
-    this.select([]);
-    fill(this.messages, el("p", { class: "good", role: "status" }, `${plural(all, "image")} labelled as ${label}.`));
+    this.changed();
+    return went;
   }
 
   /** @param {KeyboardEvent} event */

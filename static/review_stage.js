@@ -1,15 +1,22 @@
 /**
- * One image after another, large, for keyboard use: probably mislabelled ones, those that are
+ * One image after another, large, for keyboard use: possibly mislabelled ones, those that are
  * unlike the rest, and unlabelled ones.
  */
 
 import { get, path, request, send } from "./api.js";
-import { attempt, announce, button, confirmLoss, count, el, field, fill, percent, plural } from "./dom.js";
+import { attempt, announce, button, confirmLoss, count, el, fill, listed, percent, plural } from "./dom.js";
 import { pickClass } from "./classpicker.js";
 import { picture } from "./picture.js";
+import { Saves } from "./saves.js";
 
 /** @typedef {import("./types.js").ReviewItem} Item */
-/** @typedef {{ dataset: import("./types.js").Dataset, url: string, signal: AbortSignal, result: import("./types.js").ReviewSummary }} Context */
+/** @typedef {{ kind: string | null, work: (ids: string[]) => Promise<unknown> }} Change see {@link import("./saves.js").Save} */
+/**
+ * @typedef {{ dataset: import("./types.js").Dataset, url: string, signal: AbortSignal, result: import("./types.js").ReviewSummary,
+ *   changed: () => void }} Context `changed` is called when something of the list was saved
+ * @typedef {{ node: HTMLElement, isFinished: () => boolean, update?: (result: import("./types.js").ReviewSummary) => void }} View what a tab
+ *   shows; `isFinished`: it is empty, or everything in it is done and saved
+ */
 
 const PAGE = 60;
 /** Images before the end of what is loaded at which more are fetched. */
@@ -21,36 +28,42 @@ const PRELOADED = 4;
 /** Thumbnails in the strip. */
 const STRIP = 12;
 
-/** @type {Record<string, string>} */
-const REASONS = { unlike: "unlike the other images", blank: "blank", dark: "dark", blurred: "blurred", small: "few pixels" };
+/** @type {Change} */
+const NOTHING = { kind: null, work: async () => {} };
 
-/** @type {Record<string, { intro: string, none: string, confirm: string, dismiss: string }>} */
+const NOT_AGAIN = "Don't list it again, without deciding about the label";
+
+/** @type {Record<string, string>} */
+const REASONS = { unlike: "unlike the other images", blank: "blank", dark: "dark", blurred: "blurred", small: "small" };
+
+/** @type {Record<string, { intro: string, none: string, confirm: string, key: string, dismiss: string, label: string, hint: string }>} */
 const WORDS = {
   mislabelled: {
     intro: "Images whose label is not the class that they look like, according to a classifier that was not trained on them. Nothing is changed until you say so.",
     none: "No image looks mislabelled.",
-    confirm: "Label is right", dismiss: "Dismiss",
+    confirm: "Label is right", key: "label is right", dismiss: "Dismiss", label: "Relabel", hint: NOT_AGAIN,
   },
   outliers: {
     intro: "Images that are unlike all others, or that show little. Keep them, relabel them, or remove them.",
     none: "No image is unlike the rest.",
-    confirm: "Keep", dismiss: "Dismiss",
+    confirm: "Keep", key: "keep", dismiss: "Dismiss", label: "Relabel", hint: NOT_AGAIN,
   },
   unlabelled: {
     intro: "Images without a label, those first whose label would teach most. They are not used for training until they have one.",
     none: "No images without a label.",
-    confirm: "Accept suggestion", dismiss: "Skip",
+    confirm: "Accept suggestion", key: "take the suggested label", dismiss: "Skip", label: "Label", hint: "Leave it without a label for now",
   },
 };
 
-/** @param {string} list @param {Context} context */
+/** @param {string} list @param {Context} context @returns {View} */
 export function stage(list, context) {
-  return new Stage(list, context).node;
+  const made = new Stage(list, context);
+  return { node: made.node, isFinished: () => made.isFinished() };
 }
 
 class Stage {
   /** @param {string} list @param {Context} context */
-  constructor(list, { dataset, url, signal }) {
+  constructor(list, { dataset, url, signal, changed }) {
     this.list = list;
     this.dataset = dataset;
     this.url = url;
@@ -58,7 +71,7 @@ class Stage {
     this.words = WORDS[list];
     /** @type {Item[]} */
     this.items = [];
-    /** What was done with each item. @type {Map<Item, { text: string, undo: (() => Promise<unknown>) | null }>} */
+    /** What was done with each item. @type {Map<Item, { text: string, undo: Change | null }>} */
     this.done = new Map();
     /** Images that are loaded, by id. @type {Map<string, HTMLImageElement>} */
     this.pictures = new Map();
@@ -66,63 +79,77 @@ class Stage {
     this.cursor = "";
     this.loading = false;
     this.at = 0;
-    /** Requests run one after the other, while the person goes on. */
-    this.turn = Promise.resolve();
 
     this.view = el("div", { class: "stage-view" });
     this.about = el("div", { class: "stack", role: "status" });
     this.strip = el("ol", { class: "strip", "aria-label": "Next images" });
     this.messages = el("div", null);
-    this.place = el("p", { class: "soft" });
+    this.saves = new Saves(this.messages, changed);
+    this.place = el("span", null);
     this.actions = el("div", { class: "actions" });
     const { classes } = dataset;
-    this.labels = el("div", { class: "actions", "aria-label": "Relabel as" },
-      classes.slice(0, KEYED).map((name, at) => button(`${at + 1} ${name}`, () => this.relabel(name), { title: `Relabel as ${name} (${at + 1})` })),
-      classes.length > KEYED ? button("Relabel…", () => this.search(), { title: "Choose a class (l)" }) : null);
-    this.keys = el("p", { class: "hint" },
-      el("kbd", null, "j"), " ", el("kbd", null, "k"), " or arrow keys move, ",
-      el("kbd", null, "Enter"), ` ${this.words.confirm.toLowerCase()}, `,
-      list === "mislabelled" ? [el("kbd", null, "Space"), " takes the suggested label, "] : null,
-      el("kbd", null, "1"), "–", el("kbd", null, String(Math.min(KEYED, classes.length))), " relabel, ",
-      classes.length > KEYED ? [el("kbd", null, "l"), " relabels by search, "] : null,
-      el("kbd", null, "x"), ` ${this.words.dismiss.toLowerCase()}, `,
-      el("kbd", null, "u"), " undoes, ", el("kbd", null, "Delete"), " removes the image.");
+    const { label } = this.words;
+    this.labels = el("div", { class: "actions", role: "group", "aria-label": `${label} as` },
+      el("span", { class: "soft" }, `${label} as`),
+      classes.slice(0, KEYED).map((name, at) => button(`${at + 1} ${name}`, () => this.relabel(name), { title: `${label} as ${name} (${at + 1})` })),
+      classes.length > KEYED ? button("Other…", () => this.search(), { title: "Choose a class (l)" }) : null);
+    this.keys = el("p", { class: "hint keys" },
+      el("kbd", null, "j"), " ", el("kbd", null, "k"), " or arrow keys: move · ",
+      el("kbd", null, "Enter"), `: ${this.words.key} · `,
+      list === "mislabelled" ? [el("kbd", null, "Space"), ": take the suggested label · "] : null,
+      el("kbd", null, "1"), "–", el("kbd", null, String(Math.min(KEYED, classes.length))), `: ${label.toLowerCase()} · `,
+      classes.length > KEYED ? [el("kbd", null, "l"), `: ${label.toLowerCase()} by search · `] : null,
+      el("kbd", null, "x"), `: ${this.words.dismiss.toLowerCase()} · `,
+      el("kbd", null, "u"), ": undo · ", el("kbd", null, "Delete"), ": remove");
     this.box = el("div", { class: "stage", tabIndex: 0, role: "group", "aria-label": "Image to review", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) },
-      this.view, el("div", { class: "stack" }, this.about, this.actions, this.labels, this.place));
+      this.view, el("div", { class: "stack" }, this.about, this.actions, this.labels, el("p", { class: "soft" }, this.place, " ", this.saves.node)));
     this.empty = el("p", { hidden: true }, this.words.none);
     this.node = el("div", { class: "stack" }, el("p", { class: "soft" }, this.words.intro), list === "unlabelled" ? this.adding() : null, this.keys, this.messages, this.empty, this.box, this.strip);
     this.box.hidden = true;
-    void this.more().then(() => this.show(false));
+    void this.more().then(() => this.show(document.activeElement === document.body || document.activeElement?.tagName === "MAIN"));
   }
 
-  /** Adds photos without a label. */
+  isFinished() {
+    return this.cursor === null && this.done.size === this.items.length && this.saves.idle;
+  }
+
+  /** Adds images without a label. */
   adding() {
-    const input = el("input", { type: "file", multiple: true, accept: "image/*", onchange: () => attempt(this.messages, async () => {
+    const input = el("input", { type: "file", class: "file", multiple: true, accept: "image/*", onchange: () => attempt(this.messages, async () => {
       const form = new FormData();
       for (const file of input.files ?? []) form.append("file", file, file.name);
       input.disabled = true;
       try {
         /** @type {import("./types.js").UploadReport} */
         const { added, duplicates, rejected_total } = await (await request(`datasets/${path(this.dataset.id)}/images?labels=none`, { method: "POST", body: form })).json();
-        fill(this.messages, el("p", { role: "status" }, `${plural(added, "photo")} added, ${count(duplicates)} already there, ${count(rejected_total)} rejected. New photos are listed after the next review.`));
+        fill(this.messages, el("p", { role: "status" }, `${plural(added, "image")} added, ${count(duplicates)} already there, ${count(rejected_total)} rejected. New images are listed after the next review.`));
       } finally {
         input.disabled = false;
         input.value = "";
       }
     }) });
-    return field("Add photos without a label", input);
+    return el("div", { class: "row" }, el("label", { class: "button" }, "Add images without a label", input));
   }
 
+  /** Fetches more, if there are any; whether some came. */
   async more() {
-    if (this.loading || this.cursor === null) return;
+    if (this.loading || this.cursor === null) return false;
     this.loading = true;
-    await attempt(this.messages, async () => {
+    const came = await attempt(this.messages, async () => {
       const query = new URLSearchParams({ limit: String(PAGE), ...(this.cursor && { cursor: this.cursor }) });
       const page = await get(`${this.url}/${this.list}?${query}`, this.signal);
       this.cursor = page.next_cursor;
       this.items.push(...page.items);
     });
     this.loading = false;
+    return came;
+  }
+
+  /** The next item that nothing was done with: after the current one or, if there are none after it, from the start. */
+  nextOpen() {
+    const open = (/** @type {Item} */ item) => !this.done.has(item);
+    const after = this.items.findIndex((item, at) => at > this.at && open(item));
+    return after < 0 && this.cursor === null ? this.items.findIndex(open) : after;
   }
 
   current() {
@@ -159,18 +186,27 @@ class Stage {
     fill(this.actions,
       this.list === "mislabelled" && suggested ? button(`Relabel as ${suggested}`, () => this.relabel(suggested), { class: "primary", title: "Space" }) : null,
       this.list === "unlabelled" && !suggested ? null : button(this.words.confirm, () => this.confirm(), { class: this.list === "unlabelled" ? "primary" : "", title: "Enter" }),
-      button(this.words.dismiss, () => this.dismiss(), { title: "x" }),
+      button(this.words.dismiss, () => this.dismiss(), { title: `${this.words.hint} (x)` }),
       button("Undo", () => this.undo(), { title: "u", disabled: !this.lastDone() }),
       button("Remove", () => this.remove(), { class: "danger", title: "Delete" }));
     const left = this.items.length - this.done.size;
-    this.place.textContent = `${count(this.at + 1)} of ${count(this.items.length)}${this.cursor === null ? "" : "+"}, ${count(left)} left`;
+    const over = left === 0 && this.cursor === null;
+    this.place.className = over ? "good" : "";
+    this.place.textContent = over ? `All ${count(this.items.length)} are done.` : `${count(this.at + 1)} of ${count(this.items.length)}${this.cursor === null ? "" : "+"}, ${count(left)} left`;
     const first = Math.max(0, Math.min(this.at - 2, this.items.length - STRIP));
     fill(this.strip, this.items.slice(first, first + STRIP).map((other, offset) => el("li", {
       class: this.done.has(other) ? "done" : "", "aria-current": first + offset === this.at ? "true" : null,
       title: other.image.file_name, onclick: () => this.go(first + offset),
     }, picture(`images/${path(other.image.id)}/thumbnail?size=104`, ""))));
     if (focus) this.box.focus({ preventScroll: true });
-    if (this.at + AHEAD > this.items.length && this.cursor !== null) void this.more();
+    if (this.at + AHEAD > this.items.length && this.cursor !== null) void this.more().then((came) => came && this.arrived());
+  }
+
+  /** More items came: a person who was through with the others goes on. */
+  arrived() {
+    const open = this.done.has(this.items[this.at]) ? this.nextOpen() : -1;
+    if (open >= 0) this.at = open;
+    this.show(false);
   }
 
   /** @param {Item} item */
@@ -179,7 +215,7 @@ class Stage {
     const name = el("p", { class: "name", title: file_name }, file_name);
     const facts = el("p", { class: "soft" }, `${split ? `${split}, ` : ""}${width}×${height} px`);
     if (this.list === "outliers") {
-      return [name, el("p", null, "Label: ", el("b", null, label ?? "none"), ". ", (item.reasons ?? []).map((reason) => REASONS[reason] ?? reason).join(", "), "."), facts];
+      return [name, el("p", null, "Label: ", el("b", null, label ?? "none"), `. Listed because it is ${listed((item.reasons ?? []).map((reason) => REASONS[reason] ?? reason), 5)}.`), facts];
     }
     if (this.list === "unlabelled") {
       return [name, el("p", null, item.suggested ? ["Looks like ", el("b", null, item.suggested), ` (${percent(item.probability ?? 0)}).`] : "No suggestion: it needs labelled images of two classes."), facts];
@@ -199,40 +235,44 @@ class Stage {
   }
 
   /**
-   * Notes what is done with the current item, sends it, and goes on to the next.
+   * Notes what is done with the current item, saves it, and goes on to the next.
    *
    * @param {string} text
-   * @param {() => Promise<unknown>} work
-   * @param {(() => Promise<unknown>) | null} undo
+   * @param {Change} change
+   * @param {Change | null} undo
    */
-  act(text, work, undo) {
+  act(text, change, undo) {
     const item = this.current();
     if (!item) return;
     this.done.set(item, { text, undo });
-    this.send(work, () => this.done.delete(item));
+    this.save(item, change, () => this.done.delete(item));
     announce(text);
-    const next = this.items.findIndex((other, at) => at > this.at && !this.done.has(other));
+    const next = this.nextOpen();
     this.go(next < 0 ? this.at : next);
   }
 
-  /** @param {() => Promise<unknown>} work @param {() => void} failed */
-  send(work, failed) {
-    this.turn = this.turn.then(async () => {
-      if (await attempt(this.messages, async () => { await work(); })) return;
-      failed();
-      this.show();
-    });
+  /** @param {Item} item @param {Change} change @param {() => void} undone called if it fails */
+  save(item, change, undone) {
+    this.saves.add({ id: item.image.id, ...change, failed: () => {
+      undone();
+      this.show(false);
+    } });
   }
 
-  /** @param {Item} item @param {string} decision */
-  decide(item, decision) {
-    return send("POST", `${this.url}/decisions`, { list: this.list, images: [item.image.id], decision });
+  /** @param {string} decision @returns {Change} */
+  decide(decision) {
+    return { kind: decision, work: (images) => send("POST", `${this.url}/decisions`, { list: this.list, images, decision }, true) };
+  }
+
+  /** A request about the one image. @param {string} method @param {unknown} [body] @returns {Change} */
+  change(method, body) {
+    return { kind: null, work: ([id]) => send(method, `datasets/${path(this.dataset.id)}/images/${path(id)}`, body, true) };
   }
 
   confirm() {
     const item = this.current();
     if (!item) return;
-    if (this.list !== "unlabelled") this.act("Confirmed.", () => this.decide(item, "confirmed"), () => this.decide(item, "undecided"));
+    if (this.list !== "unlabelled") this.act("Confirmed.", this.decide("confirmed"), this.decide("undecided"));
     else {
       const suggested = this.suggestion(item);
       if (suggested) this.relabel(suggested);
@@ -243,30 +283,29 @@ class Stage {
     const item = this.current();
     if (!item) return;
     // An unlabelled image that is skipped is asked for again later.
-    if (this.list === "unlabelled") this.act("Skipped.", async () => {}, async () => {});
-    else this.act("Dismissed.", () => this.decide(item, "dismissed"), () => this.decide(item, "undecided"));
+    if (this.list === "unlabelled") this.act("Skipped.", NOTHING, NOTHING);
+    else this.act("Dismissed.", this.decide("dismissed"), this.decide("undecided"));
   }
 
   /** @param {string} label */
   relabel(label) {
     const item = this.current();
     if (!item) return;
-    const url = `datasets/${path(this.dataset.id)}/images/${path(item.image.id)}`;
     const before = item.image.label;
-    this.act(`Labelled as ${label}.`, () => send("PATCH", url, { label }), before ? () => send("PATCH", url, { label: before }) : null);
+    this.act(`Labelled as ${label}.`, this.change("PATCH", { label }), before ? this.change("PATCH", { label: before }) : null);
   }
 
   async search() {
     const item = this.current();
     if (!item) return;
-    const label = await pickClass(this.dataset.classes, `Relabel ${item.image.file_name} as`);
+    const label = await pickClass(this.dataset.classes, `${this.words.label} ${item.image.file_name} as`);
     if (label) this.relabel(label);
   }
 
   async remove() {
     const item = this.current();
     if (!item || !(await confirmLoss(`Remove ${item.image.file_name} from ${this.dataset.name}?`, "Remove"))) return;
-    this.act("Removed.", () => send("DELETE", `datasets/${path(this.dataset.id)}/images/${path(item.image.id)}`), null);
+    this.act("Removed.", this.change("DELETE"), null);
   }
 
   /** The item that was done last and can be undone. */
@@ -279,9 +318,8 @@ class Stage {
     const item = this.lastDone();
     const done = item && this.done.get(item);
     if (!item || !done?.undo) return;
-    const { undo } = done;
     this.done.delete(item);
-    this.send(undo, () => this.done.set(item, done));
+    this.save(item, done.undo, () => this.done.set(item, done));
     this.go(this.items.indexOf(item));
   }
 

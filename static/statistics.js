@@ -1,4 +1,4 @@
-/** Statistics of a dataset: class balance, image sizes, formats and near-duplicates. */
+/** Statistics of a dataset: class balance, image sizes, formats and near-identical images across splits. */
 
 import { get, path } from "./api.js";
 import { barChart } from "./chart.js";
@@ -27,7 +27,7 @@ export async function statistics(place, dataset, signal, isStale) {
       histogram("Width", numbers.width),
       histogram("Height", numbers.height),
       barChart({ title: "Image formats", x: "format", bars: Object.entries(numbers.formats).map(([name, value]) => ({ name: name.replace("image/", ""), values: [value] })), series: ["images"] })),
-    duplicates(numbers));
+    duplicates(numbers, dataset));
 }
 
 /** @param {Statistics} numbers */
@@ -63,11 +63,12 @@ function histogram(side, histogram) {
   return barChart({ title: `${side}: ${min === max ? min : `${min}–${max}`} px, mean ${Math.round(mean)}`, x: `${side.toLowerCase()} (px)`, bars, series: ["images"] });
 }
 
-/** @param {Statistics} numbers */
-function duplicates({ cross_split_duplicates: { count: groupsFound, groups } }) {
-  if (groupsFound === 0) return el("p", null, "No near-duplicates across splits.");
-  return el("details", { open: groups.length <= 10 },
-    el("summary", null, `${plural(groupsFound, "group")} of near-duplicates ${groupsFound === 1 ? "spans" : "span"} several splits (data leakage): accuracy would be overestimated`),
+/** @param {Statistics} numbers @param {import("./types.js").Dataset} dataset */
+function duplicates({ cross_split_duplicates: { count: groupsFound, groups } }, { name }) {
+  const review = el("p", { class: "hint" }, el("a", { href: `#/review/${path(name)}?list=duplicates` }, "Review"), " also finds mirrored and cropped ones.");
+  if (groupsFound === 0) return el("div", { class: "stack" }, el("p", null, "No near-identical images across splits."), review);
+  return el("div", { class: "stack" }, review, el("details", { open: groups.length <= 10 },
+    el("summary", null, `${plural(groupsFound, "group")} of near-identical images ${groupsFound === 1 ? "spans" : "span"} several splits (data leakage)`),
     el("div", { class: "stack" }, groups.map(({ images }) => el("ul", { class: "grid" }, images.map((image) => el("li", { title: image.file_name },
-      picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, `${image.label} · ${image.split}`)))))));
+      picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, `${image.label} · ${image.split}`))))))));
 }

@@ -258,7 +258,7 @@ export class Lesson {
     const { dataset } = this;
     const names = [...new Set(found.map((one) => folderOf(one).split("/").at(-1) ?? ""))].filter(Boolean);
     if (!dataset || dataset.images === 0 || names.length < 2 || names.some((name) => this.boxOf(name))) return true;
-    const answer = await choose(`${dataset.name} has other classes: ${listed(dataset.classes)}. Are ${listed(names)} the classes of a new one?`, [["new", "New dataset"], ["add", `Add to ${dataset.name}`]]);
+    const answer = await choose(`${dataset.name} has different classes: ${listed(dataset.classes)}. Are ${listed(names)} the classes of a new one?`, [["new", "New dataset"], ["add", `Add to ${dataset.name}`]]);
     if (answer === "new") this.another(found);
     return answer === "add";
   }

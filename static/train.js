@@ -2,7 +2,7 @@
 
 import { Problem, all, get, path, pause, send } from "./api.js";
 import { attempt, button, el, field, fill, namedClasses, once, roughly, select, time, words } from "./dom.js";
-import { dryRun } from "./dryrun.js";
+import { dryRun, refusal, shown as measured } from "./dryrun.js";
 import { controls, fillFor, progress, Speed, statusLine } from "./live.js";
 import { splitOffer } from "./split.js";
 import { weights } from "./weights.js";
@@ -97,7 +97,7 @@ async function compose(place, started, signal) {
       const line = times.get(recipe);
       if (!line) continue;
       line.hidden = !known;
-      line.textContent = known ? sentence(`${roughly(known.seconds)} here`) : "";
+      line.textContent = known ? sentence(`${roughly(known.seconds)} on this server`) : "";
       line.title = known?.basis === "jobs" ? "From earlier jobs on this server" : "Estimated from the number of images; no such job has run on this server yet";
     }
   });
@@ -111,25 +111,29 @@ async function compose(place, started, signal) {
   };
   /** @param {HTMLButtonElement} control @param {boolean} force although it does not fit */
   const start = (control, force) => once(control, form, async () => {
-    fill(misfit);
     try {
       await send("POST", "jobs", force ? { ...job(), force } : job());
     } catch (error) {
-      if (error instanceof Problem && error.code === "does_not_fit") fill(misfit, anyway);
-      throw error;
+      if (!(error instanceof Problem && error.code === "does_not_fit")) throw error;
+      fill(needs);
+      anyway.hidden = false;
+      throw new Error(refusal(error.members));
     }
     draft.name = name.value = "";
+    fill(needs);
+    anyway.hidden = true;
     await started();
   });
-  const misfit = el("div", { class: "actions" });
-  const anyway = button("Start anyway", () => void start(anyway, true));
+  const anyway = button("Start anyway", () => void (form.reportValidity() && start(anyway, true)), { hidden: true, title: "Starts the job although it does not fit" });
   /** Aborted when the form changes: the measurement is of another job then. */
   let outdated = new AbortController();
   const measure = button("Check time and memory", () => void (form.reportValidity() && once(measure, form, async () => {
-    fill(needs, el("p", { class: "hint", role: "status" }, "Training a few steps to measure them; this takes up to 20 seconds."));
+    fill(needs, el("p", { class: "hint", role: "status" }, "Training a few steps to measure them; this takes up to half a minute."));
     const shown = AbortSignal.any([signal, outdated.signal]);
     try {
-      fill(needs, await dryRun(job(), shown));
+      const estimate = await dryRun(job(), shown);
+      fill(needs, measured(estimate));
+      anyway.hidden = estimate.fits;
     } catch (error) {
       fill(needs);
       throw error;
@@ -141,7 +145,7 @@ async function compose(place, started, signal) {
     outdated.abort();
     outdated = new AbortController();
     fill(needs);
-    fill(misfit);
+    anyway.hidden = true;
   };
   const form = el("form", { class: "stack", oninput: outdate, onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -152,7 +156,7 @@ async function compose(place, started, signal) {
     el("div", { class: "fields" }, field("Name", name, "Name of the job and its model.")),
     advanced,
     needs,
-    el("div", { class: "row" }, submit, measure), misfit);
+    el("div", { class: "row" }, submit, measure, anyway));
   fill(place, el("h2", null, "New job"), form);
   offer();
   show();

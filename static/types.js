@@ -55,6 +55,9 @@
  * @typedef {{ id: number, at: string, event: "selected" | "pinned" | "unpinned" | "rolled_back" | "alias_set" | "alias_removed", alias: string | null,
  *   from: { id: string, name: string, pinned: boolean } | null, to: { id: string, name: string, pinned: boolean } | null,
  *   by: { kind: "job" | "token" | "operator" | "anonymous" | "server", id?: string, name?: string } }} HistoryEntry
+ * @typedef {{ model: string, cpu_fraction: number, started_at: string, images: number, agreed: number, failed: number, dropped: number, cpu_seconds: number,
+ *   agreement: number | null }} Shadow
+ * @typedef {{ at: string, sha256: string, model: string, label: string, probability: number, shadow_label: string, shadow_probability: number }} ShadowDifference
  * @typedef {{ id: string, name: string, accuracy: number, accuracy_interval: Interval, log_loss: number, trained_on: number | null }} ComparedModel
  * @typedef {{ value: number, interval: Interval }} Difference
  * @typedef {{ job: string, dataset: string, count: number, missing: number, first: ComparedModel, second: ComparedModel,

@@ -75,11 +75,12 @@ function probability(model, points, save) {
   const apply = button("Set", () => {
     if (wanted.reportValidity()) void save(apply, { wanted_accuracy: Number(wanted.value) / 100 }, "Saved");
   });
-  const now = saved === 0 ? "No minimum: the model is never unsure because of a low probability."
+  const now = saved >= 1 && nearest < 0 ? "Always unsure: at no probability are enough of its answers correct. Check the labels, or choose a lower target."
+    : saved === 0 ? "No minimum: the model is never unsure because of a low probability."
     : `Now: unsure below a probability of ${decimal(saved, 3)}.`;
   return el("div", { class: "columns" }, chart.node, el("div", { class: "stack" },
     el("h3", null, "Low confidence"),
-    el("p", { class: "hint" }, "Measured on the validation images. Move the slider to the right: the model answers fewer images, and more of its answers are correct."),
+    el("p", { class: "hint" }, "Measured on images that the model was not trained on. Further to the right, the model answers fewer images, and usually a larger fraction of its answers is correct."),
     field("Minimum probability", slider),
     el("div", { class: "figures" }, figure(share, "answered"), figure(accuracy, "accuracy of the answers"), figure(from, "minimum probability")),
     el("div", { class: "row" }, keep, el("span", { class: "soft" }, now)),

@@ -14,10 +14,10 @@ const RECIPES: [(&str, &str); 3] = [
 ];
 
 /// Models of some recipes, trained on one server: their rows and files.
-async fn trained(server: &Process) -> Vec<(Value, Vec<u8>)> {
+async fn trained(server: &Process, recipes: &[(&str, &str)]) -> Vec<(Value, Vec<u8>)> {
     server.pets(8).await;
     let mut models = Vec::new();
-    for (recipe, params) in RECIPES {
+    for (recipe, params) in recipes {
         let id = server.job_of(recipe, serde_json::from_str(params).unwrap()).await;
         let job = server.ended(&id).await;
         assert_eq!(job["status"], "succeeded", "{job}");
@@ -46,7 +46,7 @@ fn files(server: &Server) -> Vec<String> {
 async fn models_of_another_server_answer_as_they_did_there() {
     let folder = tempfile::tempdir().unwrap();
     let there = Process::start(folder.path());
-    let models = trained(&there).await;
+    let models = trained(&there, &RECIPES).await;
     let here = Server::start().await;
     let before = here.get("/models/current").await.ok()["id"].clone();
     for (row, file) in &models {
@@ -156,12 +156,7 @@ async fn names_are_kept_unless_they_are_taken() {
 
 /// The same model with another id in its card.
 fn changed_id(file: &[u8]) -> Vec<u8> {
-    let (mut header, weights) = parts(file);
-    let mut card: Value =
-        serde_json::from_str(header["__metadata__"]["model_card"].as_str().unwrap()).unwrap();
-    card["id"] = json!("0198c0de-0000-7000-8000-000000000000");
-    header["__metadata__"]["model_card"] = json!(card.to_string());
-    joined(&header, weights)
+    with_card(file, |card| card["id"] = json!("0198c0de-0000-7000-8000-000000000000"))
 }
 
 fn parts(file: &[u8]) -> (Value, &[u8]) {
@@ -174,20 +169,105 @@ fn joined(header: &Value, weights: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), weights].concat()
 }
 
+/// The same model with another id and a changed card.
+fn with_card(file: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let (mut header, weights) = parts(file);
+    let mut card: Value =
+        serde_json::from_str(header["__metadata__"]["model_card"].as_str().unwrap()).unwrap();
+    card["id"] = json!("0198c0de-0000-7000-8000-000000000001");
+    change(&mut card);
+    header["__metadata__"]["model_card"] = json!(card.to_string());
+    joined(&header, weights)
+}
+
+/// What a card says is what somebody has written.
+#[tokio::test]
+async fn a_card_is_not_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let [(row, file)] = &trained(&server, &RECIPES[1..2]).await[..] else { unreachable!() };
+    let import = async |file: Vec<u8>| {
+        let request = server.request(reqwest::Method::POST, "/models").body(file);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 201);
+        response.json::<Value>().await.unwrap()
+    };
+    // A model that names a job of this server, which has another model.
+    assert!(row["job_id"].is_string());
+    let claims = import(changed_id(file)).await;
+    assert_eq!(claims["job_id"], Value::Null);
+    let job = server.get(&format!("/jobs/{}", row["job_id"].as_str().unwrap())).await;
+    assert_eq!(job["model_id"], row["id"]);
+    assert_eq!(
+        server.get(&format!("/models/{}", row["name"].as_str().unwrap())).await["job_id"],
+        row["job_id"]
+    );
+
+    // Names that are markup.
+    let hostile = with_card(file, |card| {
+        card["classes"] = json!(["<img src=x onerror=alert(1)>", "\"'&<script>alert(1)"]);
+    });
+    let hostile = import(hostile).await;
+    let path = format!("/models/{}/report", hostile["id"].as_str().unwrap());
+    let page = server.request(reqwest::Method::GET, &path).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(!page.contains("<img") && !page.contains("<script"), "{page}");
+    assert!(page.contains("&lt;img src=x"), "{page}");
+}
+
+/// A server that is killed while a model arrives has the whole model afterwards, or nothing of it.
+#[tokio::test]
+async fn an_import_that_is_cut_off_leaves_nothing() {
+    let file = Server::start().await.get("/models/default/download").await.body;
+    let file = with_card(&file, |card| card["name"] = json!("visitor"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(folder.path());
+    for sent in [1, file.len() / 2, file.len() - 1, file.len()] {
+        // What is cut off by its client.
+        let cut = || {
+            let (part, rest) = (file[..sent].to_vec(), futures::stream::pending());
+            let part = futures::stream::iter([Ok::<_, std::io::Error>(part)]);
+            reqwest::Body::wrap_stream(futures::StreamExt::chain(part, rest))
+        };
+        let request = || server.request(reqwest::Method::POST, "/models").body(cut()).send();
+        let patience = std::time::Duration::from_millis(300);
+        assert!(tokio::time::timeout(patience, request()).await.is_err());
+        // And by the end of the server.
+        let request = tokio::spawn(request());
+        tokio::time::sleep(patience).await;
+        server.end(rustix::process::Signal::KILL);
+        assert!(request.await.unwrap().is_err());
+        server = Process::start(folder.path());
+        let all = server.get("/models").await;
+        assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
+        let count = |name| std::fs::read_dir(folder.path().join(name)).unwrap().count();
+        assert_eq!((count("models"), count("tmp")), (1, 0));
+    }
+    // Whole, and killed at some moment after that: known and usable, or gone.
+    for pause in [0, 100, 400] {
+        let request = server.request(reqwest::Method::POST, "/models").body(file.clone()).send();
+        let request = tokio::spawn(request);
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+        server.end(rustix::process::Signal::KILL);
+        let acknowledged = request.await.unwrap().is_ok_and(|it| it.status().is_success());
+        server = Process::start(folder.path());
+        let (status, _) = server.ask(reqwest::Method::GET, "/models/visitor", None).await;
+        assert!(status == 200 || !acknowledged);
+        if status == 200 {
+            let predict = server.request(reqwest::Method::POST, "/predict?model=visitor");
+            let predict = predict.body(photo(1)).send().await.unwrap();
+            assert_eq!(predict.status(), 200);
+            assert_eq!(server.ask(reqwest::Method::DELETE, "/models/visitor", None).await.0, 204);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_a_sound_model_is_refused_and_leaves_nothing() {
     let here = Server::start().await;
     let file = here.get("/models/default/download").await.body;
     let (header, weights) = parts(&file);
-    let with_card = |change: &dyn Fn(&mut Value)| {
-        let mut header = header.clone();
-        let text = header["__metadata__"]["model_card"].as_str().unwrap().to_owned();
-        let mut card: Value = serde_json::from_str(&text).unwrap();
-        card["id"] = json!("0198c0de-0000-7000-8000-000000000001");
-        change(&mut card);
-        header["__metadata__"]["model_card"] = json!(card.to_string());
-        joined(&header, weights)
-    };
+    let with_card = |change: &dyn Fn(&mut Value)| with_card(&file, change);
     let mut flipped = with_card(&|_| {});
     let end = flipped.len();
     flipped[end - 4000..].fill(0x7f);

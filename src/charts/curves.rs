@@ -18,7 +18,8 @@ const DRAWN: usize = 500;
 /// None that its input could cause.
 pub fn accuracy(epochs: &[EpochMetrics], best: Option<u32>) -> Result {
     let values = |epoch: &EpochMetrics| (epoch.train_accuracy, epoch.val_accuracy);
-    curves("Accuracy", "accuracy", epochs, best, values, Some(1.0))
+    // A little more, so that points at 1 are whole.
+    curves("Accuracy", "accuracy", epochs, best, values, Some(1.01))
 }
 
 /// Training and validation loss (cross-entropy) per epoch; the `best` epoch is marked.
@@ -50,7 +51,8 @@ fn curves(
     let (bottom, top) = match top {
         // Starts at the tenth below the lowest value, so that the curve fills the chart.
         Some(top) => ((low.min(0.5) * 10.0).floor() / 10.0, top),
-        None => (0.0, if high > 0.0 { high * 1.05 } else { 1.0 }),
+        // With room for the legend.
+        None => (0.0, if high > 0.0 { high * 1.3 } else { 1.0 }),
     };
     let last = f64::from(epochs.last().map_or(1, |epoch| epoch.epoch));
     draw(title, |area, tips| {

@@ -133,7 +133,7 @@ pub fn roc(evaluation: &Evaluation) -> Result {
 /// None that its input could cause.
 pub fn reliability(evaluation: &Evaluation) -> Result {
     let calibration = &evaluation.calibration;
-    let title = format!("Reliability diagram: ECE {:.4}", calibration.expected_calibration_error);
+    let error = calibration.expected_calibration_error;
     let of_class = calibration
         .bins
         .iter()
@@ -143,6 +143,7 @@ pub fn reliability(evaluation: &Evaluation) -> Result {
         let x = format!("mean predicted probability ({class})");
         let y = format!("fraction of positives ({class})");
         let line = Line::reliability("", of_class);
+        let title = format!("Reliability diagram ({class}): ECE {error:.4}");
         return unit_square(&title, &x, &y, &[line], Some("perfectly calibrated"));
     }
     let raw = calibration.raw.iter().map(|raw| {
@@ -150,6 +151,7 @@ pub fn reliability(evaluation: &Evaluation) -> Result {
         Line::reliability("without the temperature", bins)
     });
     let scaled = Line::reliability("with the temperature", of_class);
+    let title = format!("Reliability diagram: ECE {error:.4}");
     let lines: Vec<_> = [scaled].into_iter().chain(raw).collect();
     unit_square(&title, "mean confidence", "accuracy", &lines, Some("perfectly calibrated"))
 }

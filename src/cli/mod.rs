@@ -39,6 +39,7 @@ mod review;
 mod serve;
 mod service;
 mod settings;
+mod shadow;
 mod source;
 mod tokens;
 mod train;

@@ -1,6 +1,6 @@
 //! `pawprint models`: lists models with the one in service marked, pins one in service, compares two,
-//! shows what changed when and takes it back, sets aliases, deletes a model, reports on one, and imports one
-//! from another server.
+//! shows what changed when and takes it back, sets aliases and the shadow, deletes a model, reports on one,
+//! and imports one from another server.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -19,6 +19,7 @@ use super::{
     model_history::{History, Rollback, SetAlias, now_in_service},
     output::{age, decimals},
     responses::Model,
+    shadow::SetShadow,
     upload,
 };
 use crate::domain::Name;
@@ -49,6 +50,8 @@ enum Action {
     Rollback(Rollback),
     /// List aliases, set one to a model, or remove one
     Alias(SetAlias),
+    /// Have a model answer the requests to the model in service, unseen by clients; show what it has done
+    Shadow(SetShadow),
     /// Delete a model that is not in service and has no alias
     Delete(Named),
     /// Write the report of a model: one HTML page that needs nothing else, or JSON with --json
@@ -78,6 +81,7 @@ impl Models {
             Some(Action::History(history)) => &history.client,
             Some(Action::Rollback(rollback)) => &rollback.client,
             Some(Action::Alias(alias)) => &alias.client,
+            Some(Action::Shadow(shadow)) => &shadow.client,
             Some(Action::Import(import)) => &import.client,
             Some(Action::Report(report)) => &report.model.client,
             None => &self.client,
@@ -91,6 +95,7 @@ impl Models {
             Some(Action::History(history)) => history.run(session).await,
             Some(Action::Rollback(rollback)) => rollback.run(session).await,
             Some(Action::Alias(alias)) => alias.run(session).await,
+            Some(Action::Shadow(shadow)) => shadow.run(session).await,
             Some(Action::Delete(model)) => model.delete("models", session).await,
             Some(Action::Import(import)) => import.run(session).await,
             Some(Action::Report(report)) => report.run(session).await,

@@ -49,7 +49,7 @@ pub(super) struct Review {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum List {
-    /// Probably mislabelled images
+    /// Possibly mislabelled images
     Mislabelled,
     /// Near-duplicates, those across splits first
     Duplicates,
@@ -181,7 +181,7 @@ impl Review {
             result.labelled, result.unlabelled
         ))?;
         out.line(format_args!(
-            "  {} probably mislabelled; about {} wrong",
+            "  {} possibly mislabelled; about {} estimated to be wrong",
             counted(result.mislabelled, "image"),
             counted(result.estimated_wrong, "label")
         ))?;

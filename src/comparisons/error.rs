@@ -18,9 +18,9 @@ pub enum Error {
     /// The job has no test images, or none is stored any more.
     #[error("the job `{0}` has no test images that are still stored; name another job")]
     NoTestImages(String),
-    /// A model has other classes than the test images.
+    /// A model has different classes than the test images.
     #[error(
-        "`{model}` has other classes ({theirs}) than the test images of the job `{job}` ({ours})"
+        "`{model}` has different classes ({theirs}) than the test images of the job `{job}` ({ours})"
     )]
     OtherClasses {
         /// The model's name.

@@ -159,7 +159,7 @@ pub struct Map {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum List {
-    /// Probably mislabelled images.
+    /// Possibly mislabelled images.
     Mislabelled,
     /// Near-duplicates.
     Duplicates,

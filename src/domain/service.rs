@@ -232,7 +232,7 @@ impl Service {
                 }
                 Rival::OtherClasses(name) => (
                     Decision::InService,
-                    format!("{beats}, and {name}, which it replaces, has other classes"),
+                    format!("{beats}, and {name}, which it replaces, has different classes"),
                 ),
                 Rival::Compared(name, Comparison { result: Err(why), .. }) => {
                     (Decision::Kept, format!("it could not be compared with {name}: {why}"))

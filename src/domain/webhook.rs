@@ -39,6 +39,9 @@ pub enum Event {
     /// Another model went into service.
     #[serde(rename = "model.in_service")]
     ModelInService,
+    /// An alias was set to another model, or removed.
+    #[serde(rename = "alias.changed")]
+    AliasChanged,
     /// A test, sent when somebody asks for it; each webhook gets it.
     #[serde(rename = "webhook.test")]
     Test,
@@ -46,12 +49,13 @@ pub enum Event {
 
 impl Event {
     /// Those that a webhook can be told of.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::JobSucceeded,
         Self::JobFailed,
         Self::JobCancelled,
         Self::JobInterrupted,
         Self::ModelInService,
+        Self::AliasChanged,
     ];
 
     /// Its name in the API, the database and what is sent.
@@ -63,6 +67,7 @@ impl Event {
             Self::JobCancelled => "job.cancelled",
             Self::JobInterrupted => "job.interrupted",
             Self::ModelInService => "model.in_service",
+            Self::AliasChanged => "alias.changed",
             Self::Test => "webhook.test",
         }
     }

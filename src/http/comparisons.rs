@@ -79,7 +79,7 @@ async fn find(app: &AppState, reference: &str) -> Result<Model, Problem> {
 #[utoipa::path(get, path = "", params(CompareQuery), responses(
     (status = 200, description = "The comparison.", body = Comparison),
     (status = 202, description = "Predictions are being computed; ask again.", body = Progress),
-    (status = 409, description = "`other_classes`: a model has other classes than the images. `no_test_images`: the job has none, or both jobs were deleted. `cancelled`"),
+    (status = 409, description = "`other_classes`: a model has different classes than the images. `no_test_images`: the job has none, or both jobs were deleted. `cancelled`"),
     (status = 422, description = "`invalid_value`; `model_unusable`: a model file can't be loaded."),
     (status = 429, description = "`too_many_comparisons`", headers(("Retry-After" = u64, description = "Seconds to wait."))),
     (status = 503, description = "`draining`: the server is shutting down. `no_model`"),

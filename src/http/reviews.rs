@@ -84,7 +84,7 @@ fn place(paging: &Paging) -> Result<(usize, u32), Problem> {
     Ok((paging.cursor()?.unwrap_or(0), paging.limit()?))
 }
 
-/// List images that are probably mislabelled, the least probable label first
+/// List images that are possibly mislabelled, the least probable label first
 ///
 /// Images that have another label since the review, or that were decided on, are left out.
 #[utoipa::path(get, path = "", params(Paging), responses(

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::shadow::{Difference, Shadow},
     shadow::Error,
-    storage::{Page, shadow},
+    storage::Page,
 };
 
 /// Share of the processor time by default.
@@ -25,7 +25,6 @@ impl From<Error> for Problem {
         match error {
             Error::OtherClasses(_) => Self::new(StatusCode::CONFLICT, "other_classes", detail),
             Error::InService(_) => Self::new(StatusCode::CONFLICT, "in_service", detail),
-            Error::None => Self::new(StatusCode::NOT_FOUND, "no_shadow", detail),
             Error::Registry(error) => error.into(),
             Error::Storage(error) => error.into(),
         }
@@ -50,10 +49,9 @@ const fn cpu_fraction() -> f64 {
 
 /// Get the shadow and what it has done
 #[utoipa::path(get, path = "", operation_id = "show_shadow", responses(
-    (status = 200, description = "The shadow.", body = Shadow),
-    (status = 404, description = "`no_shadow`"),
+    (status = 200, description = "The shadow, or null if there is none.", body = Option<Shadow>),
 ))]
-pub async fn show(State(app): State<AppState>) -> Result<Json<Shadow>, Problem> {
+pub async fn show(State(app): State<AppState>) -> Result<Json<Option<Shadow>>, Problem> {
     Ok(Json(app.shadow.get().await?))
 }
 
@@ -65,14 +63,14 @@ pub async fn show(State(app): State<AppState>) -> Result<Json<Shadow>, Problem> 
 #[utoipa::path(put, path = "", operation_id = "set_shadow", request_body = NewShadow, responses(
     (status = 200, description = "The shadow.", body = Shadow),
     (status = 404, description = "Unknown model."),
-    (status = 409, description = "`other_classes`: the model has other classes than the one in service. `in_service`: it is in service itself."),
+    (status = 409, description = "`other_classes`: the model has different classes than the one in service. `in_service`: it is in service itself."),
     (status = 422, description = "`invalid_value`; `model_unusable`: the model file can't be loaded."),
     (status = 503, description = "`no_model`: no model is in service."),
 ))]
 pub async fn set(
     State(app): State<AppState>,
     Json(NewShadow { model, cpu_fraction }): Json<NewShadow>,
-) -> Result<Json<Shadow>, Problem> {
+) -> Result<Json<Option<Shadow>>, Problem> {
     if !(cpu_fraction > 0.0 && cpu_fraction <= 1.0) {
         let detail = format!("cpu_fraction must be above 0 and at most 1, not {cpu_fraction}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_value", detail)
@@ -95,15 +93,12 @@ pub async fn remove(State(app): State<AppState>) -> Result<StatusCode, Problem> 
 ///
 /// The last 1,000. Images are named by their hash and are not stored.
 #[utoipa::path(get, path = "", operation_id = "list_shadow_differences", params(Paging), responses(
-    (status = 200, description = "One page of images.", body = Page<Difference>),
-    (status = 404, description = "`no_shadow`"),
+    (status = 200, description = "One page of images; without a shadow, an empty one.", body = Page<Difference>),
 ))]
 pub async fn differences(
     State(app): State<AppState>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Difference>>, Problem> {
     let (limit, before) = (paging.limit()?, paging.cursor()?);
-    app.shadow.get().await?;
-    let mut connection = app.storage.read().await?;
-    Ok(Json(shadow::differences(&mut connection, before, limit).await?))
+    Ok(Json(app.shadow.differences(before, limit).await?))
 }

@@ -60,17 +60,20 @@ impl Registry {
     }
 }
 
-/// Tells the webhooks that another model goes into service, if it does.
+/// Tells the webhooks that another model goes into service, if it does, or that an alias changes.
 async fn tell(
     transaction: &mut Transaction<'static, Sqlite>,
     change: &Change,
 ) -> storage::Result<()> {
     match change {
+        Change { alias: Some(alias), from, to, .. } => {
+            webhooks::alias_changed(transaction, alias, from.as_ref(), to.as_ref()).await
+        }
         Change { alias: None, from, to: Some(to), .. } => {
             let from = from.as_ref().map(|from| from.id);
             webhooks::model_in_service(transaction, from, to.id).await
         }
-        _ => Ok(()),
+        Change { alias: None, to: None, .. } => Ok(()),
     }
 }
 

@@ -22,13 +22,13 @@ pub(super) fn of(report: &ModelReport) -> Vec<String> {
             data.classes.names().len()
         ),
         format!(
-            "It was trained{and_tested} on images of one dataset, {}: on images of another origin, such as another camera or another place, it may be less accurate. Nobody has measured that.",
+            "It was trained{and_tested} on images of one dataset, {}: on images of another origin, such as another camera or another place, it may be less accurate. This was not measured.",
             data.dataset
         ),
     ];
     match (test, evaluation) {
         (None, _) => limits.push(
-            "It was not tested: there were no test images. Its validation accuracy is too good, because the best epoch was chosen by it.".to_owned(),
+            "It was not tested: there were no test images. Its validation accuracy is too optimistic, because the best epoch was chosen by it.".to_owned(),
         ),
         (Some(test), Some(evaluation)) => {
             let interval = &evaluation.accuracy_interval;
@@ -69,8 +69,15 @@ pub(super) fn of(report: &ModelReport) -> Vec<String> {
             ));
         }
     }
-    if model.thresholds.answer_above.is_none() {
-        limits.push("It never says that it is unsure because of a low probability.".to_owned());
+    match model.thresholds.answer_above {
+        None => {
+            limits.push("It never says that it is unsure because of a low probability.".to_owned());
+        }
+        Some(above) if above >= 1.0 => limits.push(
+            "It is always unsure: at no probability are enough of its answers right. Its labels may be wrong, or its classes too alike."
+                .to_owned(),
+        ),
+        Some(_) => {}
     }
     if model.thresholds.unlike_above.is_none() {
         limits.push(
@@ -81,7 +88,7 @@ pub(super) fn of(report: &ModelReport) -> Vec<String> {
     if let Some(pretrained) = &training.pretrained {
         limits.push(match pretrained.license {
             Some(license) => format!(
-                "It contains weights of {}, under the licence {license}; they were trained on ImageNet, whose images are for research.",
+                "It contains weights of {}, under the licence {license}; they were trained on ImageNet, whose images are licensed for research only.",
                 pretrained.origin
             ),
             None => format!(

@@ -1,5 +1,6 @@
 //! The report as one HTML page: no script, no external resources, light and dark, and made to be printed.
 
+use indicatif::{BinaryBytes, HumanCount};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Data, Facts, ModelReport, Training};
@@ -24,7 +25,7 @@ h1{overflow-wrap:anywhere}h2{margin-top:2.5rem;border-bottom:1px solid;padding-b
 .charts svg{width:100%;height:auto}
 .wide{overflow-x:auto}
 table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top}
-td{overflow-wrap:anywhere}.n{text-align:right;font-variant-numeric:tabular-nums;padding-right:1.2rem}
+code,.facts td{overflow-wrap:anywhere}.n,.wide td,.wide th{white-space:nowrap}.n{text-align:right;font-variant-numeric:tabular-nums;padding-right:1.2rem}
 .result{font-size:1.5rem;font-weight:600;margin:0}.result small{font-size:1rem;font-weight:400}
 @media print{body{max-width:none;margin:0;font-size:11pt}h2,h3{break-after:avoid}svg,tr,li{break-inside:avoid}}";
 
@@ -88,7 +89,7 @@ fn result(report: &ModelReport) -> Markup {
             p.result { "Not tested " small { "(validation accuracy " (percent(validation.accuracy)) " on " (validation.count) " images)" } }
         }
         p {
-            "Classifies photos as one of " (data.classes.names().len()) " classes. "
+            "Classifies images into " (data.classes.names().len()) " classes. "
             @if model.in_service { "In service when this report was written." } @else { "Not in service when this report was written." }
         }
     }
@@ -131,7 +132,7 @@ fn training(training: &Training) -> Markup {
     html! {
         p { "Recipe " b { (training.recipe) } ": " (training.recipe.summary()) }
         p { "The weights are those of epoch " (training.best_epoch) ", which had the lowest validation loss." }
-        table {
+        table.facts {
             @for (name, value) in params.as_object().into_iter().flatten() {
                 tr { th { (name.replace('_', " ")) } td { (text(value)) } }
             }
@@ -216,7 +217,7 @@ fn matrix(evaluation: &Evaluation) -> Markup {
         h3 { "Confusion matrix" }
         @if matrix.labels.len() <= MATRIX_CLASSES {
             div.wide { table {
-                tr { th { "True class" } @for label in &matrix.labels { th.n { "as " (label) } } }
+                tr { th { "True class" } @for label in &matrix.labels { th.n { "Predicted " (label) } } }
                 @for (label, row) in matrix.labels.iter().zip(&matrix.matrix) {
                     tr { th { (label) } @for count in row { td.n { (count) } } }
                 }
@@ -242,7 +243,7 @@ fn calibration(evaluation: &Evaluation) -> Markup {
         @if let Some(scaled) = &calibration.scaled {
             p {
                 "Log loss " (format!("{:.4}", scaled.log_loss)) ", Brier score " (format!("{:.4}", scaled.brier_score))
-                ", expected calibration error " (format!("{:.4}", scaled.expected_calibration_error)) "."
+                ", expected calibration error of the predicted class " (format!("{:.4}", scaled.expected_calibration_error)) "."
             }
         } @else {
             p { "Expected calibration error " (format!("{:.4}", calibration.expected_calibration_error)) "." }
@@ -257,11 +258,12 @@ fn unsure(report: &ModelReport) -> Markup {
     html! {
         p {
             @match thresholds.answer_above {
+                Some(above) if above >= 1.0 => { "It is always unsure: at no probability are enough of its answers right. " },
                 Some(above) => { "It says that it is unsure where the probability of its answer is below " (format!("{above:.3}")) ". " },
                 None => "It is never unsure because of the probability. ",
             }
             @match thresholds.unlike_above {
-                Some(above) => { "It also does where an image is further than " (format!("{above:.3}")) " from its training images." },
+                Some(above) => { "It also does where an image is farther than " (format!("{above:.3}")) " from its training images." },
                 None => "It does not compare images with its training images.",
             }
         }
@@ -272,9 +274,10 @@ fn unsure(report: &ModelReport) -> Markup {
             }
         }
         @if !points.is_empty() {
-            h3 { "Accuracy by the share of answered images, on the validation split" }
+            h3 { "Accuracy of the answers, by their least probability" }
+            p { "On images that it was not trained on: the validation split, or in small datasets by cross-validation with the training split." }
             table {
-                tr { th.n { "Answers from" } th.n { "Answered" } th.n { "Accuracy" } }
+                tr { th.n { "Minimum probability" } th.n { "Answered" } th.n { "Accuracy" } }
                 @for CoveragePoint { threshold, answered, accuracy } in points.iter().step_by(step) {
                     tr { td.n { (format!("{threshold:.3}")) } td.n { (percent(*answered)) } td.n { (percent(*accuracy)) } }
                 }
@@ -303,8 +306,8 @@ fn origin(report: &ModelReport) -> Markup {
         ("Pawprint", pawprint_version.clone()),
         ("Architecture", architecture.clone()),
         ("Input", format!("{} × {} pixels", input[0], input[1])),
-        ("Parameters", parameters.to_string()),
-        ("File", format!("{bytes} bytes")),
+        ("Parameters", HumanCount(*parameters).to_string()),
+        ("File", format!("{} ({} bytes)", BinaryBytes(*bytes), HumanCount(*bytes))),
     ];
     rows.extend(sha256.map(|digest| ("SHA-256", digest.to_string())));
     rows.push((
@@ -324,7 +327,7 @@ fn origin(report: &ModelReport) -> Markup {
         let license = pretrained.license.unwrap_or("not recorded");
         rows.push(("Pretrained weights", format!("{}, licence {license}", pretrained.origin)));
         rows.push(("Their SHA-256", pretrained.sha256.to_string()));
-        rows.extend(pretrained.url.map(|url| ("Their page", url.to_owned())));
+        rows.extend(pretrained.url.map(|url| ("Their source", url.to_owned())));
     }
-    html! { table { @for (name, value) in rows { tr { th { (name) } td { (value) } } } } }
+    html! { table.facts { @for (name, value) in rows { tr { th { (name) } td { (value) } } } } }
 }

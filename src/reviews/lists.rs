@@ -130,7 +130,7 @@ pub struct MapView {
     pub y: Vec<f32>,
     /// Indices of their classes as they are now; null if unlabelled.
     pub labels: Vec<Option<usize>>,
-    /// Places in `images` of those that are probably mislabelled.
+    /// Places in `images` of those that are possibly mislabelled.
     pub mislabelled: Vec<usize>,
 }
 

@@ -61,11 +61,12 @@ pub struct Summary {
     pub unreadable: u64,
     /// Estimated number of wrong labels (confident learning).
     pub estimated_wrong: u64,
-    /// Images whose label is probably wrong, at most 5,000.
+    /// Images whose label is possibly wrong, at most 5,000. This and the next three count what is listed
+    /// now: not what was decided on, relabelled, joined or deleted since.
     pub mislabelled: u64,
     /// Groups of near-duplicates, at most 5,000.
     pub duplicates: u64,
-    /// Those of the groups that were in more than one split.
+    /// Those of the groups that are in more than one split.
     pub duplicates_across_splits: u64,
     /// Images that are unlike the rest, or that show little, at most 5,000.
     pub outliers: u64,
@@ -73,7 +74,27 @@ pub struct Summary {
     pub curve: Option<LabellingCurve>,
 }
 
+/// What is listed now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Listed {
+    mislabelled: u64,
+    duplicates: u64,
+    duplicates_across_splits: u64,
+    outliers: u64,
+}
+
 impl Reviews {
+    async fn listed(&self, dataset: &str) -> Result<Listed, Error> {
+        let duplicates = self.duplicates(dataset, 0, u32::MAX).await?.items;
+        Ok(Listed {
+            mislabelled: self.mislabelled(dataset, 0, u32::MAX).await?.items.len() as u64,
+            duplicates: duplicates.len() as u64,
+            duplicates_across_splits: duplicates.iter().filter(|it| it.across_splits).count()
+                as u64,
+            outliers: self.outliers(dataset, 0, u32::MAX).await?.items.len() as u64,
+        })
+    }
+
     /// The state of a dataset's review.
     ///
     /// # Errors
@@ -101,6 +122,10 @@ impl Reviews {
         } else {
             Status::Waiting
         };
+        let listed = match result {
+            Some(_) => self.listed(&row.id.to_string()).await?,
+            None => Listed::default(),
+        };
         let summary = result.map(|review| Summary {
             out_of_date: !current,
             computed_at: review.computed_at,
@@ -109,11 +134,10 @@ impl Reviews {
             unlabelled: review.unlabelled,
             unreadable: review.unreadable,
             estimated_wrong: review.estimated_wrong,
-            mislabelled: review.mislabelled.len() as u64,
-            duplicates: review.duplicates.len() as u64,
-            duplicates_across_splits: review.duplicates.iter().filter(|it| it.across_splits).count()
-                as u64,
-            outliers: review.outliers.len() as u64,
+            mislabelled: listed.mislabelled,
+            duplicates: listed.duplicates,
+            duplicates_across_splits: listed.duplicates_across_splits,
+            outliers: listed.outliers,
             curve: review.curve.clone(),
         });
         let progress = running.and_then(|it| it.progress);

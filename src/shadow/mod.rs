@@ -28,7 +28,7 @@ use crate::{
     error_chain::chain,
     memory_budget::MemoryBudget,
     registry::{self, Registry},
-    storage::{self, Storage, shadow},
+    storage::{self, Page, Storage, shadow},
     vision,
 };
 
@@ -44,15 +44,12 @@ const MAX_UNSAVED: usize = 200;
 /// Why there is no shadow.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The model has other classes than the one in service.
-    #[error("`{}` has other classes than the model in service", Excerpt(.0))]
+    /// The model has different classes than the one in service.
+    #[error("`{}` has different classes than the model in service", Excerpt(.0))]
     OtherClasses(String),
     /// The model is in service.
     #[error("`{}` is in service itself", Excerpt(.0))]
     InService(String),
-    /// There is none.
-    #[error("there is no shadow; set one with PUT /models/shadow")]
-    None,
     /// The model is unknown or can't be used.
     #[error(transparent)]
     Registry(#[from] registry::Error),
@@ -200,7 +197,7 @@ impl Shadows {
     /// Has a model answer the requests to the model in service, with that share of the processor time.
     ///
     /// # Errors
-    /// Unknown model, one that can't be used, that is in service, or that has other classes than the model
+    /// Unknown model, one that can't be used, that is in service, or that has different classes than the model
     /// in service; then nothing changes.
     pub async fn set(&self, reference: &str, cpu_fraction: f64) -> Result<(), Error> {
         let _guard = self.0.change.lock().await;
@@ -235,14 +232,26 @@ impl Shadows {
         Ok(transaction.commit().await.map_err(storage::Error::from)?)
     }
 
-    /// The shadow and what it has done.
+    /// The shadow and what it has done, if there is one.
     ///
     /// # Errors
-    /// There is none.
-    pub async fn get(&self) -> Result<Shadow, Error> {
+    /// The database failed.
+    pub async fn get(&self) -> Result<Option<Shadow>, storage::Error> {
         self.save().await?;
-        let known = shadow::get(&mut *self.0.storage.read().await?).await?;
-        known.ok_or(Error::None)
+        shadow::get(&mut *self.0.storage.read().await?).await
+    }
+
+    /// Images for which the shadow predicted another class, newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn differences(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Page<Difference>, storage::Error> {
+        self.save().await?;
+        shadow::differences(&mut *self.0.storage.read().await?, before, limit).await
     }
 
     /// A place for a request that the model `answering` is about to answer, if it is in service, and the

@@ -7,8 +7,9 @@ use sqlx::{SqliteConnection, types::Json};
 
 use super::{Page, Result, jobs, models, types::Time};
 use crate::domain::{
-    DeliveryId, JobId, ModelId, Timestamp, WebhookId,
+    DeliveryId, JobId, ModelId, Name, Timestamp, WebhookId,
     job::JobStatus,
+    model_history::Target,
     webhook::{Attempt, Delivery, DeliveryStatus, Event, Webhook},
 };
 
@@ -119,6 +120,21 @@ pub async fn model_in_service(
     let previous = previous.map(|model| json!({ "id": model.id, "name": model.name }));
     let data = json!({ "model": model, "previous": previous });
     tell(connection, Event::ModelInService, data).await
+}
+
+/// Notes that an alias is set to another model, or removed, for the webhooks that are told of it.
+///
+/// # Errors
+/// The database failed.
+pub async fn alias_changed(
+    connection: &mut SqliteConnection,
+    alias: &Name,
+    previous: Option<&Target>,
+    now: Option<&Target>,
+) -> Result<()> {
+    let model = |target: &Target| json!({ "id": target.id, "name": target.name });
+    let data = json!({ "alias": alias, "model": now.map(model), "previous": previous.map(model) });
+    tell(connection, Event::AliasChanged, data).await
 }
 
 /// What is sent, as Standard Webhooks has it.

@@ -59,7 +59,7 @@ pub(super) fn compare(
         .filter(|sample| sample.split != Split::Train)
         .map(|sample| relabel(*sample, &job.spec.classes, &card.classes))
         .collect::<Option<_>>()
-        .ok_or_else(|| unusable("it has other classes".to_owned()))?;
+        .ok_or_else(|| unusable("it has different classes".to_owned()))?;
     // Decoded as for a prediction now, whatever the model was trained on.
     let preprocessing = Preprocessing { version: Preprocessing::VERSION, ..card.preprocessing };
     let check = |_| control.check_unless_stopped();

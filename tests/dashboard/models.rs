@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::{browser::Browser, common::process::Process};
+use crate::{
+    browser::Browser,
+    common::{photo, process::Process},
+};
 
 #[tokio::test]
 async fn models_are_compared_named_and_rolled_back() {
@@ -45,6 +48,8 @@ async fn models_are_compared_named_and_rolled_back() {
     // The comparison is still there.
     browser.read(compare["summary"][0].as_str().unwrap()).await;
 
+    shadow(&browser, &server, first).await;
+
     browser.push("Roll back").await;
     browser.click("//dialog//button[.='Cancel']").await;
     assert_eq!(server.get("/models/current").await["name"], **second);
@@ -63,4 +68,31 @@ async fn models_are_compared_named_and_rolled_back() {
     assert!(browser.client.execute(wide, vec![]).await.unwrap().as_u64().unwrap() <= 390);
     browser.assert_clean(&server).await;
     browser.close().await;
+}
+
+/// A model that answers the same requests is started, followed and ended.
+async fn shadow(browser: &Browser, server: &Process, model: &str) {
+    let panel = "//section[@aria-label='Shadow']";
+    browser.click(&format!("{panel}//option[.='{model}']")).await;
+    browser.click(&format!("{panel}//option[.='100%']")).await;
+    browser.push("Start shadow").await;
+    browser.see(&format!("{panel}//h2[normalize-space()='Shadow: {model}']")).await;
+    browser.read("No images yet").await;
+    assert_eq!(server.get("/models/shadow").await["cpu_fraction"], 1.0);
+    let predict = server.request(Method::POST, "/predict").body(photo(1));
+    assert_eq!(predict.send().await.unwrap().status(), 200);
+    while server.get("/models/shadow").await["images"] != 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    browser.push("Refresh").await;
+    let agreed = server.get("/models/shadow").await["agreed"] == 1;
+    let same = if agreed { "1 of 1 image (100.0%)" } else { "0 of 1 image (0.0%)" };
+    browser.read(&format!("Same prediction for {same}")).await;
+    let rows = format!("{panel}//tbody/tr");
+    let rows = browser.client.find_all(fantoccini::Locator::XPath(&rows)).await.unwrap();
+    assert_eq!(rows.len(), usize::from(!agreed));
+    browser.push("End shadow").await;
+    browser.click("//dialog//button[.='End shadow']").await;
+    browser.see(&format!("{panel}//button[.='Start shadow']")).await;
+    assert!(server.get("/models/shadow").await.is_null());
 }

@@ -83,10 +83,9 @@ async fn predictions_are_confirmed_corrected_and_added_to_a_dataset_by_keyboard(
         (&contradicted[0]["id"], &contradicted[0]["feedback"]["label"]),
         (&all[1]["id"], &json!(other))
     );
-    // Back to it: its image goes into the dataset, under the class that was named.
-    press(&browser, "k").await;
-    browser.read(&format!("Labelled as {other}.")).await;
+    // The next one is shown, but the image with the last feedback goes into the dataset, under its class.
     press(&browser, "a").await;
+    browser.read(&format!("Added to pets as {other}.")).await;
     let begun = Instant::now();
     loop {
         let images = server.get("/datasets/pets/images").await;

@@ -110,7 +110,7 @@ async fn lists_are_worked_through_by_keyboard() {
     let server = faulty(data.path(), 30).await;
     let Some(browser) = Browser::open(&server).await else { return };
     browser.page("#/datasets/faulty").await;
-    browser.read("; 2 unlabelled. ").await;
+    browser.read("2 unlabelled").await;
     browser.push("Review").await;
     browser.read("The review is complete.").await;
 

@@ -212,7 +212,8 @@ async fn pin(browser: &Browser, server: &Process) {
     browser.see("//h2[.='In service: first']").await;
     browser.click("button[aria-label='Pin default']").await;
     browser.see("//h2[.='In service: default']").await;
-    browser.push("Use best model").await;
+    browser.push("Unpin").await;
+    browser.click("//dialog//button[.='Unpin']").await;
     browser.read("A new model replaces it if it beats guessing").await;
     browser.click("button[aria-label='Pin first']").await;
     browser.read("Pinned: a better model will not replace it").await;

@@ -66,14 +66,14 @@ pub fn lite0() -> Saved {
     write(&card, &tensors)
 }
 
-/// Five classes on the same features.
-pub fn lite0_of_five() -> Saved {
+/// Six classes on the same features.
+pub fn lite0_of_six() -> Saved {
     let (_, mut tensors) = embedded::model().unwrap();
     tensors.remove("neighbours");
-    tensors.insert("output.weight".to_owned(), random(&[5, 1280], 0.01));
-    tensors.insert("output.bias".to_owned(), random(&[5], 0.1));
+    tensors.insert("output.weight".to_owned(), random(&[6, 1280], 0.01));
+    tensors.insert("output.bias".to_owned(), random(&[6], 0.1));
     let preprocessing = Preprocessing::square(224, Normalization::Centred);
-    save(Architecture::Base(&EFFICIENTNET_LITE0), 5, preprocessing, tensors)
+    save(Architecture::Base(&EFFICIENTNET_LITE0), 6, preprocessing, tensors)
 }
 
 /// The small network.

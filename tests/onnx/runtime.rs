@@ -19,8 +19,7 @@ use tch::Device;
 
 use super::{
     common::{self, skip::skip},
-    exported,
-    models::{self, Saved},
+    exported, models,
 };
 
 /// Photos of the real ones that are tried.
@@ -40,7 +39,7 @@ struct Answer {
 }
 
 /// A Python that has what `requirements.txt` lists.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let python = std::env::var_os("ONNX_PYTHON").filter(|it| !it.is_empty());
     if python.is_none() {
         skip("ONNX_PYTHON names no Python with ONNX Runtime; `make onnx-test` makes one");
@@ -88,11 +87,11 @@ fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 }
 
 /// Asks ONNX Runtime for the answers of a model, and compares them with those of Pawprint in fp32.
-fn compare(python: &Path, saved: &Saved, name: &str) {
+pub fn compare(python: &Path, saved: &Path, name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let compute = ComputeConfig { device: Device::Cpu, precision: Precision::Fp32 };
-    let model = LoadedModel::open(&saved.path, compute).unwrap();
+    let model = LoadedModel::open(saved, compute).unwrap();
     let photos = photos(folder.path());
     let prepare = |path: &PathBuf| {
         let limits = vision::Limits::default();
@@ -164,12 +163,16 @@ fn onnx_runtime_answers_the_same() {
     let Some(python) = python() else { return };
     // The random weights are the same in each run.
     tch::manual_seed(1);
-    compare(&python, &models::lite0(), "EfficientNet-Lite0, 2 classes");
-    compare(&python, &models::lite0_of_five(), "EfficientNet-Lite0, 5 classes");
-    compare(&python, &models::small(2), "small network, 2 classes");
-    compare(&python, &models::small(4), "small network, 4 classes");
-    compare(&python, &models::vgg16(2, Normalization::Caffe), "VGG16 (Keras), 2 classes");
-    compare(&python, &models::vgg16(3, Normalization::Torch), "VGG16 (torchvision), 3 classes");
+    for (model, name) in [
+        (models::lite0(), "EfficientNet-Lite0, 2 classes"),
+        (models::lite0_of_six(), "EfficientNet-Lite0, 6 classes"),
+        (models::small(2), "small network, 2 classes"),
+        (models::small(6), "small network, 6 classes"),
+        (models::vgg16(2, Normalization::Caffe), "VGG16 (Keras), 2 classes"),
+        (models::vgg16(6, Normalization::Torch), "VGG16 (torchvision), 6 classes"),
+    ] {
+        compare(&python, &model.path, name);
+    }
 }
 
 /// The first example of Python in the documentation that mentions ONNX Runtime.
@@ -182,7 +185,7 @@ fn the_example_of_the_documentation_works() {
         .find(|code| code.contains("onnxruntime"))
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let exported = exported(&models::lite0(), Input::Image);
+    let exported = exported(&models::lite0().path, Input::Image);
     fs::write(folder.path().join("first.onnx"), exported).unwrap();
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/static/samples/dog-1.jpg");
     fs::copy(photo, folder.path().join("bottle.jpg")).unwrap();

@@ -120,7 +120,7 @@ async fn what_can_not_be_compared_is_refused_with_the_reason() {
     let other = get("/models/pets-1/compare?with=parts-1").await.problem(409, "other_classes");
     assert_eq!(
         other["detail"],
-        "`parts-1` has other classes (good, bad) than the test images of the job `parts-1` (cat, dog)"
+        "`parts-1` has different classes (good, bad) than the test images of the job `parts-1` (cat, dog)"
     );
     get("/models/pets-1/compare?with=default&job=none").await.problem(404, "not_found");
     let none = get("/models/default/compare?with=default").await.problem(409, "no_test_images");

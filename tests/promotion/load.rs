@@ -13,9 +13,15 @@ use std::{
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use super::common::{self, photo, process::Process};
+use super::common::{
+    self, photo,
+    process::{PATIENCE, Process},
+};
 
 /// Clients at a time.
 const CLIENTS: usize = 2;
@@ -236,4 +242,30 @@ async fn a_better_model_takes_over_and_is_rolled_back_under_load_and_through_kil
     assert!(listed.contains("rolled back") && listed.contains("anonymous"), "{listed}");
     let aliases = pawprint(&server, &["models", "alias"]);
     assert!(aliases.contains("champion") && aliases.contains("good"), "{aliases}");
+
+    // A shadow is set, looked at and ended.
+    let shadow =
+        |arguments: &[&str]| pawprint(&server, &[&["models", "shadow"], arguments].concat());
+    assert_eq!(shadow(&[]), "");
+    let set = shadow(&["bad", "--cpu-fraction", "1"]);
+    assert!(
+        set.starts_with("bad has been the shadow for 0s: it has classified no images"),
+        "{set}"
+    );
+    let predict = server.request(Method::POST, "/predict").body(photo(1));
+    let label =
+        predict.send().await.unwrap().json::<Value>().await.unwrap()["predictions"][0]["label"]
+            .clone();
+    let done = async {
+        while server.get("/models/shadow").await["images"] != 1 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, done).await.unwrap();
+    let shown = shadow(&[]);
+    assert!(shown.contains("% of 1 image (0 requests skipped, 0 images failed"), "{shown}");
+    let differences = shadow(&["--differences"]);
+    assert_eq!(differences.is_empty(), shown.contains("100.0%"), "{differences}");
+    assert!(differences.is_empty() || differences.contains(label.as_str().unwrap()));
+    assert_eq!(shadow(&["--remove"]), "there is no shadow any more\n");
 }

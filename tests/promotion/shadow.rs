@@ -45,8 +45,8 @@ async fn predict(server: &Server, query: &str, number: u32) -> Value {
 async fn a_shadow_sees_what_the_model_in_service_answers_and_is_not_seen() {
     let server = server().await;
     model(&server, "opposite", "pets", swapped).await;
-    server.get("/models/shadow").await.problem(404, "no_shadow");
-    server.get("/models/shadow/differences").await.problem(404, "no_shadow");
+    assert_eq!(shadow(&server).await, Value::Null);
+    assert_eq!(server.get("/models/shadow/differences").await.ok()["items"], json!([]));
     let before = predict(&server, "", 1).await["predictions"].clone();
     let set = set(&server, "opposite", 1.0).await;
     assert_described(&server, "Shadow", &set).await;
@@ -103,7 +103,7 @@ async fn a_shadow_sees_what_the_model_in_service_answers_and_is_not_seen() {
     predict(&server, "", 2).await;
     assert_eq!(shadow_images(&server).await, 1);
     assert_eq!(server.delete("/models/shadow").await.status, 204);
-    server.get("/models/shadow").await.problem(404, "no_shadow");
+    assert_eq!(self::shadow(&server).await, Value::Null);
 }
 
 async fn shadow_images(server: &Server) -> u64 {
@@ -160,7 +160,7 @@ async fn requests_go_on_whatever_becomes_of_the_shadow() {
     for number in 0..3 {
         predict(&server, "", number).await;
     }
-    server.get("/models/shadow").await.problem(404, "no_shadow");
+    assert_eq!(shadow(&server).await, Value::Null);
     predict(&server, "", 1).await;
 }
 
@@ -200,6 +200,6 @@ async fn what_can_not_be_a_shadow_is_refused() {
         let body = json!({ "model": "first", "cpu_fraction": fraction });
         put(body).await.problem(422, "invalid_value");
     }
-    server.get("/models/shadow").await.problem(404, "no_shadow");
+    assert_eq!(shadow(&server).await, Value::Null);
     assert_eq!(put(json!({ "model": "first" })).await.ok()["cpu_fraction"], 0.25);
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on may stop there")]
 #![cfg(target_os = "linux")]
 
+mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
 

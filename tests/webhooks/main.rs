@@ -118,6 +118,32 @@ async fn the_end_of_a_job_and_a_new_model_are_told_and_signed() {
             eventually(async || (receiver.received("/ok").len() > before).then_some(())).await;
         }
     }
+    // An alias that is set, and removed.
+    for (method, body) in
+        [(Method::PUT, Some(json!({ "model": "default" }))), (Method::DELETE, None)]
+    {
+        let (status, _) = server.ask(method, "/aliases/champion", body).await;
+        assert!(status == 200 || status == 204);
+    }
+    let changes = eventually(async || {
+        let of_type = |it: &Received| {
+            let message: Value = serde_json::from_str(&it.body).unwrap();
+            (message["type"] == "alias.changed").then(|| message["data"].clone())
+        };
+        let found: Vec<_> = receiver.received("/ok").iter().filter_map(of_type).collect();
+        (found.len() == 2).then_some(found)
+    })
+    .await;
+    let names = |change: &Value| {
+        [
+            change["alias"].clone(),
+            change["model"]["name"].clone(),
+            change["previous"]["name"].clone(),
+        ]
+    };
+    assert_eq!(names(&changes[0]), [json!("champion"), json!("default"), Value::Null]);
+    assert_eq!(names(&changes[1]), [json!("champion"), Value::Null, json!("default")]);
+
     let arrived = eventually(async || {
         let all = deliveries(&server, &all).await;
         all.iter().all(|it| it["status"] == "delivered").then_some(all)

@@ -39,6 +39,7 @@ struct Probe {
     device: Option<String>,
     precision: Option<String>,
     images: u64,
+    steps: u64,
     seconds: f64,
 }
 
@@ -63,13 +64,19 @@ pub(super) async fn run(job: &NewJob, session: &Session) -> anyhow::Result<ExitS
 
 impl Estimate {
     fn lines(&self, recipe: &str, dataset: &str) -> Vec<String> {
-        let fits = if self.fits { "fits" } else { "does not fit" };
+        let is_known = self.memory.needed.is_some() && self.disk.needed.is_some();
+        let fits = match (self.fits, is_known) {
+            (true, true) => "fits",
+            (true, false) => "could not be measured completely; nothing so far speaks against it",
+            (false, _) => "does not fit",
+        };
         let mut lines = vec![format!("{recipe} on {dataset} {fits}")];
         lines.extend(self.problems.iter().map(|problem| format!("  {}", problem.detail)));
         if let (Some(job), Some(epoch)) = (self.seconds, self.seconds_per_epoch) {
             let epochs = counted(self.epochs, "epoch");
             let of = if self.epochs == 1 { "" } else { " each" };
-            lines.push(format!("time: about {}; {epochs} of {}{of}", rounded(job), short(epoch)));
+            let (job, epoch) = (rounded(job), short(epoch));
+            lines.push(format!("time: about {job}, including {epochs} of {epoch}{of}"));
         }
         if let Some(end) = self.ends_at {
             let end = end.strftime("%Y-%m-%d %H:%M:%S UTC");
@@ -81,9 +88,14 @@ impl Estimate {
         }
         lines.extend(self.memory.line("memory"));
         lines.extend(self.disk.line("disk"));
-        if let (Some(device), Some(precision)) = (&self.probe.device, &self.probe.precision) {
-            let images = counted(self.probe.images, "training image");
-            let seconds = self.probe.seconds;
+        let probe = &self.probe;
+        // Features are classified without steps.
+        let is_measured = probe.steps > 0 || self.seconds.is_some();
+        if let (true, Some(device), Some(precision)) =
+            (is_measured, &probe.device, &probe.precision)
+        {
+            let images = counted(probe.images, "training image");
+            let seconds = probe.seconds;
             lines.push(format!(
                 "measured with {images} on {device} in {precision}, in {seconds:.1} s"
             ));
@@ -138,7 +150,7 @@ mod tests {
             [
                 "scratch_cnn on pets does not fit",
                 "  the job needs about 9.1 GB",
-                "time: about 2m 11s; 10 epochs of 12s each",
+                "time: about 2m 11s, including 10 epochs of 12s each",
                 "memory: 9.1 GB needed, 4.0 GB available",
                 "disk: 20 MB needed",
                 "measured with 128 training images on cpu in bf16, in 3.2 s",

@@ -110,7 +110,7 @@ fn without_a_comparison_it_only_has_to_beat_guessing() {
         decide(score(40, 60), Rival::OtherClasses("parts".parse().unwrap()));
     assert_eq!((decision, selected), (Decision::InService, true));
     assert!(
-        reason.ends_with("guessing: 50.0%), and parts, which it replaces, has other classes"),
+        reason.ends_with("guessing: 50.0%), and parts, which it replaces, has different classes"),
         "{reason}"
     );
 }

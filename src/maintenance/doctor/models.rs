@@ -97,7 +97,7 @@ fn fault(model: &Model, path: &Path) -> Option<Fault> {
             Some(Fault::Unusable(format!("its file is that of model {} ({})", card.name, card.id)))
         }
         Ok((card, _)) if card.classes != model.classes => {
-            Some(Fault::Unusable("its file has other classes than its row".to_owned()))
+            Some(Fault::Unusable("its file has different classes than its row".to_owned()))
         }
         Ok(_) => LoadedModel::open(path, ComputeConfig::cpu())
             .err()

@@ -137,7 +137,10 @@ impl Scheduler {
         }
         problems.extend(lacking("disk", disk));
         let mut warnings = warnings;
-        warnings.extend(caveats(busy, remote, time.is_none() && problems.is_empty()));
+        warnings.extend(caveats(busy, remote));
+        if time.is_none() && problems.is_empty() {
+            warnings.push(if complete { not_measured() } else { too_slow() });
+        }
         let queue_seconds = self.queue_seconds().await?;
         let seconds = time.map(|Durations { job, .. }| job);
         let ends_at = seconds.zip(queue_seconds).and_then(|(job, queue)| {
@@ -309,6 +312,11 @@ fn too_slow() -> JobError {
     JobError { code: TOO_SLOW.to_owned(), detail }
 }
 
+fn not_measured() -> JobError {
+    let detail = "no estimate of the time: the probe had too few steps to measure".to_owned();
+    JobError { code: "not_measured".to_owned(), detail }
+}
+
 /// Kills a trainer that nobody waits for any more.
 async fn end<T>(run: Run) -> Result<T, Error> {
     run.kill.cancel();
@@ -318,7 +326,7 @@ async fn end<T>(run: Run) -> Result<T, Error> {
 }
 
 /// What to know about an estimate.
-fn caveats(busy: usize, remote: bool, unknown: bool) -> Vec<JobError> {
+fn caveats(busy: usize, remote: bool) -> Vec<JobError> {
     let warning = |code: &str, detail: String| JobError { code: code.to_owned(), detail };
     let mut caveats = Vec::new();
     if busy > 0 {
@@ -331,9 +339,6 @@ fn caveats(busy: usize, remote: bool, unknown: bool) -> Vec<JobError> {
             "other_machine",
             "measured on the server's machine; the job will run on the cluster".to_owned(),
         ));
-    }
-    if unknown {
-        caveats.push(too_slow());
     }
     caveats
 }

@@ -26,10 +26,10 @@ use crate::{
     scale::{Trial, rounds},
 };
 
-const SIZE: u64 = 80 << 20;
+pub(super) const SIZE: u64 = 80 << 20;
 
 /// Fills the disk of `folder`, except for some bytes, with a file of this name, which is returned.
-fn fill(folder: &Path, name: &str, but: u64) -> PathBuf {
+pub(super) fn fill(folder: &Path, name: &str, but: u64) -> PathBuf {
     let path = folder.join(name);
     let mut file = File::create(&path).unwrap();
     let block = vec![7; 1 << 16];
@@ -42,7 +42,7 @@ fn fill(folder: &Path, name: &str, but: u64) -> PathBuf {
 }
 
 /// An image of 60 kB, different for each number.
-fn large_photo(number: u32) -> Vec<u8> {
+pub(super) fn large_photo(number: u32) -> Vec<u8> {
     let noise =
         |x: u32, y: u32| (x * 7_919 + y * 104_729 + number * 31).wrapping_mul(2_654_435_761);
     let image = image::RgbImage::from_fn(150, 130, |x, y| {

@@ -2,4 +2,5 @@
 //! everything works again once the cause is fixed.
 
 mod full;
+mod log;
 mod read_only;
