@@ -30,8 +30,8 @@ export async function open(place, { parts: [name], signal }) {
 
   const describe = () => {
     const splits = Object.entries(dataset.counts).map(([split, counts]) => `${count(sum(counts))} ${split}`).join(", ");
-    fill(version, `${plural(dataset.images, "image")}: ${splits}`,
-      dataset.unlabelled ? ["; ", el("a", { href: `#/review/${path(dataset.name)}?list=unlabelled` }, `${count(dataset.unlabelled)} unlabelled`)] : null, ". ", el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
+    fill(version, `${plural(dataset.images, "image")}: ${splits}${dataset.unlabelled ? "; " : ". "}`,
+      dataset.unlabelled ? [el("a", { href: `#/review/${path(dataset.name)}?list=unlabelled` }, `${count(dataset.unlabelled)} unlabelled`), ". "] : null, el("span", { title: dataset.version }, `Version ${dataset.version.slice(0, 12)}`));
     train.hidden = dataset.images === 0;
     review.hidden = dataset.images + dataset.unlabelled === 0;
     images.node.hidden = numbers.hidden = dataset.images === 0;

@@ -1,5 +1,6 @@
-//! The picture of a dataset in two dimensions: t-SNE (FIt-SNE, Linderman et al., 2019), which takes
-//! time in proportion to the number of images, from their principal components on.
+//! The picture of a dataset in two dimensions: t-SNE from its principal components on. FIt-SNE (Linderman et
+//! al., 2019) takes time in proportion to the number of images; of few, Barnes–Hut (van der Maaten, 2014) is
+//! faster.
 
 use bhtsne::{Neighbor, tSNE};
 use rayon::ThreadPoolBuilder;
@@ -11,6 +12,10 @@ use super::{features::to_vec, nearest::Nearest};
 const EPOCHS: usize = 500;
 /// Iterations in which clusters are pulled together.
 const EXAGGERATED: usize = 125;
+/// Images up to which Barnes–Hut is used: the grid of FIt-SNE takes as long for ten as for thousands.
+const FEW: usize = 500;
+/// How coarsely Barnes–Hut groups what is far away.
+const THETA: f32 = 0.5;
 /// Standard deviation of the start.
 const SPREAD: f64 = 1e-2;
 /// Neighbours for each unit of perplexity.
@@ -21,11 +26,17 @@ const NEIGHBOURS: usize = 3;
 #[must_use]
 pub fn places(features: &Tensor, nearest: &Nearest) -> (Vec<f32>, Vec<f32>) {
     let images = nearest.images();
+    let centre =
+        || (vec![0.5; features.size()[0] as usize], vec![0.5; features.size()[0] as usize]);
     if images < 2 * NEIGHBOURS + 2 || features.size()[1] < 2 {
-        return (vec![0.5; features.size()[0] as usize], vec![0.5; features.size()[0] as usize]);
+        return centre();
     }
     let first = features.narrow(1, 0, 2);
-    let scale = first.select(1, 0).std(true).double_value(&[]).max(f64::MIN_POSITIVE);
+    let scale = first.select(1, 0).std(true).double_value(&[]);
+    // Images that are all the same have no places of their own.
+    if scale.is_nan() || scale <= f64::EPSILON {
+        return centre();
+    }
     let start: Vec<f32> = to_vec(&(first / scale * SPREAD).to_kind(Kind::Float));
     let neighbours: Vec<Vec<Neighbor<f32>>> = (0..images)
         .map(|image| {
@@ -46,8 +57,12 @@ pub fn places(features: &Tensor, nearest: &Nearest) -> (Vec<f32>, Vec<f32>) {
             .epochs(EPOCHS)
             .stop_lying_epoch(EXAGGERATED)
             .momentum_switch_epoch(EXAGGERATED)
-            .initial_embedding(start.clone())
-            .fit_sne_with_neighbors(&neighbours);
+            .initial_embedding(start.clone());
+        if images <= FEW {
+            tsne.barnes_hut_with_neighbors(THETA, &neighbours);
+        } else {
+            tsne.fit_sne_with_neighbors(&neighbours);
+        }
         tsne.embedding()
     };
     // Several threads sum in another order each time.
@@ -59,7 +74,6 @@ pub fn places(features: &Tensor, nearest: &Nearest) -> (Vec<f32>, Vec<f32>) {
         }
     };
     let axis = |axis: usize| {
-        // Images that are all the same have no places of their own.
         let finite = |value: f32| if value.is_finite() { value } else { 0.0 };
         let values = || found.iter().skip(axis).step_by(2).copied().map(finite);
         let (low, high) = values()

@@ -22,6 +22,14 @@ async fn dataset(data: &Path, files: &[(String, Vec<u8>)]) -> Process {
     server
 }
 
+/// Twelve photos of each class: hardly more than a review needs.
+fn few() -> Vec<(String, Vec<u8>)> {
+    let mut files = faulty();
+    let number = |name: &str| name.rsplit(['-', '.']).nth(1).and_then(|it| it.parse::<u32>().ok());
+    files.retain(|(name, _)| number(name).is_some_and(|number| number < 12));
+    files
+}
+
 /// The processes of reviews that a server has started.
 fn reviewers(server: &Process) -> Vec<i32> {
     let parent = format!("PPid:\t{}", server.pid());
@@ -140,7 +148,7 @@ async fn requests_that_make_no_sense_are_refused_and_change_nothing() {
 #[tokio::test]
 async fn killed_reviews_are_reported_and_done_again() {
     let data = tempfile::tempdir().unwrap();
-    let mut server = dataset(data.path(), &faulty()).await;
+    let mut server = dataset(data.path(), &few()).await;
     let pid = running(&server).await;
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     let state = status_becomes(&server, "failed").await;
@@ -153,7 +161,7 @@ async fn killed_reviews_are_reported_and_done_again() {
     let suspects = list(&server, "mislabelled").await;
 
     // Killed with its server, at several moments; the review of before stays until there is another.
-    for number in 0..3_u32 {
+    for number in 0..2_u32 {
         let photo = (format!("train/down/more-{number}.png"), png(&stripes(1, 300 + number)));
         import(&server, "", &[photo]).await;
         let child = running(&server).await;
@@ -171,24 +179,24 @@ async fn killed_reviews_are_reported_and_done_again() {
         assert!(list(&server, "mislabelled").await.len() >= suspects.len() - 1);
     }
     let state = reviewed(&server).await;
-    assert_eq!(state["result"]["labelled"], 63);
+    assert_eq!(state["result"]["labelled"], 26);
 }
 
 #[tokio::test]
 async fn damaged_files_cost_a_photo_or_a_review_and_no_more() {
     let data = tempfile::tempdir().unwrap();
-    let mut server = dataset(data.path(), &faulty()).await;
+    let mut server = dataset(data.path(), &few()).await;
     reviewed(&server).await;
     let id = server.get("/datasets/faulty").await["id"].as_str().unwrap().to_owned();
     let result = data.path().join("reviews").join(id).join("result.json");
     let whole = fs::read(&result).unwrap();
     let half = whole[..whole.len() / 2].to_vec();
-    for damage in [Vec::new(), half, b"[]".to_vec(), b"{\"revision\": 1}".to_vec()] {
+    for damage in [Vec::new(), half] {
         server.end(Signal::TERM);
         fs::write(&result, damage).unwrap();
         server = Process::start(data.path());
         let state = reviewed(&server).await;
-        assert_eq!(state["result"]["labelled"], 60, "{state}");
+        assert_eq!(state["result"]["labelled"], 24, "{state}");
     }
 
     // Photos whose files are empty, cut off or gone: the others are reviewed, and these are counted. Their
@@ -199,7 +207,7 @@ async fn damaged_files_cost_a_photo_or_a_review_and_no_more() {
     let blobs = walkdir::WalkDir::new(data.path().join("blobs")).sort_by_file_name();
     let blobs = blobs.into_iter().map(Result::unwrap).filter(|it| it.file_type().is_file());
     let blobs: Vec<_> = blobs.map(|entry| entry.path().to_owned()).collect();
-    assert_eq!(blobs.len(), 60);
+    assert_eq!(blobs.len(), 24);
     fs::write(&blobs[0], "").unwrap();
     let bytes = fs::read(&blobs[1]).unwrap();
     fs::write(&blobs[1], &bytes[..bytes.len() / 2]).unwrap();
@@ -209,7 +217,7 @@ async fn damaged_files_cost_a_photo_or_a_review_and_no_more() {
     let state = reviewed(&server).await;
     assert_eq!(
         (&state["result"]["unreadable"], &state["result"]["labelled"]),
-        (&json!(3), &json!(57)),
+        (&json!(3), &json!(21)),
         "{state}"
     );
 }
@@ -217,7 +225,7 @@ async fn damaged_files_cost_a_photo_or_a_review_and_no_more() {
 #[tokio::test]
 async fn datasets_may_change_and_go_while_they_are_reviewed() {
     let data = tempfile::tempdir().unwrap();
-    let server = dataset(data.path(), &faulty()).await;
+    let server = dataset(data.path(), &few()).await;
     running(&server).await;
     // Renamed, relabelled, deleted from: what is listed is what is there now.
     let class = "/datasets/faulty/classes/down";
@@ -228,7 +236,7 @@ async fn datasets_may_change_and_go_while_they_are_reviewed() {
     assert_eq!(server.ask(Method::DELETE, &path, None).await.0, 204);
     assert_eq!(server.ask(Method::PATCH, class, Some(renamed)).await.0, 200);
     let state = reviewed(&server).await;
-    assert_eq!(state["result"]["labelled"], 59);
+    assert_eq!(state["result"]["labelled"], 23);
     for kind in ["mislabelled", "outliers"] {
         assert!(list(&server, kind).await.iter().all(|it| it["image"]["id"] != *first), "{kind}");
     }
