@@ -214,7 +214,8 @@ pub async fn decide(connection: &mut SqliteConnection, id: ModelId, selected: bo
 pub async fn disown(connection: &mut SqliteConnection, id: ModelId) -> Result<()> {
     sqlx::query!(
         "UPDATE models SET job_id = NULL
-         WHERE id = ?1 AND job_id NOT IN (SELECT id FROM jobs WHERE model_id = ?1)",
+         WHERE id = ?1
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = models.job_id AND model_id = ?1)",
         id
     )
     .execute(connection)

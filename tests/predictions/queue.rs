@@ -58,7 +58,8 @@ async fn what_no_longer_fits_into_the_queue_is_counted_and_has_no_id() {
     assert_eq!((logged, counts.queued, counts.dropped), (10_000, 10_000, 50));
     let text = String::from_utf8(server.get("/metrics").await.body).unwrap();
     assert!(text.contains("pawprint_prediction_log_dropped_total 50"), "{text}");
-    // Reading it has written what was queued, and there is room again.
+    // Reading the log has written what was queued, and there is room again.
+    server.get("/predictions/summary").await.ok();
     assert_eq!(server.app.journal.counts().queued, 0);
     assert!(record());
     let summary = server.get("/predictions/summary").await.ok();
