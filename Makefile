@@ -59,10 +59,10 @@ serve: downloads ## build and run the server (ARGS="..." for server options)
 test: downloads ## run all tests
 	$(CARGO) test --locked
 
+# There are no examples: with them, `cargo doc` takes the dependencies as clippy has checked them.
 check: downloads ## check formatting, lints, docs and dashboard types (warnings are errors)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	# There are no examples: with them, Cargo takes the dependencies as clippy has checked them.
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --lib --bins --examples
 	scripts/check-js
 
