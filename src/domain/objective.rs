@@ -113,7 +113,7 @@ impl Logits {
         Self(self.0.iter().map(|logit| logit * factor).collect())
     }
 
-    /// Whether none is NaN.
+    /// Whether all are finite.
     #[must_use]
     pub fn are_numbers(&self) -> bool {
         self.0.iter().all(|logit| logit.is_finite())
