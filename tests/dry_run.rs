@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::process::Process;
+use common::{disk::Disk, process::Process};
 use serde_json::{Value, json};
 
 fn body(recipe: &str, params: Value) -> Value {
@@ -90,8 +90,9 @@ async fn what_is_wrong_with_a_job_is_said_without_measuring_it() {
 async fn a_job_that_cannot_fit_is_refused_unless_it_is_forced() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let Some(_disk) = Disk::mount(&data, 40_000_000) else {
-        return common::skip::skip("mounting a small file system requires root");
+    let _disk = match Disk::mount(&data, 40_000_000) {
+        Ok(disk) => disk,
+        Err(why) => return common::skip::skip(why),
     };
     let server = Process::start(&data);
     server.pets(150).await;
@@ -116,24 +117,6 @@ async fn a_job_that_cannot_fit_is_refused_unless_it_is_forced() {
     job["force"] = json!(true);
     let (status, created) = server.post("/jobs", job).await;
     assert_eq!(status, 202, "{created}");
-}
-
-/// A small file system, unmounted on drop.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn mount(folder: &std::path::Path, bytes: u64) -> Option<Self> {
-        std::fs::create_dir_all(folder).unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "pawprint-test"]).arg(folder);
-        mount.status().ok()?.success().then(|| Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }
 
 /// Its trainer is killed, its folder is removed, and the next one may begin.

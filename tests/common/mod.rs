@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of this")]
 
 pub mod data;
+pub mod disk;
 pub mod process;
 pub mod skip;
 

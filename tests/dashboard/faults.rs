@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
-    common::{form, photo, process::Process},
+    common::{disk::Disk, form, photo, process::Process, skip::skip},
 };
 
 #[tokio::test]
@@ -151,5 +151,36 @@ async fn an_upload_of_weights_goes_on_while_other_pages_are_open() {
     browser.click("//section[@aria-label='VGG16 weights']//button[.='Cancel']").await;
     browser.see("//section[@aria-label='VGG16 weights'][not(.//button[.='Cancel'])]").await;
     assert_eq!(server.get("/weights/vgg16").await["state"], "absent");
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_fit_starts_only_if_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _disk = match Disk::mount(&data, 40_000_000) {
+        Ok(disk) => disk,
+        Err(why) => return skip(why),
+    };
+    let server = Process::start(&data);
+    server.pets(150).await;
+    let free = rustix::fs::statvfs(&data).map(|it| it.f_bavail * it.f_frsize).unwrap();
+    std::fs::write(data.join("filler"), vec![0; free as usize - 8_000_000]).unwrap();
+    let Some(browser) = Browser::open(&server).await else { return };
+    browser.page("#/train").await;
+    let anyway = "//button[.='Start anyway']";
+    browser.see(&format!("{anyway}[@hidden]")).await;
+    browser.push("Start training").await;
+    browser.see("//*[@role='alert'][contains(., 'This job does not fit. It needs about')]").await;
+    browser.see("//*[@role='alert'][contains(., 'of disk space')]").await;
+    assert_eq!(server.get("/jobs").await["items"], json!([]));
+    // Another job may fit.
+    browser.write("Name", "other").await;
+    browser.see(&format!("{anyway}[@hidden]")).await;
+    browser.push("Start training").await;
+    browser.see(&format!("{anyway}[not(@hidden)]")).await;
+    browser.push("Start anyway").await;
+    browser.see(&format!("{anyway}[@hidden]")).await;
+    assert_eq!(server.get("/jobs/other").await["name"], "other");
     browser.close().await;
 }

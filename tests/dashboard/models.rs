@@ -48,7 +48,7 @@ async fn models_are_compared_named_and_rolled_back() {
     // The comparison is still there.
     browser.read(compare["summary"][0].as_str().unwrap()).await;
 
-    shadow(&browser, &server, first).await;
+    shadow(&browser, &server, first, second).await;
 
     browser.push("Roll back").await;
     browser.click("//dialog//button[.='Cancel']").await;
@@ -70,8 +70,8 @@ async fn models_are_compared_named_and_rolled_back() {
     browser.close().await;
 }
 
-/// A model that answers the same requests is started, followed and ended.
-async fn shadow(browser: &Browser, server: &Process, model: &str) {
+/// A model that answers the same requests as the one in service is started, followed, paused and ended.
+async fn shadow(browser: &Browser, server: &Process, model: &str, in_service: &str) {
     let panel = "//section[@aria-label='Shadow']";
     browser.click(&format!("{panel}//option[.='{model}']")).await;
     browser.click(&format!("{panel}//option[.='100%']")).await;
@@ -91,6 +91,14 @@ async fn shadow(browser: &Browser, server: &Process, model: &str) {
     let rows = format!("{panel}//tbody/tr");
     let rows = browser.client.find_all(fantoccini::Locator::XPath(&rows)).await.unwrap();
     assert_eq!(rows.len(), usize::from(!agreed));
+    let paused = format!("{panel}//p[.='Paused: it is in service itself.']");
+    for (serving, found) in [(model, 1), (in_service, 0)] {
+        let pin = json!({ "model": serving });
+        assert_eq!(server.ask(Method::PUT, "/models/current", Some(pin)).await.0, 200);
+        browser.push("Refresh").await;
+        browser.see(&format!("//h2[normalize-space()='In service: {serving}']")).await;
+        browser.see(&format!("{panel}[count({}) = {found}]", paused.replace(panel, "."))).await;
+    }
     browser.push("End shadow").await;
     browser.click("//dialog//button[.='End shadow']").await;
     browser.see(&format!("{panel}//button[.='Start shadow']")).await;

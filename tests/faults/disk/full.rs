@@ -16,12 +16,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     common::{
+        disk::Disk,
         encode, photo,
         process::{PATIENCE, Process},
         tar,
     },
     kills::audit,
-    machine::Disk,
     sandbox::{Answer, Client, Sandbox},
     scale::{Trial, rounds},
 };

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::full::{SIZE, fill, large_photo};
 use crate::{
-    common::process::{PATIENCE, Process},
+    common::{
+        disk::Disk,
+        process::{PATIENCE, Process},
+    },
     kills::audit,
-    machine::Disk,
     sandbox::{Client, Sandbox},
     scale::{Trial, rounds},
 };

@@ -15,8 +15,12 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    common::{form, photo, process::Process, tar},
-    machine::{Disk, is_root},
+    common::{
+        disk::{Disk, is_root},
+        form, photo,
+        process::Process,
+        tar,
+    },
     sandbox::{Client, Sandbox},
     scale::Trial,
 };
