@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Pawprint beside its peers in one run on one machine. Prints Markdown tables and a summary.
 
-usage: benches/bench.py PROGRAM DATA [--short] [--only AREA,…] [--rounds N] [--json FILE] [--afresh]
+usage: benches/bench.py PROGRAM DATA [--short] [--only AREA,…] [--rounds N] [--json FILE] [--afresh | --python PYTHON]
        benches/bench.py --compare A.json B.json
 
 Areas: train, serve, base (EfficientNet-Lite0), job (from a folder of photos to a prediction), large (photos of
@@ -42,7 +42,9 @@ def main():
     parser.add_argument("--only", help=f"areas, of: {','.join(AREAS)}")
     parser.add_argument("--rounds", type=int, help="how often each contestant has its turn")
     parser.add_argument("--json", type=Path, help="where results go [default: target/bench/result.json]")
-    parser.add_argument("--afresh", action="store_true", help="set up the peers again")
+    peers = parser.add_mutually_exclusive_group()
+    peers.add_argument("--afresh", action="store_true", help="set up the peers again")
+    peers.add_argument("--python", help="use this Python's packages as peers, in their versions, and install none")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"))
     args = parser.parse_args()
     if args.compare:
@@ -57,7 +59,7 @@ def main():
     args.program, args.data = args.program.resolve(), args.data.resolve()
     output = (args.json or setup.FOLDER / "result.json").resolve()
     os.chdir(setup.ROOT)
-    args.pythons = setup.environments(args.afresh)
+    args.pythons = setup.environments(args.afresh, args.python)
     about, tables = machine(args), []
     print("\n".join(f"- {key}: {value}" for key, value in about.items()), flush=True)
     for area in chosen:

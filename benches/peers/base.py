@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 
-from .measure import HERE, OURS, processors, script, table, take_turns
+from .measure import HERE, OURS, gpu, processors, script, table, take_turns
 from .setup import lite0, photos
-from .training import PASSES, WARMING, feature_rates, ours, rates, title
+from .training import ON_GPU, PASSES, WARMING, feature_rates, ours, rates, title
 
 FEATURES, FINE_TUNING = "efficientnet_lite0_features", "efficientnet_lite0_finetune"
 RUNTIMES = {
@@ -46,6 +46,7 @@ def run(args):
     environment, program = lite0(python)
     yield from forward_passes(args, python, program, environment)
     train, epochs, rounds = (48, 3, args.rounds or 1) if args.short else (250, 4, args.rounds or 3)
+    train = ON_GPU if gpu() else train
     folder = photos(args.data, train, train // 2, train // 2)
 
     def features(runtime):

@@ -88,11 +88,23 @@ def cpu():
     return f"{name} ({', '.join(known)})"
 
 
+def gpu():
+    """The name of an NVIDIA GPU, if there is one."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        return subprocess.check_output(query, text=True).splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
+
+
 def versions(python, requirements):
-    """Versions of the packages that a file of requirements names."""
+    """Versions of the packages that a file of requirements names, as far as they are installed."""
     lines = (line.split("#")[0].strip() for line in requirements.read_text().splitlines())
-    names = [line.split("==")[0].split("[")[0] for line in lines if line]
-    code = f"import importlib.metadata as m; print(', '.join(f'{{p}} {{m.version(p)}}' for p in {names!r}))"
+    names = {line.split("==")[0].split("[")[0] for line in lines if line}
+    code = f"""if True:
+        from importlib.metadata import distributions
+        found = {{it.name: it.version for it in distributions() if it.name in {names!r}}}
+        print(", ".join(f"{{name}} {{found[name]}}" for name in sorted(found)))"""
     return subprocess.check_output([python, "-c", code], text=True).strip()
 
 
@@ -101,6 +113,7 @@ def machine(args):
         "date": datetime.date.today().isoformat(),
         "form": "short" if args.short else "full",
         "CPU": f"{cpu()}, {processors()} processors",
+        "GPU": gpu() or "none",
         OURS: subprocess.check_output([args.program, "--version"], text=True).strip(),
     } | {
         f"peers in `{name}`": versions(python, HERE / f"requirements-{name}.txt")

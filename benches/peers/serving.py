@@ -24,6 +24,8 @@ FASTAPI = [*UVICORN, "--log-level", "warning", "--timeout-worker-healthcheck", s
 BENTOML = ["-m", "bentoml", "serve", "serve_bentoml:Cats", "--host", "127.0.0.1", "--port", "{port}"]
 LITSERVE = ["serve_litserve.py", "{port}", "{workers}"]
 TORCHSERVE = ["serve_torchserve.py", "{port}", "{workers}", str(FOLDER / "torchserve")]
+# What a runtime imports, unless it is its name.
+MODULES = {"eager": "torch", "compiled": "torch"}
 # Packages of an installation.
 WEB = ["fastapi", "uvicorn", "python-multipart", "pillow", "numpy"]
 
@@ -123,7 +125,8 @@ def run(args):
     seconds, rounds = (2, args.rounds or 1) if args.short else (10, args.rounds or 5)
     folder = photos(args.data, 100, 50, 50)
     yield from contest(args, folder, peers(), seconds, rounds, "/predict")
-    yield sizes(args)
+    if not args.python:
+        yield sizes(args)
 
 
 def contest(args, folder, servers, seconds, rounds, what):
@@ -147,6 +150,7 @@ def contest(args, folder, servers, seconds, rounds, what):
             return [one_round(server, photo, started, load, folder, seconds)[1]]
 
         def theirs(runtime, workers, command, _, more=None):
+            check_runtime(python, runtime)
             started = time.monotonic()
             with Peer(python, runtime, workers, command, environment | (more or {})) as peer:
                 answer, result = one_round(peer, photo, started, load, folder, seconds)
@@ -157,6 +161,14 @@ def contest(args, folder, servers, seconds, rounds, what):
         contestants = {OURS: ours} | {label: lambda at=at: theirs(*at) for label, at in servers.items()}
         measured, left_out = take_turns(contestants, rounds)
     yield from tables(measured, left_out, what)
+
+
+def check_runtime(python, runtime):
+    """Raises an error if a runtime isn't installed: uvicorn would start workers without it again and again."""
+    module = MODULES.get(runtime, runtime)
+    find = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    if subprocess.run([python, "-c", find]).returncode:
+        raise RuntimeError(f"no module named {module}")
 
 
 def network_of(server, python):

@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from .measure import HERE, say
 
@@ -13,8 +14,13 @@ ROOT = HERE.parent.parent
 FOLDER = ROOT / "target/bench"
 
 
-def environments(afresh):
-    """The Python of each environment: `torch` and `keras`."""
+def environments(afresh, python=None):
+    """The Python of each environment, `torch` and `keras`: `python` for both if it is given."""
+    if python:
+        # Not resolved: a virtual environment's Python is a link to the one it was made of.
+        program = shutil.which(python) or sys.exit(f"bench: there is no program {python}")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        return dict.fromkeys(("torch", "keras"), Path(program).absolute())
     return {name: environment(name, afresh) for name in ("torch", "keras")}
 
 

@@ -1,7 +1,7 @@
 """Epochs and feature passes of the notebook's recipes, decoding included: each contestant is a process of
 its own."""
 
-from .measure import OURS, script, table, take_turns
+from .measure import OURS, gpu, script, table, take_turns
 from .pawprint import Pawprint
 from .setup import FOLDER, count, photos, vgg16_weights
 
@@ -16,6 +16,8 @@ PEERS = [
 ]
 
 
+# Training photos of each class on a GPU, which needs more to be busy at all.
+ON_GPU = 1_000
 # Epochs that aren't counted: photos are decoded, and kernels compiled, by Keras with jit_compile in the
 # second one, too.
 WARMING = 2
@@ -37,7 +39,7 @@ def run(args):
     for recipe in SHORT if args.short else FULL:
         # VGG16 takes ten times as long.
         train = (24, 80) if recipe.startswith("vgg16") else (48, 250)
-        train = train[0] if args.short else train[1]
+        train = ON_GPU if gpu() else train[0] if args.short else train[1]
         folder = photos(args.data, train, train // 2, train // 2)
         yield contest(args, recipe, folder, weights, epochs, rounds)
 
