@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{CNN_FORWARD, EPOCH, Images, NEIGHBOURS, Target, forward, head, side};
 use crate::domain::{
     Timestamp,
-    base::Base,
+    base::{Base, Work},
     job::JobError,
     model::Architecture,
     parameters::Params,
@@ -30,7 +30,7 @@ pub struct JobEstimate {
     pub problems: Vec<JobError>,
     /// What else to know about the job or about this estimate.
     pub warnings: Vec<JobError>,
-    /// Seconds of an epoch; null if no step was completed in time.
+    /// Seconds of an epoch; null if too little was measured.
     pub seconds_per_epoch: Option<f64>,
     /// Epochs of the job. It may stop earlier.
     pub epochs: u32,
@@ -155,6 +155,12 @@ pub fn durations(
     let Images { train, validation, test } = images;
     let learned = train + validation;
     let pass = seconds_of_pass(recipe, measured)?;
+    let measured = match recipe {
+        Recipe::FineTuning(base) if measured.step.is_none() => {
+            with_steps_of_table(base, pass, measured, probed)
+        }
+        _ => *measured,
+    };
     let steps = |step: f64| train * step + validation * measured.validate + measured.save_epoch;
     let (epoch, once) = match recipe {
         Recipe::ScratchCnn | Recipe::AugmentedCnn => {
@@ -195,6 +201,19 @@ pub fn durations(
     let job =
         measured.start + decode + f64::from(params.epochs) * epoch + once + measured.save + compare;
     Some(Durations { epoch, job })
+}
+
+/// What a probe of fine-tuning measured that ended before its first step; the table of costs says the rest.
+fn with_steps_of_table(base: &Base, pass: f64, measured: &Measured, probed: Images) -> Measured {
+    let Work { forward, last_stages, step, .. } = base.work;
+    let maps = Rate { per_image: pass * (forward - last_stages), once: 0.0 };
+    Measured {
+        maps: if measured.maps.per_image > 0.0 { measured.maps } else { maps },
+        step: Some(pass * step),
+        validate: pass * last_stages,
+        evaluate: pass * evaluation(base, probed),
+        ..*measured
+    }
 }
 
 /// Seconds of a forward pass of EfficientNet-Lite0 over one image in a batch: what the table of costs counts
@@ -291,13 +310,25 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_without_a_step_says_nothing() {
+    fn without_a_step_fine_tuning_follows_from_the_speed_of_its_features() {
         let recipe = Recipe::FineTuning(&EFFICIENTNET_LITE0);
         let measured =
             Measured { features: Rate { per_image: 0.005, once: 0.3 }, ..Measured::default() };
-        let (params, target) = (Params::defaults(recipe), target(images(20.0, 10.0, 0.0)));
-        let missing = Missing::default();
-        assert_eq!(durations(recipe, &params, &target, missing, &measured, PROBED), None);
+        let params = Params { epochs: 10, ..Params::defaults(recipe) };
+        let target = target(images(2000.0, 1000.0, 0.0));
+        let missing = Missing { features: 3000.0, maps: 3000.0, ..Missing::default() };
+        let of =
+            |measured: &Measured| durations(recipe, &params, &target, missing, measured, PROBED);
+        let Durations { epoch, job } = of(&measured).unwrap();
+        let work = EFFICIENTNET_LITE0.work;
+        assert!((epoch - 0.005 * (2000.0 * work.step + 1000.0 * work.last_stages)).abs() < 1e-6);
+        let cached = 0.3 + 3000.0 * 0.005 * (1.0 + 1.0 - work.last_stages);
+        assert!(job > 10.0 * epoch + cached && job < 11.0 * epoch + cached + 60.0, "{job}");
+        // Maps count as they were measured.
+        let maps = Rate { per_image: 0.1, once: 0.0 };
+        let slower = of(&Measured { maps, ..measured }).unwrap().job - job;
+        assert!((slower - 3000.0 * (0.1 - 0.005 * (1.0 - work.last_stages))).abs() < 1e-6);
+        assert_eq!(of(&Measured::default()), None);
     }
 
     #[test]

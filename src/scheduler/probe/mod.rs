@@ -26,7 +26,7 @@ pub(super) use self::{needs::shortage, remembered::Probes};
 use self::{
     needs::{Needs, Sizes, disk_of, lacking, least_disk, least_memory, memory_of_data, missing},
     remembered::key,
-    sample::{few, images, small},
+    sample::{images, small},
     timeline::Timeline,
 };
 use super::{Error, NewJob, Scheduler, blocking::blocking, commands::Draft, weights::link};
@@ -47,8 +47,11 @@ use crate::{
     training::{control::Command, events::Event, spec},
 };
 
-/// How long a probe may take. If there was no step by then, there is no estimate of the time.
+/// How long a probe may take. If there was no step by then, an estimate follows from the forward passes so far.
 const LONGEST: Duration = Duration::from_secs(20);
+/// A probe that took less is repeated with so many times the images: the first steps on a GPU are slow.
+const QUICK: f64 = 3.0;
+const MORE_IMAGES: usize = 8;
 /// How long its trainer may take to end after that.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,24 +106,29 @@ impl Scheduler {
         let waits = self.running().len() >= self.0.config.max_running_jobs.get();
         let busy = self.running().len();
         let memory = tokio::task::spawn_blocking(move || room::memory(waits)).await.ok().flatten();
-        let few = few(&draft.samples, &draft.spec);
-        let outcome = self.run_probe(&draft, &few, &left).await?;
+        let mut few = sample::few(&draft.samples, &draft.spec, 1);
+        let mut outcome = self.run_probe(&draft, &few, &left).await?;
+        let more = sample::few(&draft.samples, &draft.spec, MORE_IMAGES);
+        if outcome.error.is_none() && outcome.seconds < QUICK && more.len() > few.len() {
+            let repeated = self.run_probe(&draft, &more, &left).await?;
+            if repeated.error.is_none() {
+                (few, outcome) = (more, repeated);
+            }
+        }
         drop(permit);
         let images = images(&draft.samples);
         let target = self.target(&draft, images);
         let Draft { spec, samples, warnings, .. } = draft;
         let probed = self::images(&few);
         let measured = outcome.timeline.measured(
-            spec.recipe,
+            spec.params.head_from.is_some(),
             spec.params.batch_size.into(),
             probed.train,
             probed.validation,
         );
         let missing = missing(&outcome.sizes.caches);
         let time = durations(spec.recipe, &spec.params, &target, missing, &measured, probed);
-        // What an unfinished probe has measured so far is too little.
         let complete = outcome.error.is_none();
-        let time = time.filter(|_| complete || measured.step.is_some());
         let needs = Needs {
             memory: outcome.timeline.peak.map(|peak| peak + memory_of_data(&spec, images)),
             disk: complete
@@ -138,9 +146,7 @@ impl Scheduler {
         problems.extend(lacking("disk", disk));
         let mut warnings = warnings;
         warnings.extend(caveats(busy, remote));
-        if time.is_none() && problems.is_empty() {
-            warnings.push(if complete { not_measured() } else { too_slow() });
-        }
+        warnings.extend(doubts(time.is_some(), complete, measured.step.is_some(), &problems));
         let queue_seconds = self.queue_seconds().await?;
         let seconds = time.map(|Durations { job, .. }| job);
         let ends_at = seconds.zip(queue_seconds).and_then(|(job, queue)| {
@@ -310,6 +316,30 @@ fn too_slow() -> JobError {
     let seconds = LONGEST.as_secs();
     let detail = format!("no estimate of the time: the first steps took more than {seconds} s");
     JobError { code: TOO_SLOW.to_owned(), detail }
+}
+
+/// What to know about an estimate of the time, or about that there is none, if the job fits.
+fn doubts(
+    estimated: bool,
+    complete: bool,
+    has_steps: bool,
+    problems: &[JobError],
+) -> Option<JobError> {
+    match (estimated, complete) {
+        _ if !problems.is_empty() => None,
+        (false, false) => Some(too_slow()),
+        (false, true) => Some(not_measured()),
+        (true, false) if !has_steps => Some(rough()),
+        (true, _) => None,
+    }
+}
+
+fn rough() -> JobError {
+    let seconds = LONGEST.as_secs();
+    let detail = format!(
+        "a rough estimate from forward passes alone: the first steps take more than {seconds} s"
+    );
+    JobError { code: "rough_estimate".to_owned(), detail }
 }
 
 fn not_measured() -> JobError {

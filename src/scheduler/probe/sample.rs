@@ -18,14 +18,14 @@ const MIN_STEPS: usize = 2;
 const VALIDATION: usize = 32;
 const TEST: usize = 16;
 
-/// The images of a probe: of each split a few of each class.
-pub(super) fn few(samples: &[Sample], spec: &Spec) -> Vec<Sample> {
+/// The images of a probe: of each split a few of each class, `times` as many as in the first probe.
+pub(super) fn few(samples: &[Sample], spec: &Spec, times: usize) -> Vec<Sample> {
     let batch = spec.params.batch_size as usize;
     let classes = spec.classes.names().len();
     let train = (TRAIN / batch).max(MIN_STEPS) * batch;
     let of = |split, count: usize| {
         let of_split: Vec<_> = samples.iter().filter(|it| it.split == split).copied().collect();
-        evenly(&of_split, count.max(classes))
+        evenly(&of_split, times * count.max(classes))
     };
     let mut few = of(Split::Train, train);
     few.extend(of(Split::Validation, VALIDATION));

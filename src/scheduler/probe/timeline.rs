@@ -4,7 +4,7 @@ use crate::{
     domain::{
         estimate::probe::{Measured, Rate},
         job::{Phase, Progress},
-        recipe::{Precision, Recipe},
+        recipe::Precision,
     },
     training::events::Event,
 };
@@ -49,11 +49,12 @@ impl Timeline {
         steps.fold(0.0, f64::max) as u64
     }
 
-    /// The durations of its parts, as far as it came. It trained a network of `recipe` for one epoch, in steps
-    /// of at most `batch` images, on `train` images, and evaluated `validation` images after it.
+    /// The durations of its parts, as far as it came. It trained a network for one epoch, in steps of at most
+    /// `batch` images, on `train` images, and evaluated `validation` images after it. With `only_maps`, it
+    /// fine-tuned below the head of another job and so computed no features.
     pub(super) fn measured(
         &self,
-        recipe: Recipe,
+        only_maps: bool,
         batch: f64,
         train: f64,
         validation: f64,
@@ -62,8 +63,7 @@ impl Timeline {
         let extracted = self.of(Phase::Extracting);
         let [features, maps] = match &extracted[..] {
             [features, .., maps] => [rate(features), rate(maps)],
-            // The head is that of another job.
-            [only] if matches!(recipe, Recipe::FineTuning(_)) => [Rate::default(), rate(only)],
+            [only] if only_maps => [Rate::default(), rate(only)],
             [only] => [rate(only), Rate::default()],
             [] => [Rate::default(); 2],
         };
@@ -143,7 +143,7 @@ fn median_step(run: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{base::EFFICIENTNET_LITE0, metrics::EpochMetrics};
+    use crate::domain::metrics::EpochMetrics;
 
     fn timeline(reports: &[(f64, Phase, u64)]) -> Timeline {
         let mut timeline = Timeline::default();
@@ -215,7 +215,7 @@ mod tests {
             }),
         );
         timeline.note(8.5, &Event::Finished);
-        let measured = timeline.measured(Recipe::ScratchCnn, 32.0, 96.0, 32.0);
+        let measured = timeline.measured(false, 32.0, 96.0, 32.0);
         let near = |value: f64, expected: f64| assert!((value - expected).abs() < 1e-9, "{value}");
         near(measured.start, 1.0);
         near(measured.decode.per_image, 0.01);
@@ -231,7 +231,6 @@ mod tests {
     #[test]
     fn fine_tuning_computes_features_and_then_maps() {
         use Phase::{Extracting, Training, TrainingHead};
-        let recipe = Recipe::FineTuning(&EFFICIENTNET_LITE0);
         let both = timeline(&[
             (1.0, Extracting, 0),
             (2.0, Extracting, 32),
@@ -241,14 +240,19 @@ mod tests {
             (4.5, Extracting, 32),
             (5.0, Training, 0),
         ]);
-        let measured = both.measured(recipe, 32.0, 64.0, 32.0);
+        let measured = both.measured(false, 32.0, 64.0, 32.0);
         assert!((measured.features.per_image - 1.0 / 32.0).abs() < 1e-9);
         assert!((measured.maps.per_image - 0.5 / 32.0).abs() < 1e-9);
         // With the head of another job, only maps.
         let maps = timeline(&[(4.0, Extracting, 0), (4.5, Extracting, 32), (5.0, Training, 0)]);
-        let measured = maps.measured(recipe, 32.0, 64.0, 32.0);
+        let measured = maps.measured(true, 32.0, 64.0, 32.0);
         assert_eq!(measured.features, Rate::default());
         assert!((measured.maps.per_image - 0.5 / 32.0).abs() < 1e-9);
-        assert_eq!(timeline(&[]).measured(recipe, 32.0, 64.0, 32.0), Measured::default());
+        // Cut off before that.
+        let features = timeline(&[(1.0, Extracting, 0), (2.0, Extracting, 32)]);
+        let measured = features.measured(false, 32.0, 64.0, 32.0);
+        assert!((measured.features.per_image - 1.0 / 32.0).abs() < 1e-9);
+        assert_eq!((measured.maps, measured.step), (Rate::default(), None));
+        assert_eq!(timeline(&[]).measured(false, 32.0, 64.0, 32.0), Measured::default());
     }
 }
