@@ -63,7 +63,8 @@ async fn compare(server: &Process, python: &Path, dataset: &str, photos: &[(Stri
         let model = folder.path().join(format!("{recipe}.safetensors"));
         fs::write(&model, file).unwrap();
         let (python, name) = (python.to_owned(), format!("{recipe}, trained on {dataset}"));
-        let compared = move || runtime::compare(&python, &model, &name);
+        // A probability that is 0.02 from the threshold leads by twice that.
+        let compared = move || runtime::compare(&python, &model, &name, 0.04);
         tokio::task::spawn_blocking(compared).await.unwrap();
     }
 }
