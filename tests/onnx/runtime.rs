@@ -47,8 +47,8 @@ pub fn python() -> Option<PathBuf> {
     python.map(PathBuf::from)
 }
 
-/// The photos of `PAWPRINT_REAL_DATA`, evenly, some of them enlarged; or some of all sizes.
-fn photos(folder: &Path) -> Vec<PathBuf> {
+/// The photos of `PAWPRINT_REAL_DATA`, evenly, some of them enlarged into `folder`; or some of all sizes.
+pub fn photos(folder: &Path) -> Vec<PathBuf> {
     if let Some(real) = std::env::var_os("PAWPRINT_REAL_DATA").filter(|it| !it.is_empty()) {
         let mut all = Vec::new();
         for part in ["originals", "dogs-vs-cats/test", "trashnet"] {
@@ -88,12 +88,11 @@ fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
 
 /// Asks ONNX Runtime for the answers of a model, and compares them with those of Pawprint in fp32. Of whole
 /// photos, labels have to be the same if the first class leads by `clear_lead`.
-pub fn compare(python: &Path, saved: &Path, name: &str, clear_lead: f64) {
+pub fn compare(python: &Path, saved: &Path, name: &str, photos: &[PathBuf], clear_lead: f64) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let compute = ComputeConfig { device: Device::Cpu, precision: Precision::Fp32 };
     let model = LoadedModel::open(saved, compute).unwrap();
-    let photos = photos(folder.path());
     let prepare = |path: &PathBuf| {
         let limits = vision::Limits::default();
         vision::prepare(&fs::read(path).unwrap(), &limits, &model.card().preprocessing).unwrap()
@@ -104,7 +103,7 @@ pub fn compare(python: &Path, saved: &Path, name: &str, clear_lead: f64) {
     fs::write(at("pixels"), prepared.concat()).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/answers.py");
     let mut command = Command::new(python);
-    command.arg(script).args([at("tensor.onnx"), at("pixels"), at("image.onnx")]).args(&photos);
+    command.arg(script).args([at("tensor.onnx"), at("pixels"), at("image.onnx")]).args(photos);
     let done = command.output().unwrap();
     let complaints = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success() && complaints.is_empty(), "{name}: {complaints}");
@@ -163,6 +162,8 @@ fn onnx_runtime_answers_the_same() {
     let Some(python) = python() else { return };
     // The random weights are the same in each run.
     tch::manual_seed(1);
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(folder.path());
     for (model, name) in [
         (models::lite0(), "EfficientNet-Lite0, 2 classes"),
         (models::lite0_of_six(), "EfficientNet-Lite0, 6 classes"),
@@ -172,7 +173,7 @@ fn onnx_runtime_answers_the_same() {
         (models::vgg16(6, Normalization::Torch), "VGG16 (torchvision), 6 classes"),
     ] {
         // Random layers amplify what differs in resizing more than trained ones do.
-        compare(&python, &model.path, name, 0.1);
+        compare(&python, &model.path, name, &photos, 0.1);
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use reqwest::Method;
@@ -44,8 +45,14 @@ fn photos(folder: &Path, of_each: usize) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Trains every recipe on the dataset and compares the exported models.
-async fn compare(server: &Process, python: &Path, dataset: &str, photos: &[(String, Vec<u8>)]) {
+/// Trains every recipe on the dataset and compares the exported models on the photos of `tried`.
+async fn compare(
+    server: &Process,
+    python: &Path,
+    dataset: &str,
+    photos: &[(String, Vec<u8>)],
+    tried: Arc<[PathBuf]>,
+) {
     assert_eq!(server.post("/datasets", json!({ "name": dataset })).await.0, 201);
     let files: Vec<_> = photos.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
     let archive = format!("/datasets/{dataset}/archive");
@@ -63,8 +70,9 @@ async fn compare(server: &Process, python: &Path, dataset: &str, photos: &[(Stri
         let model = folder.path().join(format!("{recipe}.safetensors"));
         fs::write(&model, file).unwrap();
         let (python, name) = (python.to_owned(), format!("{recipe}, trained on {dataset}"));
+        let tried = Arc::clone(&tried);
         // A probability that is 0.02 from the threshold leads by twice that.
-        let compared = move || runtime::compare(&python, &model, &name, 0.04);
+        let compared = move || runtime::compare(&python, &model, &name, &tried, 0.04);
         tokio::task::spawn_blocking(compared).await.unwrap();
     }
 }
@@ -79,6 +87,10 @@ async fn models_of_each_recipe_trained_on_two_and_on_six_classes_answer_the_same
     import.args(["weights", "import"]).arg(weights).args(["--server", server.url()]);
     let done = tokio::task::spawn_blocking(move || import.output().unwrap()).await.unwrap();
     assert!(done.status.success(), "{done:?}");
-    compare(&server, &python, "pets", &photos(&data.join("dogs-vs-cats"), 40)).await;
-    compare(&server, &python, "waste", &photos(&data.join("trashnet"), 16)).await;
+    let enlarged = tempfile::tempdir().unwrap();
+    let tried: Arc<[PathBuf]> = runtime::photos(enlarged.path()).into();
+    let (pets, waste) =
+        (photos(&data.join("dogs-vs-cats"), 40), photos(&data.join("trashnet"), 16));
+    compare(&server, &python, "pets", &pets, Arc::clone(&tried)).await;
+    compare(&server, &python, "waste", &waste, tried).await;
 }
