@@ -15,11 +15,16 @@ const WEIGHT: f64 = 0.5;
 /// One pass of so many tries another number of threads: too few to change the 99th percentile.
 const PASSES_PER_TRY: u32 = 128;
 
+/// Before that, the passes of this number and of each doubling of it: the first times may be those of a machine
+/// that was busy starting.
+const FIRST_TRY: u32 = 4;
+
 /// Numbers of threads, fewest first, with their mean times of a pass over one image.
 #[derive(Debug, Clone)]
 pub(super) struct ThreadChoice {
     candidates: Vec<Candidate>,
     passes: u32,
+    tries: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +38,7 @@ impl ThreadChoice {
     pub(super) fn new(measured: impl IntoIterator<Item = (usize, Duration)>) -> Self {
         let candidate =
             |(threads, time): (usize, Duration)| Candidate { threads, seconds: time.as_secs_f64() };
-        Self { candidates: measured.into_iter().map(candidate).collect(), passes: 0 }
+        Self { candidates: measured.into_iter().map(candidate).collect(), passes: 0, tries: 0 }
     }
 
     /// The numbers of threads, fewest first.
@@ -54,11 +59,13 @@ impl ThreadChoice {
     pub(super) fn next(&mut self) -> usize {
         self.passes = self.passes.wrapping_add(1);
         let best = self.best();
-        if !self.passes.is_multiple_of(PASSES_PER_TRY) {
+        let early = self.passes >= FIRST_TRY && self.passes.is_power_of_two();
+        if !early && !self.passes.is_multiple_of(PASSES_PER_TRY) {
             return best;
         }
         let others = self.candidates.len().saturating_sub(1).max(1);
-        let turn = (self.passes / PASSES_PER_TRY) as usize % others;
+        let turn = self.tries % others;
+        self.tries = self.tries.wrapping_add(1);
         self.candidates().filter(|&threads| threads != best).nth(turn).unwrap_or(best)
     }
 
@@ -108,7 +115,8 @@ mod tests {
         let idle = |threads| if threads == 1 { ms(20) } else { ms(12) };
         let busy = |threads| if threads == 1 { ms(22) } else { ms(80) };
         let passes = run(&mut choice, 2 * PASSES_PER_TRY, idle);
-        assert_eq!(passes.iter().filter(|&&threads| threads == 1).count(), 2);
+        let tried: Vec<_> = (1..).zip(passes).filter(|it| it.1 == 1).map(|it| it.0).collect();
+        assert_eq!(tried, [4, 8, 16, 32, 64, 128, 256]);
         // At once: the passes of the present choice are all timed.
         let passes = run(&mut choice, PASSES_PER_TRY, busy);
         assert!(passes.iter().filter(|&&threads| threads == 2).count() <= 3);
@@ -122,8 +130,14 @@ mod tests {
         let mut choice = ThreadChoice::new([1, 2, 4, 8].map(|threads| (threads, ms(10))));
         let mut tried = run(&mut choice, 3 * PASSES_PER_TRY, |_| ms(10));
         tried.retain(|&threads| threads != 1);
-        tried.sort_unstable();
-        assert_eq!(tried, [2, 4, 8]);
+        assert_eq!(tried, [2, 4, 8, 2, 4, 8, 2, 4]);
+    }
+
+    #[test]
+    fn a_first_time_on_a_busy_machine_is_soon_corrected() {
+        let mut choice = ThreadChoice::new([(1, ms(14)), (2, ms(17))]);
+        let passes = run(&mut choice, 64, |threads| if threads == 1 { ms(14) } else { ms(9) });
+        assert!(passes.iter().skip(16).filter(|&&threads| threads == 2).count() > 44);
     }
 
     #[test]
