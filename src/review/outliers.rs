@@ -7,11 +7,10 @@ use crate::domain::review::{Oddity, Outlier, Photo};
 const RANK: usize = 30;
 /// Of a small dataset, a neighbour among the nearest tenth.
 const RANK_FRACTION: usize = 10;
-/// How far beyond the median a distance is unusual, in standard deviations of a normal distribution
-/// with the same median deviation.
-const MAX_DEVIATIONS: f64 = 4.0;
-/// The standard deviation of a normal distribution, in median deviations.
-const MEDIAN_DEVIATION: f64 = 1.4826;
+/// A distance that so many images exceed is usual: one in twenty.
+const TAIL: usize = 20;
+/// How far beyond the median a distance is unusual, as a multiple of how far that one is.
+const MAX_SPREAD: f64 = 1.6;
 /// Brightness of a dark image.
 const DARK: f32 = 25.0;
 /// Deviation of the brightness of a blank image.
@@ -61,19 +60,22 @@ pub fn outliers(photos: &[Photo], distances: &[f64], pictures: &Pictures) -> Vec
     found
 }
 
-/// The distance beyond which an image is unlike the rest.
+/// The distance beyond which an image is unlike the rest. It follows from the upper tail of the distances: as
+/// cosine distances have an upper bound, a multiple of their deviation may be beyond it.
 fn limit(distances: &[f64]) -> f64 {
-    let middle = median(distances.to_vec());
-    let deviation = median(distances.iter().map(|distance| (distance - middle).abs()).collect());
-    middle + MAX_DEVIATIONS * MEDIAN_DEVIATION * deviation.max(1e-3)
+    let images = distances.len();
+    let middle = ranked(distances, images / 2);
+    let spread = ranked(distances, images - images.div_ceil(TAIL)) - middle;
+    middle + MAX_SPREAD * spread.max(1e-3)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    if values.is_empty() {
+/// The distance of that rank, from 0 for the smallest; 0 if there is none.
+fn ranked(distances: &[f64], rank: usize) -> f64 {
+    let mut distances = distances.to_vec();
+    if rank >= distances.len() {
         return 0.0;
     }
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+    *distances.select_nth_unstable_by(rank, f64::total_cmp).1
 }
 
 #[cfg(test)]
@@ -87,6 +89,31 @@ mod tests {
         let before = limit(&distances);
         distances[..20].fill(1.2);
         assert!((limit(&distances) - before).abs() < 0.01 && (0.5..1.0).contains(&before));
+    }
+
+    #[test]
+    fn images_of_another_kind_are_found_where_distances_are_wide() {
+        // Trashnet's, and those of ten photos of cats and dogs in it: in deviations from the median.
+        let measured = [
+            (0.0, -2.2),
+            (0.5, 0.0),
+            (0.9, 1.15),
+            (0.95, 1.42),
+            (0.98, 1.67),
+            (0.99, 1.85),
+            (1.0, 2.21),
+        ];
+        let other = [2.23, 2.29, 2.33, 2.36, 2.4, 2.44, 2.5, 2.63, 2.7, 2.79];
+        let rest = (0..2524).map(|image| {
+            let part = f64::from(image) / 2523.0;
+            let at = measured.windows(2).find(|pair| part <= pair[1].0).unwrap();
+            at[0].1 + (at[1].1 - at[0].1) * (part - at[0].0) / (at[1].0 - at[0].0)
+        });
+        let distances: Vec<f64> = rest.chain(other).map(|it| 0.57 + 0.096 * it).collect();
+        let limit = limit(&distances);
+        let far = |distances: &[f64]| distances.iter().filter(|it| **it > limit).count();
+        assert_eq!(far(&distances[..2524]), 0);
+        assert!(far(&distances[2524..]) >= 8);
     }
 
     #[test]
