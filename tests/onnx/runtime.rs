@@ -164,16 +164,18 @@ fn onnx_runtime_answers_the_same() {
     tch::manual_seed(1);
     let folder = tempfile::tempdir().unwrap();
     let photos = photos(folder.path());
-    for (model, name) in [
-        (models::lite0(), "EfficientNet-Lite0, 2 classes"),
-        (models::lite0_of_six(), "EfficientNet-Lite0, 6 classes"),
-        (models::small(2), "small network, 2 classes"),
-        (models::small(6), "small network, 6 classes"),
-        (models::vgg16(2, Normalization::Caffe), "VGG16 (Keras), 2 classes"),
-        (models::vgg16(6, Normalization::Torch), "VGG16 (torchvision), 6 classes"),
+    // A probability that is 0.02 from the threshold leads by twice that; random layers amplify what differs in
+    // resizing more than trained ones do.
+    let (trained, random) = (0.04, 0.1);
+    for (model, name, clear_lead) in [
+        (models::lite0(), "EfficientNet-Lite0, 2 classes", trained),
+        (models::lite0_of_six(), "EfficientNet-Lite0, 6 classes", random),
+        (models::small(2), "small network, 2 classes", random),
+        (models::small(6), "small network, 6 classes", random),
+        (models::vgg16(2, Normalization::Caffe), "VGG16 (Keras), 2 classes", random),
+        (models::vgg16(6, Normalization::Torch), "VGG16 (torchvision), 6 classes", random),
     ] {
-        // Random layers amplify what differs in resizing more than trained ones do.
-        compare(&python, &model.path, name, &photos, 0.1);
+        compare(&python, &model.path, name, &photos, clear_lead);
     }
 }
 

@@ -129,6 +129,9 @@ impl Scheduler {
         let missing = missing(&outcome.sizes.caches);
         let time = durations(spec.recipe, &spec.params, &target, missing, &measured, probed);
         let complete = outcome.error.is_none();
+        // A trainer that failed before its first step has measured too little.
+        let late = outcome.error.as_ref().is_some_and(|error| error.code == TOO_SLOW);
+        let time = time.filter(|_| complete || late || measured.step.is_some());
         let needs = Needs {
             memory: outcome.timeline.peak.map(|peak| peak + memory_of_data(&spec, images)),
             disk: complete
