@@ -2,7 +2,7 @@
 //! image, so that no two can contradict each other.
 //!
 //! The trainer computes an [`Evaluation`] when training ends; the server stores and shows it.
-//! Numbers agree with scikit-learn's, see `tests/evaluation.rs`.
+//! Numbers agree with scikit-learn's, see `tests/library/evaluation.rs`.
 
 mod calibration;
 pub mod cross_validation;
