@@ -86,9 +86,11 @@ struct Command {
     config: ServeConfig,
 }
 
-/// The settings of a server that nothing was said to, but that its answers never change.
+/// The settings of a server that nothing was said to, but that its answers never change and that it
+/// starts without measuring forward passes.
 pub fn config() -> ServeConfig {
-    Command::parse_from(["pawprint", "--inference-engine", "libtorch"]).config
+    let fixed = ["--inference-engine=libtorch", "--inference-threads=1", "--inference-batch=1"];
+    Command::parse_from(["pawprint"].iter().chain(&fixed)).config
 }
 
 impl Server {
