@@ -76,7 +76,8 @@ async fn a_trainer_killed_at_any_moment_ends_on_the_weights_of_one_that_was_not(
 async fn a_stopped_trainer_is_noticed_and_its_job_goes_on() {
     let trial = Trial::new("a stopped trainer");
     if !is_long() {
-        return trial.skip("takes a minute; tests/server/durability.rs tests it with a shorter timeout");
+        return trial
+            .skip("takes a minute; tests/server/durability.rs tests it with a shorter timeout");
     }
     let sandbox = Sandbox::new();
     let server = sandbox.start();

@@ -1,7 +1,6 @@
 //! EfficientNet-Lite0 gives the numbers of the Python network with the same weights. The script that
 //! asked it is `fixtures/make_efficientnet.py`.
 
-
 #[path = "../../build/efficientnet_lite.rs"]
 mod published;
 

@@ -1,7 +1,6 @@
 //! The same numbers in give the same numbers out as in Keras, torchvision and scipy; the scripts
 //! that asked those lie beside the fixtures.
 
-
 use std::{fs::File, io, path::Path};
 
 use flate2::read::GzDecoder;
