@@ -39,9 +39,10 @@ pub(super) fn decode(
     least: Option<(u32, u32)>,
     memory: Vec<u8>,
 ) -> Result<Photo, DecodeError> {
-    let file = Structure::read(bytes)?;
-    if let Some(latched) = quantization::latched(&file) {
-        return decode(&latched, limits, least, memory);
+    let mut file = Structure::read(bytes)?;
+    let latched = quantization::latched(&file);
+    if let Some(latched) = &latched {
+        file = Structure::read(latched)?;
     }
     let (width, height) = (u32::from(file.frame.width), u32::from(file.frame.height));
     limits.check(width, height)?;

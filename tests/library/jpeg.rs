@@ -200,6 +200,19 @@ fn a_component_keeps_the_quantization_table_of_its_first_scan() {
 }
 
 #[test]
+fn tables_that_would_make_another_by_being_removed_do_no_harm() {
+    let jpeg = Matrix::file("61x43_2x2_1x1_1x1_progressive_restart");
+    let whole = decode(&jpeg);
+    for depth in [1, 2, 30_000] {
+        // Without the empty table in the middle, the last byte before it and the first one behind it
+        // are such a table again.
+        let tables = [vec![0xFF; depth], [0xDB, 0, 2].repeat(depth)].concat();
+        let nested = [&jpeg[..jpeg.len() - 2], &tables, &EOI].concat();
+        assert_eq!(decode(&nested), whole, "{depth}");
+    }
+}
+
+#[test]
 fn kinds_of_jpeg_that_are_not_read_are_named() {
     let jpeg = Matrix::file("16x16_4x1_2x1_2x1_interleaved");
     let frame = markers(&jpeg).into_iter().find(|(_, marker)| *marker == 0xC0).unwrap().0;

@@ -8,6 +8,8 @@
 use super::structure::{FRAME_HEAD, Structure};
 
 const DQT: u8 = 0xDB;
+/// A comment.
+const COM: u8 = 0xFE;
 const SLOTS: usize = 4;
 
 /// A table in a segment: 64 numbers of 8 or, if `is_wide`, 16 bits.
@@ -49,20 +51,14 @@ pub(super) fn latched(file: &Structure) -> Option<Vec<u8>> {
         out.push(u8::from(is_wide) << 4 | slot as u8);
         out.extend(numbers);
     }
-    let shift = out.len();
-    let mut at = 2;
-    let mut removed = 0;
+    let shift = out.len() - 2;
+    out.extend(file.slice(&(2..usize::MAX)));
+    // The old tables stay as comments: without them, what stands around them could become a segment.
     for segment in &segments {
-        if segment.start < file.frame_start {
-            removed += segment.len();
-        }
-        out.extend(file.slice(&(at..segment.start)));
-        at = segment.end;
+        *out.get_mut(segment.start + shift + 1)? = COM;
     }
-    out.extend(file.slice(&(at..usize::MAX)));
-    let frame = file.frame_start + shift - 2 - removed;
     for index in 0..components.len() {
-        *out.get_mut(frame + FRAME_HEAD + 3 * index + 2)? = index as u8;
+        *out.get_mut(file.frame_start + shift + FRAME_HEAD + 3 * index + 2)? = index as u8;
     }
     Some(out)
 }
