@@ -1,9 +1,11 @@
 """EfficientNet-Lite0: one photo's forward pass and batches, the features of a folder of photos, and
 fine-tuning."""
 
+import contextlib
 import json
 import os
 import subprocess
+import tempfile
 
 from .measure import HERE, OURS, gpu, processors, script, table, take_turns
 from .setup import lite0, photos
@@ -26,18 +28,23 @@ class Worker:
 
     def __init__(self, command, kind, environment=None):
         environment = os.environ | (environment or {})
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.errors = tempfile.TemporaryFile()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         self.process = subprocess.Popen(command, **pipes, text=True, env=environment)
         self.kind = kind
 
     def ask(self, threads, batch, passes):
-        print(threads, batch, self.kind, passes, file=self.process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(threads, batch, self.kind, passes, file=self.process.stdin, flush=True)
         if line := self.process.stdout.readline():
             return json.loads(line)
-        raise RuntimeError("it ended unexpectedly")
+        self.errors.seek(0)
+        raise RuntimeError(self.errors.read().decode(errors="replace").strip()[-1000:] or "it ended unexpectedly")
 
     def stop(self):
-        self.process.stdin.close()
+        # What an ended one did not read is still to be written.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
@@ -75,11 +82,13 @@ def forward_passes(args, python, program, environment):
         label: Worker([python, HERE / "lite0_worker.py", runtime], "-", environment)
         for label, runtime in RUNTIMES.items()
     }
-    for threads in {processors()} if args.short else sorted({1, processors()}):
-        for batch in (1, 32) if args.short else (1, 8, 32):
-            yield forward_pass(workers, threads, batch, rounds, seconds)
-    for worker in workers.values():
-        worker.stop()
+    try:
+        for threads in {processors()} if args.short else sorted({1, processors()}):
+            for batch in (1, 32) if args.short else (1, 8, 32):
+                yield forward_pass(workers, threads, batch, rounds, seconds)
+    finally:
+        for worker in workers.values():
+            worker.stop()
 
 
 def forward_pass(workers, threads, batch, rounds, seconds):

@@ -15,8 +15,6 @@ from pathlib import Path
 
 OURS = "Pawprint"
 HERE = Path(__file__).parent
-# What a contestant may fail with, and is left out for.
-FAILURES = (RuntimeError, OSError, subprocess.SubprocessError)
 
 
 def say(text):
@@ -28,8 +26,11 @@ def processors():
 
 
 def quantile(values, share):
+    """Between two values, in proportion: `share` 0.5 is the median."""
     ordered = sorted(values)
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+    place = share * (len(ordered) - 1)
+    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
+    return low + (high - low) * (place - int(place))
 
 
 def turns(contestants, rounds):
@@ -48,11 +49,15 @@ def take_turns(contestants, rounds):
             continue
         say(label)
         try:
-            rows[label] += contestants[label]()
-        except FAILURES as error:
+            measured = contestants[label]()
+            if not measured:
+                raise RuntimeError("it measured nothing")
+            rows[label] += measured
+        # A peer may fail in any way, and the others are still compared.
+        except Exception as error:
             if label == OURS:
                 raise
-            left_out[label] = str(error)
+            left_out[label] = str(error) or type(error).__name__
             say(f"left out: {label}: {error}")
     return {label: values for label, values in rows.items() if label not in left_out}, left_out
 

@@ -56,11 +56,12 @@ pub(super) fn run_alone(
     batch: usize,
     commands: &Commands,
 ) {
-    let mut measured_anew = false;
+    let mut of_openvino: Option<ThreadChoice> = None;
     while let Some(command) = next_batch(commands, 1, 1) {
-        if let Some(new) = model.convolutions().thread_choice().filter(|_| !measured_anew) {
-            (choice, measured_anew) = (new.clone(), true);
-        }
+        let choice = match model.convolutions().thread_choice() {
+            Some(measured) => of_openvino.get_or_insert_with(|| measured.clone()),
+            None => &mut choice,
+        };
         let threads = choice.next();
         set_threads(threads);
         if let Some(time) = handle(model, batch, command) {
