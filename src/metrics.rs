@@ -26,7 +26,7 @@ use prometheus_client::{
 pub use self::predictions::PredictionLogSnapshot;
 use crate::domain::{
     job::JobStatus,
-    prediction::{ModelRef, PredictResponse},
+    prediction::{ModelRef, Prediction, Timing},
     selective::UnsureReason,
 };
 
@@ -179,18 +179,15 @@ impl Metrics {
         self.durations.get_or_create(labels).observe(took.as_secs_f64());
     }
 
-    /// Counts a prediction that was answered.
-    pub fn record_prediction(&self, response: &PredictResponse) {
-        let timing = &response.timing_ms;
+    /// Counts a prediction request that was answered, and its images of which the model was unsure.
+    pub fn record_prediction(&self, timing: &Timing, predictions: &[Prediction]) {
         self.decode.observe(timing.decode / 1e3);
         self.queue.observe(timing.queue / 1e3);
         self.inference.observe(timing.inference / 1e3);
-        self.batch_size.observe(response.predictions.len() as f64);
-    }
-
-    /// Counts an image of which the model was unsure.
-    pub fn record_unsure(&self, reason: UnsureReason) {
-        self.unsure.get_or_create(&UnsureLabels { reason: reason.as_str() }).inc();
+        self.batch_size.observe(predictions.len() as f64);
+        for reason in predictions.iter().filter_map(|prediction| prediction.reason) {
+            self.unsure.get_or_create(&UnsureLabels { reason: reason.as_str() }).inc();
+        }
     }
 
     /// Counts a prediction that was rejected because too many were waiting.

@@ -264,7 +264,7 @@ impl Export {
         for item in &items {
             let given = |member: &str| item["feedback"].get(member).unwrap_or(&Value::Null);
             csv.write_record(COLUMNS.map(|column| {
-                plain(match column {
+                cell(match column {
                     "model" => &item["model"]["name"],
                     "feedback" => given("label"),
                     "feedback_by" => given("by"),
@@ -279,10 +279,14 @@ impl Export {
     }
 }
 
-/// A value without quotation marks; nothing for null.
-fn plain(value: &Value) -> String {
+/// A value without quotation marks; nothing for null. Text that a spreadsheet would run as a formula begins with
+/// an apostrophe, which says that it is text (OWASP): file names are whatever clients sent.
+fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
+        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+            format!("'{text}")
+        }
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -343,5 +347,22 @@ impl Delete {
             session.out.line(format_args!("deleted {}", self.id))?;
         }
         Ok(ExitStatus::Success)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_no_formula_in_a_spreadsheet() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(cell(&json!(text)), format!("'{text}"));
+        }
+        for text in ["", "a=1.jpg", "'=1"] {
+            assert_eq!(cell(&json!(text)), text);
+        }
+        assert_eq!(cell(&json!(-0.5)), "-0.5");
+        assert_eq!(cell(&Value::Null), "");
     }
 }

@@ -26,7 +26,7 @@ pub async fn require_token(
         return next.run(request).await;
     };
     let scope = required_scope(path.as_str(), request.method());
-    let entry = changes_something(scope, request.method())
+    let entry = changes_something(path.as_str(), scope, request.method())
         .then(|| Entry::begin(&state, &caller, &request))
         .flatten();
     let response = if caller.may(scope) {
@@ -72,7 +72,7 @@ pub fn required_scope(path: &str, method: &Method) -> Option<Scope> {
         "predict" | "explain" | "v2" => Some(Scope::Predict),
         "system" | "recipes" | "metrics" => Some(Scope::Read),
         // Whoever sent an image may say what it shows: only they know the prediction's id.
-        "predictions" if path.ends_with("/feedback") => Some(Scope::Predict),
+        "predictions" if is_feedback(path) => Some(Scope::Predict),
         // A body is read here, and nothing changes.
         "datasets" if path.ends_with("/layout") => Some(Scope::Read),
         "datasets" | "images" | "jobs" | "models" | "aliases" | "predictions" | "weights" => {
@@ -83,8 +83,13 @@ pub fn required_scope(path: &str, method: &Method) -> Option<Scope> {
 }
 
 /// Whether such a request is for the audit log.
-fn changes_something(scope: Option<Scope>, method: &Method) -> bool {
-    matches!(scope, Some(Scope::Write) | None) && !method.is_safe()
+fn changes_something(path: &str, scope: Option<Scope>, method: &Method) -> bool {
+    let may_change = matches!(scope, Some(Scope::Write) | None) || is_feedback(path);
+    may_change && !method.is_safe()
+}
+
+fn is_feedback(path: &str) -> bool {
+    path.starts_with("/predictions/") && path.ends_with("/feedback")
 }
 
 fn forbidden(scope: Option<Scope>) -> Problem {

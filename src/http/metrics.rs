@@ -71,7 +71,9 @@ pub async fn record(State(state): State<AppState>, request: Request, next: Next)
     let mut counted = CountedRequest { metrics: &state.metrics, labels, started: Instant::now() };
     let response = next.run(request).await;
     counted.labels.status = response.status().as_u16();
-    if response.status() == StatusCode::TOO_MANY_REQUESTS && counted.labels.route == "/predict" {
+    let route = &counted.labels.route;
+    let predicts = route == "/predict" || route.ends_with("/infer");
+    if predicts && response.status() == StatusCode::TOO_MANY_REQUESTS {
         state.metrics.record_rejection();
     }
     response

@@ -118,15 +118,13 @@ pub async fn predict(
     if let Some(ticket) = ticket {
         ticket.send(card, photos.copies, &predictions);
     }
-    for reason in predictions.iter().filter_map(|prediction| prediction.reason) {
-        state.metrics.record_unsure(reason);
-    }
     let timing = Timing {
         decode: photos.decode_ms,
         queue: result.queued.as_secs_f64() * 1e3,
         inference: result.inference.as_secs_f64() * 1e3,
         total: started.elapsed().as_secs_f64() * 1e3,
     };
+    state.metrics.record_prediction(&timing, &predictions);
     let recorded = Recorded {
         engine: &engine,
         token: caller.token().cloned(),
@@ -147,7 +145,6 @@ pub async fn predict(
         model: ModelRef { id: card.id, name: card.name.clone(), recipe: card.recipe },
         timing_ms: timing,
     };
-    state.metrics.record_prediction(&response);
     Ok((server_timing(&response.timing_ms), Json(response)))
 }
 

@@ -78,16 +78,8 @@ impl Journal {
             return Ok(None);
         };
         let (from, to, length) = window(hours, buckets);
-        let edges = model.baseline.distances().map(|bins| bins.edges).unwrap_or_default();
-        let counted = prediction_counts::over_time(
-            &mut snapshot,
-            model.number,
-            from,
-            to,
-            length.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i64::MAX),
-            &edges,
-        )
-        .await?;
+        let length = length.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i64::MAX);
+        let counted = prediction_counts::over_time(&mut snapshot, &model, from, to, length).await?;
         let figures = |counted: &Counted| {
             Figures::new(&model.baseline, &model.classes, model.thresholds, counted)
         };
@@ -130,15 +122,7 @@ impl Journal {
         let mut snapshot = self.0.storage.snapshot().await?;
         let mut all = Vec::new();
         for model in prediction_counts::recent_models(&mut snapshot, from).await? {
-            let edges = model.baseline.distances().map(|bins| bins.edges).unwrap_or_default();
-            let counted = prediction_counts::over_time(
-                &mut snapshot,
-                model.number,
-                from,
-                to,
-                i64::MAX,
-                &edges,
-            );
+            let counted = prediction_counts::over_time(&mut snapshot, &model, from, to, i64::MAX);
             let counted = counted.await?.remove(&0).unwrap_or_default();
             let figures = Figures::new(&model.baseline, &model.classes, model.thresholds, &counted);
             all.push((model.model, figures));

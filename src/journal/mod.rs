@@ -162,38 +162,43 @@ impl Journal {
 
     /// Writes predictions and deletes old ones until the server shuts down.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut retained: Option<Instant> = None;
+        // Beside each other: to delete many takes minutes, and the queue is full much sooner.
+        tokio::select! {
+            () = self.keep_writing() => {}
+            () = self.keep_retaining() => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    async fn keep_writing(&self) {
         let mut complained: Option<Instant> = None;
         loop {
-            let kept = if retained.is_none_or(|at| at.elapsed() >= RETENTION) {
-                retained = Some(Instant::now());
-                self.retain().await
-            } else {
-                Ok(())
+            let Err(error) = self.flush().await else {
+                self.0.arrived.notified().await;
+                sleep(GATHER).await;
+                continue;
             };
-            let result = match kept {
-                Ok(()) => self.flush().await,
-                Err(error) => Err(error),
-            };
-            let pause = async {
-                let Err(error) = result else {
-                    let _ = tokio::time::timeout(RETENTION, self.0.arrived.notified()).await;
-                    return sleep(GATHER).await;
-                };
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
-                    complained = Some(Instant::now());
-                    tracing::error!(
-                        error = chain(&error),
-                        queued = self.counts().queued,
-                        "can't write to the log of predictions; retrying every second"
-                    );
-                }
-                sleep(RETRY).await;
-            };
-            tokio::select! {
-                () = pause => {}
-                () = shutdown.cancelled() => return,
+            if complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+                complained = Some(Instant::now());
+                tracing::error!(
+                    error = chain(&error),
+                    queued = self.counts().queued,
+                    "can't write to the log of predictions; retrying every second"
+                );
             }
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn keep_retaining(&self) {
+        loop {
+            if let Err(error) = self.retain().await {
+                tracing::error!(
+                    error = chain(&error),
+                    "can't delete old predictions from the log; retrying every minute"
+                );
+            }
+            sleep(RETENTION).await;
         }
     }
 

@@ -27,16 +27,33 @@ impl Journal {
     /// The database failed.
     pub async fn retain(&self) -> Result<(), Error> {
         let config = &self.0.config;
-        // A clock before 1970 has nothing that old.
-        if let Ok(oldest) = Timestamp::now().checked_sub(config.age()) {
+        let oldest = Timestamp::now().checked_sub(config.age()).unwrap_or(Timestamp::MIN);
+        // Without anything to delete, nothing is written: the disk may be read-only, and the log off.
+        if self.has_surplus(oldest).await? {
             self.delete_all(Which::Before(oldest)).await?;
+            self.delete_all(Which::Beyond(config.prediction_log_max)).await?;
+            let mut transaction = self.0.storage.write().await?;
+            predictions::delete_unused_models(&mut transaction).await?;
+            transaction.commit().await.map_err(storage::Error::from)?;
         }
-        self.delete_all(Which::Beyond(config.prediction_log_max)).await?;
+        while self.delete_some_photos().await? {
+            tokio::time::sleep(GAP).await;
+        }
+        Ok(())
+    }
+
+    async fn has_surplus(&self, oldest: Timestamp) -> Result<bool, Error> {
+        let max = self.0.config.prediction_log_max;
+        let mut connection = self.0.storage.read().await?;
+        Ok(predictions::has_surplus(&mut connection, oldest, max).await?)
+    }
+
+    /// Deletes the next photos beyond the limit; returns whether there are more. Holds the lock no longer:
+    /// whoever reads the log waits for it.
+    async fn delete_some_photos(&self) -> Result<bool, Error> {
         let mut kept = self.0.writing.lock().await;
-        self.0.make_room(&mut kept, config.prediction_log_photo_bytes).await?;
-        let mut transaction = self.0.storage.write().await?;
-        predictions::delete_unused_models(&mut transaction).await?;
-        Ok(transaction.commit().await.map_err(storage::Error::from)?)
+        let limit = self.0.config.prediction_log_photo_bytes;
+        Ok(self.0.delete_photos(&mut kept, limit).await?)
     }
 
     /// Deletes a prediction, and its photo if no other prediction is of the same.

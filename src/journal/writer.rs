@@ -26,7 +26,7 @@ const BATCH: usize = 500;
 /// Predictions beyond the limit that are deleted with them: more than are written, so that a limit that was
 /// lowered is reached.
 const DELETED: u32 = 1000;
-/// Photos that are deleted at once.
+/// Photos that are deleted in one transaction, at most.
 const PHOTO_BATCH: u32 = 100;
 /// Between two deletions: SQLite's lock is not fair, and others need a gap to find.
 pub(super) const GAP: Duration = Duration::from_millis(20);
@@ -168,7 +168,7 @@ impl Inner {
         if photos.is_empty() {
             return Ok(stored);
         }
-        self.make_room(kept, limit - incoming).await?;
+        self.make_room(kept, incoming).await?;
         let (blobs, wanted) = (self.photos.clone(), photos.len() as u64);
         let written = tokio::task::spawn_blocking(move || {
             for (sha256, photo) in &photos {
@@ -188,34 +188,55 @@ impl Inner {
         Ok(written.await.unwrap_or_else(|_| Stored { missing: wanted, ..Stored::default() }))
     }
 
-    /// Deletes the oldest photos until all others have at most `limit` bytes.
-    pub(super) async fn make_room(
+    /// Deletes the oldest photos until `incoming` bytes fit within the limit. What was beyond a limit that was
+    /// lowered is left to [`Journal::retain`]: whoever reads the log waits for this.
+    async fn make_room(
         &self,
         kept: &mut MutexGuard<'_, Kept>,
-        limit: u64,
+        incoming: u64,
     ) -> Result<(), storage::Error> {
-        let total = match kept.bytes {
-            Some(bytes) => bytes,
-            None => {
-                let mut connection = self.storage.read().await?;
-                let photos = predictions::photos(&mut connection).await?;
-                photos.iter().map(|photo| photo.bytes.cast_unsigned()).sum()
-            }
-        };
-        kept.bytes = Some(total);
-        while kept.bytes.is_some_and(|bytes| bytes > limit) {
-            let mut transaction = self.storage.write().await?;
-            let oldest = predictions::delete_oldest_photos(&mut transaction, PHOTO_BATCH).await?;
-            transaction.commit().await?;
-            if oldest.is_empty() {
-                // They were deleted behind our back.
-                kept.bytes = Some(0);
-                break;
-            }
-            self.remove_photos(kept, oldest).await;
+        let limit = self.config.prediction_log_photo_bytes;
+        let left = self.photo_bytes(kept).await?.max(limit) - incoming;
+        while self.delete_photos(kept, left).await? {
             tokio::time::sleep(GAP).await;
         }
         Ok(())
+    }
+
+    /// Deletes the oldest photos, a few at most, until all others have at most `limit` bytes; returns whether
+    /// they have more.
+    pub(super) async fn delete_photos(
+        &self,
+        kept: &mut MutexGuard<'_, Kept>,
+        limit: u64,
+    ) -> Result<bool, storage::Error> {
+        let excess = self.photo_bytes(kept).await?.saturating_sub(limit);
+        if excess == 0 {
+            return Ok(false);
+        }
+        let mut transaction = self.storage.write().await?;
+        let oldest =
+            predictions::delete_oldest_photos(&mut transaction, excess, PHOTO_BATCH).await?;
+        transaction.commit().await?;
+        if oldest.is_empty() {
+            // They were deleted behind our back.
+            kept.bytes = Some(0);
+            return Ok(false);
+        }
+        self.remove_photos(kept, oldest).await;
+        Ok(kept.bytes.is_some_and(|bytes| bytes > limit))
+    }
+
+    /// The bytes of all photos.
+    async fn photo_bytes(&self, kept: &mut MutexGuard<'_, Kept>) -> Result<u64, storage::Error> {
+        if let Some(bytes) = kept.bytes {
+            return Ok(bytes);
+        }
+        let mut connection = self.storage.read().await?;
+        let photos = predictions::photos(&mut connection).await?;
+        let bytes: u64 = photos.iter().map(|photo| photo.bytes.cast_unsigned()).sum();
+        kept.bytes = Some(bytes);
+        Ok(bytes)
     }
 
     /// Removes the files of photos that have no row any more.

@@ -86,7 +86,7 @@ fn register_drift(registry: &mut Registry, drift: &[(LoggedModel, Figures)]) {
         ),
         (
             "pawprint_drift_unsure_ratio",
-            "Fraction of the predictions of the last hour that the model was unsure of",
+            "Fraction of the predictions of the last hour that the model is unsure of at its current thresholds",
             |it| Some(it.unsure?.fraction),
         ),
         (

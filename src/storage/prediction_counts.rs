@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, types::Json};
 use super::Result;
 use crate::domain::{
     ClassName, ModelId, Name, Timestamp,
-    baseline::Baseline,
+    baseline::{Baseline, DistanceBins},
     dataset::Classes,
     drift::Counted,
     logged::{FeedbackAccuracy, LoggedModel, LoggedModelSummary},
@@ -153,22 +153,26 @@ pub async fn summary(connection: &mut SqliteConnection) -> Result<Vec<LoggedMode
 /// The database failed.
 pub async fn over_time(
     connection: &mut SqliteConnection,
-    model: i64,
+    model: &Model,
     from: Timestamp,
     to: Timestamp,
     bucket: i64,
-    edges: &[f64],
 ) -> Result<BTreeMap<i64, Counted>> {
     let (from, to) = (from.as_millisecond(), to.as_millisecond());
+    let AnswerThresholds { answer_above, unlike_above } = model.thresholds;
+    // By today's thresholds, as the reference is. `reason` is of those of its time.
     let classes = sqlx::query!(
-        r#"SELECT (created_at - ?1) / ?3 AS "bucket!: i64", label AS "label: ClassName",
-                  COUNT(*) AS "count!: i64", COUNT(reason) AS "unsure!: i64"
+        r#"SELECT (created_at - ?1) / ?3 AS "bucket!: i64", label AS "label!: ClassName",
+                  COUNT(*) AS "count!: i64",
+                  COUNT(CASE WHEN distance > ?5 OR probability < ?6 THEN 1 END) AS "unsure!: i64"
            FROM predictions INDEXED BY predictions_of_model
            WHERE model = ?4 AND created_at >= ?1 AND created_at < ?2 GROUP BY 1, label"#,
         from,
         to,
         bucket,
-        model
+        model.number,
+        unlike_above,
+        answer_above
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -178,9 +182,9 @@ pub async fn over_time(
         of_bucket.unsure += row.unsure.cast_unsigned();
         *of_bucket.classes.entry(row.label).or_default() += row.count.cast_unsigned();
     }
-    if edges.is_empty() {
+    let Some(DistanceBins { edges, .. }) = model.baseline.distances() else {
         return Ok(counted);
-    }
+    };
     let [e1, e2, e3, e4, e5, e6, e7, e8, e9]: [f64; EDGES] =
         std::array::from_fn(|index| edges.get(index).copied().unwrap_or(NO_EDGE));
     let distances = sqlx::query!(
@@ -193,7 +197,7 @@ pub async fn over_time(
         from,
         to,
         bucket,
-        model,
+        model.number,
         e1,
         e2,
         e3,

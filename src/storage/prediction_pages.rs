@@ -1,5 +1,5 @@
 //! Pages of the log of predictions, and single ones. One index serves each filter; where there are several,
-//! the first that lets the fewest through.
+//! the first that lets the fewest through. That of the time serves where it is short.
 
 use sqlx::{SqliteConnection, types::Json};
 
@@ -11,6 +11,9 @@ use crate::domain::{
     prediction::Timing,
     selective::UnsureReason,
 };
+
+/// Predictions that are sorted for one page, at most.
+const FEW: i64 = 1000;
 
 /// The filter of a list of predictions.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +103,7 @@ macro_rules! numbers_by {
         let from = from.map(Timestamp::as_millisecond);
         let to = to.map(Timestamp::as_millisecond);
         let query = sqlx::query_scalar!(
-            "SELECT number FROM predictions " + $by
+            r#"SELECT number AS "number!" FROM predictions "# + $by
                 + " number < ?2 AND (?1 IS NULL OR model = ?1) AND (?3 IS NULL OR (reason IS NOT NULL) = ?3)
                     AND (?4 IS NULL OR (feedback IS NOT NULL AND feedback <> label) = ?4)
                     AND (?5 IS NULL OR (feedback IS NOT NULL) = ?5)
@@ -127,7 +130,14 @@ async fn numbers(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<i64>> {
+    let few = are_few(connection, filter.from, filter.to).await?;
     Ok(match filter {
+        _ if few => numbers_by!(
+            "INDEXED BY predictions_by_time WHERE created_at BETWEEN ifnull(?8, -9e18) AND ifnull(?9, 9e18) AND",
+            filter,
+            limit,
+            connection
+        ),
         Filter { contradicted: Some(true), .. } => numbers_by!(
             "INDEXED BY predictions_contradicted WHERE feedback IS NOT NULL AND feedback <> label AND",
             filter,
@@ -172,6 +182,31 @@ async fn numbers(
         ),
         _ => numbers_by!("WHERE", filter, limit, connection),
     })
+}
+
+/// Whether so few predictions are of this time that they are sorted faster than all newer ones are passed over.
+/// A time tells no number from which on to look: clocks are put back.
+async fn are_few(
+    connection: &mut SqliteConnection,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Result<bool> {
+    if from.is_none() && to.is_none() {
+        return Ok(false);
+    }
+    let from = from.map(Timestamp::as_millisecond);
+    let to = to.map(Timestamp::as_millisecond);
+    let count = sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "count!: i64" FROM
+             (SELECT 1 FROM predictions INDEXED BY predictions_by_time
+              WHERE created_at BETWEEN ifnull(?1, -9e18) AND ifnull(?2, 9e18) LIMIT ?3)"#,
+        from,
+        to,
+        FEW
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(count < FEW)
 }
 
 struct Row {

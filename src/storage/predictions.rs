@@ -195,6 +195,31 @@ pub async fn delete_oldest(
     .await?)
 }
 
+/// Whether there is anything to delete: predictions of before `time` or beyond the newest `kept`, or a model of
+/// which no prediction is left.
+///
+/// # Errors
+/// The database failed.
+pub async fn has_surplus(
+    connection: &mut SqliteConnection,
+    time: Timestamp,
+    kept: u64,
+) -> Result<bool> {
+    let (time, kept) = (time.as_millisecond(), i64::try_from(kept).unwrap_or(i64::MAX));
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM predictions INDEXED BY predictions_by_time WHERE created_at < ?)
+               OR EXISTS (SELECT 1 FROM predictions
+                          WHERE number <= (SELECT max(number) FROM predictions) - ?)
+               OR EXISTS (SELECT 1 FROM prediction_models
+                          WHERE NOT EXISTS (SELECT 1 FROM predictions
+                                            WHERE model = prediction_models.number)) AS "surplus!: bool""#,
+        time,
+        kept
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Deletes the models of which no prediction is left.
 ///
 /// # Errors
@@ -260,20 +285,29 @@ pub async fn delete_unused_photos(
     .await?)
 }
 
-/// Deletes the oldest photos, at most `limit`, and returns them.
+/// Deletes the oldest photos, as many as have `excess` bytes but at most `limit`, and returns them.
 ///
 /// # Errors
 /// The database failed.
 pub async fn delete_oldest_photos(
     connection: &mut SqliteConnection,
+    excess: u64,
     limit: u32,
 ) -> Result<Vec<Photo>> {
+    let excess = i64::try_from(excess).unwrap_or(i64::MAX);
+    // In the order of the index, so that only these are read.
     Ok(sqlx::query_as!(
         Photo,
         r#"DELETE FROM prediction_photos
-           WHERE sha256 IN (SELECT sha256 FROM prediction_photos ORDER BY number LIMIT ?)
-           RETURNING sha256 AS "sha256: Digest", bytes"#,
-        limit
+           WHERE sha256 IN
+             (SELECT sha256 FROM
+                (SELECT sha256, SUM(bytes) OVER (ORDER BY number, bytes, sha256) - bytes AS older
+                 FROM (SELECT number, bytes, sha256 FROM prediction_photos
+                       ORDER BY number, bytes, sha256 LIMIT ?1))
+              WHERE older < ?2)
+           RETURNING sha256 AS "sha256!: Digest", bytes AS "bytes!: i64""#,
+        limit,
+        excess
     )
     .fetch_all(connection)
     .await?)

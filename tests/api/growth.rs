@@ -37,7 +37,7 @@ const OF_ALL: &[&str] = &[
     // They end at a limit.
     "SELECT sha256 AS \"sha256: Digest\" FROM images WHERE dataset_id = ? AND +split",
     "WITH newest AS",
-    "DELETE FROM prediction_photos WHERE sha256 IN (SELECT sha256 FROM prediction_photos ORDER BY number",
+    "DELETE FROM prediction_photos WHERE sha256 IN (SELECT sha256 FROM (SELECT sha256, SUM(bytes)",
     // Numbers of jobs by status, out of an index.
     "SELECT status AS",
     // The curves of a job, and what an older attempt said of them.

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    common::process::Process,
+    common::{photo, process::Process},
     kills::{predict, start},
 };
 
@@ -59,4 +60,12 @@ async fn predictions_are_listed_corrected_and_exported() {
     assert_eq!(run(&server, &["delete", &ids[0]]).0, 0);
     let (status, said) = run(&server, &["delete", &ids[0]]);
     assert!(status == 1 && said.contains("there is no prediction"), "{said}");
+
+    // A name that a client sent is no formula in a spreadsheet.
+    let named = server.request(Method::POST, "/predict?name=%3D1%2B1").body(photo(9));
+    assert_eq!(named.send().await.unwrap().status(), 200);
+    let (_, csv) = run(&server, &["export", "--format", "csv"]);
+    assert!(csv.contains(",'=1+1,"), "{csv}");
+    let (_, documents) = run(&server, &["export"]);
+    assert!(documents.contains(r#""file_name":"=1+1""#), "{documents}");
 }

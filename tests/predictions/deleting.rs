@@ -60,6 +60,17 @@ async fn what_is_old_is_deleted_also_when_nothing_is_logged_any_more() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_where_there_is_nothing_to_delete() {
+    let server = keeping().await;
+    predicted(&server, photo(0)).await;
+    assert_eq!(listed(&server, "").await.len(), 1);
+    // No write succeeds, as on a read-only disk.
+    let held = server.app.storage.write().await.unwrap();
+    server.app.journal.retain().await.unwrap();
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_clock_that_goes_back_deletes_nothing_new() {
     let server = Server::with(|config| {
         config.prediction_log.prediction_log = true;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     common::{Server, photo, skip::real_data},
-    logging, predicted,
+    listed, logging, predicted,
 };
 
 #[tokio::test]
@@ -46,6 +46,45 @@ async fn images_unlike_any_cat_or_dog_are_drift() {
         server.get(&format!("/predictions/drift?{query}")).await.problem(422, "invalid_value");
     }
     server.get("/predictions/drift?model=nope").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn unsure_answers_are_counted_by_the_thresholds_of_today() {
+    let server = logging().await;
+    for number in 0..30 {
+        predicted(&server, photo(number)).await;
+    }
+    let rows = listed(&server, "limit=100").await;
+    let was_unsure = rows.iter().filter(|row| row["unsure"] == true).count();
+    assert!(was_unsure > 0);
+    let values = |member: &str| -> Vec<f64> {
+        rows.iter().map(|row| row[member].as_f64().unwrap()).collect()
+    };
+    let (probabilities, distances) = (values("probability"), values("distance"));
+    // Between the values, so that some are on either side.
+    let between = |values: &[f64]| {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        f64::midpoint(least, most)
+    };
+    let (low, far) = (between(&probabilities), between(&distances));
+    for (answer_above, unlike_above) in
+        [(Some(low), None), (None, Some(far)), (Some(low), Some(far)), (None, None)]
+    {
+        let changes = json!({ "answer_above": answer_above, "unlike_above": unlike_above });
+        server.json("PATCH", "/models/default", changes).await.ok();
+        let both = probabilities.iter().zip(&distances);
+        let unsure = both.filter(|(probability, distance)| {
+            answer_above.is_some_and(|above| **probability < above)
+                || unlike_above.is_some_and(|above| **distance > above)
+        });
+        let unsure = unsure.count() as f64;
+        let drift = server.get("/predictions/drift").await.ok();
+        let fraction = drift["unsure"]["fraction"].as_f64().unwrap();
+        assert!((fraction * 30.0 - unsure).abs() < 1e-9, "{unsure} {drift}");
+    }
+    // The log still says what was answered.
+    assert_eq!(listed(&server, "unsure=true&limit=100").await.len(), was_unsure);
 }
 
 #[tokio::test]

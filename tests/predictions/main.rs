@@ -213,9 +213,17 @@ async fn filters_and_pages_give_each_prediction_once() {
     let time =
         |row: &Value| row["created_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     let (from, to) = (time(&all[8]), time(&all[3]));
-    let within = listed(&server, &format!("from={from}&to={to}")).await;
-    assert!(within.iter().all(|row| time(row) >= from && time(row) < to));
-    assert!(within.iter().any(|row| id(row) == id(&all[8])));
+    let times: [(String, Holds<'_>); 4] = [
+        (format!("from={from}"), &|row: &Value| time(row) >= from),
+        (format!("to={to}"), &|row: &Value| time(row) < to),
+        (format!("from={from}&to={to}"), &|row: &Value| time(row) >= from && time(row) < to),
+        (format!("from={from}&label=cat"), &|row: &Value| time(row) >= from && is_cat(row)),
+    ];
+    for (query, holds) in times {
+        let within: Vec<_> = listed(&server, &query).await.iter().map(id).collect();
+        let expected: Vec<_> = all.iter().filter(|row| holds(row)).map(id).collect();
+        assert_eq!(within, expected, "{query}");
+    }
 
     for query in ["unsure=maybe", "from=yesterday", "limit=0", "cursor=x", "contradicted="] {
         server.get(&format!("/predictions?{query}")).await.problem(422, "invalid_value");

@@ -26,7 +26,7 @@ async fn fill(server: &Server) {
     let name = "pets".parse().unwrap();
     let baseline = Baseline {
         images: 1000,
-        thresholds: AnswerThresholds { answer_above: Some(0.8), unlike_above: Some(0.9) },
+        thresholds: AnswerThresholds { answer_above: Some(0.8), unlike_above: Some(0.95) },
         coverage: Coverage::default(),
         answers: Some(ValidationAnswers {
             predicted: vec![500, 500],
@@ -51,7 +51,7 @@ async fn fill(server: &Server) {
                 label: classes.names()[number as usize % 2].clone(),
                 probability: 0.9,
                 probabilities: Some(vec![0.9, 0.1]),
-                reason: (number % 20 == 0).then_some(UnsureReason::LowConfidence),
+                reason: (number % 100 >= 95).then_some(UnsureReason::UnlikeTraining),
                 distance: Some(f64::from(number % 100) / 100.0 + 0.001),
                 token: None,
                 timing: Timing { decode: 1.0, queue: 0.1, inference: 2.0, total: 3.1 },
@@ -107,6 +107,9 @@ async fn a_hundred_thousand_predictions_are_listed_counted_and_pruned_fast() {
     ] {
         timed(&format!("/predictions?{query}")).await;
     }
+    let newest = timed("/predictions?limit=50").await;
+    let all_times = timed("/predictions?limit=50&from=2000-01-01T00:00:00Z").await;
+    assert_eq!(all_times, newest);
     let summary = timed("/predictions/summary").await;
     assert_eq!(summary["models"][0]["predictions"], COUNT);
     assert_eq!(summary["models"][0]["unsure"], COUNT / 20);

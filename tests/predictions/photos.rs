@@ -1,8 +1,12 @@
 //! The photos of predictions, where they are kept.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use axum::http::header;
+use pawprint::{
+    domain::dataset::Digest,
+    storage::predictions::{self, Photo},
+};
 use serde_json::json;
 
 use super::{
@@ -89,32 +93,81 @@ async fn without_photos_the_log_says_how_to_keep_them() {
     server.json("POST", &path, json!({ "dataset": "pets" })).await.problem(404, "photo_not_kept");
 }
 
+async fn keeping_at_most(bytes: u64) -> Server {
+    Server::with(|config| {
+        config.prediction_log.prediction_log = true;
+        config.prediction_log.prediction_log_photos = true;
+        config.prediction_log.prediction_log_photo_bytes = bytes;
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_oldest_photos_make_room_and_their_predictions_stay() {
     let sizes: Vec<u64> = (0..8).map(|number| photo(number).len() as u64).collect();
     let limit = sizes[5..].iter().sum::<u64>() + 10;
-    let server = Server::with(|config| {
-        config.prediction_log.prediction_log = true;
-        config.prediction_log.prediction_log_photos = true;
-        config.prediction_log.prediction_log_photo_bytes = limit;
-    })
-    .await;
+    let server = keeping_at_most(limit).await;
     for number in 0..8 {
         predicted(&server, photo(number)).await;
-        let kept: u64 =
-            listed(&server, "").await.iter().filter(|row| row["photo"] == true).count() as u64;
-        assert!(kept >= 1);
+        // As many of the newest as there is room for.
+        let newest = sizes[..=number as usize].iter().rev();
+        let sums = newest.scan(0_u64, |sum, size| {
+            *sum += size;
+            Some(*sum)
+        });
+        let room = sums.take_while(|sum| *sum <= limit).count();
+        let kept: Vec<_> =
+            listed(&server, "").await.iter().map(|row| row["photo"] == true).collect();
+        let expected: Vec<_> = (0..kept.len()).map(|age| age < room).collect();
+        assert_eq!(kept, expected);
         let bytes: u64 = files(&server).iter().map(|file| file.metadata().unwrap().len()).sum();
         assert!(bytes <= limit, "{bytes} {limit}");
     }
-    let rows = listed(&server, "").await;
-    assert_eq!(rows.len(), 8);
-    assert_eq!((&rows[0]["photo"], &rows[7]["photo"]), (&json!(true), &json!(false)));
+    assert_eq!(listed(&server, "").await.len(), 8);
+    assert_eq!(files(&server).len(), 3);
     // One that is larger than all that may be kept.
     let large = super::common::encode(image::RgbImage::new(600, 600), image::ImageFormat::Bmp);
     predicted(&server, large).await;
     assert_eq!(listed(&server, "").await[0]["photo"], false);
     assert_eq!(server.app.journal.counts().photos_dropped, 1);
+}
+
+/// The sizes of the photos that are kept.
+async fn kept(server: &Server) -> Vec<i64> {
+    let mut connection = server.app.storage.read().await.unwrap();
+    let photos = predictions::photos(&mut connection).await.unwrap();
+    photos.iter().map(|photo| photo.bytes).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_was_lowered_is_reached_while_others_use_the_log() {
+    let (count, each, limit) = (1000, 1000, 10_000);
+    let server = keeping_at_most(limit).await;
+    let mut transaction = server.app.storage.write().await.unwrap();
+    for number in -count..0_i64 {
+        let old = Photo { sha256: Digest::of(&number.to_le_bytes()), bytes: each };
+        predictions::put_photo(&mut transaction, old, number).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    // Whoever logs a photo waits for the room of that one alone.
+    predicted(&server, photo(1)).await;
+    assert_eq!(listed(&server, "").await[0]["photo"], true);
+    let bytes: i64 = kept(&server).await.iter().sum();
+    assert!(((count - 1) * each..=count * each).contains(&bytes), "{bytes}");
+
+    let journal = server.app.journal.clone();
+    let retaining = tokio::spawn(async move { journal.retain().await });
+    let mut seen = BTreeSet::new();
+    while !retaining.is_finished() {
+        server.app.journal.flush().await.unwrap();
+        seen.insert(kept(&server).await.len());
+    }
+    retaining.await.unwrap().unwrap();
+    // Not only before, after the first ones and at the end.
+    assert!(seen.len() > 3, "{seen:?}");
+    let bytes: i64 = kept(&server).await.iter().sum();
+    assert!(bytes.cast_unsigned() <= limit, "{bytes}");
+    assert_eq!(listed(&server, "").await[0]["photo"], true);
 }
 
 #[tokio::test]

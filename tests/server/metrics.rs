@@ -11,6 +11,7 @@ use std::{
 
 use crate::common::{Server, photo, process::Process};
 use axum::{body::Body, http::Request};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -128,15 +129,39 @@ async fn a_refused_prediction_is_counted_and_one_under_way_is_in_the_queue() {
     let server = Server::with(|config| config.queue_capacity = NonZeroUsize::new(2).unwrap()).await;
     let places = server.app.admitted.try_acquire_many(2).unwrap();
     server.post("/predict", photo(1)).await.problem(429, "queue_full");
+    let tensor = server.json("POST", "/v2/models/current/infer", json!({})).await;
+    tensor.problem(429, "queue_full");
     let series = scrape(&server).await;
     assert_eq!(series["pawprint_prediction_queue_depth"], 2.0);
-    assert_eq!(series["pawprint_predictions_rejected_total"], 1.0);
+    assert_eq!(series["pawprint_predictions_rejected_total"], 2.0);
     assert_eq!(series[&requests("POST", "/predict", 429)], 1.0);
     drop(places);
     server.post("/predict", photo(1)).await.ok();
     let series = scrape(&server).await;
     assert_eq!(series["pawprint_prediction_queue_depth"], 0.0);
-    assert_eq!(series["pawprint_predictions_rejected_total"], 1.0);
+    assert_eq!(series["pawprint_predictions_rejected_total"], 2.0);
+}
+
+#[tokio::test]
+async fn predictions_of_the_open_inference_protocol_count_like_others() {
+    let server = Server::start().await;
+    // Unsure of everything.
+    let unsure = json!({ "answer_above": 1.0, "unlike_above": null });
+    server.json("PATCH", "/models/default", unsure).await.ok();
+    let data = [1, 2].map(|number| BASE64.encode(photo(number)));
+    let tensor = json!({ "name": "image", "datatype": "BYTES", "shape": [2], "data": data });
+    let path = "/v2/models/default/infer";
+    server.json("POST", path, json!({ "inputs": [tensor] })).await.ok();
+    let series = scrape(&server).await;
+    for name in ["decode_seconds", "queue_seconds", "inference_seconds", "batch_size"] {
+        assert_eq!(series[&format!("pawprint_prediction_{name}_count")], 1.0, "{name}");
+    }
+    assert_eq!(series["pawprint_prediction_batch_size_sum"], 2.0);
+    assert_eq!(series["pawprint_predictions_unsure_total{reason=\"low_confidence\"}"], 2.0);
+    server.post("/predict", photo(1)).await.ok();
+    let series = scrape(&server).await;
+    assert_eq!(series["pawprint_prediction_batch_size_sum"], 3.0);
+    assert_eq!(series["pawprint_predictions_unsure_total{reason=\"low_confidence\"}"], 3.0);
 }
 
 #[tokio::test]

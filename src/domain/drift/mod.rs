@@ -47,7 +47,7 @@ pub enum Verdict {
 pub struct Counted {
     /// Predictions of each class, by its name.
     pub classes: BTreeMap<ClassName, u64>,
-    /// Predictions that the model was unsure of.
+    /// Predictions that the model is unsure of at its current thresholds.
     pub unsure: u64,
     /// Predictions in each bin of [`Baseline::distances`].
     pub distances: Vec<u64>,
@@ -79,7 +79,7 @@ impl Counted {
 /// How often a model is unsure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct UnsureDrift {
-    /// Fraction of the predictions that it was unsure of.
+    /// Fraction of the predictions that it is unsure of at its current thresholds.
     pub fraction: f64,
     /// The same of the validation images; null if it is never unsure. An upper bound for models of older
     /// versions and changed thresholds.

@@ -180,15 +180,17 @@ pub async fn infer(
     if let Some(ticket) = ticket {
         ticket.send(card, photos.copies, &predictions);
     }
+    let timing = Timing {
+        decode: photos.decode_ms,
+        queue: result.queued.as_secs_f64() * 1e3,
+        inference: result.inference.as_secs_f64() * 1e3,
+        total: started.elapsed().as_secs_f64() * 1e3,
+    };
+    state.metrics.record_prediction(&timing, &predictions);
     let recorded = Recorded {
         engine: &engine,
         token: caller.token().cloned(),
-        timing: Timing {
-            decode: photos.decode_ms,
-            queue: result.queued.as_secs_f64() * 1e3,
-            inference: result.inference.as_secs_f64() * 1e3,
-            total: started.elapsed().as_secs_f64() * 1e3,
-        },
+        timing,
         outputs: &result.output,
         images: photos.recorded,
     };
