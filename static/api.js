@@ -154,6 +154,25 @@ export async function all(path, signal) {
   return items;
 }
 
+/** Requests at the same time of {@link concurrently}. */
+const AT_ONCE = 6;
+
+/**
+ * Calls `work` for each item, a few at the same time. If some fail, the first error is thrown at the end.
+ *
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => Promise<unknown>} work
+ */
+export async function concurrently(items, work) {
+  const queue = [...items];
+  const workers = Array.from({ length: AT_ONCE }, async () => {
+    while (queue.length > 0) await work(/** @type {T} */ (queue.shift()));
+  });
+  const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
+  if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
+}
+
 /** Like {@link request}, but retries while the server's queue is full (429). @param {string} path @param {Options} options */
 export async function requestWithRetry(path, options) {
   for (;;) {

@@ -3,7 +3,7 @@
  * mouse.
  */
 
-import { get, path, send } from "./api.js";
+import { concurrently, get, path, send } from "./api.js";
 import { attempt, button, confirmLoss, count, el, field, fill, select } from "./dom.js";
 import { pickClass } from "./classpicker.js";
 import { enlarge } from "./lightbox.js";
@@ -12,8 +12,6 @@ import { picture } from "./picture.js";
 /** @typedef {import("./types.js").Image} Image */
 
 const PAGE = 200;
-/** Concurrent requests when many images are changed. */
-const AT_ONCE = 6;
 const SPLITS = ["train", "validation", "test"];
 /** @type {Record<string, string>} */
 const KEYS = { t: "train", v: "validation", x: "test" };
@@ -293,13 +291,7 @@ class Gallery {
       });
       if (queue.length === 0) return true;
       const at = this.items().indexOf(queue[0].item);
-      const went = await attempt(this.messages, async () => {
-        const workers = Array.from({ length: AT_ONCE }, async () => {
-          for (let next = queue.shift(); next; next = queue.shift()) await work(next.item, next.image);
-        });
-        const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
-        if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
-      });
+      const went = await attempt(this.messages, () => concurrently(queue, ({ item, image }) => work(item, image)));
       this.select(this.selected());
       // If the focused item was removed, focus its neighbour, so that the keyboard keeps working.
       const left = this.items();

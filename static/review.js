@@ -3,7 +3,6 @@
 import { get, path, pause, send } from "./api.js";
 import { attempt, button, count, el, fill, plural, time } from "./dom.js";
 import { lineChart } from "./chart.js";
-import { sum } from "./datasets.js";
 import { duplicateList } from "./review_duplicates.js";
 import { reviewMap } from "./review_map.js";
 import { stage } from "./review_stage.js";
@@ -16,8 +15,6 @@ const POLL = 1000;
 const IDLE_POLL = 5000;
 /** After the last decision, the counts are fetched again. */
 const SETTLED = 1000;
-/** Test images without which accuracy is measured on the validation images. */
-const MIN_TEST = 20;
 
 /** Names of the phases of a review. @type {Record<string, string>} */
 const PHASES = { features: "Computing features", comparing: "Comparing images", labels: "Checking labels", labelling: "Measuring what labels teach", map: "Drawing the map" };
@@ -96,7 +93,7 @@ export async function open(place, { parts: [name], query, signal }) {
     const context = { dataset, url, signal: leaving.signal, result: state.result, changed };
     if (chosen === "map") view = reviewMap(context);
     else view = chosen === "duplicates" ? duplicateList(context) : stage(chosen, context);
-    fill(body, view.node, chosen === "unlabelled" ? curve(context.result, dataset) : null);
+    fill(body, view.node, chosen === "unlabelled" ? curve(context.result) : null);
   };
 
   const describe = (/** @type {ReviewState} */ now) => {
@@ -104,7 +101,7 @@ export async function open(place, { parts: [name], query, signal }) {
     /** @type {Record<string, string>} */
     const words = {
       too_few_images: "A review needs at least 20 images.",
-      waiting: "The review begins when the dataset has not changed for 5 seconds and no job is running.",
+      waiting: "The review begins when the dataset has not changed for 5 seconds and no job is running on the server's machine.",
       running: now.progress ? `${PHASES[now.progress.phase]}: ${count(now.progress.done)} of ${count(now.progress.total)}` : "The review is starting.",
       complete: "The review is complete.",
       cancelled: "The review was cancelled.",
@@ -167,15 +164,18 @@ function suspicion({ mislabelled, estimated_wrong }) {
   return `${plural(mislabelled, "image")} ${mislabelled === 1 ? "looks" : "look"} mislabelled; ${labels} estimated to be wrong`;
 }
 
-/** What choosing the images to label gains. @param {import("./types.js").ReviewSummary} result @param {Dataset} dataset */
-function curve({ curve: found, out_of_date }, { counts }) {
+/** What choosing the images to label gains. @param {import("./types.js").ReviewSummary} result */
+function curve({ curve: found }) {
   if (!found) return el("p", { class: "hint" }, "How accuracy grows with labels is measured on datasets of at least 100 training and 20 test images.");
   const points = (/** @type {number[]} */ values) => values.map((value, at) => /** @type {[number, number]} */ ([found.labels[at], value]));
-  const split = sum(counts.test) < MIN_TEST ? "validation" : "test";
+  // Earlier versions did not say what they measured on.
+  const [accuracy, images] = found.tested
+    ? [`${found.tested.split} accuracy`, plural(found.tested.images, `${found.tested.split} image`)]
+    : ["accuracy", "images that are not learned from"];
   const chart = lineChart({
-    title: `${split === "test" ? "Test" : "Validation"} accuracy by number of labels: chosen in this order, or at random`,
-    x: "labelled training images", y: `${split} accuracy`,
+    title: `${accuracy[0].toUpperCase()}${accuracy.slice(1)} by number of labels: chosen in this order, or at random`,
+    x: "labelled training images", y: accuracy,
     series: [{ name: "chosen in this order", points: points(found.chosen) }, { name: "at random", points: points(found.random), dashed: true, colour: 1 }],
   });
-  return el("div", { class: "stack" }, chart.node, el("p", { class: "hint" }, `Measured on ${out_of_date ? `the ${split} images` : plural(sum(counts[split]), `${split} image`)} by hiding the labels of the training images; mean of three random starts.`));
+  return el("div", { class: "stack" }, chart.node, el("p", { class: "hint" }, `Measured on ${images} by hiding the labels of the training images; mean of three random starts.`));
 }

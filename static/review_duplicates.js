@@ -1,12 +1,16 @@
 /** Groups of near-duplicates: those in more than one split are joined in one by a click. */
 
 import { get, path, send } from "./api.js";
-import { attempt, button, el, fill, plural } from "./dom.js";
+import { attempt, button, count, el, fill, plural } from "./dom.js";
 import { picture } from "./picture.js";
 
 /** @typedef {{ images: import("./types.js").ReviewImage[], similarity: number, across_splits: boolean }} Group */
 
 const PAGE = 30;
+/** Images of a group that are shown. */
+const SHOWN = 24;
+/** Images of a request, at most. */
+const MOST = 1000;
 
 /** @param {import("./review_stage.js").Context} context @returns {import("./review_stage.js").View} */
 export function duplicateList({ url, signal, result, changed }) {
@@ -60,21 +64,32 @@ function card(group, url, decided) {
     fill(actions, el("span", { class: "good", role: "status" }, text));
     decided();
   };
-  const ids = group.images.map(({ id }) => id);
-  const labelled = group.images.filter(({ split }) => split !== null).map(({ id }) => id);
+  /** Sends the ids of the images, some at a time. @param {(images: string[]) => Promise<unknown>} part */
+  const inParts = async (part) => {
+    for (let at = 0; at < group.images.length; at += MOST) await part(group.images.slice(at, at + MOST).map(({ id }) => id));
+  };
   const actions = el("div", { class: "actions" },
     group.across_splits ? button("Join in one split", () => attempt(messages, async () => {
-      const { moved } = await send("POST", `${url}/join`, { images: labelled });
+      const split = mostly(group);
+      let moved = 0;
+      await inParts(async (images) => (moved += (await send("POST", `${url}/join`, { images, split })).moved));
       done(`${plural(moved, "image")} moved.`);
     }), { class: "primary" }) : null,
     button("Dismiss", () => attempt(messages, async () => {
-      await send("POST", `${url}/decisions`, { list: "duplicates", images: ids, decision: "dismissed" });
+      await inParts((images) => send("POST", `${url}/decisions`, { list: "duplicates", images, decision: "dismissed" }));
       done("Dismissed.");
     }), { title: "Don't list this group again" }));
   return el("li", { class: "stack" },
     el("div", { class: "row apart" },
       el("p", null, group.across_splits ? el("b", null, "In more than one split. ") : null, `${plural(group.images.length, "image")}, correlation ${group.similarity.toFixed(3)}`), actions),
     messages,
-    el("ul", { class: "grid" }, group.images.map((image) => el("li", { title: image.file_name },
-      picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, image.label ? `${image.label} · ${image.split}` : "unlabelled")))));
+    el("ul", { class: "grid" }, group.images.slice(0, SHOWN).map((image) => el("li", { title: image.file_name },
+      picture(`images/${path(image.id)}/thumbnail?size=208`, image.file_name), el("span", { class: "tag" }, image.label ? `${image.label} · ${image.split}` : "unlabelled")))),
+    group.images.length > SHOWN ? el("p", { class: "soft" }, `and ${count(group.images.length - SHOWN)} more`) : null);
+}
+
+/** The split of most of a group; of those with as many, the first. @param {Group} group */
+function mostly({ images }) {
+  const number = (/** @type {string} */ split) => images.filter((image) => image.split === split).length;
+  return ["train", "validation", "test"].reduce((most, split) => (number(split) > number(most) ? split : most));
 }

@@ -1,17 +1,16 @@
 /**
  * The map: every image is a point of the colour of its class, on a canvas that zooms and pans. A click
- * opens the image; a lasso relabels those within.
+ * opens the image; a lasso relabels those within, which can be undone.
  */
 
-import { get, path, send } from "./api.js";
+import { concurrently, get, path } from "./api.js";
 import { attempt, button, count, el, fill, plural } from "./dom.js";
 import { pickClass } from "./classpicker.js";
 import { picture } from "./picture.js";
+import { imageChange } from "./review_stage.js";
 
 /** @typedef {import("./types.js").ReviewMap} Points */
 
-/** Concurrent requests when many images are relabelled. */
-const AT_ONCE = 6;
 const MAX_ZOOM = 200;
 /** Distance in CSS pixels within which a click means a point. */
 const NEAR = 12;
@@ -41,6 +40,10 @@ class ReviewMap {
     this.zoom = 1;
     this.left = 0;
     this.top = 0;
+    /** Labels of the possibly mislabelled images when the map was made, by place. @type {Map<number, number | null>} */
+    this.suspects = new Map();
+    /** What the images that were relabelled last had before: places and labels. @type {[place: number, label: number][]} */
+    this.before = [];
     /** Whether a drag draws a lasso. */
     this.lassoes = false;
     /** @type {[number, number][]} */
@@ -65,8 +68,9 @@ class ReviewMap {
     this.legend = el("ul", { class: "legend" });
     this.messages = el("div", null);
     this.status = el("span", { class: "soft", role: "status" });
-    this.label = el("select", { class: "inline", "aria-label": "Class for the selected images" });
+    this.label = el("select", { class: "inline", "aria-label": "Class for the selected images", onchange: () => this.enable() });
     this.relabelButton = button("Relabel", () => this.relabelSelected(), { class: "primary" });
+    this.undoButton = button("Undo", () => void this.undo(), { title: "Give the images that were relabelled last the labels that they had (u)" });
     this.clearButton = button("Clear selection", () => this.select([]));
     this.lassoButton = button("Lasso", () => this.setLasso(!this.lassoes), { "aria-pressed": "false", title: "Select images by drawing around them (or hold Shift)" });
     this.opened = el("div", { class: "map-opened", hidden: true });
@@ -74,8 +78,8 @@ class ReviewMap {
       el("p", { class: "soft" }, "Images that look alike are close together. Circled points are possibly mislabelled."),
       el("div", { class: "row apart" },
         el("div", { class: "row" }, this.lassoButton, button("Zoom in", () => this.zoomAt(1.6)), button("Zoom out", () => this.zoomAt(1 / 1.6)), button("Whole map", () => this.whole())),
-        el("div", { class: "row" }, this.status, this.label, this.relabelButton, this.clearButton)),
-      el("p", { class: "hint" }, "Drag to move, scroll or pinch to zoom, click a point to open its image, hold ", el("kbd", null, "Shift"), " and drag to select. Keys: arrows, ", el("kbd", null, "+"), ", ", el("kbd", null, "-"), ", ", el("kbd", null, "0"), ", ", el("kbd", null, "Escape"), "."),
+        el("div", { class: "row" }, this.status, this.label, this.relabelButton, this.undoButton, this.clearButton)),
+      el("p", { class: "hint" }, "Drag to move, scroll or pinch to zoom, click a point to open its image, hold ", el("kbd", null, "Shift"), " and drag to select. Keys: arrows, ", el("kbd", null, "+"), ", ", el("kbd", null, "-"), ", ", el("kbd", null, "0"), ", ", el("kbd", null, "u"), " (undo), ", el("kbd", null, "Escape"), "."),
       el("div", { class: "map-box" }, this.canvas, this.opened), this.messages, this.legend);
     this.select([]);
     new ResizeObserver(() => this.draw()).observe(this.canvas);
@@ -86,12 +90,17 @@ class ReviewMap {
     }, { signal });
     void attempt(this.messages, async () => {
       this.points = await get(`${url}/map`, signal);
-      this.wrong = new Set(this.points.mislabelled);
+      this.suspects = new Map(this.points.mislabelled.map((place) => [place, this.points.labels[place]]));
       this.canvas.setAttribute("aria-label", `Map of ${plural(this.points.images.length, "image")} of ${plural(this.points.classes.length, "class")}, ${count(this.points.mislabelled.length)} possibly mislabelled`);
-      fill(this.label, this.points.classes.map((name) => el("option", { value: name }, name)));
+      fill(this.label, el("option", { value: "" }, "Choose a class"), this.points.classes.map((name) => el("option", { value: name }, name)));
       this.explain();
       this.draw();
     });
+  }
+
+  /** Whether an image has the label that is possibly wrong. @param {number} place */
+  isSuspect(place) {
+    return this.suspects.get(place) === this.points.labels[place];
   }
 
   /** The colour of a class. @param {number | null} label */
@@ -171,7 +180,8 @@ class ReviewMap {
     pen.globalAlpha = 1;
     pen.strokeStyle = getComputedStyle(canvas).color;
     pen.lineWidth = 1.5;
-    for (const place of this.wrong ?? []) {
+    for (const place of this.suspects.keys()) {
+      if (!this.isSuspect(place)) continue;
       const [x, y] = this.position(place, scale);
       pen.beginPath();
       pen.arc(x, y, radius + 3.5, 0, 7);
@@ -300,7 +310,7 @@ class ReviewMap {
   open(place) {
     const label = this.points.labels[place];
     const name = label === null ? "unlabelled" : this.points.classes[label];
-    const wrong = this.wrong?.has(place) ? ", possibly mislabelled" : "";
+    const wrong = this.isSuspect(place) ? ", possibly mislabelled" : "";
     const others = this.points.classes.filter((_, other) => other !== label);
     fill(this.opened, picture(`images/${path(this.points.images[place])}/thumbnail?size=320`, `Image of class ${name}`),
       el("p", null, `${name}${wrong}`),
@@ -314,44 +324,59 @@ class ReviewMap {
   /** @param {number[]} places */
   select(places) {
     this.selected = places;
-    // They stay where they are, so that the map does.
-    this.label.disabled = this.relabelButton.disabled = this.clearButton.disabled = places.length === 0;
+    this.enable();
     this.status.textContent = places.length === 0 ? "Nothing selected" : `${plural(places.length, "image")} selected`;
     this.draw();
+  }
+
+  /** Enables what can be done now; the rest stays where it is, so that the map does. */
+  enable() {
+    this.label.disabled = this.clearButton.disabled = this.selected.length === 0;
+    this.relabelButton.disabled = this.selected.length === 0 || this.label.value === "";
+    this.undoButton.disabled = this.before.length === 0;
   }
 
   async relabelSelected() {
     const label = this.label.value;
     const to = this.points.classes.indexOf(label);
     const places = this.selected.filter((place) => this.points.labels[place] !== to);
-    if (!(await this.relabel(places, label))) return;
+    if (!(await this.relabel(places.map((place) => [place, to])))) return;
     this.select([]);
     this.status.textContent = `${plural(places.length, "image")} labelled as ${label}.`;
   }
 
   /** @param {number} place @param {string} label */
   async relabelOpened(place, label) {
-    if (await this.relabel([place], label)) this.open(place);
+    if (await this.relabel([[place, this.points.classes.indexOf(label)]])) this.open(place);
   }
 
-  /** Whether all of them have the label. @param {number[]} places @param {string} label */
-  async relabel(places, label) {
-    const to = this.points.classes.indexOf(label);
-    const queue = [...places];
+  /** Takes the last relabelling back; what fails can be undone again. */
+  async undo() {
+    if (this.undoButton.disabled) return;
+    const undone = this.before;
+    await this.relabel(undone);
+    this.before = undone.filter(([place, label]) => this.points.labels[place] !== label);
+    this.status.textContent = `Undone for ${plural(undone.length - this.before.length, "image")}.`;
+    this.enable();
+  }
+
+  /** Whether all images at these places have these labels now. @param {[place: number, label: number][]} changes */
+  async relabel(changes) {
+    /** @type {[place: number, label: number][]} */
+    const before = [];
+    this.before = [];
+    this.enable();
     this.relabelButton.disabled = true;
-    const went = await attempt(this.messages, async () => {
-      const workers = Array.from({ length: AT_ONCE }, async () => {
-        for (let place = queue.shift(); place !== undefined; place = queue.shift()) {
-          await send("PATCH", `datasets/${path(this.dataset.id)}/images/${path(this.points.images[place])}`, { label });
-          this.points.labels[place] = to;
-          this.wrong?.delete(place);
-          this.draw();
-        }
-      });
-      const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
-      if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
-    });
-    this.relabelButton.disabled = this.selected.length === 0;
+    const went = await attempt(this.messages, () => concurrently(changes, async ([place, label]) => {
+      await imageChange(this.dataset, "PATCH", { label: this.points.classes[label] }).work([this.points.images[place]]);
+      const old = this.points.labels[place];
+      // An image that had no label can't lose the one that it got.
+      if (old !== null) before.push([place, old]);
+      this.points.labels[place] = label;
+      this.draw();
+    }));
+    this.before = before;
+    this.enable();
     this.explain();
     this.changed();
     return went;
@@ -363,7 +388,7 @@ class ReviewMap {
     /** @type {Record<string, () => void>} */
     const keys = {
       ArrowLeft: () => this.pan(step, 0), ArrowRight: () => this.pan(-step, 0), ArrowUp: () => this.pan(0, step), ArrowDown: () => this.pan(0, -step),
-      "+": () => this.zoomAt(1.6), "=": () => this.zoomAt(1.6), "-": () => this.zoomAt(1 / 1.6), 0: () => this.whole(),
+      "+": () => this.zoomAt(1.6), "=": () => this.zoomAt(1.6), "-": () => this.zoomAt(1 / 1.6), 0: () => this.whole(), u: () => void this.undo(),
       Escape: () => { this.select([]); this.setLasso(false); this.opened.hidden = true; },
     };
     if (event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;

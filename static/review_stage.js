@@ -55,6 +55,11 @@ const WORDS = {
   },
 };
 
+/** A request about an image. @param {import("./types.js").Dataset} dataset @param {string} method @param {unknown} [body] @returns {Change} */
+export function imageChange(dataset, method, body) {
+  return { kind: null, work: ([id]) => send(method, `datasets/${path(dataset.id)}/images/${path(id)}`, body, true) };
+}
+
 /** @param {string} list @param {Context} context @returns {View} */
 export function stage(list, context) {
   const made = new Stage(list, context);
@@ -264,9 +269,9 @@ class Stage {
     return { kind: decision, work: (images) => send("POST", `${this.url}/decisions`, { list: this.list, images, decision }, true) };
   }
 
-  /** A request about the one image. @param {string} method @param {unknown} [body] @returns {Change} */
+  /** A request about the one image. @param {string} method @param {unknown} [body] */
   change(method, body) {
-    return { kind: null, work: ([id]) => send(method, `datasets/${path(this.dataset.id)}/images/${path(id)}`, body, true) };
+    return imageChange(this.dataset, method, body);
   }
 
   confirm() {

@@ -78,9 +78,17 @@ fn labels(prepared: &Prepared) -> Vec<usize> {
     prepared.photos.iter().map(|photo| photo.label.unwrap_or(0)).collect()
 }
 
+/// The group of near-duplicates of each image.
+fn groups(prepared: &Prepared) -> Result<Vec<usize>> {
+    let nearest = Nearest::of(&prepared.features, |_| Ok(())).map_err(|end| format!("{end:?}"))?;
+    let pairs = duplicates::pairs(&nearest, &prepared.pictures, 2);
+    Ok(duplicates::roots(&pairs, prepared.photos.len()))
+}
+
 fn wrong_labels(name: &str, set: &Set) -> Result<()> {
     let prepared = prepared(set)?;
     let truth = labels(&prepared);
+    let groups = groups(&prepared)?;
     let (mut area, mut precision, mut estimated) = (0.0, 0.0, 0.0);
     let wrong = truth.len() / 20;
     for seed in 0..SEEDS {
@@ -94,7 +102,8 @@ fn wrong_labels(name: &str, set: &Set) -> Result<()> {
         }
         let labelled =
             Labelled { features: &prepared.features, labels: &labels, classes: set.classes };
-        let found = OutOfSample::of(&labelled, |_| Ok(())).map_err(|end| format!("{end:?}"))?;
+        let found =
+            OutOfSample::of(&labelled, &groups, |_| Ok(())).map_err(|end| format!("{end:?}"))?;
         let confidence = found.self_confidence();
         let scores: Vec<f64> = confidence.iter().map(|it| -f64::from(*it)).collect();
         area += auroc(&scores, &changed) / SEEDS as f64;
@@ -285,7 +294,7 @@ fn what_to_label(set: &Set) -> Result<()> {
     let prepared = prepared(set)?;
     let labels = labels(&prepared);
     let labelled = Labelled { features: &prepared.features, labels: &labels, classes: set.classes };
-    let curve = labelling::curve(&prepared.photos, &labelled, || Ok(()))
+    let curve = labelling::curve(&prepared.photos, &labelled, &groups(&prepared)?, || Ok(()))
         .map_err(|end| format!("{end:?}"))?
         .ok_or("too few images")?;
     for (place, labels) in curve.labels.iter().enumerate() {

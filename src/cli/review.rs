@@ -183,7 +183,8 @@ impl Review {
         out.line(format_args!(
             "  {} possibly mislabelled; about {} estimated to be wrong",
             counted(result.mislabelled, "image"),
-            counted(result.estimated_wrong, "label")
+            // The estimate does not follow the decisions.
+            counted(result.estimated_wrong.min(result.mislabelled), "label")
         ))?;
         out.line(format_args!(
             "  {} of near-duplicates, {} of them in more than one split",

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     DatasetId, ImageId, Timestamp,
-    dataset::{Classes, Digest, Split},
+    dataset::{Digest, Split},
 };
 
 /// An image to review: one line of a review's manifest.
@@ -58,14 +58,6 @@ pub struct Review {
     pub map: Map,
 }
 
-impl Review {
-    /// The classes as those of a dataset.
-    #[must_use]
-    pub fn classes(&self) -> Option<Classes> {
-        Classes::of_dataset(self.classes.clone()).ok()
-    }
-}
-
 /// An image whose label is probably wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Suspect {
@@ -104,7 +96,7 @@ pub enum Oddity {
     Dark,
     /// No sharp edges.
     Blurred,
-    /// Few pixels.
+    /// Few pixels, in a dataset of larger images.
     Small,
 }
 
@@ -124,7 +116,7 @@ pub struct Outlier {
 pub struct Suggestion {
     /// The image.
     pub image_id: ImageId,
-    /// The most probable class; `None` if the labels don't suffice to learn from.
+    /// The most probable class; `None` if fewer than two classes have images to learn from.
     pub suggested: Option<usize>,
     /// Its probability.
     pub probability: f64,
@@ -142,6 +134,17 @@ pub struct LabellingCurve {
     pub chosen: Vec<f64>,
     /// Mean accuracy if they are random.
     pub random: Vec<f64>,
+    /// What accuracy is measured on; null in results of earlier versions.
+    pub tested: Option<Tested>,
+}
+
+/// Images that accuracy is measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tested {
+    /// Their split.
+    pub split: Split,
+    /// Their number: of many images, a part is measured on.
+    pub images: usize,
 }
 
 /// A place for each image, so that images that look alike are close; all lists have the same length.
@@ -213,4 +216,16 @@ pub struct UnlabelledImage {
     /// Upload time.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_of_earlier_versions_are_read() {
+        let text = r#"{"labels": [60], "chosen": [0.7], "random": [0.6]}"#;
+        let curve: LabellingCurve = serde_json::from_str(text).unwrap();
+        assert_eq!(curve.tested, None);
+    }
 }

@@ -42,7 +42,7 @@ impl From<Error> for Problem {
 ///
 /// A review looks for wrong labels, near-duplicates, images that are unlike the rest and images to label
 /// next, by the features of the built-in network. It is computed in the background 5 s after the dataset
-/// has changed, while no job is running.
+/// has changed, while no job is running on this machine.
 #[utoipa::path(get, path = "", responses((status = 200, description = "The state.", body = ReviewState)))]
 pub async fn show(
     State(app): State<AppState>,
@@ -101,6 +101,8 @@ pub async fn mislabelled(
 }
 
 /// List groups of near-duplicates, those across splits first
+///
+/// Groups whose images were all decided on are left out.
 #[utoipa::path(get, path = "", params(Paging), responses(
     (status = 200, description = "One page of groups.", body = Page<DuplicateView>),
     (status = 409, description = "`not_reviewed`: there is no result yet."),
@@ -188,7 +190,8 @@ pub async fn decide(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
-    /// Ids of the images of one group. Without them: all groups that are in more than one split.
+    /// Ids of the images of one group; of more than 1000, some at a time with the same `split`. Without
+    /// them: all groups that are in more than one split.
     #[schema(min_items = 1, max_items = 1000)]
     images: Option<Vec<ImageId>>,
     /// The split to move them to; by default the one that most of them are in.
@@ -196,6 +199,8 @@ pub struct Join {
 }
 
 /// Move near-duplicates to one split, so that no image is tested that was trained on
+///
+/// Unlabelled images are in no split and stay so.
 #[utoipa::path(post, path = "", request_body = Join, responses(
     (status = 200, description = "What was moved.", body = Joined),
     (status = 409, description = "`not_reviewed`: there is no result yet."),

@@ -40,7 +40,8 @@ pub fn review(
     let nearest = Nearest::of(&features, |done| progress(Phase::Comparing, done, all))?;
     let pairs = duplicates::pairs(&nearest, &pictures, spec.threads);
     progress(Phase::Comparing, all, all)?;
-    let duplicates = duplicates::groups(&pairs, &photos);
+    let roots = duplicates::roots(&pairs, all);
+    let duplicates = duplicates::groups(&pairs, &roots, &photos);
     let outliers = outliers::outliers(&photos, &outliers::distances(&nearest), &pictures);
 
     let labelled: Vec<usize> = (0..all).filter(|image| photos[*image].label.is_some()).collect();
@@ -49,7 +50,7 @@ pub fn review(
     let suggestions = labelling::suggestions(&photos, &features, &labels, &labelled, classes);
     let mut found = LabelsFound::default();
     if classes >= 2 && labelled.len() >= 2 {
-        found = of_labels(classes, &photos, &features, &labels, &labelled, progress)?;
+        found = of_labels(classes, &photos, &features, &labels, &roots, &labelled, progress)?;
     }
     progress(Phase::Map, 0, 1)?;
     let (x, y) = map::places(&features, &nearest);
@@ -85,18 +86,20 @@ fn of_labels(
     photos: &[Photo],
     features: &tch::Tensor,
     labels: &[usize],
+    roots: &[usize],
     labelled: &[usize],
     progress: &mut dyn FnMut(Phase, usize, usize) -> Result<(), StopReason>,
 ) -> Result<LabelsFound, StopReason> {
     let places: Vec<i64> = labelled.iter().map(|image| *image as i64).collect();
     let known: Vec<Photo> = labelled.iter().map(|image| photos[*image]).collect();
     let known_labels: Vec<usize> = labelled.iter().map(|image| labels[*image]).collect();
+    let groups: Vec<usize> = labelled.iter().map(|image| roots[*image]).collect();
     let known_features = features.index_select(0, &tch::Tensor::from_slice(&places));
     let of_known = Labelled { features: &known_features, labels: &known_labels, classes };
-    let found = OutOfSample::of(&of_known, |done| progress(Phase::Labels, done, 5))?;
+    let found = OutOfSample::of(&of_known, &groups, |done| progress(Phase::Labels, done, 5))?;
     let (mislabelled, estimated_wrong) = found.suspects(&known, &known_labels);
     let mut done = 0;
-    let curve = labelling::curve(&known, &of_known, || {
+    let curve = labelling::curve(&known, &of_known, &groups, || {
         done += 1;
         progress(Phase::Labelling, done, 60)
     })?;

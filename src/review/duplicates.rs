@@ -64,18 +64,25 @@ pub fn pairs(nearest: &Nearest, pictures: &Pictures, threads: usize) -> Vec<Pair
     found
 }
 
-/// The groups that pairs join: those across splits first, then the most alike.
+/// The first image of the group that pairs join each of so many images to; itself if it is in none.
 #[must_use]
-pub fn groups(pairs: &[Pair], photos: &[Photo]) -> Vec<DuplicateGroup> {
-    let mut parents: Vec<usize> = (0..photos.len()).collect();
+pub fn roots(pairs: &[Pair], images: usize) -> Vec<usize> {
+    let mut parents: Vec<usize> = (0..images).collect();
     for pair in pairs {
         let (first, second) = (root(&mut parents, pair.first), root(&mut parents, pair.second));
         parents[first.max(second)] = first.min(second);
     }
+    (0..images).map(|image| root(&mut parents, image)).collect()
+}
+
+/// The groups that pairs join, which have these [`roots`]: those across splits first, then the most
+/// alike.
+#[must_use]
+pub fn groups(pairs: &[Pair], roots: &[usize], photos: &[Photo]) -> Vec<DuplicateGroup> {
     let mut of_root: std::collections::BTreeMap<usize, (Vec<usize>, f32)> =
         std::collections::BTreeMap::new();
     for pair in pairs {
-        let group = of_root.entry(root(&mut parents, pair.first)).or_insert((Vec::new(), 1.0));
+        let group = of_root.entry(roots[pair.first]).or_insert((Vec::new(), 1.0));
         group.0.extend([pair.first, pair.second]);
         group.1 = group.1.min(pair.similarity);
     }
@@ -133,7 +140,9 @@ mod tests {
         });
         let pair = |first, second, similarity| Pair { first, second, similarity };
         let pairs = [pair(0, 1, 1.0), pair(2, 3, 0.98), pair(3, 5, 0.99)];
-        let groups = groups(&pairs, &photos);
+        let roots = roots(&pairs, photos.len());
+        assert_eq!(roots, [0, 0, 2, 2, 4, 2]);
+        let groups = groups(&pairs, &roots, &photos);
         let ids =
             |places: &[usize]| places.iter().map(|it| photos[*it].image_id).collect::<Vec<_>>();
         assert_eq!(groups.len(), 2);

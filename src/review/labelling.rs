@@ -1,6 +1,8 @@
 //! What to label next: the unlabelled images between two classes teach most (Scheffer, Decomain and
 //! Wrobel, 2001), and how much that gains.
 
+use std::collections::HashSet;
+
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -8,7 +10,7 @@ use super::classifier::{Classifier, Labelled, most_probable};
 use crate::{
     domain::{
         dataset::Split,
-        review::{LabellingCurve, Photo, Suggestion},
+        review::{LabellingCurve, Photo, Suggestion, Tested},
     },
     training::failure::StopReason,
 };
@@ -28,7 +30,7 @@ const MAX_POOL: usize = 4000;
 const SEEDS: u64 = 3;
 
 /// The unlabelled images among `photos`, those with the least margin first; in the order of their ids
-/// if there are fewer than two classes, or no labels.
+/// if fewer than two classes have images.
 #[must_use]
 pub fn suggestions(
     photos: &[Photo],
@@ -42,7 +44,7 @@ pub fn suggestions(
     if unlabelled.is_empty() {
         return Vec::new();
     }
-    if classes < 2 || labelled.is_empty() {
+    if labelled.windows(2).all(|pair| labels[pair[0]] == labels[pair[1]]) {
         let mut ids: Vec<_> = unlabelled.iter().map(|image| photos[*image].image_id).collect();
         ids.sort_unstable();
         let unknown =
@@ -77,14 +79,16 @@ fn margin(probabilities: &[f32]) -> f32 {
 }
 
 /// The curve of a dataset: labels of its training images are given step by step, and the accuracy is
-/// measured on its test images, or validation images if there are few of them. `None` if there are
-/// few images. `progress` is called before each step.
+/// measured on its test images, or validation images if there are few of them. `groups` has the group of
+/// each: near-duplicates of those are not learned from. `None` if there are few images. `progress` is
+/// called before each step.
 ///
 /// # Errors
 /// That of `progress`.
 pub fn curve(
     photos: &[Photo],
     labelled: &Labelled<'_>,
+    groups: &[usize],
     mut progress: impl FnMut() -> Result<(), StopReason>,
 ) -> Result<Option<LabellingCurve>, StopReason> {
     let of_split = |split| -> Vec<usize> {
@@ -93,9 +97,12 @@ pub fn curve(
         let step = all.len().div_ceil(MAX_POOL).max(1);
         all.into_iter().step_by(step).collect()
     };
-    let pool = of_split(Split::Train);
+    let mut pool = of_split(Split::Train);
     let [test, validation] = [Split::Test, Split::Validation].map(of_split);
-    let tested = if test.len() >= MIN_TEST { test } else { validation };
+    let (split, tested) =
+        if test.len() >= MIN_TEST { (Split::Test, test) } else { (Split::Validation, validation) };
+    let of_tested: HashSet<usize> = tested.iter().map(|image| groups[*image]).collect();
+    pool.retain(|image| !of_tested.contains(&groups[*image]));
     if pool.len() < MIN_POOL || tested.len() < MIN_TEST || labelled.classes < 2 {
         return Ok(None);
     }
@@ -118,7 +125,8 @@ pub fn curve(
         }
     }
     let [chosen, random] = means;
-    Ok(Some(LabellingCurve { labels, chosen, random }))
+    let tested = Some(Tested { split, images: tested.len() });
+    Ok(Some(LabellingCurve { labels, chosen, random, tested }))
 }
 
 /// Sorts images by their margin, the least first.
@@ -182,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn one_class_with_images_suggests_nothing() {
+        let photos = photos(6, |place| ((place < 4).then_some(1), Split::Train));
+        let features = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unsqueeze(1);
+        let found = suggestions(&photos, &features, &[1; 6], &[0, 1, 2, 3], 2);
+        let ids: Vec<_> = found.iter().map(|it| it.image_id).collect();
+        assert_eq!(ids, [photos[4].image_id, photos[5].image_id]);
+        assert!(found.iter().all(|it| it.suggested.is_none()));
+    }
+
+    #[test]
     fn a_curve_rises_and_small_datasets_have_none() {
         let make = |count: usize| {
             tch::manual_seed(2);
@@ -196,10 +214,15 @@ mod tests {
         };
         let (small, labels, features) = make(120);
         let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
-        assert_eq!(curve(&small, &labelled, || Ok(())).unwrap(), None);
+        let alone: Vec<usize> = (0..800).collect();
+        assert_eq!(curve(&small, &labelled, &alone, || Ok(())).unwrap(), None);
         let (photos, labels, features) = make(800);
         let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
-        let curve = curve(&photos, &labelled, || Ok(())).unwrap().unwrap();
+        // Copies of tested images are not learned from: no others are left here.
+        let copies: Vec<usize> = (0..800).map(|place| place / 4).collect();
+        assert_eq!(curve(&photos, &labelled, &copies, || Ok(())).unwrap(), None);
+        let curve = curve(&photos, &labelled, &alone, || Ok(())).unwrap().unwrap();
+        assert_eq!(curve.tested, Some(Tested { split: Split::Test, images: 200 }));
         assert_eq!(curve.labels, (1..=10).map(|it| it * 60).collect::<Vec<_>>());
         assert_eq!(curve.chosen[0].to_bits(), curve.random[0].to_bits());
         assert!(curve.random[9] > curve.random[0] && curve.chosen[9] > 0.8);

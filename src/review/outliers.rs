@@ -19,6 +19,8 @@ const BLANK: f32 = 6.0;
 const BLURRED: f32 = 0.004;
 /// Shorter side of a small image, in pixels.
 const SMALL: u32 = 64;
+/// Small images are listed if at most one in so many is: elsewhere, that is the size of the dataset.
+const RARE: usize = 10;
 /// Images that are kept.
 const MAX_OUTLIERS: usize = 5000;
 
@@ -32,6 +34,9 @@ pub fn distances(nearest: &Nearest) -> Vec<f64> {
 #[must_use]
 pub fn outliers(photos: &[Photo], distances: &[f64], pictures: &Pictures) -> Vec<Outlier> {
     let limit = limit(distances);
+    let is_small = |photo: &Photo| photo.shorter_side < SMALL;
+    let small_is_rare =
+        photos.iter().filter(|photo| is_small(photo)).count() * RARE <= photos.len();
     let mut found: Vec<Outlier> = (photos.iter().enumerate())
         .filter_map(|(image, photo)| {
             let distance = distances.get(image).copied().unwrap_or(0.0);
@@ -42,7 +47,7 @@ pub fn outliers(photos: &[Photo], distances: &[f64], pictures: &Pictures) -> Vec
                 (Oddity::Blank, blank),
                 (Oddity::Dark, light.mean < DARK),
                 (Oddity::Blurred, !blank && light.sharpness < BLURRED),
-                (Oddity::Small, photo.shorter_side < SMALL),
+                (Oddity::Small, small_is_rare && is_small(photo)),
             ];
             let reasons: Vec<Oddity> =
                 reasons.into_iter().filter_map(|(reason, holds)| holds.then_some(reason)).collect();
@@ -80,7 +85,42 @@ fn ranked(distances: &[f64], rank: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tch::Tensor;
+
     use super::*;
+    use crate::{
+        domain::{
+            ImageId,
+            dataset::{Digest, Split},
+        },
+        review::pictures::RECORD,
+    };
+
+    #[test]
+    fn small_images_are_listed_where_they_are_rare_and_dark_ones_anyway() {
+        let small = |number: usize| {
+            let photo = |place: usize| Photo {
+                image_id: ImageId::new(),
+                sha256: Digest::of(b"x"),
+                label: Some(0),
+                split: Some(Split::Train),
+                shorter_side: if place < number { 32 } else { 64 },
+            };
+            let photos: Vec<Photo> = (0..20).map(photo).collect();
+            // All are varied and sharp; the last one is dark.
+            let mut records = vec![0_u8; 20 * RECORD];
+            for (place, record) in records.chunks_exact_mut(RECORD).enumerate() {
+                let light = [if place == 19 { 5.0_f32 } else { 100.0 }, 50.0, 1.0];
+                record[RECORD - 12..].copy_from_slice(light.map(f32::to_le_bytes).as_flattened());
+            }
+            let records = Tensor::from_slice(&records).reshape([20, RECORD as i64]);
+            let found = outliers(&photos, &[0.0; 20], &Pictures::new(&records));
+            let last = found.last().map(|outlier| outlier.reasons.clone()).unwrap_or_default();
+            assert!(last.contains(&Oddity::Dark), "{found:?}");
+            found.iter().filter(|outlier| outlier.reasons.contains(&Oddity::Small)).count()
+        };
+        assert_eq!([0, 2, 3, 20].map(small), [0, 2, 0, 0]);
+    }
 
     #[test]
     fn few_far_values_don_t_move_the_limit() {

@@ -1,6 +1,6 @@
 //! What people decide about the images in the lists of a review.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -68,11 +68,12 @@ impl Reviews {
             reviews::decide(&mut transaction, row.id, list, sha256, *label, decision).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
+        self.state().decisions += 1;
         Ok(Decided { decided: found.len() as u64 })
     }
 
     /// Moves near-duplicates to one split: that of most of them, of the training split and then the
-    /// validation split if there are as many, or `split`.
+    /// validation split if there are as many, or `split`. Those without a label stay as they are.
     ///
     /// # Errors
     /// There is no such dataset, or an image is not in it.
@@ -86,9 +87,13 @@ impl Reviews {
         let row = self.0.datasets.row(dataset).await?;
         let mut transaction = self.0.storage.write().await?;
         let found = images::of_ids(&mut transaction, ids).await?;
-        let inside =
-            |id: &&ImageId| !found.iter().any(|it| it.id == **id && it.dataset_id == row.id);
-        if let Some(id) = ids.iter().find(inside) {
+        let without = unlabelled::of_ids(&mut transaction, ids).await?;
+        let known: HashSet<ImageId> = (found.iter().map(|image| (image.id, image.dataset_id)))
+            .chain(without.iter().map(|image| (image.id, image.dataset_id)))
+            .filter(|(_, dataset)| *dataset == row.id)
+            .map(|(id, _)| id)
+            .collect();
+        if let Some(id) = ids.iter().find(|id| !known.contains(id)) {
             return Err(crate::datasets::Error::NoImage(*id).into());
         }
         let moved = move_together(&mut transaction, row.id, &found, split).await?;

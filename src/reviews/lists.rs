@@ -39,6 +39,9 @@ pub struct ViewedImage {
     pub height: u32,
     #[serde(skip)]
     sha256: Digest,
+    /// Whether a person has decided on it in the list.
+    #[serde(skip)]
+    decided: bool,
 }
 
 impl From<Image> for ViewedImage {
@@ -51,6 +54,7 @@ impl From<Image> for ViewedImage {
             width: image.width,
             height: image.height,
             sha256: image.sha256,
+            decided: false,
         }
     }
 }
@@ -65,6 +69,7 @@ impl From<UnlabelledImage> for ViewedImage {
             width: image.width,
             height: image.height,
             sha256: image.sha256,
+            decided: false,
         }
     }
 }
@@ -153,7 +158,7 @@ impl Reviews {
     ) -> Result<Page<SuspectView>, Error> {
         let (row, review) = self.reviewed(dataset).await?;
         let view = |suspect: &Suspect, images: &mut Found| {
-            let image = images.remove(&suspect.image_id)?;
+            let image = undecided(images, suspect.image_id)?;
             let label = known_class(&review, &row, suspect.label)?;
             (image.label.as_ref() == Some(&label)).then_some(SuspectView {
                 image,
@@ -167,7 +172,8 @@ impl Reviews {
         self.page(&review.mislabelled, place, ids, view).await
     }
 
-    /// Groups of near-duplicates, those that were across splits first.
+    /// Groups of near-duplicates, those that were across splits first; without those whose images were
+    /// all decided on.
     ///
     /// # Errors
     /// There is no such dataset, or no result yet.
@@ -178,18 +184,9 @@ impl Reviews {
         limit: u32,
     ) -> Result<Page<DuplicateView>, Error> {
         let (row, review) = self.reviewed(dataset).await?;
-        let view = |group: &DuplicateGroup, images: &mut Found| {
-            let images: Vec<_> = group.images.iter().filter_map(|id| images.remove(id)).collect();
-            let splits: HashSet<_> = images.iter().filter_map(|it| it.split).collect();
-            (images.len() > 1).then_some(DuplicateView {
-                across_splits: splits.len() > 1,
-                images,
-                similarity: group.similarity,
-            })
-        };
         let ids = |group: &DuplicateGroup| group.images.clone();
         let place = Place { dataset: row.id, list: Some(List::Duplicates), from, limit };
-        self.page(&review.duplicates, place, ids, view).await
+        self.page(&review.duplicates, place, ids, group).await
     }
 
     /// Images that are unlike the rest, or that show little.
@@ -205,7 +202,7 @@ impl Reviews {
         let (row, review) = self.reviewed(dataset).await?;
         let view = |outlier: &Outlier, images: &mut Found| {
             Some(OutlierView {
-                image: images.remove(&outlier.image_id)?,
+                image: undecided(images, outlier.image_id)?,
                 reasons: outlier.reasons.clone(),
                 distance: outlier.distance,
             })
@@ -326,6 +323,22 @@ impl Reviews {
 /// Images by their ids.
 type Found = HashMap<ImageId, ViewedImage>;
 
+/// Takes an image that nobody has decided on.
+fn undecided(images: &mut Found, id: ImageId) -> Option<ViewedImage> {
+    images.remove(&id).filter(|image| !image.decided)
+}
+
+/// The view of a group; none if all its images were decided on: another copy may have come since.
+fn group(group: &DuplicateGroup, images: &mut Found) -> Option<DuplicateView> {
+    let images: Vec<_> = group.images.iter().filter_map(|id| images.remove(id)).collect();
+    let splits: HashSet<_> = images.iter().filter_map(|it| it.split).collect();
+    (images.len() > 1 && images.iter().any(|it| !it.decided)).then_some(DuplicateView {
+        across_splits: splits.len() > 1,
+        images,
+        similarity: group.similarity,
+    })
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -344,7 +357,7 @@ fn known_class(review: &Review, row: &Row, class: usize) -> Option<ClassName> {
     row.classes.names().contains(name).then(|| name.clone())
 }
 
-/// The images with these ids that are still there and that nobody has decided on in the list.
+/// The images with these ids that are still there, and whether they were decided on in the list.
 async fn viewed(
     connection: &mut SqliteConnection,
     place: Place,
@@ -358,7 +371,9 @@ async fn viewed(
     if let Some(list) = place.list {
         let hashes: Vec<Digest> = found.iter().map(|image| image.sha256).collect();
         let decided = reviews::decided(connection, place.dataset, list, &hashes).await?;
-        found.retain(|image| decided.get(&image.sha256).is_none_or(|it| *it != image.label));
+        for image in &mut found {
+            image.decided = decided.get(&image.sha256).is_some_and(|label| *label == image.label);
+        }
     }
     Ok(found.into_iter().map(|image| (image.id, image)).collect())
 }

@@ -1,5 +1,6 @@
 //! Reviews of datasets: computed in the background, one at a time, a while after a dataset changed and
-//! while no job is running; a job ends a review, which continues afterwards with the features it has.
+//! while no job is running on this machine; a job ends a review, which continues afterwards with the
+//! features it has.
 //!
 //! One task decides (here) and watches the child process (`child`). What a review found is a file in
 //! its folder; `lists` serves it without what has changed since, and remembers what people decide.
@@ -11,7 +12,7 @@ mod lists;
 mod state;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -102,6 +103,10 @@ struct State {
     results: Vec<Arc<Review>>,
     /// Revisions of all results that have been read, also of those that are no longer in memory.
     reviewed: HashMap<DatasetId, i64>,
+    /// How often people have decided on images.
+    decisions: u64,
+    /// Numbers of items that are listed, and what they follow from.
+    listed: HashMap<DatasetId, (state::Basis, state::Listed)>,
 }
 
 #[derive(Debug, Clone)]
@@ -243,8 +248,9 @@ impl Reviews {
             state.failed.retain(|id, _| known(id));
             state.results.retain(|result| known(&result.dataset_id));
             state.reviewed.retain(|id, _| known(id));
+            state.listed.retain(|id, _| known(id));
         }
-        let known: Vec<String> = revisions.iter().map(|(id, _)| id.to_string()).collect();
+        let known: HashSet<DatasetId> = revisions.iter().map(|(id, _)| *id).collect();
         let folder = self.0.data_dir.reviews();
         blocking(move || {
             let entries = match fs::read_dir(folder) {
@@ -253,8 +259,15 @@ impl Reviews {
             };
             for entry in entries {
                 let entry = entry?;
-                if !known.iter().any(|id| **id == *entry.file_name()) {
-                    fs::remove_dir_all(entry.path())?;
+                // Whatever else is there is not ours.
+                let id = entry.file_name().to_str().and_then(|name| name.parse::<DatasetId>().ok());
+                let is_gone = id.is_some_and(|id| !known.contains(&id));
+                if is_gone
+                    && entry.file_type()?.is_dir()
+                    && let Err(error) = fs::remove_dir_all(entry.path())
+                {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "can't remove the review of a deleted dataset");
                 }
             }
             Ok(())

@@ -7,8 +7,13 @@ use utoipa::ToSchema;
 
 use super::{CANCELLED, Error, MIN_IMAGES, Reviews, blocking};
 use crate::{
-    domain::{Timestamp, job::JobError, review::LabellingCurve},
+    domain::{
+        Timestamp,
+        job::JobError,
+        review::{LabellingCurve, Review},
+    },
     review::events::Progress,
+    storage::datasets::Row,
     weights::files,
 };
 
@@ -18,7 +23,7 @@ use crate::{
 pub enum Status {
     /// The dataset has too few images (20 are needed).
     TooFewImages,
-    /// It begins when the dataset has not changed for 5 s and no job is running.
+    /// It begins when the dataset has not changed for 5 s and no job is running on this machine.
     Waiting,
     /// It is running.
     Running,
@@ -59,7 +64,8 @@ pub struct Summary {
     pub unlabelled: u64,
     /// Images whose file can't be read.
     pub unreadable: u64,
-    /// Estimated number of wrong labels (confident learning).
+    /// Estimated number of wrong labels (confident learning) when the dataset was reviewed: also more
+    /// than are listed now.
     pub estimated_wrong: u64,
     /// Images whose label is possibly wrong, at most 5,000. This and the next three count what is listed
     /// now: not what was decided on, relabelled, joined or deleted since.
@@ -74,9 +80,13 @@ pub struct Summary {
     pub curve: Option<LabellingCurve>,
 }
 
+/// What the numbers of listed items follow from: when the result was complete, the dataset's revision,
+/// and how often people have decided.
+pub(super) type Basis = (Timestamp, i64, u64);
+
 /// What is listed now.
 #[derive(Debug, Clone, Copy, Default)]
-struct Listed {
+pub(super) struct Listed {
     mislabelled: u64,
     duplicates: u64,
     duplicates_across_splits: u64,
@@ -84,15 +94,29 @@ struct Listed {
 }
 
 impl Reviews {
-    async fn listed(&self, dataset: &str) -> Result<Listed, Error> {
+    /// What is listed now; counted when something has changed, since pages ask every second.
+    async fn listed(&self, row: &Row, review: &Review) -> Result<Listed, Error> {
+        let (basis, known) = {
+            let state = self.state();
+            let basis: Basis = (review.computed_at, row.revision, state.decisions);
+            (basis, state.listed.get(&row.id).copied())
+        };
+        if let Some((of, listed)) = known
+            && of == basis
+        {
+            return Ok(listed);
+        }
+        let dataset = &row.id.to_string();
         let duplicates = self.duplicates(dataset, 0, u32::MAX).await?.items;
-        Ok(Listed {
+        let listed = Listed {
             mislabelled: self.mislabelled(dataset, 0, u32::MAX).await?.items.len() as u64,
             duplicates: duplicates.len() as u64,
             duplicates_across_splits: duplicates.iter().filter(|it| it.across_splits).count()
                 as u64,
             outliers: self.outliers(dataset, 0, u32::MAX).await?.items.len() as u64,
-        })
+        };
+        self.state().listed.insert(row.id, (basis, listed));
+        Ok(listed)
     }
 
     /// The state of a dataset's review.
@@ -122,8 +146,8 @@ impl Reviews {
         } else {
             Status::Waiting
         };
-        let listed = match result {
-            Some(_) => self.listed(&row.id.to_string()).await?,
+        let listed = match &result {
+            Some(review) => self.listed(&row, review).await?,
             None => Listed::default(),
         };
         let summary = result.map(|review| Summary {

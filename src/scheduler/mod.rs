@@ -270,10 +270,10 @@ impl Scheduler {
         self.0.changed.subscribe()
     }
 
-    /// Whether a job is running.
+    /// Whether a job is running on this machine: on a cluster, it takes nothing here.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.running().is_empty()
+        !self.0.executor.is_remote() && !self.running().is_empty()
     }
 
     /// The number of states and outcomes of jobs that can't be saved at the moment.

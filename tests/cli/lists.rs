@@ -67,6 +67,22 @@ async fn lists_are_read_page_by_page_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn a_review_estimates_no_more_wrong_labels_than_it_lists() {
+    let state = json!({
+        "status": "complete", "progress": null, "error": null,
+        "result": {
+            "out_of_date": false, "labelled": 200, "unlabelled": 0, "estimated_wrong": 7, "mislabelled": 0,
+            "duplicates": 0, "duplicates_across_splits": 0, "outliers": 0,
+        },
+    });
+    let router = Router::new().route("/datasets/pets/review", get(|| async move { Json(state) }));
+    let ran = run(pawprint(&serve(router).await, &["review", "pets"])).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let wanted = "0 images possibly mislabelled; about 0 labels estimated to be wrong";
+    assert!(ran.stdout.contains(wanted), "{}", ran.stdout);
+}
+
+#[tokio::test]
 async fn the_model_in_service_is_marked() {
     let model = |name: &str, in_service: bool| {
         json!({

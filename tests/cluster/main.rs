@@ -302,6 +302,24 @@ async fn a_waiting_job_that_the_head_forgets_is_submitted_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reviews_don_t_wait_for_jobs_on_the_cluster() {
+    let site = Site::new(0).await;
+    site.head.up().await;
+    let server = site.start(&[]);
+    server.pets(8).await;
+    let id = server.job(params(1)).await;
+    placed(&server, &id, |it| it["state"] == "waiting").await;
+    let path = "/datasets/pets/review";
+    assert_eq!(server.post(path, json!({})).await.0, 202);
+    let begun = Instant::now();
+    while server.get(path).await["status"] != "complete" {
+        assert!(begun.elapsed() < PATIENCE, "not reviewed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    placed(&server, &id, |it| it["state"] == "waiting").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_refuses_ends_the_job_at_once() {
     let site = Site::new(1).await;
     site.head.up().await;

@@ -176,6 +176,32 @@ async fn near_duplicates_are_joined_by_one_click() {
     browser.click("//button[.='Dismiss']").await;
     browser.read("Dismissed.").await;
     left(&server, "duplicates", groups - 1).await;
+
+    // Of a group of more than a thousand, a part is shown. It is joined in parts, in the split of most.
+    let images = async || {
+        let page = server.get("/datasets/faulty/images?limit=500").await;
+        page["items"].as_array().unwrap().clone()
+    };
+    let all = images().await;
+    let of = |split: &str| all.iter().find(|image| image["split"] == split).unwrap().clone();
+    let (most, few) = (of("train"), of("test"));
+    let script = "
+        const [most, few] = arguments;
+        const images = Array.from({ length: 1500 }, (_, at) => (at < 1000 ? most : few));
+        const page = { items: [{ images, similarity: 1, across_splits: true }], next_cursor: null };
+        const real = window.fetch;
+        window.fetch = (path, options) => (String(path).includes('/review/duplicates?') ? Promise.resolve(Response.json(page)) : real(path, options));";
+    browser.client.execute(script, vec![most, few.clone()]).await.unwrap();
+    browser.click("#tab-outliers").await;
+    browser.click("#tab-duplicates").await;
+    browser.read("1,500 images").await;
+    browser.read("and 1,476 more").await;
+    browser.push("Join in one split").await;
+    let begun = Instant::now();
+    while !images().await.iter().any(|it| it["id"] == few["id"] && it["split"] == "train") {
+        assert!(begun.elapsed() < PATIENCE, "not joined");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     browser.assert_clean(&server).await;
     browser.close().await;
 }
@@ -223,6 +249,7 @@ async fn the_map_of_5000_photos_zooms_opens_images_and_relabels_by_lasso() {
         .filter(|at| map["x"][*at].as_f64().unwrap() < 0.3 && map["labels"][*at] == 0)
         .collect();
     browser.read(" images selected").await;
+    browser.see("//button[.='Relabel' and @disabled]").await;
     browser.click("//select[@aria-label='Class for the selected images']/option[.='down']").await;
     browser.push("Relabel").await;
     browser.read("labelled as down.").await;
@@ -230,6 +257,10 @@ async fn the_map_of_5000_photos_zooms_opens_images_and_relabels_by_lasso() {
     let moved = inside.iter().filter(|at| now["labels"][**at] == 1).count();
     // Points at the very edge of the lasso may be on either side.
     assert!(moved > 0 && moved + 20 > inside.len(), "{moved} of {}", inside.len());
+    browser.push("Undo").await;
+    browser.read("Undone for ").await;
+    let now = server.get("/datasets/faulty/review/map").await;
+    assert!(inside.iter().all(|at| now["labels"][*at] == 0));
     browser.assert_clean(&server).await;
     browser.close().await;
 }

@@ -137,7 +137,9 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     let id = &suspects[0]["image"]["id"];
     decide(&server, "mislabelled", id, "confirmed").await;
     assert_eq!(list(&server, "mislabelled").await.len(), suspects.len() - 1);
+    assert_eq!(server.get(path).await["result"]["mislabelled"], suspects.len() - 1);
     decide(&server, "mislabelled", id, "undecided").await;
+    assert_eq!(server.get(path).await["result"]["mislabelled"], suspects.len());
     assert_eq!(names(&list(&server, "mislabelled").await), names(&suspects));
 
     // The twins are across splits, until they are joined.
@@ -150,6 +152,16 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     let files: Vec<_> =
         twins["images"].as_array().unwrap().iter().map(|it| it["file_name"].as_str()).collect();
     assert!(files.contains(&Some("test/down/down-10.png")) || twins["across_splits"] == true);
+    // A group is listed until all its images are dismissed: they don't hide one that comes later.
+    let ids: Vec<_> = twins["images"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+    let (last, others) = ids.split_last().unwrap();
+    for id in others {
+        decide(&server, "duplicates", id, "dismissed").await;
+    }
+    assert_eq!(list(&server, "duplicates").await.len(), groups.len());
+    decide(&server, "duplicates", last, "dismissed").await;
+    assert_eq!(list(&server, "duplicates").await.len(), groups.len() - 1);
+    decide(&server, "duplicates", last, "undecided").await;
     let (status, joined) = server.post(&format!("{path}/join"), json!({})).await;
     assert_eq!(status, 200, "{joined}");
     assert!(list(&server, "duplicates").await.iter().all(|it| it["across_splits"] == false));
@@ -169,6 +181,8 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     let image = format!("/datasets/faulty/images/{}", id.as_str().unwrap());
     let label = suspects[0]["suggested"].clone();
     let before = server.get(path).await["result"]["computed_at"].clone();
+    let stray = data.path().join("reviews/stray");
+    std::fs::write(&stray, "not of a dataset").unwrap();
     assert_eq!(server.ask(Method::PATCH, &image, Some(json!({ "label": label }))).await.0, 200);
     assert!(!names(&list(&server, "mislabelled").await).contains(&names(&suspects)[0]));
     assert_eq!(server.get(path).await["result"]["out_of_date"], true);
@@ -183,10 +197,11 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     assert_eq!(server.get(path).await["status"], "complete");
     assert_eq!(server.ask(Method::DELETE, "/datasets/faulty", None).await.0, 204);
     let begun = Instant::now();
-    while std::fs::read_dir(data.path().join("reviews")).unwrap().next().is_some() {
+    while std::fs::read_dir(data.path().join("reviews")).unwrap().count() > 1 {
         assert!(begun.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    assert!(stray.exists());
 }
 
 #[tokio::test]
@@ -225,6 +240,10 @@ async fn unlabelled_images_are_apart_until_they_have_a_label() {
     });
     assert!(right.count() >= 5, "{items:?}");
 
+    // Of what is joined, those without a label stay as they are.
+    let join = json!({ "images": [items[0]["image"]["id"], images["items"][0]["id"]] });
+    let (status, joined) = server.post("/datasets/faulty/review/join", join).await;
+    assert_eq!((status, &joined["moved"]), (200, &json!(0)), "{joined}");
     let id = items[0]["image"]["id"].as_str().unwrap();
     let file = server.request(Method::GET, &format!("/images/{id}")).send().await.unwrap();
     assert_eq!(file.status(), 200);
