@@ -24,7 +24,7 @@ export async function open(place, { signal }) {
     const [models, current, challenger, { items }, last] = await Promise.all([all("models", signal), get("models/current", signal).catch(() => null), get("models/shadow", signal), get("aliases", signal), lastChange(signal)]);
     fill(messages);
     inService(serving, current, last, unpin, rollBack);
-    table(list, models, items, current?.mode === "pinned", messages, choose, show);
+    table(list, models, items, current !== null && current.pinned_model === current.name, messages, choose, show);
     aliasPanel(aliases, items, models, show);
     const names = models.map(({ name }) => name).join(" ");
     comparison.hidden = models.length < 2;
@@ -44,8 +44,8 @@ export async function open(place, { signal }) {
     });
   };
   /** @param {CurrentModel} current */
-  const unpin = async ({ name }) => {
-    if (await confirmLoss(`Unpin ${name}? The best model by the promotion rule goes into service.`, "Unpin")) choose("best");
+  const unpin = async ({ pinned_model }) => {
+    if (await confirmLoss(`Unpin ${pinned_model}? The best model by the promotion rule goes into service.`, "Unpin")) choose("best");
   };
   /** @param {string} model */
   const choose = (model) => void attempt(messages, async () => {
@@ -88,7 +88,8 @@ function inService(place, current, last, unpin, rollBack) {
     return;
   }
   const pinned = current.mode === "pinned";
-  const why = pinned ? "Pinned: a better model will not replace it."
+  const why = pinned && current.pinned_model !== current.name ? `${current.pinned_model} is pinned, but could not be loaded when the server started, so this model is served. Restore the file of ${current.pinned_model} and restart the server, pin another model, or unpin.`
+    : pinned ? "Pinned: a better model will not replace it."
     : `${current.name === "default" ? "This is the built-in model. " : ""}A new model replaces it if it beats guessing and the promotion rule allows it; the job page gives the reason.`;
   fill(place,
     el("div", { class: "row apart" }, el("h2", null, "In service: ", el("a", { href: link(current) }, current.name)), el("div", { class: "actions" }, last?.from && button("Roll back", () => rollBack(last), { title: `Back to ${last.from.name}, which was in service before` }), pinned && button("Unpin", () => unpin(current), { title: "The best model is served, and a better one replaces it automatically" }))),

@@ -29,7 +29,7 @@ export async function service(place, job, signal) {
  * @param {() => Promise<unknown>} changed called after another model went into service; shows `place` again
  */
 export function serviceOf(place, model, current, changed) {
-  const [serves, pinned] = [model.id === current?.id, current?.mode === "pinned"];
+  const [serves, pinned] = [model.id === current?.id, current !== null && current.pinned_model === current.name];
   const now = !serves ? `It is not in service${current ? `; ${current.name} is${pinned ? " (pinned)" : ""}` : ""}.`
     : pinned ? "It is in service (pinned)." : "It is in service.";
   const pin = async () => {

@@ -53,7 +53,7 @@ export async function shadowPanel(place, current, models, changed, signal) {
   };
   const more = button("Show more", () => void attempt(messages, next));
   await next();
-  const paused = whyPaused(models.find(({ name }) => name === current.model), serving);
+  const paused = current.error ? `It does not run: ${current.error}. End it, and start it again if you have restored the file.` : whyPaused(models.find(({ name }) => name === current.model), serving);
   const head = ["When", "In service", "Its prediction", "Shadow's prediction", "Image (SHA-256)"];
   fill(place,
     el("div", { class: "row apart" },

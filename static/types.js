@@ -50,13 +50,13 @@
  * @typedef {{ id: string, name: string, recipe: string, architecture: string, classes: string[], job_id: string | null, dataset: string, dataset_version: string,
  *   val_loss: number, val_accuracy: number, test_accuracy: number | null, parameters: number, bytes: number, created_at: string,
  *   answer_above: number | null, unlike_above: number | null, in_service: boolean }} Model
- * @typedef {Model & { mode: "best" | "pinned", since: string }} CurrentModel
+ * @typedef {Model & { mode: "best" | "pinned", pinned_model: string | null, since: string }} CurrentModel
  * @typedef {{ name: string, model_id: string, model: string, updated_at: string }} Alias
  * @typedef {{ id: number, at: string, event: "selected" | "pinned" | "unpinned" | "rolled_back" | "alias_set" | "alias_removed", alias: string | null,
  *   from: { id: string, name: string, pinned: boolean } | null, to: { id: string, name: string, pinned: boolean } | null,
  *   by: { kind: "job" | "token" | "operator" | "anonymous" | "server", id?: string, name?: string } }} HistoryEntry
  * @typedef {{ model: string, cpu_fraction: number, started_at: string, images: number, agreed: number, failed: number, dropped: number, cpu_seconds: number,
- *   agreement: number | null }} Shadow
+ *   agreement: number | null, error: string | null }} Shadow
  * @typedef {{ at: string, sha256: string, model: string, label: string, probability: number, shadow_label: string, shadow_probability: number }} ShadowDifference
  * @typedef {{ id: string, name: string, accuracy: number, accuracy_interval: Interval, log_loss: number, trained_on: number | null }} ComparedModel
  * @typedef {{ value: number, interval: Interval }} Difference
@@ -73,7 +73,7 @@
  * @typedef {{ image: ReviewImage, probability?: number, suggested?: string | null, suggested_probability?: number, reasons?: string[], distance?: number, margin?: number }} ReviewItem of any list but that of duplicates
  * @typedef {{ out_of_date: boolean, computed_at: string, seconds: number, labelled: number, unlabelled: number, unreadable: number, estimated_wrong: number,
  *   mislabelled: number, duplicates: number, duplicates_across_splits: number, outliers: number,
- *   curve: { labels: number[], chosen: number[], random: number[] } | null }} ReviewSummary
+ *   curve: { labels: number[], chosen: number[], random: number[], tested: { split: string, images: number } | null } | null }} ReviewSummary
  * @typedef {{ status: string, progress: { phase: string, done: number, total: number } | null, error: { code: string, detail: string } | null, result: ReviewSummary | null }} ReviewState
  * @typedef {{ classes: string[], images: string[], x: number[], y: number[], labels: (number | null)[], mislabelled: number[] }} ReviewMap
  * @typedef {{ count: number, correct: number, accuracy: number | null, interval: Interval }} FeedbackAccuracy

@@ -54,6 +54,8 @@ struct Shadow {
     dropped: u64,
     cpu_seconds: f64,
     agreement: Option<f64>,
+    #[serde(default)]
+    error: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,8 +132,10 @@ fn sentence(shadow: &Shadow) -> String {
         ),
         None => "it has classified no images yet".to_owned(),
     };
+    let stopped = shadow.error.as_ref();
+    let stopped = stopped.map_or_else(String::new, |why| format!("; it does not run: {why}"));
     format!(
-        "{} has been the shadow for {}: {agreement} ({} skipped, {} failed, {:.1} s of processor time)",
+        "{} has been the shadow for {}: {agreement} ({} skipped, {} failed, {:.1} s of processor time){stopped}",
         shadow.model,
         age(shadow.started_at, Timestamp::now()),
         counted(shadow.dropped, "request"),

@@ -1,4 +1,4 @@
-//! `pawprint webhooks`: who is told when a job has ended or another model goes into service.
+//! `pawprint webhooks`: who is told when a job has ended, another model goes into service or an alias changes.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -49,8 +49,8 @@ struct Add {
     /// Where deliveries are sent
     url: String,
 
-    /// What it is told of: job.succeeded, job.failed, job.cancelled, job.interrupted, model.in_service; may be
-    /// repeated [default: everything]
+    /// What it is told of: job.succeeded, job.failed, job.cancelled, job.interrupted, model.in_service,
+    /// alias.changed; may be repeated [default: everything]
     #[arg(long, value_delimiter = ',', value_name = "EVENT")]
     event: Vec<String>,
 
@@ -184,5 +184,19 @@ impl Deliveries {
             },
         )?;
         Ok(ExitStatus::Success)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::webhook::Event;
+
+    #[test]
+    fn the_help_names_each_event() {
+        let help = Add::augment_args(clap::Command::new("add")).render_long_help().to_string();
+        for event in Event::ALL {
+            assert!(help.contains(event.as_str()), "{event}: {help}");
+        }
     }
 }

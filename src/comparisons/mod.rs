@@ -76,6 +76,8 @@ struct Inner {
     shutdown: CancellationToken,
     /// Held by the computation that runs.
     turn: Semaphore,
+    /// Held by the request whose figures are computed.
+    figures: Arc<Semaphore>,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -107,6 +109,7 @@ impl Comparisons {
             limits: vision::Limits { max_pixels: config.max_image_pixels },
             shutdown,
             turn: Semaphore::new(1),
+            figures: Arc::new(Semaphore::new(1)),
             tasks: Mutex::default(),
         }))
     }
@@ -153,22 +156,7 @@ impl Comparisons {
         second: Model,
         job: Option<&str>,
     ) -> Result<Subject, Error> {
-        let (newer, older) = if first.created_at >= second.created_at {
-            (&first, &second)
-        } else {
-            (&second, &first)
-        };
-        let job = match job {
-            Some(reference) => {
-                let mut connection = self.0.storage.read().await?;
-                let found = jobs::find(&mut connection, reference).await?;
-                found.ok_or_else(|| Error::NoSuchJob(reference.to_owned()))?
-            }
-            None => match (self.job_of(newer).await?, older) {
-                (Some(job), _) => job,
-                (None, older) => self.job_of(older).await?.ok_or(Error::NoJob)?,
-            },
-        };
+        let job = self.job(&first, &second, job).await?;
         let (data_dir, jobs) = (Arc::clone(&self.0.data_dir), [first.job_id, second.job_id]);
         let read = move || read_subject(&data_dir, &job, jobs);
         let (split, trained_on) =
@@ -194,6 +182,26 @@ impl Comparisons {
         Ok(Subject { split, models: [first, second], trained_on })
     }
 
+    /// The job whose test images decide: that of the reference, or that of the newer model, or of the other.
+    async fn job(
+        &self,
+        first: &Model,
+        second: &Model,
+        reference: Option<&str>,
+    ) -> Result<Job, Error> {
+        if let Some(reference) = reference {
+            let mut connection = self.0.storage.read().await?;
+            let found = jobs::find(&mut connection, reference).await?;
+            return found.ok_or_else(|| Error::NoSuchJob(reference.to_owned()));
+        }
+        let is_newer = first.created_at >= second.created_at;
+        let (newer, older) = if is_newer { (first, second) } else { (second, first) };
+        match self.job_of(newer).await? {
+            Some(job) => Ok(job),
+            None => self.job_of(older).await?.ok_or(Error::NoJob),
+        }
+    }
+
     async fn job_of(&self, model: &Model) -> Result<Option<Job>, Error> {
         let Some(id) = model.job_id else { return Ok(None) };
         let mut connection = self.0.storage.read().await?;
@@ -203,6 +211,9 @@ impl Comparisons {
     /// The comparison, if the predictions of both models are saved.
     async fn stored(&self, subject: &Subject) -> Result<Option<Comparison>, Error> {
         let Subject { split, models: [first, second], trained_on } = subject;
+        // Thousands of bootstrap samples: however many clients ask, they take no more than one processor.
+        let turn = Arc::clone(&self.0.figures).acquire_owned().await;
+        let turn = turn.map_err(|_| Error::ShuttingDown)?;
         let predictions =
             [self.predictions(split, first.id).await?, self.predictions(split, second.id).await?];
         let [Some(of_first), Some(of_second)] = predictions else { return Ok(None) };
@@ -216,8 +227,11 @@ impl Comparisons {
         let second = candidate(second, of_second, trained_on[1]);
         let split = split.clone();
         let job = split.job.to_string();
-        // Thousands of bootstrap samples: too much for a thread of the runtime.
-        let compare = move || Comparison::new(&split, &first, &second);
+        let compare = move || {
+            // Also if its client leaves.
+            let _turn = turn;
+            Comparison::new(&split, &first, &second)
+        };
         let compared = tokio::task::spawn_blocking(compare).await.map_err(io::Error::other)?;
         let mut comparison = compared.ok_or(Error::NoTestImages(job))?;
         let images: Vec<_> = comparison.differences.iter().map(|it| it.image_id).collect();

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Comparisons, Error, Subject};
 use crate::{
-    domain::{JobId, ModelId, comparison::TestSplit},
+    domain::{JobId, ModelId, comparison::TestSplit, model::Model},
     error_chain::chain,
     storage::{self, test_predictions},
 };
@@ -22,6 +22,9 @@ const MAX_WAITING: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) job: JobId,
+    /// The models that are compared, in the order of their ids.
+    pub(super) pair: [ModelId; 2],
+    /// Those of them whose predictions are missing.
     pub(super) models: Vec<ModelId>,
     pub(super) total: u64,
     pub(super) done: Arc<AtomicU64>,
@@ -31,10 +34,26 @@ pub(super) struct Task {
 }
 
 impl Comparisons {
-    /// Cancels the computations that the comparison of these models needs.
-    pub fn cancel(&self, first: ModelId, second: ModelId) {
-        let of_both = |task: &&Task| task.models.iter().all(|id| [first, second].contains(id));
-        self.tasks().iter().filter(of_both).for_each(|task| task.cancel.cancel());
+    /// Cancels what is computed for the comparison of these models on the test images of `job`, by default
+    /// the same as of [`Comparisons::compare`].
+    ///
+    /// # Errors
+    /// Unknown job, or the database failed.
+    pub async fn cancel(
+        &self,
+        first: &Model,
+        second: &Model,
+        job: Option<&str>,
+    ) -> Result<(), Error> {
+        let job = match self.job(first, second, job).await {
+            // Without one nothing is computed.
+            Err(Error::NoJob) => return Ok(()),
+            found => found?,
+        };
+        let pair = pair(first.id, second.id);
+        let same = |task: &&Task| task.job == job.id && task.pair == pair;
+        self.tasks().iter().filter(same).for_each(|task| task.cancel.cancel());
+        Ok(())
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<Task>> {
@@ -51,8 +70,10 @@ impl Comparisons {
             }
         }
         let (sender, ended) = watch::channel(None);
+        let [first, second] = &subject.models;
         let task = Task {
             job: split.job_id,
+            pair: pair(first.id, second.id),
             total: (models.len() * split.samples.len()) as u64,
             models,
             done: Arc::default(),
@@ -61,7 +82,7 @@ impl Comparisons {
         };
         {
             let mut tasks = self.tasks();
-            let same = |it: &&Task| it.job == task.job && it.models == task.models;
+            let same = |it: &&Task| it.job == task.job && it.pair == task.pair;
             if let Some(known) = tasks.iter().find(same) {
                 return Ok(known.clone());
             }
@@ -109,6 +130,11 @@ impl Comparisons {
             }),
         }
     }
+}
+
+/// The same, whichever is first.
+fn pair(first: ModelId, second: ModelId) -> [ModelId; 2] {
+    [first.min(second), first.max(second)]
 }
 
 /// A task in the list, which it leaves when this is dropped.

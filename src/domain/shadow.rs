@@ -29,6 +29,9 @@ pub struct Shadow {
     /// Share of the images for which it predicted the same class as the model in service; null if there
     /// are none.
     pub agreement: Option<f64>,
+    /// Why it gets no requests, for example because its file was damaged when the server started; null if it
+    /// runs.
+    pub error: Option<String>,
 }
 
 /// What a shadow has done.

@@ -97,6 +97,8 @@ pub async fn compare(
 }
 
 /// Cancel a comparison that is being computed
+///
+/// That of these models on the test images of that job; others go on.
 #[utoipa::path(delete, path = "", operation_id = "cancel_comparison", params(CompareQuery), responses(
     (status = 204, description = "Cancelled, or nothing was being computed."),
 ))]
@@ -106,6 +108,6 @@ pub async fn cancel(
     Query(query): Query<CompareQuery>,
 ) -> Result<StatusCode, Problem> {
     let (first, second) = query.models(&app, &model).await?;
-    app.comparisons.cancel(first.id, second.id);
+    app.comparisons.cancel(&first, &second, query.job.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,5 +1,11 @@
 //! `GET /models/{m}/report`: what there is to know of a model, as data or as one HTML page.
 
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::Path as FilePath,
+};
+
 use axum::{
     extract::State,
     http::header,
@@ -16,12 +22,12 @@ use super::{
     state::{App, AppState},
 };
 use crate::{
-    domain::{dataset::Digest, model::Model},
+    domain::{dataset::Digest, model::Model, selective::AnswerThresholds},
     model_file,
     report::{self, ModelReport, Sources},
     storage::{evaluations, job_events, jobs},
     training::spec,
-    weights::files,
+    weights::{self, files},
 };
 
 /// `?format=`
@@ -79,15 +85,15 @@ pub async fn report(
     }
 }
 
-async fn sources(app: &App, model: Model) -> Result<Sources, Problem> {
-    let path = app.data_dir.model(model.id);
+async fn sources(app: &App, mut model: Model) -> Result<Sources, Problem> {
+    let (path, thresholds, bytes) = (app.data_dir.model(model.id), model.thresholds, model.bytes);
     let read = tokio::task::spawn_blocking(move || {
         let card = model_file::load_card(&path)?;
-        let hash = files::hash::<Sha256>(&path).ok();
-        Ok((card, hash.map(|hash| Digest(hash.into()))))
+        Ok((card, downloaded(&path, thresholds, bytes)?))
     });
     let read = read.await.map_err(|error| Problem::internal(&error))?;
-    let (card, sha256) = read.map_err(|error| damaged(&error))?;
+    let (card, (bytes, sha256)) = read.map_err(|error| damaged(&error))?;
+    model.bytes = bytes;
     let (job, epochs, evaluation) = {
         let mut connection = app.storage.read().await?;
         match model.job_id {
@@ -108,4 +114,22 @@ async fn sources(app: &App, model: Model) -> Result<Sources, Problem> {
         }
     };
     Ok(Sources { model, card, sha256, job, epochs, samples, evaluation })
+}
+
+/// Size and SHA-256 of a model's file of so many `bytes` as it is downloaded, with the thresholds as they are set
+/// now; without a hash if it can't be read.
+fn downloaded(
+    path: &FilePath,
+    thresholds: AnswerThresholds,
+    bytes: u64,
+) -> Result<(u64, Option<Digest>), weights::Error> {
+    let head = model_file::head_with_thresholds(path, thresholds)?;
+    let (head, weights) = head.unwrap_or_default();
+    let hash = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(weights))?;
+        files::hash_of::<Sha256>(head.as_slice().chain(file))
+    };
+    let hash = hash().ok().map(|hash| Digest(hash.into()));
+    Ok((head.len() as u64 + bytes.saturating_sub(weights), hash))
 }

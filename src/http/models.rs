@@ -26,7 +26,7 @@ use crate::{
     access::Caller,
     domain::{
         model::{Architecture, Model},
-        selective::Coverage,
+        selective::{AnswerThresholds, Coverage},
     },
     error_chain::chain,
     model_file,
@@ -152,11 +152,9 @@ pub async fn change(
     Json(changes): Json<ModelChanges>,
 ) -> Result<Json<Model>, Problem> {
     let model = state.registry.find(&model).await?;
-    let mut thresholds = model.thresholds;
     let ModelChanges { answer_above, wanted_accuracy, unlike_above } = changes;
-    if let Some(above) = answer_above {
-        thresholds.answer_above = in_range("answer_above", above, 1.0)?;
-    }
+    let answer_above = answer_above.map(|above| in_range("answer_above", above, 1.0));
+    let mut answer_above = answer_above.transpose()?;
     if let Some(wanted) = in_range("wanted_accuracy", wanted_accuracy, 1.0)? {
         if answer_above.is_some() {
             let detail = "set either answer_above or wanted_accuracy";
@@ -167,17 +165,21 @@ pub async fn change(
             let detail = "the model was trained by an older version, which did not record its accuracy by probability; set answer_above";
             return Err(invalid("wanted_accuracy", detail.to_owned()));
         }
-        thresholds.answer_above = Some(coverage.threshold(wanted));
+        answer_above = Some(Some(coverage.threshold(wanted)));
     }
     if unlike_above.flatten().is_some() && model.architecture == Architecture::Cnn.as_str() {
         let detail = "a network trained from scratch can't tell that an image is unlike its training images; models of recipes on a pretrained network can";
         return Err(invalid("unlike_above", detail.to_owned()));
     }
-    if let Some(above) = unlike_above {
-        thresholds.unlike_above = in_range("unlike_above", above, 2.0)?;
-    }
+    let unlike_above = unlike_above.map(|above| in_range("unlike_above", above, 2.0));
+    let unlike_above = unlike_above.transpose()?;
     let (registry, id) = (state.registry.clone(), model.id);
-    run_to_completion(async move { registry.set_thresholds(id, thresholds).await }).await?;
+    // Others may have changed the one that stays meanwhile.
+    let change = move |thresholds: &mut AnswerThresholds| {
+        thresholds.answer_above = answer_above.unwrap_or(thresholds.answer_above);
+        thresholds.unlike_above = unlike_above.unwrap_or(thresholds.unlike_above);
+    };
+    run_to_completion(async move { registry.change_thresholds(id, change).await }).await?;
     Ok(Json(state.registry.find(&model.id.to_string()).await?))
 }
 

@@ -124,7 +124,7 @@ pub async fn test(
 
 /// List the deliveries to a webhook, newest first
 ///
-/// The newest 500 are kept.
+/// The newest 500 that wait are kept, and the newest 500 of the others.
 #[utoipa::path(get, path = "", params(Paging), responses((status = 200, description = "One page of deliveries.", body = Page<Delivery>)))]
 pub async fn deliveries(
     State(app): State<AppState>,

@@ -135,7 +135,8 @@ impl Registry {
         }
     }
 
-    async fn pinned(&self) -> Result<Option<Model>, storage::Error> {
+    /// The pinned model, if any.
+    pub(super) async fn pinned(&self) -> Result<Option<Model>, storage::Error> {
         let mut connection = self.0.storage.read().await?;
         match models::pinned(&mut connection).await? {
             Some(id) => models::find(&mut connection, &id.to_string(), None).await,

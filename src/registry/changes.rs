@@ -21,10 +21,7 @@ impl Registry {
         change: Option<&Change>,
     ) -> Result<(), storage::Error> {
         let saved = match change {
-            Some(change) => {
-                tell(&mut transaction, change).await?;
-                Some(model_history::append(&mut transaction, change).await?)
-            }
+            Some(change) => Some(save(&mut transaction, change).await?),
             None => None,
         };
         transaction.commit().await?;
@@ -58,6 +55,15 @@ impl Registry {
         let pinned = models::pinned(&mut connection).await? == Some(engine.card().id);
         Ok(Some(target(engine.card(), pinned)))
     }
+}
+
+/// Saves the row of a change, and what webhooks are told of it; gives its number.
+pub(super) async fn save(
+    transaction: &mut Transaction<'static, Sqlite>,
+    change: &Change,
+) -> storage::Result<i64> {
+    tell(transaction, change).await?;
+    model_history::append(transaction, change).await
 }
 
 /// Tells the webhooks that another model goes into service, if it does, or that an alias changes.

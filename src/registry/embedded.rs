@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
+use super::changes::{save, target};
 use crate::{
     architectures::Network,
     bases::BaseWeights,
@@ -15,6 +16,7 @@ use crate::{
     domain::{
         ModelId, Name,
         model::{Architecture, ModelCard},
+        model_history::{Actor, Change, Event, Target},
         objective::Objective,
     },
     error_chain::chain,
@@ -77,14 +79,25 @@ pub async fn install(storage: &Storage, data_dir: &DataDir) -> Result<(), Error>
         tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)??;
     let mut transaction = storage.write().await?;
     let older = models::find(&mut transaction, NAME, None).await?;
-    let older = older.map(|model| model.id).filter(|&id| id != card.id);
+    let older = older.filter(|model| model.id != card.id);
     let pinned = models::pinned(&mut transaction).await?;
-    if let Some(older) = older {
-        aliases::repoint(&mut transaction, older, card.id).await?;
-        models::delete(&mut transaction, older).await?;
+    if let Some(older) = &older {
+        for alias in aliases::of_model(&mut transaction, older.id).await? {
+            aliases::put(&mut transaction, &alias, card.id).await?;
+            let from = Target { id: older.id, name: older.name.clone(), pinned: false };
+            let change = Change {
+                event: Event::AliasSet,
+                alias: Some(alias),
+                from: Some(from),
+                to: Some(target(&card, false)),
+                by: Actor::Server,
+            };
+            save(&mut transaction, &change).await?;
+        }
+        models::delete(&mut transaction, older.id).await?;
     }
     models::insert(&mut transaction, &card, bytes as u64).await?;
-    if pinned.is_some() && pinned == older {
+    if pinned.is_some() && pinned == older.map(|older| older.id) {
         models::pin(&mut transaction, Some(card.id)).await?;
     }
     // The next round of housekeeping removes the older one's file.

@@ -87,7 +87,7 @@ pub enum Error {
 pub enum Mode {
     /// The best model: a new one replaces it if the promotion rule allows it.
     Best,
-    /// A pinned model.
+    /// A pinned model; if that can't be loaded, the best one.
     Pinned,
 }
 
@@ -110,6 +110,9 @@ pub struct Current {
     pub model: Model,
     /// Selection mode.
     pub mode: Mode,
+    /// Name of the pinned model; null in the mode `best`. If it is not this model, it could not be loaded when the
+    /// server started.
+    pub pinned_model: Option<Name>,
     /// In service since; reset at server start.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
@@ -189,11 +192,9 @@ impl Registry {
             let serving = serving.as_ref().ok_or(Error::NoModel)?;
             (serving.engine.card().id, serving.since)
         };
-        let mut connection = self.0.storage.read().await?;
-        let pinned = models::pinned(&mut connection).await?.is_some();
-        drop(connection);
-        let mode = if pinned { Mode::Pinned } else { Mode::Best };
-        Ok(Current { model: self.find(&id.to_string()).await?, mode, since })
+        let pinned_model = self.pinned().await?.map(|pinned| pinned.name);
+        let mode = if pinned_model.is_some() { Mode::Pinned } else { Mode::Best };
+        Ok(Current { model: self.find(&id.to_string()).await?, mode, pinned_model, since })
     }
 
     /// The id of the model in service.
@@ -304,20 +305,21 @@ impl Registry {
         Ok(Arc::new(engine))
     }
 
-    /// Sets when a model is unsure, for the requests from now on.
+    /// Changes when a model is unsure, for the requests from now on.
     ///
     /// # Errors
     /// Unknown model, or the database failed; then nothing changes.
-    pub async fn set_thresholds(
+    pub async fn change_thresholds(
         &self,
         id: ModelId,
-        thresholds: AnswerThresholds,
+        change: impl FnOnce(&mut AnswerThresholds) + Send,
     ) -> Result<(), Error> {
         let _guard = self.0.selection_lock.lock().await;
         let mut transaction = self.0.storage.write().await?;
-        if !models::set_thresholds(&mut transaction, id, thresholds).await? {
-            return Err(Error::NoSuchModel(id.to_string()));
-        }
+        let model = models::find(&mut transaction, &id.to_string(), None).await?;
+        let mut thresholds = model.ok_or_else(|| Error::NoSuchModel(id.to_string()))?.thresholds;
+        change(&mut thresholds);
+        models::set_thresholds(&mut transaction, id, thresholds).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
         let slots: Vec<_> = self.cached().iter().map(|(_, slot)| Arc::clone(slot)).collect();
         let loaded = slots.iter().filter_map(|slot| slot.get().cloned());

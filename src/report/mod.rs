@@ -64,9 +64,9 @@ pub struct Facts {
     pub input: [u32; 2],
     /// Number of parameters.
     pub parameters: u64,
-    /// Size of its file in bytes.
+    /// Size of its file in bytes, as it was downloaded when the report was written.
     pub bytes: u64,
-    /// SHA-256 of its file; null if it can't be read.
+    /// SHA-256 of that file; null if it can't be read.
     pub sha256: Option<Digest>,
     /// When it was trained.
     #[schema(value_type = String, format = DateTime)]
@@ -157,11 +157,11 @@ impl PretrainedWeights {
 /// What a report is made from.
 #[derive(Debug)]
 pub struct Sources {
-    /// The model's row.
+    /// The model's row, with the size of its file as it is downloaded.
     pub model: Model,
     /// Its card.
     pub card: ModelCard,
-    /// SHA-256 of its file.
+    /// SHA-256 of that file.
     pub sha256: Option<Digest>,
     /// Its job, if it is here.
     pub job: Option<Job>,

@@ -71,6 +71,8 @@ struct Inner {
     limits: vision::Limits,
     shutdown: CancellationToken,
     running: RwLock<Option<Arc<Running>>>,
+    /// Why the shadow of an earlier server does not run.
+    failure: Mutex<Option<String>>,
     /// Held while the shadow is changed or saved.
     change: tokio::sync::Mutex<()>,
 }
@@ -129,6 +131,10 @@ impl Results {
         budget.is_available(Instant::now())
     }
 
+    fn set_budget(&self, budget: CpuBudget) {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = budget;
+    }
+
     /// Counts a request that was skipped.
     fn dropped(&self) {
         self.change(|totals, _| totals.dropped += 1);
@@ -160,6 +166,7 @@ impl Shadows {
             limits: vision::Limits { max_pixels: config.max_image_pixels },
             shutdown,
             running: RwLock::default(),
+            failure: Mutex::default(),
             change: tokio::sync::Mutex::default(),
         }))
     }
@@ -184,14 +191,13 @@ impl Shadows {
     async fn resume(&self) -> Result<(), Error> {
         let _guard = self.0.change.lock().await;
         let known = shadow::get(&mut *self.0.storage.read().await?).await?;
-        match known {
-            Some(known) => {
-                let running = self.start(known.model_id, known.cpu_fraction).await?;
-                self.replace(Some(running));
-                Ok(())
-            }
-            None => Ok(()),
+        let Some(known) = known else { return Ok(()) };
+        let started = self.start(known.model_id, known.cpu_fraction).await;
+        if let Err(error) = &started {
+            self.set_failure(Some(chain(error)));
         }
+        self.replace(Some(started?));
+        Ok(())
     }
 
     /// Has a model answer the requests to the model in service, with that share of the processor time.
@@ -209,12 +215,19 @@ impl Shadows {
         if !current.classes.has_names_of(&model.classes) {
             return Err(Error::OtherClasses(model.name.to_string()));
         }
-        self.flush().await?;
-        let running = self.start(model.id, cpu_fraction).await?;
+        let same = self.running().filter(|it| it.model == model.id && !it.queue.is_closed());
+        let started = match same {
+            // It goes on: nothing that it has counted, or has yet to do, is lost.
+            Some(_) => None,
+            None => Some(self.start(model.id, cpu_fraction).await?),
+        };
         let mut transaction = self.0.storage.write().await?;
         shadow::set(&mut transaction, model.id, cpu_fraction).await?;
         transaction.commit().await.map_err(storage::Error::from)?;
-        self.replace(Some(running));
+        match same {
+            Some(same) => same.results.set_budget(budget(cpu_fraction)),
+            None => self.replace(started),
+        }
         let Model { id, name, .. } = model;
         tracing::info!(model.id = %id, model.name = %name, cpu_fraction, "a shadow answers requests");
         Ok(())
@@ -223,13 +236,14 @@ impl Shadows {
     /// Ends the shadow, and forgets what it has done.
     ///
     /// # Errors
-    /// The database failed.
+    /// The database failed; then nothing changes.
     pub async fn remove(&self) -> Result<(), Error> {
         let _guard = self.0.change.lock().await;
-        self.replace(None);
         let mut transaction = self.0.storage.write().await?;
         shadow::remove(&mut transaction).await?;
-        Ok(transaction.commit().await.map_err(storage::Error::from)?)
+        transaction.commit().await.map_err(storage::Error::from)?;
+        self.replace(None);
+        Ok(())
     }
 
     /// The shadow and what it has done, if there is one.
@@ -237,8 +251,9 @@ impl Shadows {
     /// # Errors
     /// The database failed.
     pub async fn get(&self) -> Result<Option<Shadow>, storage::Error> {
-        self.save().await?;
-        shadow::get(&mut *self.0.storage.read().await?).await
+        self.save_quietly().await;
+        let known = shadow::get(&mut *self.0.storage.read().await?).await?;
+        Ok(known.map(|known| Shadow { error: self.failure(), ..known }))
     }
 
     /// Images for which the shadow predicted another class, newest first.
@@ -250,7 +265,7 @@ impl Shadows {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Page<Difference>, storage::Error> {
-        self.save().await?;
+        self.save_quietly().await;
         shadow::differences(&mut *self.0.storage.read().await?, before, limit).await
     }
 
@@ -278,7 +293,20 @@ impl Shadows {
         self.0.running.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why there is a shadow that doesn't run, if that is so.
+    fn failure(&self) -> Option<String> {
+        if self.running().is_some_and(|running| running.queue.is_closed()) {
+            return Some("its thread ended unexpectedly".to_owned());
+        }
+        self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_failure(&self, why: Option<String>) {
+        *self.0.failure.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     fn replace(&self, running: Option<Running>) {
+        self.set_failure(None);
         *self.0.running.write().unwrap_or_else(PoisonError::into_inner) = running.map(Arc::new);
     }
 
@@ -286,7 +314,7 @@ impl Shadows {
     async fn start(&self, model: ModelId, cpu_fraction: f64) -> Result<Running, Error> {
         let (queue, work) = mpsc::channel(QUEUE);
         let results = Arc::new(Results {
-            budget: Mutex::new(CpuBudget::new(cpu_fraction, processors().get(), Instant::now())),
+            budget: Mutex::new(budget(cpu_fraction)),
             unsaved: Mutex::default(),
         });
         let worker = worker::Worker {
@@ -304,6 +332,13 @@ impl Shadows {
     async fn save(&self) -> Result<(), storage::Error> {
         let _guard = self.0.change.lock().await;
         self.flush().await
+    }
+
+    /// As [`Self::save`], for reading what can be read.
+    async fn save_quietly(&self) {
+        if let Err(error) = self.save().await {
+            tracing::debug!(error = chain(&error), "reading without the shadow's last results");
+        }
     }
 
     async fn flush(&self) -> Result<(), storage::Error> {
@@ -345,4 +380,9 @@ impl Shadows {
         transaction.commit().await?;
         Ok(is_shadow)
     }
+}
+
+/// That share of the processor time, from now on.
+fn budget(cpu_fraction: f64) -> CpuBudget {
+    CpuBudget::new(cpu_fraction, processors().get(), Instant::now())
 }

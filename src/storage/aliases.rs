@@ -68,7 +68,7 @@ pub async fn of_model(connection: &mut SqliteConnection, model: ModelId) -> Resu
     .await?)
 }
 
-/// Sets an alias to a model.
+/// Sets an alias to a model, which may be saved later in the transaction.
 ///
 /// # Errors
 /// The database failed.
@@ -92,16 +92,5 @@ pub async fn put(connection: &mut SqliteConnection, alias: &Name, model: ModelId
 /// The database failed.
 pub async fn delete(connection: &mut SqliteConnection, alias: &Name) -> Result<()> {
     sqlx::query!("DELETE FROM aliases WHERE name = ?", alias).execute(connection).await?;
-    Ok(())
-}
-
-/// Sets the aliases of a model to another, which may be saved later in the transaction.
-///
-/// # Errors
-/// The database failed.
-pub async fn repoint(connection: &mut SqliteConnection, from: ModelId, to: ModelId) -> Result<()> {
-    sqlx::query!("UPDATE aliases SET model_id = ? WHERE model_id = ?", to, from)
-        .execute(connection)
-        .await?;
     Ok(())
 }

@@ -245,7 +245,7 @@ pub async fn deselect(
     Ok(())
 }
 
-/// Sets when a model is unsure; returns whether there is one.
+/// Sets when a model is unsure.
 ///
 /// # Errors
 /// The database failed.
@@ -253,9 +253,9 @@ pub async fn set_thresholds(
     connection: &mut SqliteConnection,
     id: ModelId,
     thresholds: AnswerThresholds,
-) -> Result<bool> {
+) -> Result<()> {
     let AnswerThresholds { answer_above, unlike_above } = thresholds;
-    let done = sqlx::query!(
+    sqlx::query!(
         "UPDATE models SET answer_above = ?, unlike_above = ? WHERE id = ?",
         answer_above,
         unlike_above,
@@ -263,7 +263,7 @@ pub async fn set_thresholds(
     )
     .execute(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
 /// The ids of all models.

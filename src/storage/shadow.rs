@@ -9,7 +9,7 @@ use crate::domain::{
     shadow::{Difference, MAX_DIFFERENCES, Shadow, Totals},
 };
 
-/// The shadow, if there is one.
+/// The shadow, if there is one; whether it runs is not known here.
 ///
 /// # Errors
 /// The database failed.
@@ -34,6 +34,7 @@ pub async fn get(connection: &mut SqliteConnection) -> Result<Option<Shadow>> {
             cpu_seconds: row.cpu_seconds,
         },
         agreement: (row.images > 0).then(|| row.agreed as f64 / row.images as f64),
+        error: None,
     }))
 }
 

@@ -13,7 +13,7 @@ use crate::domain::{
     webhook::{Attempt, Delivery, DeliveryStatus, Event, Webhook},
 };
 
-/// Deliveries of a webhook that are kept: the newest.
+/// Deliveries of a webhook that are kept: so many that wait, and so many others; the newest.
 const KEPT: u32 = 500;
 
 /// A webhook with what signs its deliveries.
@@ -159,7 +159,8 @@ async fn tell(
     Ok(())
 }
 
-/// Queues a delivery, to be sent at once. Of each webhook, the newest few hundred are kept.
+/// Queues a delivery, to be sent at once. Of each webhook, the newest few hundred that wait are kept, and as many
+/// of the others.
 ///
 /// # Errors
 /// The database failed.
@@ -186,8 +187,10 @@ pub async fn enqueue(
     .await?;
     sqlx::query!(
         "DELETE FROM webhook_deliveries
-         WHERE webhook_id = ?1 AND id <= (SELECT id FROM webhook_deliveries WHERE webhook_id = ?1
-                                          ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+         WHERE id IN (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY status = 'pending'
+                                                                    ORDER BY id DESC) AS place
+                                      FROM webhook_deliveries WHERE webhook_id = ?)
+                      WHERE place > ?)",
         webhook,
         KEPT
     )

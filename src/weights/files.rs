@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Read as _, Write as _},
+    io::{self, BufWriter, Read, Write as _},
     path::Path,
 };
 
@@ -44,11 +44,18 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The file can't be read.
 pub(crate) fn hash<H: Digest + OutputSizeUser>(path: &Path) -> io::Result<Output<H>> {
-    let mut file = File::open(path)?;
+    hash_of::<H>(File::open(path)?)
+}
+
+/// The hash of what `reader` gives under `H`.
+///
+/// # Errors
+/// It can't be read.
+pub(crate) fn hash_of<H: Digest + OutputSizeUser>(mut reader: impl Read) -> io::Result<Output<H>> {
     let mut hasher = H::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match file.read(&mut buffer) {
+        match reader.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finalize()),
             Ok(length) => hasher.update(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

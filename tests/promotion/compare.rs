@@ -195,6 +195,43 @@ async fn a_comparison_can_be_cancelled_and_begun_again() {
     assert_eq!(server.delete(path).await.status, 204);
 }
 
+/// Of another job, or of another model that needs the same predictions.
+#[tokio::test]
+async fn other_comparisons_go_on_when_one_is_cancelled() {
+    let server = server().await;
+    model(&server, "first", "pets", |_| {}).await;
+    model(&server, "second", "pets", swapped).await;
+    server.get("/models/default/compare?with=second&job=second").await.ok();
+    let all = server.app.decoders.available_permits() as u32;
+    let default = "/models/first/compare?with=default";
+    let second = "/models/first/compare?with=second";
+    for (cancelled, goes_on) in [
+        (format!("{default}&job=second"), format!("{default}&job=first")),
+        // Only what `first` predicts is missing.
+        (format!("{default}&job=second"), format!("{second}&job=second")),
+    ] {
+        let busy = server.app.decoders.acquire_many(all).await.unwrap();
+        let mut other = Box::pin(server.get(&goes_on));
+        let mut waiting = Box::pin(server.get(&cancelled));
+        let answer = loop {
+            tokio::select! {
+                answer = &mut waiting => break answer,
+                answer = &mut other => panic!("{goes_on}: {}", answer.json()),
+                // Until both have begun.
+                () = sleep(Duration::from_millis(20)) => {
+                    assert_eq!(server.delete(&cancelled).await.status, 204);
+                }
+            }
+        };
+        answer.problem(409, "cancelled");
+        drop(busy);
+        assert_eq!(other.await.ok()["count"], 8, "{goes_on}");
+    }
+    server.delete(&format!("{default}&job=none")).await.problem(404, "not_found");
+    // Without a job there is nothing to cancel.
+    assert_eq!(server.delete("/models/default/compare?with=default").await.status, 204);
+}
+
 #[tokio::test]
 async fn a_request_does_not_wait_for_ever() {
     let server = server().await;

@@ -4,11 +4,12 @@ use axum::{
     body::Body,
     http::{Request, header},
 };
+use pawprint::{domain::ModelId, http::router::router, registry::embedded};
 use serde_json::{Value, json};
 
 use super::{
     assert_described,
-    common::{Answer, Server},
+    common::{self, Answer, Server, config},
     model, server,
 };
 
@@ -104,6 +105,60 @@ async fn a_model_that_can_not_be_loaded_is_not_gone_back_to() {
     roll_back(&server).await.problem(422, "model_unusable");
     assert_eq!(serving(&server).await, "pinned second");
     assert_eq!(history(&server, "").await.last().unwrap(), "pinned first! second! anonymous");
+}
+
+#[tokio::test]
+async fn a_pinned_model_that_can_not_be_loaded_is_not_taken_for_the_one_in_service() {
+    let server = server().await;
+    let first = model(&server, "first", "pets", |_| {}).await;
+    let current = async |server: &Server| {
+        let current = server.get("/models/current").await.ok();
+        ["name", "mode", "pinned_model"].map(|member| current[member].clone())
+    };
+    assert_eq!(current(&server).await, [json!("default"), json!("best"), Value::Null]);
+    pin(&server, "first").await;
+    assert_eq!(current(&server).await, [json!("first"), json!("pinned"), json!("first")]);
+    let path = server.app.data_dir.model(first);
+    let folder = common::data::close(server).await;
+    std::fs::write(path, "no model").unwrap();
+    let app = common::app(config(), folder.path()).await;
+    let server = Server { router: router(app.clone()), app, folder };
+    assert_eq!(current(&server).await, [json!("default"), json!("pinned"), json!("first")]);
+    pin(&server, "best").await;
+    assert_eq!(current(&server).await, [json!("default"), json!("best"), Value::Null]);
+}
+
+/// The built-in model of another version takes the place of this one's, also behind aliases.
+#[tokio::test]
+async fn a_new_built_in_model_is_in_the_history_of_its_aliases() {
+    let server = server().await;
+    let webhook = json!({ "url": "https://example.org/hook", "events": ["alias.changed"] });
+    let webhook = server.json("POST", "/webhooks", webhook).await.ok();
+    let default = json!({ "model": "default" });
+    let alias = server.json("PUT", "/aliases/champion", default).await.ok();
+    let older = ModelId::new().to_string();
+    let mut transaction = server.app.storage.write().await.unwrap();
+    for sql in ["UPDATE aliases SET model_id = ?", "UPDATE models SET id = ?"] {
+        sqlx::query(sql).bind(&older).execute(&mut *transaction).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    assert_eq!(server.get("/models/champion").await.ok()["id"], json!(older));
+
+    embedded::install(&server.app.storage, &server.app.data_dir).await.unwrap();
+    assert_eq!(server.get("/models/champion").await.ok()["id"], alias["model_id"]);
+    assert_eq!(
+        history(&server, "&alias=champion").await,
+        ["champion: alias_set - default anonymous", "champion: alias_set default default server"]
+    );
+    let last = server.get("/models/history?alias=champion&limit=1").await.ok();
+    let last = &last["items"][0];
+    assert_eq!((&last["from"]["id"], &last["to"]["id"]), (&json!(older), &alias["model_id"]));
+    let path = format!("/webhooks/{}/deliveries", webhook["id"].as_str().unwrap());
+    let told = server.get(&path).await.ok();
+    assert_eq!(told["items"].as_array().unwrap().len(), 2, "{told}");
+    // Another start changes nothing.
+    embedded::install(&server.app.storage, &server.app.data_dir).await.unwrap();
+    assert_eq!(history(&server, "&alias=champion").await.len(), 2);
 }
 
 #[tokio::test]

@@ -166,14 +166,12 @@ async fn requests_go_on_whatever_becomes_of_the_shadow() {
 
 #[tokio::test]
 async fn a_shadow_goes_on_after_a_restart() {
-    let mut server = server().await;
+    let server = server().await;
     model(&server, "opposite", "pets", swapped).await;
     set(&server, "opposite", 1.0).await;
     predict(&server, "", 1).await;
     dealt_with(&server, 1).await;
-    let folder = common::data::close(server).await;
-    let app = common::app(config(), folder.path()).await;
-    server = Server { router: pawprint::http::router::router(app.clone()), app, folder };
+    let server = restarted(server).await;
     let running = tokio::spawn(server.app.shadow.clone().run());
     let known = shadow(&server).await;
     assert_eq!((&known["model"], &known["images"]), (&json!("opposite"), &json!(1)));
@@ -185,6 +183,88 @@ async fn a_shadow_goes_on_after_a_restart() {
     timeout(PATIENCE, wait).await.unwrap();
     server.app.shutdown.cancel();
     running.await.unwrap();
+}
+
+/// Ends the server and starts it again on its data.
+async fn restarted(server: Server) -> Server {
+    let folder = common::data::close(server).await;
+    let app = common::app(config(), folder.path()).await;
+    Server { router: pawprint::http::router::router(app.clone()), app, folder }
+}
+
+#[tokio::test]
+async fn a_shadow_that_can_not_go_on_says_so_until_it_is_set_again() {
+    let server = server().await;
+    let id = model(&server, "opposite", "pets", swapped).await;
+    assert_eq!(set(&server, "opposite", 1.0).await["error"], Value::Null);
+    let path = server.app.data_dir.model(id);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "no model").unwrap();
+    let server = restarted(server).await;
+    let running = tokio::spawn(server.app.shadow.clone().run());
+    let wait = async {
+        loop {
+            let shadow = shadow(&server).await;
+            if !shadow["error"].is_null() {
+                return shadow;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let broken = timeout(PATIENCE, wait).await.unwrap();
+    assert_described(&server, "Shadow", &broken).await;
+    assert_eq!(broken["model"], "opposite");
+    assert!(broken["error"].as_str().unwrap().contains("can't be used"), "{broken}");
+    predict(&server, "", 1).await;
+    assert_eq!(shadow_images(&server).await, 0);
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(set(&server, "opposite", 1.0).await["error"], Value::Null);
+    predict(&server, "", 1).await;
+    dealt_with(&server, 1).await;
+    server.app.shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_the_share_of_the_processor_time_changes() {
+    let server = server().await;
+    model(&server, "opposite", "pets", swapped).await;
+    set(&server, "opposite", 1.0).await;
+    for number in 0..8 {
+        predict(&server, "", number).await;
+        if number % 3 == 2 {
+            let fraction = 1.0 - f64::from(number) / 10.0;
+            assert_eq!(set(&server, "opposite", fraction).await["cpu_fraction"], fraction);
+        }
+    }
+    let done = dealt_with(&server, 8).await;
+    let sum = done["images"].as_u64().unwrap() + done["dropped"].as_u64().unwrap();
+    assert_eq!((sum, &done["failed"]), (8, &json!(0)), "{done}");
+}
+
+/// As on a full disk: what can be read is read.
+#[tokio::test]
+async fn a_shadow_is_shown_although_its_results_can_not_be_saved() {
+    let server = server().await;
+    model(&server, "opposite", "pets", swapped).await;
+    // After the first image, all are dropped.
+    set(&server, "opposite", 1e-6).await;
+    predict(&server, "", 0).await;
+    dealt_with(&server, 1).await;
+    let execute = async |sql: &'static str| {
+        let mut transaction = server.app.storage.write().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let fail = "CREATE TRIGGER full BEFORE UPDATE ON shadow BEGIN SELECT RAISE(ABORT, 'full'); END";
+    execute(fail).await;
+    predict(&server, "", 1).await;
+    let shown = shadow(&server).await;
+    assert_eq!((&shown["images"], &shown["dropped"]), (&json!(1), &json!(0)), "{shown}");
+    let page = server.get("/models/shadow/differences").await.ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1);
+    execute("DROP TRIGGER full").await;
+    assert_eq!(shadow(&server).await["dropped"], 1);
 }
 
 #[tokio::test]

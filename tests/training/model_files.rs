@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use crate::common::{Answer, Server, photo, process::Process};
+use pawprint::domain::dataset::Digest;
 use serde_json::{Value, json};
 
 const RECIPES: [(&str, &str); 3] = [
@@ -92,6 +93,16 @@ async fn report(there: &Process, here: &Server, model: &Value) {
     assert_eq!(report["evaluation"]["split"], "test");
     assert_eq!(report["training"]["pretrained"]["license"], "Apache-2.0");
     assert_eq!(report["model"]["sha256"].as_str().unwrap().len(), 64);
+    // Of what is downloaded, also after the thresholds were changed.
+    for above in [0.25, 0.5] {
+        let patch = json!({ "answer_above": above });
+        let id = model["id"].as_str().unwrap();
+        here.json("PATCH", &format!("/models/{id}"), patch).await.ok();
+        let file = here.get(&format!("/models/{id}/download")).await.body;
+        let report = here.get(&format!("{path}?format=json")).await.ok();
+        assert_eq!(report["model"]["sha256"], Digest::of(&file).to_string());
+        assert_eq!(report["model"]["bytes"], file.len());
+    }
     let limits = report["limits"].to_string();
     assert!(limits.contains("test images") && limits.contains("Apache-2.0"), "{limits}");
     let page = there.request(reqwest::Method::GET, &path).send().await.unwrap();
@@ -115,6 +126,27 @@ async fn report(there: &Process, here: &Server, model: &Value) {
     );
     here.get(&format!("{path}?format=pdf")).await.problem(422, "invalid_value");
     here.get("/models/none/report").await.problem(404, "not_found");
+}
+
+/// One that stays may change at the same time.
+#[tokio::test]
+async fn both_thresholds_can_be_changed_at_once() {
+    let server = Server::start().await;
+    let path = "/models/default";
+    for round in 0..8 {
+        let (answer, unlike) = (f64::from(round) / 16.0, 1.0 + f64::from(round) / 16.0);
+        let changes = tokio::join!(
+            server.json("PATCH", path, json!({ "answer_above": answer })),
+            server.json("PATCH", path, json!({ "unlike_above": unlike })),
+        );
+        assert_eq!(changes.0.ok()["answer_above"], answer);
+        assert_eq!(changes.1.ok()["unlike_above"], unlike);
+        let model = server.get(path).await.ok();
+        assert_eq!(
+            (&model["answer_above"], &model["unlike_above"]),
+            (&json!(answer), &json!(unlike))
+        );
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,13 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{Server, process::Process};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use pawprint::{
+    domain::{
+        Timestamp,
+        webhook::{Attempt, DeliveryStatus, Event},
+    },
+    storage::webhooks,
+};
 use receiver::{Received, Receiver};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -253,6 +260,35 @@ async fn receivers_that_lie_gain_nothing() {
     }
     assert!(receiver.received("/ok").is_empty(), "a redirect was followed");
     assert!(server.anonymous_bytes() < 2 << 30);
+}
+
+/// What waits is kept, however many others were delivered since; of both, the newest 500.
+#[tokio::test]
+async fn a_delivery_that_waits_makes_no_room_for_those_that_have_arrived() {
+    let server = Server::start().await;
+    let added = server.json("POST", "/webhooks", json!({ "url": "https://example.org/" })).await;
+    let id = added.json()["id"].as_str().unwrap().parse().unwrap();
+    let mut transaction = server.app.storage.write().await.unwrap();
+    let waits = webhooks::enqueue(&mut transaction, id, Event::Test, json!({})).await.unwrap();
+    let attempt =
+        Attempt { at: Timestamp::now(), response_status: Some(200), seconds: 0.1, error: None };
+    let delivered = DeliveryStatus::Delivered;
+    for _ in 0..510 {
+        let done = webhooks::enqueue(&mut transaction, id, Event::Test, json!({})).await.unwrap();
+        webhooks::attempted(&mut transaction, done, 1, &attempt, delivered, None).await.unwrap();
+    }
+    let next = webhooks::enqueue(&mut transaction, id, Event::Test, json!({})).await.unwrap();
+    let all = webhooks::deliveries(&mut transaction, id, None, 2_000).await.unwrap().items;
+    assert_eq!(all.iter().filter(|it| it.status == delivered).count(), 500);
+    let waiting: Vec<_> = all.iter().filter(|it| it.status != delivered).map(|it| it.id).collect();
+    assert_eq!(waiting, [next, waits]);
+    for _ in 0..499 {
+        webhooks::enqueue(&mut transaction, id, Event::Test, json!({})).await.unwrap();
+    }
+    let all = webhooks::deliveries(&mut transaction, id, None, 2_000).await.unwrap().items;
+    let waiting: Vec<_> = all.iter().filter(|it| it.status != delivered).map(|it| it.id).collect();
+    // The oldest of 501 made room.
+    assert_eq!((waiting.len(), waiting.last()), (500, Some(&next)));
 }
 
 #[tokio::test]

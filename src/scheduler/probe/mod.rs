@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{needs::shortage, remembered::Probes};
 use self::{
-    needs::{Needs, Sizes, disk_of, lacking, least_disk, least_memory, memory_of_data, missing},
+    needs::{
+        Disk, Needs, Sizes, disk_of, lacking, least_disk, least_memory, memory_of_data, missing,
+    },
     remembered::key,
     sample::{images, small},
     timeline::Timeline,
@@ -134,12 +136,12 @@ impl Scheduler {
         let time = time.filter(|_| complete || late || measured.step.is_some());
         let needs = Needs {
             memory: outcome.timeline.peak.map(|peak| peak + memory_of_data(&spec, images)),
-            disk: complete
-                .then(|| disk_of(&outcome.sizes, &spec, images, few.len(), samples.len())),
+            disk: complete.then(|| disk_of(outcome.sizes, &spec, images, few.len(), samples.len())),
         };
-        self.0.probes.remember(key(&spec), needs);
         let memory = Need { needed: needs.memory, available: memory };
-        let disk = Need { needed: needs.disk, available: room::disk(self.0.data_dir.root()) };
+        let needed = needs.disk.as_ref().map(Disk::bytes);
+        let disk = Need { needed, available: room::disk(self.0.data_dir.root()) };
+        self.0.probes.remember(key(&spec), needs);
         let remote = self.0.executor.is_remote();
         let mut problems: Vec<_> =
             outcome.error.filter(|error| error.code != TOO_SLOW).into_iter().collect();
@@ -289,19 +291,19 @@ impl Scheduler {
             return Ok(());
         }
         let waits = self.running().len() >= self.0.config.max_running_jobs.get();
-        let known = self.0.probes.recall(&key(&draft.spec));
+        let known = self.0.probes.recall(&key(&draft.spec)).unwrap_or_default();
         let (spec, samples) = (draft.spec.clone(), draft.samples.clone());
         let cache = self.0.data_dir.cache();
         let found = tokio::task::spawn_blocking(move || {
-            let memory = match known.and_then(|needs| needs.memory) {
+            let memory = match known.memory {
                 Some(needed) => Need { needed: Some(needed), available: room::memory(waits) },
                 None => Need { needed: least_memory(&spec, &samples), available: usable_memory() },
             };
-            let needed = match known.and_then(|needs| needs.disk) {
-                Some(needed) => Some(needed),
-                None => least_disk(spec.recipe, &cache, &samples).ok(),
+            let needed = match known.disk {
+                Some(disk) => disk.bytes_now(&cache, &samples),
+                None => least_disk(spec.recipe, &cache, &samples),
             };
-            (memory, Need { needed, available: room::disk(&cache) })
+            (memory, Need { needed: needed.ok(), available: room::disk(&cache) })
         });
         let Ok((memory, disk)) = found.await else { return Ok(()) };
         for (resource, need) in [("memory", memory), ("disk", disk)] {

@@ -34,10 +34,35 @@ const REGRESSION_COPIES: f64 = 1.5;
 const SAMPLE_BYTES: f64 = 250.0;
 
 /// Bytes that a job needs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Needs {
     pub(super) memory: Option<u64>,
-    pub(super) disk: Option<u64>,
+    pub(super) disk: Option<Disk>,
+}
+
+/// Disk space that a job needs.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    /// Bytes of its folder.
+    pub(super) folder: u64,
+    pub(super) caches: Vec<Cache>,
+}
+
+impl Disk {
+    /// Bytes, as of the probe.
+    pub(super) fn bytes(&self) -> u64 {
+        let caches: u64 = self.caches.iter().map(|cache| cache.missing * cache.record).sum();
+        self.folder + caches
+    }
+
+    /// Bytes now: what other jobs with these `samples` have added to the caches in `server` since is no part.
+    pub(super) fn bytes_now(&self, server: &Path, samples: &[Sample]) -> io::Result<u64> {
+        let mut bytes = self.folder;
+        for cache in &self.caches {
+            bytes += cache.missing_in(server, samples)? * cache.record;
+        }
+        Ok(bytes)
+    }
 }
 
 /// Bytes of what a probe left in its folder.
@@ -90,14 +115,14 @@ pub(super) fn memory_of_data(spec: &Spec, images: Images) -> u64 {
     (regression + images.total() * SAMPLE_BYTES) as u64
 }
 
-/// Bytes of disk space of a job with these images, of which a probe with `few` left those sizes: two
-/// checkpoints, the model with features of up to 1000 training images, and what the caches lack.
-pub(super) fn disk_of(sizes: &Sizes, spec: &Spec, images: Images, few: usize, all: usize) -> u64 {
-    let caches: u64 = sizes.caches.iter().map(|cache| cache.missing * cache.record).sum();
+/// Disk space of a job with these images, of which a probe with `few` left those sizes: two checkpoints,
+/// the model with features of up to 1000 training images, and what the caches lack.
+pub(super) fn disk_of(sizes: Sizes, spec: &Spec, images: Images, few: usize, all: usize) -> Disk {
     let manifest = sizes.manifest * all as u64 / few.max(1) as u64;
     let width = spec.recipe.base().map_or(0, Base::channels) as u64;
     let neighbours = (images.train as u64).min(neighbours::MAX_IMAGES as u64) * width;
-    caches + manifest + 2 * (sizes.checkpoint + sizes.head_checkpoint) + sizes.model + neighbours
+    let checkpoints = 2 * (sizes.checkpoint + sizes.head_checkpoint);
+    Disk { folder: manifest + checkpoints + sizes.model + neighbours, caches: sizes.caches }
 }
 
 /// Bytes of memory that any job with this recipe and batch size takes on the CPU, as measured; half of
@@ -190,6 +215,31 @@ mod tests {
         assert!((least(1024, fp32, &samples) / 17.638e9 - 1.0).abs() < 0.01);
         assert!((least(1024, fp32, &samples[..4]) / 298e6 - 1.0).abs() < 0.01);
         assert!((least(32, PrecisionChoice::Auto, &samples) / 387e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_was_cached_since_the_probe_takes_no_disk_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let [probed, server] = ["probed", "server"].map(|name| folder.path().join(name));
+        let write = |folder: &Path, held: &[u8]| {
+            let hashes: Vec<u8> = held.iter().flat_map(|number| [*number; 32]).collect();
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("180x180-v2.index"), hashes).unwrap();
+            std::fs::write(folder.join("180x180-v2.records"), vec![0; held.len() * 10]).unwrap();
+        };
+        let samples = [1, 2, 3].map(|number| Sample {
+            image_id: ImageId::new(),
+            sha256: Digest([number; 32]),
+            label: 0,
+            split: Split::Train,
+        });
+        write(&probed, &[1]);
+        let caches = room::caches(&probed, &server, &samples[..1], &samples).unwrap();
+        let disk = Disk { folder: 100, caches };
+        assert_eq!(disk.bytes(), 130);
+        assert_eq!(disk.bytes_now(&server, &samples).unwrap(), 130);
+        write(&server, &[1, 2]);
+        assert_eq!(disk.bytes_now(&server, &samples).unwrap(), 110);
     }
 
     #[test]

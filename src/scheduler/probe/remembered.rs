@@ -39,7 +39,7 @@ impl Probes {
 
     pub(super) fn recall(&self, job: &str) -> Option<Needs> {
         let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().find(|(other, _)| other == job).map(|(_, needs)| *needs)
+        all.iter().find(|(other, _)| other == job).map(|(_, needs)| needs.clone())
     }
 }
 

@@ -1,10 +1,10 @@
 //! How much memory and disk space there is for a job, and how much of what it caches is there already.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{collections::HashSet, ffi::OsString, fs, io, path::Path};
 
 use sysinfo::{Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::domain::dataset::{Digest, Sample};
+use crate::domain::dataset::{Digest, Sample, Split};
 
 /// Bytes of memory that a trainer can get, of the machine and of this process's control group; also those
 /// of the trainers that run now, if it `waits` for them. `None` if the system does not tell.
@@ -34,13 +34,28 @@ pub(super) fn disk(folder: &Path) -> Option<u64> {
 }
 
 /// A cache that a probe has filled, and what a job still has to add to it in the server's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Cache {
     pub(super) kind: CacheKind,
+    /// The name of its index.
+    index: OsString,
+    /// Those that it holds: it holds them whole.
+    splits: HashSet<Split>,
     /// Images without a record.
     pub(super) missing: u64,
     /// Bytes of a record.
     pub(super) record: u64,
+}
+
+impl Cache {
+    /// How many of a job's `samples` lack a record now in `server`, the folder of the server's caches.
+    pub(super) fn missing_in(&self, server: &Path, samples: &[Sample]) -> io::Result<u64> {
+        let known = digests(&server.join(&self.index))?;
+        let missing = samples.iter().filter(|sample| {
+            self.splits.contains(&sample.split) && !known.contains(&sample.sha256)
+        });
+        Ok(missing.count() as u64)
+    }
 }
 
 /// What a cache holds.
@@ -65,8 +80,7 @@ impl CacheKind {
 }
 
 /// The caches that a probe has filled in the folder `probed` with records of some of its `few` images, and
-/// how many of the job's `samples` lack a record in `server`, the folder of the server's. A cache holds
-/// whole splits.
+/// how many of the job's `samples` lack a record in `server`, the folder of the server's.
 pub(super) fn caches(
     probed: &Path,
     server: &Path,
@@ -82,20 +96,20 @@ pub(super) fn caches(
         let held = digests(&index)?;
         let records = fs::metadata(index.with_extension("records"))?.len();
         let (Some(name), false) = (index.file_name(), held.is_empty()) else { continue };
-        let splits: HashSet<_> = few
+        let splits = few
             .iter()
             .filter(|sample| held.contains(&sample.sha256))
             .map(|sample| sample.split)
             .collect();
-        let known = digests(&server.join(name))?;
-        let missing = samples
-            .iter()
-            .filter(|sample| splits.contains(&sample.split) && !known.contains(&sample.sha256));
-        caches.push(Cache {
+        let mut cache = Cache {
             kind: CacheKind::of(&name.to_string_lossy()),
-            missing: missing.count() as u64,
+            index: name.to_owned(),
+            splits,
+            missing: 0,
             record: records / held.len() as u64,
-        });
+        };
+        cache.missing = cache.missing_in(server, samples)?;
+        caches.push(cache);
     }
     Ok(caches)
 }
@@ -134,7 +148,7 @@ pub(super) fn largest(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ImageId, dataset::Split};
+    use crate::domain::ImageId;
 
     #[test]
     fn images_that_are_cached_already_take_no_space() {
@@ -163,11 +177,19 @@ mod tests {
         let few: Vec<_> = [0, 1, 6].map(|at| samples[at]).to_vec();
         let mut found = caches(&probed, &server, &few, &samples).unwrap();
         found.sort_by_key(|cache| cache.missing);
-        let cache = |kind, missing| Cache { kind, missing, record: 7 };
+        let figures = found.iter().map(|cache| (cache.kind, cache.missing, cache.record));
         // Features of the training split only: six images, none of them known.
-        assert_eq!(found, [cache(CacheKind::Features, 6), cache(CacheKind::Pixels, 7)]);
+        assert_eq!(
+            figures.collect::<Vec<_>>(),
+            [(CacheKind::Features, 6, 7), (CacheKind::Pixels, 7, 7)]
+        );
         assert_eq!(missing(&server.join("180x180-v2.index"), &samples).unwrap(), 7);
         assert_eq!(missing(&server.join("none.index"), &samples).unwrap(), 10);
+        // Later, when a job has cached some more.
+        write(&server, "vgg16-0123-features-180x180-v2-cpu-fp32", &[0, 1, 2, 3]);
+        write(&server, "180x180-v2", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let now = found.iter().map(|cache| cache.missing_in(&server, &samples).unwrap());
+        assert_eq!(now.collect::<Vec<_>>(), [2, 0]);
     }
 
     #[test]
