@@ -25,7 +25,7 @@ use crate::{
     access::Caller,
     domain::{
         excerpt::Excerpt,
-        prediction::{ModelRef, PredictResponse, Prediction, Timing},
+        prediction::{ModelRef, PredictResponse, Prediction},
     },
     inference::EngineError,
     journal::Recorded,
@@ -118,12 +118,7 @@ pub async fn predict(
     if let Some(ticket) = ticket {
         ticket.send(card, photos.copies, &predictions);
     }
-    let timing = Timing {
-        decode: photos.decode_ms,
-        queue: result.queued.as_secs_f64() * 1e3,
-        inference: result.inference.as_secs_f64() * 1e3,
-        total: started.elapsed().as_secs_f64() * 1e3,
-    };
+    let timing = result.timing(started, photos.decode_ms);
     state.metrics.record_prediction(&timing, &predictions);
     let recorded = Recorded {
         engine: &engine,

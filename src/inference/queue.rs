@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::gradcam::Heatmap;
-use crate::domain::prediction::ModelOutput;
+use crate::domain::prediction::{ModelOutput, Timing};
 
 /// A command for the model's threads.
 #[derive(Debug)]
@@ -59,6 +59,19 @@ pub struct InferenceResult<O> {
     pub queued: Duration,
     /// Inference time, shared with the other requests of its passes.
     pub inference: Duration,
+}
+
+impl<O> InferenceResult<O> {
+    /// The timing of a request that began at `started` and took `decode` milliseconds to decode its images.
+    #[must_use]
+    pub fn timing(&self, started: Instant, decode: f64) -> Timing {
+        Timing {
+            decode,
+            queue: self.queued.as_secs_f64() * 1e3,
+            inference: self.inference.as_secs_f64() * 1e3,
+            total: started.elapsed().as_secs_f64() * 1e3,
+        }
+    }
 }
 
 /// The queue for several workers: one waits on it, the others wait for their turn.

@@ -37,10 +37,7 @@ use super::{
     system,
 };
 use crate::{
-    access::Caller,
-    domain::{model::Model, prediction::Timing},
-    inference::EngineError,
-    journal::Recorded,
+    access::Caller, domain::model::Model, inference::EngineError, journal::Recorded,
     shadow::MAX_BYTES,
 };
 
@@ -180,12 +177,7 @@ pub async fn infer(
     if let Some(ticket) = ticket {
         ticket.send(card, photos.copies, &predictions);
     }
-    let timing = Timing {
-        decode: photos.decode_ms,
-        queue: result.queued.as_secs_f64() * 1e3,
-        inference: result.inference.as_secs_f64() * 1e3,
-        total: started.elapsed().as_secs_f64() * 1e3,
-    };
+    let timing = result.timing(started, photos.decode_ms);
     state.metrics.record_prediction(&timing, &predictions);
     let recorded = Recorded {
         engine: &engine,
