@@ -104,6 +104,9 @@ review-figures: downloads ## measure what reviews find on data with made faults 
 bench-growth: build ## measure what grows with images, jobs, models and epochs (DATA: JPEGs; ARGS="--short")
 	benches/growth.py $(RELEASE)/pawprint $(DATA) $(ARGS)
 
+test-long: downloads ## run the tests that take minutes each (a map of 5,000 photos)
+	OMP_WAIT_POLICY=passive $(CARGO) test --release --locked --test dashboard -- --ignored
+
 faults: downloads ## run the fault injection tests in their long form (20 minutes)
 	PAWPRINT_FAULTS=long $(CARGO) test --release --locked --test faults -- --nocapture --test-threads=1
 

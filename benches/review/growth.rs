@@ -4,7 +4,8 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pawprint::{
@@ -100,14 +101,19 @@ fn review(set: &Set) -> Result<Measured> {
         .stderr(Stdio::null())
         .spawn()?;
     let started = Instant::now();
-    let (mut features, mut anonymous_mb) = (None, 0);
+    let status = format!("/proc/{}/status", child.id());
+    // Until the process is gone.
+    let memory = thread::spawn(move || {
+        let mut most = 0;
+        while let Some(megabytes) = anonymous_mb(&status) {
+            most = most.max(megabytes);
+            thread::sleep(Duration::from_millis(10));
+        }
+        most
+    });
+    let mut features = None;
     let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     for line in lines {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kilobytes =
-            resident.and_then(|it| it.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        anonymous_mb = anonymous_mb.max(kilobytes.unwrap_or(0) / 1024);
         match serde_json::from_str(&line?)? {
             Event::Progress(progress) if progress.phase == Phase::Comparing => {
                 features.get_or_insert(started.elapsed().as_secs_f64());
@@ -117,6 +123,14 @@ fn review(set: &Set) -> Result<Measured> {
         }
     }
     child.wait()?;
+    let anonymous_mb = memory.join().map_err(|_| "the memory isn't measured")?;
     let (all, features) = (started.elapsed().as_secs_f64(), features.unwrap_or(0.0));
     Ok(Measured { features, others: all - features, anonymous_mb })
+}
+
+/// The memory of a process that is its own, in MB.
+fn anonymous_mb(status: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(resident.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
 }

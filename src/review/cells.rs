@@ -27,37 +27,35 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Of these features, `[images, width]`, of length 1; at least [`IMAGES`].
+    /// Of these features, `[images, width]`; at least [`IMAGES`].
     #[must_use]
-    pub fn of(units: &Tensor) -> Self {
-        let images = units.size()[0];
+    pub fn of(features: &Tensor) -> Self {
+        let images = features.size()[0];
         let number = (images as usize / IMAGES).max(1) as i64;
         let spread = |rows: &Tensor, count: i64| {
             let of = rows.size()[0];
             let places: Vec<i64> = (0..count).map(|place| place * of / count).collect();
             rows.index_select(0, &Tensor::from_slice(&places))
         };
-        let sample = spread(units, images.min(number * SAMPLED as i64));
+        let sample = unit(&spread(features, images.min(number * SAMPLED as i64)));
         let mut centroids = spread(&sample, number);
         for _ in 0..ITERATIONS {
-            let of_blocks =
-                blocks(&sample).map(|(_, rows)| rows.matmul(&centroids.tr()).argmax(1, false));
+            let of_blocks = blocks(&sample).map(|(_, rows)| nearest(&rows, &centroids));
             let nearest = Tensor::cat(&of_blocks.collect::<Vec<_>>(), 0);
             let sums = centroids.zeros_like().index_add(0, &nearest, &sample);
             // A cell that lost all its images stays where it is.
             let lost = sums.abs().sum_dim_intlist([1].as_slice(), true, Kind::Float).eq(0.0);
             centroids = unit(&sums.where_self(&lost.logical_not(), &centroids));
         }
-        let sizes: Vec<usize> = members(units, &centroids).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = members(features, &centroids).iter().map(Vec::len).collect();
         let large = (0..number).filter(|cell| sizes[*cell as usize] >= MIN_IMAGES);
         let centroids = centroids.index_select(0, &Tensor::from_slice(&large.collect::<Vec<_>>()));
         let mut halved = Vec::new();
-        for images in members(units, &centroids) {
-            halve(units, images, &mut halved);
+        for images in members(features, &centroids) {
+            halve(features, images, &mut halved);
         }
         let of_cell = |images: &Vec<i64>| {
-            let rows = units.index_select(0, &Tensor::from_slice(images));
-            rows.mean_dim([0].as_slice(), false, Kind::Float)
+            units(features, images).mean_dim([0].as_slice(), false, Kind::Float)
         };
         let centroids = Tensor::stack(&halved.iter().map(of_cell).collect::<Vec<_>>(), 0);
         Self { members: halved, centroids: unit(&centroids) }
@@ -76,19 +74,28 @@ impl Cells {
     }
 }
 
-fn blocks(units: &Tensor) -> impl Iterator<Item = (usize, Tensor)> {
-    let images = units.size()[0] as usize;
+fn blocks(rows: &Tensor) -> impl Iterator<Item = (usize, Tensor)> {
+    let images = rows.size()[0] as usize;
     (0..images)
         .step_by(BLOCK)
-        .map(move |start| (start, units.narrow(0, start as i64, BLOCK.min(images - start) as i64)))
+        .map(move |start| (start, rows.narrow(0, start as i64, BLOCK.min(images - start) as i64)))
+}
+
+/// The rows of some images, of length 1.
+fn units(features: &Tensor, images: &[i64]) -> Tensor {
+    unit(&features.index_select(0, &Tensor::from_slice(images)))
+}
+
+/// The centroid that is nearest to each of some rows of length 1.
+fn nearest(units: &Tensor, centroids: &Tensor) -> Tensor {
+    units.matmul(&centroids.tr()).argmax(1, false)
 }
 
 /// The images that are nearest to each centroid.
-fn members(units: &Tensor, centroids: &Tensor) -> Vec<Vec<i64>> {
+fn members(features: &Tensor, centroids: &Tensor) -> Vec<Vec<i64>> {
     let mut members = vec![Vec::new(); centroids.size()[0] as usize];
-    for (start, block) in blocks(units) {
-        let nearest: Vec<i64> = to_vec(&block.matmul(&centroids.tr()).argmax(1, false));
-        for (image, cell) in (start..).zip(nearest) {
+    for (start, block) in blocks(features) {
+        for (image, cell) in (start..).zip(to_vec::<i64>(&nearest(&unit(&block), centroids))) {
             members[cell as usize].push(image as i64);
         }
     }
@@ -97,20 +104,20 @@ fn members(units: &Tensor, centroids: &Tensor) -> Vec<Vec<i64>> {
 
 /// Adds `images` to `cells`, halved until each part is small enough: by their cosine to the image
 /// that is farthest from their mean.
-fn halve(units: &Tensor, mut images: Vec<i64>, cells: &mut Vec<Vec<i64>>) {
+fn halve(features: &Tensor, mut images: Vec<i64>, cells: &mut Vec<Vec<i64>>) {
     if images.len() <= MAX_IMAGES {
         images.sort_unstable();
         cells.push(images);
         return;
     }
-    let rows = units.index_select(0, &Tensor::from_slice(&images));
+    let rows = units(features, &images);
     let farthest = rows.mv(&rows.mean_dim([0].as_slice(), false, Kind::Float)).argmin(0, false);
     let cosines: Vec<f32> = to_vec(&rows.mv(&rows.get(farthest.int64_value(&[]))));
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]));
     let (near, far) = order.split_at(images.len() / 2);
     for half in [near, far] {
-        halve(units, half.iter().map(|place| images[*place]).collect(), cells);
+        halve(features, half.iter().map(|place| images[*place]).collect(), cells);
     }
 }
 
@@ -123,8 +130,7 @@ mod tests {
         tch::manual_seed(6);
         let rows = Tensor::randn([6000, 16], (Kind::Float, tch::Device::Cpu));
         let _ = rows.narrow(0, 0, 5000).fill_(1.0);
-        let units = unit(&rows);
-        let cells = Cells::of(&units);
+        let cells = Cells::of(&rows);
         let mut images = cells.members.concat();
         images.sort_unstable();
         assert_eq!(images, (0..6000).collect::<Vec<_>>());

@@ -33,7 +33,11 @@ pub fn review(
 ) -> Result<Review, StopReason> {
     let started = Instant::now();
     let all = photos.len();
-    let prepared = prepare(&spec.source(), photos, |ready| progress(Phase::Features, ready, all))?;
+    // Those with a label come first: their features are a part of all.
+    let (mut photos, unlabelled): (Vec<Photo>, Vec<Photo>) =
+        photos.iter().partition(|photo| photo.label.is_some());
+    photos.extend(unlabelled);
+    let prepared = prepare(&spec.source(), &photos, |ready| progress(Phase::Features, ready, all))?;
     let _no_grad = tch::no_grad_guard();
     let Prepared { photos, features, pictures, unreadable } = prepared;
     let all = photos.len();
@@ -44,13 +48,16 @@ pub fn review(
     let duplicates = duplicates::groups(&pairs, &roots, &photos);
     let outliers = outliers::outliers(&photos, &outliers::distances(&nearest), &pictures);
 
-    let labelled: Vec<usize> = (0..all).filter(|image| photos[*image].label.is_some()).collect();
-    let labels: Vec<usize> = photos.iter().map(|photo| photo.label.unwrap_or(0)).collect();
-    let classes = spec.classes.len();
-    let suggestions = labelling::suggestions(&photos, &features, &labels, &labelled, classes);
+    let labels: Vec<usize> = photos.iter().map_while(|photo| photo.label).collect();
+    let labelled = Labelled {
+        features: &features.narrow(0, 0, labels.len() as i64),
+        labels: &labels,
+        classes: spec.classes.len(),
+    };
+    let suggestions = labelling::suggestions(&photos, &features, &labelled);
     let mut found = LabelsFound::default();
-    if classes >= 2 && labelled.len() >= 2 {
-        found = of_labels(classes, &photos, &features, &labels, &roots, &labelled, progress)?;
+    if labelled.classes >= 2 && labels.len() >= 2 {
+        found = of_labels(&labelled, &photos[..labels.len()], &roots[..labels.len()], progress)?;
     }
     progress(Phase::Map, 0, 1)?;
     let (x, y) = map::places(&features, &nearest);
@@ -61,8 +68,8 @@ pub fn review(
         classes: spec.classes.clone(),
         computed_at: Timestamp::now(),
         seconds: started.elapsed().as_secs_f64(),
-        labelled: labelled.len() as u64,
-        unlabelled: (all - labelled.len()) as u64,
+        labelled: labels.len() as u64,
+        unlabelled: (all - labels.len()) as u64,
         unreadable: unreadable.len() as u64,
         estimated_wrong: found.estimated_wrong,
         mislabelled: found.mislabelled,
@@ -81,25 +88,17 @@ struct LabelsFound {
     curve: Option<LabellingCurve>,
 }
 
+/// `groups` has the group of near-duplicates of each of `photos`, which are the labelled ones.
 fn of_labels(
-    classes: usize,
+    labelled: &Labelled<'_>,
     photos: &[Photo],
-    features: &tch::Tensor,
-    labels: &[usize],
-    roots: &[usize],
-    labelled: &[usize],
+    groups: &[usize],
     progress: &mut dyn FnMut(Phase, usize, usize) -> Result<(), StopReason>,
 ) -> Result<LabelsFound, StopReason> {
-    let places: Vec<i64> = labelled.iter().map(|image| *image as i64).collect();
-    let known: Vec<Photo> = labelled.iter().map(|image| photos[*image]).collect();
-    let known_labels: Vec<usize> = labelled.iter().map(|image| labels[*image]).collect();
-    let groups: Vec<usize> = labelled.iter().map(|image| roots[*image]).collect();
-    let known_features = features.index_select(0, &tch::Tensor::from_slice(&places));
-    let of_known = Labelled { features: &known_features, labels: &known_labels, classes };
-    let found = OutOfSample::of(&of_known, &groups, |done| progress(Phase::Labels, done, 5))?;
-    let (mislabelled, estimated_wrong) = found.suspects(&known, &known_labels);
+    let found = OutOfSample::of(labelled, groups, |done| progress(Phase::Labels, done, 5))?;
+    let (mislabelled, estimated_wrong) = found.suspects(photos, labelled.labels);
     let mut done = 0;
-    let curve = labelling::curve(&known, &of_known, &groups, || {
+    let curve = labelling::curve(photos, labelled, groups, labelling::SEEDS, || {
         done += 1;
         progress(Phase::Labelling, done, 60)
     })?;

@@ -26,37 +26,35 @@ const MIN_POOL: usize = 100;
 const MIN_TEST: usize = 20;
 /// Images that are chosen from and measured on, at most.
 const MAX_POOL: usize = 4000;
-/// Random choices that the curve is the mean of.
-const SEEDS: u64 = 3;
+/// Random choices that the curve of a review is the mean of.
+pub const SEEDS: u64 = 3;
 
-/// The unlabelled images among `photos`, those with the least margin first; in the order of their ids
-/// if fewer than two classes have images.
+/// The unlabelled images among `photos`, which come after the labelled ones: those with the least margin
+/// first; in the order of their ids if fewer than two classes have images. `features` are those of all.
 #[must_use]
 pub fn suggestions(
     photos: &[Photo],
     features: &Tensor,
-    labels: &[usize],
-    labelled: &[usize],
-    classes: usize,
+    labelled: &Labelled<'_>,
 ) -> Vec<Suggestion> {
-    let unlabelled: Vec<usize> =
-        (0..photos.len()).filter(|image| photos[*image].label.is_none()).collect();
+    let labels = labelled.labels;
+    let unlabelled: Vec<usize> = (labels.len()..photos.len()).collect();
     if unlabelled.is_empty() {
         return Vec::new();
     }
-    if labelled.windows(2).all(|pair| labels[pair[0]] == labels[pair[1]]) {
+    if labels.windows(2).all(|pair| pair[0] == pair[1]) {
         let mut ids: Vec<_> = unlabelled.iter().map(|image| photos[*image].image_id).collect();
         ids.sort_unstable();
         let unknown =
             |image_id| Suggestion { image_id, suggested: None, probability: 0.0, margin: 0.0 };
         return ids.into_iter().map(unknown).collect();
     }
-    let all = Labelled { features, labels, classes };
-    let classifier = all.fit(labelled, STRENGTH);
+    let all: Vec<usize> = (0..labels.len()).collect();
+    let classifier = labelled.fit(&all, STRENGTH);
     let probabilities = classifier.probabilities(features, &unlabelled);
     let mut suggestions: Vec<Suggestion> = unlabelled
         .iter()
-        .zip(probabilities.chunks_exact(classes))
+        .zip(probabilities.chunks_exact(labelled.classes))
         .map(|(image, probabilities)| {
             let (suggested, probability) = most_probable(probabilities);
             Suggestion {
@@ -79,9 +77,9 @@ fn margin(probabilities: &[f32]) -> f32 {
 }
 
 /// The curve of a dataset: labels of its training images are given step by step, and the accuracy is
-/// measured on its test images, or validation images if there are few of them. `groups` has the group of
-/// each: near-duplicates of those are not learned from. `None` if there are few images. `progress` is
-/// called before each step.
+/// measured on its test images, or validation images if there are few of them, as the mean of so many random
+/// choices. `groups` has the group of each: near-duplicates of those are not learned from. `None` if there
+/// are few images. `progress` is called before each step.
 ///
 /// # Errors
 /// That of `progress`.
@@ -89,6 +87,7 @@ pub fn curve(
     photos: &[Photo],
     labelled: &Labelled<'_>,
     groups: &[usize],
+    seeds: u64,
     mut progress: impl FnMut() -> Result<(), StopReason>,
 ) -> Result<Option<LabellingCurve>, StopReason> {
     let of_split = |split| -> Vec<usize> {
@@ -109,14 +108,14 @@ pub fn curve(
     let step = (MAX_LABELS.min(pool.len()) / STEPS).max(1);
     let labels: Vec<usize> = (1..=STEPS).map(|it| it * step).collect();
     let mut means = [vec![0.0; STEPS], vec![0.0; STEPS]];
-    for seed in 0..SEEDS {
+    for seed in 0..seeds {
         for (means, chooses) in means.iter_mut().zip([true, false]) {
             let mut order = pool.clone();
             order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
             for (place, given) in labels.iter().enumerate() {
                 progress()?;
                 let classifier = labelled.fit(&order[..*given], STRENGTH);
-                means[place] += accuracy(&classifier, labelled, &tested) / SEEDS as f64;
+                means[place] += accuracy(&classifier, labelled, &tested) / seeds as f64;
                 if chooses {
                     let rest = &mut order[*given..];
                     choose(&classifier, labelled, rest);
@@ -178,9 +177,10 @@ mod tests {
         let mut values: Vec<f32> = (0..40).map(|place| (place % 2) as f32 * 20.0 - 10.0).collect();
         values.extend([9.0, 0.5, -9.0]);
         let features = Tensor::from_slice(&values).unsqueeze(1);
-        let labels: Vec<usize> = (0..43).map(|place| place % 2).collect();
-        let labelled: Vec<usize> = (0..40).collect();
-        let found = suggestions(&photos, &features, &labels, &labelled, 2);
+        let labels: Vec<usize> = (0..40).map(|place| place % 2).collect();
+        let labelled =
+            Labelled { features: &features.narrow(0, 0, 40), labels: &labels, classes: 2 };
+        let found = suggestions(&photos, &features, &labelled);
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].image_id, photos[41].image_id);
         let of =
@@ -193,7 +193,9 @@ mod tests {
     fn one_class_with_images_suggests_nothing() {
         let photos = photos(6, |place| ((place < 4).then_some(1), Split::Train));
         let features = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unsqueeze(1);
-        let found = suggestions(&photos, &features, &[1; 6], &[0, 1, 2, 3], 2);
+        let labelled =
+            Labelled { features: &features.narrow(0, 0, 4), labels: &[1; 4], classes: 2 };
+        let found = suggestions(&photos, &features, &labelled);
         let ids: Vec<_> = found.iter().map(|it| it.image_id).collect();
         assert_eq!(ids, [photos[4].image_id, photos[5].image_id]);
         assert!(found.iter().all(|it| it.suggested.is_none()));
@@ -215,13 +217,13 @@ mod tests {
         let (small, labels, features) = make(120);
         let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
         let alone: Vec<usize> = (0..800).collect();
-        assert_eq!(curve(&small, &labelled, &alone, || Ok(())).unwrap(), None);
+        assert_eq!(curve(&small, &labelled, &alone, SEEDS, || Ok(())).unwrap(), None);
         let (photos, labels, features) = make(800);
         let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
         // Copies of tested images are not learned from: no others are left here.
         let copies: Vec<usize> = (0..800).map(|place| place / 4).collect();
-        assert_eq!(curve(&photos, &labelled, &copies, || Ok(())).unwrap(), None);
-        let curve = curve(&photos, &labelled, &alone, || Ok(())).unwrap().unwrap();
+        assert_eq!(curve(&photos, &labelled, &copies, SEEDS, || Ok(())).unwrap(), None);
+        let curve = curve(&photos, &labelled, &alone, SEEDS, || Ok(())).unwrap().unwrap();
         assert_eq!(curve.tested, Some(Tested { split: Split::Test, images: 200 }));
         assert_eq!(curve.labels, (1..=10).map(|it| it * 60).collect::<Vec<_>>());
         assert_eq!(curve.chosen[0].to_bits(), curve.random[0].to_bits());

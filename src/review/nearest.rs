@@ -37,11 +37,10 @@ impl Nearest {
         features: &Tensor,
         progress: impl FnMut(usize) -> Result<(), StopReason>,
     ) -> Result<Self, StopReason> {
-        let units = unit(features);
-        if units.size()[0] as usize <= MAX_EXACT {
-            Self::among_all(&units, progress)
+        if features.size()[0] as usize <= MAX_EXACT {
+            Self::among_all(&unit(features), progress)
         } else {
-            Self::among_cells(&units, progress)
+            Self::among_cells(features, progress)
         }
     }
 
@@ -71,27 +70,27 @@ impl Nearest {
         Ok(Self { each: each as usize, indices, similarities })
     }
 
-    /// Compares the rows, of length 1, of each cell with those of the cells that are nearest to it.
+    /// Compares the rows of each cell with those of the cells that are nearest to it.
     fn among_cells(
-        units: &Tensor,
+        features: &Tensor,
         mut progress: impl FnMut(usize) -> Result<(), StopReason>,
     ) -> Result<Self, StopReason> {
-        let (count, each) = (units.size()[0], NEIGHBOURS as i64);
-        let cells = Cells::of(units);
-        let mut found = Tensor::zeros([count, each], (Kind::Int, units.device()));
-        let mut similarities = Tensor::zeros([count, each], (Kind::Float, units.device()));
+        let (count, each) = (features.size()[0], NEIGHBOURS as i64);
+        let cells = Cells::of(features);
+        let mut found = Tensor::zeros([count, each], (Kind::Int, features.device()));
+        let mut similarities = Tensor::zeros([count, each], (Kind::Float, features.device()));
         let mut done = 0;
         for (members, near) in cells.members.iter().zip(cells.nearest(PROBED)) {
             // Its own images come first.
             let others: Vec<&[i64]> = near.iter().map(|cell| &*cells.members[*cell]).collect();
             let others = Tensor::from_slice(&others.concat());
-            let of_others = units.index_select(0, &others).tr();
+            let of_others = unit(&features.index_select(0, &others)).tr();
             for (start, images) in (0..).step_by(BLOCK as usize).zip(members.chunks(BLOCK as usize))
             {
                 progress(done)?;
                 done += images.len();
                 let images = Tensor::from_slice(images);
-                let cosines = units.index_select(0, &images).matmul(&of_others);
+                let cosines = of_others.narrow(1, start, images.size()[0]).tr().matmul(&of_others);
                 // No image is its own neighbour.
                 let _ = cosines.narrow(1, start, images.size()[0]).fill_diagonal_(-2.0, false);
                 let (values, places) = cosines.topk(each, 1, true, true);

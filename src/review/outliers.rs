@@ -85,15 +85,13 @@ fn ranked(distances: &[f64], rank: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tch::Tensor;
-
     use super::*;
     use crate::{
         domain::{
             ImageId,
             dataset::{Digest, Split},
         },
-        review::pictures::RECORD,
+        review::pictures::{RECORD, tests::cached},
     };
 
     #[test]
@@ -108,13 +106,15 @@ mod tests {
             };
             let photos: Vec<Photo> = (0..20).map(photo).collect();
             // All are varied and sharp; the last one is dark.
-            let mut records = vec![0_u8; 20 * RECORD];
-            for (place, record) in records.chunks_exact_mut(RECORD).enumerate() {
-                let light = [if place == 19 { 5.0_f32 } else { 100.0 }, 50.0, 1.0];
-                record[RECORD - 12..].copy_from_slice(light.map(f32::to_le_bytes).as_flattened());
-            }
-            let records = Tensor::from_slice(&records).reshape([20, RECORD as i64]);
-            let found = outliers(&photos, &[0.0; 20], &Pictures::new(&records));
+            let records: Vec<Vec<u8>> = (0..20)
+                .map(|place| {
+                    let light = [if place == 19 { 5.0_f32 } else { 100.0 }, 50.0, 1.0];
+                    let mut record = vec![0; RECORD - 12];
+                    record.extend(light.map(f32::to_le_bytes).as_flattened());
+                    record
+                })
+                .collect();
+            let found = outliers(&photos, &[0.0; 20], &cached(&records));
             let last = found.last().map(|outlier| outlier.reasons.clone()).unwrap_or_default();
             assert!(last.contains(&Oddity::Dark), "{found:?}");
             found.iter().filter(|outlier| outlier.reasons.contains(&Oddity::Small)).count()

@@ -1,9 +1,12 @@
 //! What is kept of an image's pixels beside its features: a small grey picture, and how bright,
 //! varied and sharp it is.
 
-use tch::{Kind, Tensor};
+use tch::Kind;
 
-use crate::{domain::preprocessing::Preprocessing, training::cache::Layout};
+use crate::{
+    domain::{dataset::Digest, preprocessing::Preprocessing, review::Photo},
+    training::cache::{CachedRecords, Layout},
+};
 
 /// Pixels of a side of the small picture.
 pub const SIDE: usize = 32;
@@ -82,31 +85,22 @@ fn light(grey: &[f32], width: usize, height: usize) -> Light {
     Light { mean, deviation: variance.sqrt(), sharpness }
 }
 
-/// The records of a dataset's images.
+/// The records of a dataset's images, read where the cache has them.
 #[derive(Debug)]
-pub struct Pictures(Vec<u8>);
+pub struct Pictures {
+    records: CachedRecords,
+    digests: Vec<Digest>,
+}
 
 impl Pictures {
-    /// Those in the records `[images, RECORD]` of the cache.
+    /// Those of `photos` among the records of the cache, which has all of them.
     #[must_use]
-    pub fn new(records: &Tensor) -> Self {
-        Self(super::features::to_vec(records))
-    }
-
-    /// The number of images.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len() / RECORD
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn new(records: CachedRecords, photos: &[Photo]) -> Self {
+        Self { records, digests: photos.iter().map(|photo| photo.sha256).collect() }
     }
 
     fn record(&self, image: usize) -> &[u8] {
-        &self.0[image * RECORD..][..RECORD]
+        self.records.record(&self.digests[image])
     }
 
     /// The small picture of an image, row by row, 0 to 255.
@@ -126,15 +120,30 @@ impl Pictures {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::training::cache::CacheWriter;
+
+    /// Those in a cache with these records.
+    pub(in super::super) fn cached(records: &[Vec<u8>]) -> Pictures {
+        let folder = tempfile::tempdir().unwrap();
+        let layout =
+            Layout { name: "test".to_owned(), shape: vec![RECORD as i64], kind: Kind::Uint8 };
+        let mut cache = CacheWriter::open(folder.path(), layout, || Ok(())).unwrap();
+        let digests: Vec<Digest> =
+            (0..records.len()).map(|place| Digest::of(&place.to_le_bytes())).collect();
+        for (digest, record) in digests.iter().zip(records) {
+            cache.push(*digest, record).unwrap();
+        }
+        Pictures { records: cache.finish().unwrap(), digests }
+    }
 
     fn pictures(pixel: impl Fn(usize, usize) -> u8) -> Pictures {
         let pixels: Vec<u8> =
             (0..64 * 64).flat_map(|place| [pixel(place % 64, place / 64); 3]).collect();
         let mut record = vec![0; RECORD];
         write(&pixels, (64, 64), &mut record);
-        Pictures(record)
+        cached(&[record])
     }
 
     #[test]

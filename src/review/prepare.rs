@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    features::principal_components,
+    features::{MappedRows, principal_components},
     pictures::{self, Pictures},
 };
 use crate::{
@@ -53,8 +53,8 @@ pub struct Source {
 pub struct Prepared {
     /// The images.
     pub photos: Vec<Photo>,
-    /// Principal components of their features, `[images, components]`, fp32.
-    pub features: Tensor,
+    /// Principal components of their features, `[images, components]`.
+    pub features: MappedRows,
     /// Their small pictures.
     pub pictures: Pictures,
     /// Those that can't be read.
@@ -172,10 +172,11 @@ pub fn prepare(
     let photos: Vec<Photo> =
         photos.iter().filter(|photo| !lost.contains(&photo.image_id)).copied().collect();
     let samples: Vec<Sample> = photos.iter().map(sample).collect();
-    let components = principal_components(samples.len(), |start, end| {
+    let components = principal_components(&source.cache, samples.len(), |start, end| {
         features.gather(&samples[start..end]).to_kind(Kind::Float).to_device(Device::Cpu)
-    });
-    let pictures = Pictures::new(&pictures.gather(&samples));
+    })
+    .map_err(|error| Failure::io(&source.cache, &error))?;
+    let pictures = Pictures::new(pictures, &photos);
     let unreadable = lost.into_iter().collect();
     Ok(Prepared { photos, features: components, pictures, unreadable })
 }

@@ -53,19 +53,21 @@ impl Reviews {
         let mut transaction = self.0.storage.write().await?;
         let labelled = images::of_ids(&mut transaction, ids).await?;
         let without = unlabelled::of_ids(&mut transaction, ids).await?;
-        let found = labelled
-            .iter()
-            .map(|image| (image.id, image.dataset_id, image.sha256, Some(&image.label)))
-            .chain(without.iter().map(|it| (it.id, it.dataset_id, it.sha256, None)));
+        let found = (labelled.into_iter())
+            .map(|it| (it.id, it.dataset_id, it.sha256, Some((it.label, it.split))))
+            .chain(without.into_iter().map(|it| (it.id, it.dataset_id, it.sha256, None)));
         let found: BTreeMap<ImageId, _> = found
             .filter(|(_, dataset, ..)| *dataset == row.id)
-            .map(|(id, _, sha256, label)| (id, (sha256, label)))
+            .map(|(id, _, sha256, known)| {
+                let (label, split) = known.unzip();
+                (id, (sha256, reviews::Decided { label, split }))
+            })
             .collect();
         if let Some(id) = ids.iter().find(|id| !found.contains_key(id)) {
             return Err(crate::datasets::Error::NoImage(*id).into());
         }
-        for (sha256, label) in found.values() {
-            reviews::decide(&mut transaction, row.id, list, sha256, *label, decision).await?;
+        for (sha256, now) in found.values() {
+            reviews::decide(&mut transaction, row.id, list, sha256, now, decision).await?;
         }
         transaction.commit().await.map_err(storage::Error::from)?;
         self.state().decisions += 1;

@@ -42,6 +42,9 @@ pub struct ViewedImage {
     /// Whether a person has decided on it in the list.
     #[serde(skip)]
     decided: bool,
+    /// Whether it was in another split then.
+    #[serde(skip)]
+    moved: bool,
 }
 
 impl From<Image> for ViewedImage {
@@ -55,6 +58,7 @@ impl From<Image> for ViewedImage {
             height: image.height,
             sha256: image.sha256,
             decided: false,
+            moved: false,
         }
     }
 }
@@ -70,6 +74,7 @@ impl From<UnlabelledImage> for ViewedImage {
             height: image.height,
             sha256: image.sha256,
             decided: false,
+            moved: false,
         }
     }
 }
@@ -173,7 +178,7 @@ impl Reviews {
     }
 
     /// Groups of near-duplicates, those that were across splits first; without those whose images were
-    /// all decided on.
+    /// all decided on, unless they were moved to different splits since.
     ///
     /// # Errors
     /// There is no such dataset, or no result yet.
@@ -292,7 +297,7 @@ impl Reviews {
                 now.get(&suspect.image_id).is_some_and(|photo| {
                     let label = photo.label.and_then(|label| row.classes.name(label));
                     label == review.classes.get(suspect.label)
-                        && decided.get(&photo.sha256).is_none_or(|then| then.as_ref() != label)
+                        && decided.get(&photo.sha256).is_none_or(|it| it.label.as_ref() != label)
                 })
             })
             .map(|suspect| suspect.image_id)
@@ -328,12 +333,15 @@ fn undecided(images: &mut Found, id: ImageId) -> Option<ViewedImage> {
     images.remove(&id).filter(|image| !image.decided)
 }
 
-/// The view of a group; none if all its images were decided on: another copy may have come since.
+/// The view of a group; none if all its images were decided on: another copy may have come since, or one
+/// may have been moved to another split.
 fn group(group: &DuplicateGroup, images: &mut Found) -> Option<DuplicateView> {
     let images: Vec<_> = group.images.iter().filter_map(|id| images.remove(id)).collect();
     let splits: HashSet<_> = images.iter().filter_map(|it| it.split).collect();
-    (images.len() > 1 && images.iter().any(|it| !it.decided)).then_some(DuplicateView {
-        across_splits: splits.len() > 1,
+    let across_splits = splits.len() > 1;
+    let undecided = |it: &ViewedImage| !it.decided || (across_splits && it.moved);
+    (images.len() > 1 && images.iter().any(undecided)).then_some(DuplicateView {
+        across_splits,
         images,
         similarity: group.similarity,
     })
@@ -372,7 +380,9 @@ async fn viewed(
         let hashes: Vec<Digest> = found.iter().map(|image| image.sha256).collect();
         let decided = reviews::decided(connection, place.dataset, list, &hashes).await?;
         for image in &mut found {
-            image.decided = decided.get(&image.sha256).is_some_and(|label| *label == image.label);
+            let Some(then) = decided.get(&image.sha256) else { continue };
+            image.decided = then.label == image.label;
+            image.moved = then.split.is_some() && then.split != image.split;
         }
     }
     Ok(found.into_iter().map(|image| (image.id, image)).collect())

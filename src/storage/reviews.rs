@@ -62,7 +62,17 @@ pub async fn photos(connection: &mut SqliteConnection, dataset: DatasetId) -> Re
     Ok(photos)
 }
 
-/// Remembers a decision on an image of a dataset that has that label, or forgets an earlier one.
+/// The class and the split of an image when a person decided on it; none if it was unlabelled. Decisions of
+/// older versions have no split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Its class.
+    pub label: Option<ClassName>,
+    /// Its split.
+    pub split: Option<Split>,
+}
+
+/// Remembers a decision on an image of a dataset as it is now, or forgets an earlier one.
 ///
 /// # Errors
 /// The database failed.
@@ -71,7 +81,7 @@ pub async fn decide(
     dataset: DatasetId,
     list: List,
     sha256: &Digest,
-    label: Option<&ClassName>,
+    now: &Decided,
     decision: Decision,
 ) -> Result<()> {
     let list = list.as_str();
@@ -92,14 +102,16 @@ pub async fn decide(
     };
     let created_at = Time(Timestamp::now());
     sqlx::query!(
-        "INSERT INTO review_decisions (dataset_id, sha256, list, label, decision, created_at)
-         VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO review_decisions (dataset_id, sha256, list, label, split, decision, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (dataset_id, sha256, list) DO UPDATE
-         SET label = excluded.label, decision = excluded.decision, created_at = excluded.created_at",
+         SET label = excluded.label, split = excluded.split, decision = excluded.decision,
+             created_at = excluded.created_at",
         dataset,
         sha256,
         list,
-        label,
+        now.label,
+        now.split,
         decision,
         created_at
     )
@@ -108,7 +120,7 @@ pub async fn decide(
     Ok(())
 }
 
-/// Those of the images that were decided on in a list, with the label that they had.
+/// Those of the images that were decided on in a list, as they were then.
 ///
 /// # Errors
 /// The database failed.
@@ -117,10 +129,11 @@ pub async fn decided(
     dataset: DatasetId,
     list: List,
     images: &[Digest],
-) -> Result<HashMap<Digest, Option<ClassName>>> {
+) -> Result<HashMap<Digest, Decided>> {
     let (list, images) = (list.as_str(), Json(images));
     let rows = sqlx::query!(
-        r#"SELECT sha256 AS "sha256: Digest", label AS "label: ClassName" FROM review_decisions
+        r#"SELECT sha256 AS "sha256: Digest", label AS "label: ClassName", split AS "split: Split"
+           FROM review_decisions
            WHERE dataset_id = ? AND list = ? AND sha256 IN (SELECT value FROM json_each(?))"#,
         dataset,
         list,
@@ -128,7 +141,10 @@ pub async fn decided(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.sha256, row.label)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.sha256, Decided { label: row.label, split: row.split }))
+        .collect())
 }
 
 /// Makes decisions on images with the label `from` count for those with the label `to`.

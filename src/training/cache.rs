@@ -57,10 +57,10 @@ impl Layout {
 /// The records of a job's images.
 #[derive(Debug)]
 pub struct CachedRecords {
-    /// All slots of the file, `[slots, …shape]`; points into `_map`.
-    records: Tensor,
+    layout: Layout,
     slots: HashMap<Digest, i64>,
-    _map: Mmap,
+    /// All slots of the file.
+    map: Mmap,
 }
 
 impl CachedRecords {
@@ -76,7 +76,21 @@ impl CachedRecords {
     /// Never for samples that the cache was filled with.
     pub fn gather(&self, samples: &[Sample]) -> Tensor {
         let slots: Vec<i64> = samples.iter().map(|sample| self.slots[&sample.sha256]).collect();
-        self.records.index_select(0, &Tensor::from_slice(&slots))
+        let count = (self.map.len() / self.layout.bytes()) as i64;
+        let shape: Vec<i64> = [count].iter().chain(&self.layout.shape).copied().collect();
+        // SAFETY: the map has so many records, and outlives the tensor.
+        let records = unsafe { over(&self.map, &shape, self.layout.kind) };
+        records.index_select(0, &Tensor::from_slice(&slots))
+    }
+
+    /// The record of an image, where it lies.
+    ///
+    /// # Panics
+    /// Never for an image that the cache was filled with.
+    #[must_use]
+    pub fn record(&self, digest: &Digest) -> &[u8] {
+        let bytes = self.layout.bytes();
+        &self.map[self.slots[digest] as usize * bytes..][..bytes]
     }
 }
 
@@ -267,18 +281,21 @@ impl CacheWriter {
         // and cut off nothing but what no index names.
         let map =
             unsafe { Mmap::map(&self.records) }.map_err(|error| Failure::io(&self.path, &error))?;
-        let shape: Vec<i64> = [self.count].iter().chain(&self.layout.shape).copied().collect();
-        let mut strides = vec![1; shape.len()];
-        for dimension in (1..shape.len()).rev() {
-            strides[dimension - 1] = strides[dimension] * shape[dimension];
-        }
-        // SAFETY: the map covers every slot, and lives as long as the tensor beside it, which
-        // nothing else keeps: `gather` copies.
-        let records = unsafe {
-            Tensor::from_blob(map.as_ptr(), &shape, &strides, self.layout.kind, Device::Cpu)
-        };
-        Ok(CachedRecords { records, slots: self.slots, _map: map })
+        Ok(CachedRecords { layout: self.layout, slots: self.slots, map })
     }
+}
+
+/// What a map holds, as a tensor on the CPU.
+///
+/// # Safety
+/// The map must hold as many numbers, and outlive the tensor and its views.
+pub(crate) unsafe fn over(map: &Mmap, shape: &[i64], kind: Kind) -> Tensor {
+    let mut strides = vec![1; shape.len()];
+    for dimension in (1..shape.len()).rev() {
+        strides[dimension - 1] = strides[dimension] * shape[dimension];
+    }
+    // SAFETY: as the caller's.
+    unsafe { Tensor::from_blob(map.as_ptr(), shape, &strides, kind, Device::Cpu) }
 }
 
 fn open(path: &Path) -> io::Result<File> {

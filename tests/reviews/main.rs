@@ -161,6 +161,13 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     assert_eq!(list(&server, "duplicates").await.len(), groups.len());
     decide(&server, "duplicates", last, "dismissed").await;
     assert_eq!(list(&server, "duplicates").await.len(), groups.len() - 1);
+    // It is again once one of them is moved away from the others, until it is dismissed anew.
+    let moved = format!("/datasets/faulty/images/{}", last.as_str().unwrap());
+    let split = json!({ "split": "validation" });
+    assert_eq!(server.ask(Method::PATCH, &moved, Some(split)).await.0, 200);
+    assert_eq!(list(&server, "duplicates").await.len(), groups.len());
+    decide(&server, "duplicates", last, "dismissed").await;
+    assert_eq!(list(&server, "duplicates").await.len(), groups.len() - 1);
     decide(&server, "duplicates", last, "undecided").await;
     let (status, joined) = server.post(&format!("{path}/join"), json!({})).await;
     assert_eq!(status, 200, "{joined}");
