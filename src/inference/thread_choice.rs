@@ -13,11 +13,10 @@ const MIN_SPEEDUP: f64 = 1.15;
 const WEIGHT: f64 = 0.5;
 
 /// One pass of so many tries another number of threads: too few to change the 99th percentile.
-const PASSES_PER_TRY: u32 = 128;
+const PASSES_PER_TRY: u32 = 256;
 
-/// Before that, the passes of this number and of each doubling of it: the first times may be those of a machine
-/// that was busy starting.
-const FIRST_TRY: u32 = 4;
+/// Before that, the passes of these numbers: the first times may be those of a machine that was busy starting.
+const FIRST_TRIES: [u32; 3] = [4, 16, 64];
 
 /// Numbers of threads, fewest first, with their mean times of a pass over one image.
 #[derive(Debug, Clone)]
@@ -59,7 +58,7 @@ impl ThreadChoice {
     pub(super) fn next(&mut self) -> usize {
         self.passes = self.passes.wrapping_add(1);
         let best = self.best();
-        let early = self.passes >= FIRST_TRY && self.passes.is_power_of_two();
+        let early = FIRST_TRIES.contains(&self.passes);
         if !early && !self.passes.is_multiple_of(PASSES_PER_TRY) {
             return best;
         }
@@ -69,10 +68,14 @@ impl ThreadChoice {
         self.candidates().filter(|&threads| threads != best).nth(turn).unwrap_or(best)
     }
 
-    /// A pass over one image took this time on so many threads.
+    /// A pass over one image took this time on so many threads. Those that are rarely tried are believed at
+    /// once if they were faster than before: if that was chance, the next pass tells.
     pub(super) fn record(&mut self, threads: usize, time: Duration) {
+        let best = self.best();
         if let Some(candidate) = self.candidates.iter_mut().find(|it| it.threads == threads) {
-            candidate.seconds += WEIGHT * (time.as_secs_f64() - candidate.seconds);
+            let newest = time.as_secs_f64();
+            let believed = threads != best && newest < candidate.seconds;
+            candidate.seconds += (newest - candidate.seconds) * if believed { 1.0 } else { WEIGHT };
         }
     }
 }
@@ -116,12 +119,12 @@ mod tests {
         let busy = |threads| if threads == 1 { ms(22) } else { ms(80) };
         let passes = run(&mut choice, 2 * PASSES_PER_TRY, idle);
         let tried: Vec<_> = (1..).zip(passes).filter(|it| it.1 == 1).map(|it| it.0).collect();
-        assert_eq!(tried, [4, 8, 16, 32, 64, 128, 256]);
+        assert_eq!(tried, [4, 16, 64, 256, 512]);
         // At once: the passes of the present choice are all timed.
         let passes = run(&mut choice, PASSES_PER_TRY, busy);
         assert!(passes.iter().filter(|&&threads| threads == 2).count() <= 3);
-        // After a few tries.
-        run(&mut choice, 6 * PASSES_PER_TRY, idle);
+        // With the next try.
+        run(&mut choice, PASSES_PER_TRY, idle);
         assert_eq!(choice.best(), 2);
     }
 
@@ -130,14 +133,14 @@ mod tests {
         let mut choice = ThreadChoice::new([1, 2, 4, 8].map(|threads| (threads, ms(10))));
         let mut tried = run(&mut choice, 3 * PASSES_PER_TRY, |_| ms(10));
         tried.retain(|&threads| threads != 1);
-        assert_eq!(tried, [2, 4, 8, 2, 4, 8, 2, 4]);
+        assert_eq!(tried, [2, 4, 8, 2, 4, 8]);
     }
 
     #[test]
     fn a_first_time_on_a_busy_machine_is_soon_corrected() {
         let mut choice = ThreadChoice::new([(1, ms(14)), (2, ms(17))]);
         let passes = run(&mut choice, 64, |threads| if threads == 1 { ms(14) } else { ms(9) });
-        assert!(passes.iter().skip(16).filter(|&&threads| threads == 2).count() > 44);
+        assert!(passes.iter().skip(3).filter(|&&threads| threads == 2).count() > 57);
     }
 
     #[test]
