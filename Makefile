@@ -16,7 +16,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 WHEELS = $(or $(CARGO_TARGET_DIR),target)/wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help tools libtorch base-weights openvino downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth review-figures faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
+.PHONY: help tools libtorch base-weights openvino downloads build serve test check fmt sqlx sqlx-check dist image reproduce load bench bench-compare bench-decode bench-growth review-figures test-long faults docker-test cluster-test onnx-test wheel wheel-test deny sbom clean distclean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile

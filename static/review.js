@@ -49,7 +49,7 @@ export async function open(place, { parts: [name], query, signal }) {
     timer = setTimeout(() => void get(url, signal).then(update, () => {}), SETTLED);
   };
 
-  const tabs = LISTS.map(([list, title]) => button(title, () => choose(list), { role: "tab", id: `tab-${list}`, "aria-controls": "review-list" }));
+  const tabs = LISTS.map(([list, title]) => button(title, () => choose(list, true), { role: "tab", id: `tab-${list}`, "aria-controls": "review-list" }));
   const bar = el("div", { class: "tabs", role: "tablist", "aria-label": "Lists", onkeydown: (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
@@ -59,10 +59,10 @@ export async function open(place, { parts: [name], query, signal }) {
     event.preventDefault();
   } }, tabs);
 
-  const choose = (/** @type {string} */ list) => {
+  const choose = (/** @type {string} */ list, focus = false) => {
     chosen = list;
     history.replaceState(null, "", `#/review/${path(dataset.name)}?list=${list}`);
-    show();
+    show(focus);
     reveal();
   };
   /** On a narrow page, the tabs scroll. */
@@ -78,7 +78,7 @@ export async function open(place, { parts: [name], query, signal }) {
       tabs[at].tabIndex = list === chosen ? 0 : -1;
     }
   };
-  const show = () => {
+  const show = (focus = false) => {
     leaving.abort();
     leaving = new AbortController();
     mark();
@@ -90,7 +90,7 @@ export async function open(place, { parts: [name], query, signal }) {
       fill(body, el("p", { class: "soft" }, "Nothing to show yet: the dataset has not been reviewed."));
       return;
     }
-    const context = { dataset, url, signal: leaving.signal, result: state.result, changed };
+    const context = { dataset, url, signal: leaving.signal, result: state.result, changed, focus };
     if (chosen === "map") view = reviewMap(context);
     else view = chosen === "duplicates" ? duplicateList(context) : stage(chosen, context);
     fill(body, view.node, chosen === "unlabelled" ? curve(context.result) : null);

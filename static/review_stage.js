@@ -13,7 +13,8 @@ import { Saves } from "./saves.js";
 /** @typedef {{ kind: string | null, work: (ids: string[]) => Promise<unknown> }} Change see {@link import("./saves.js").Save} */
 /**
  * @typedef {{ dataset: import("./types.js").Dataset, url: string, signal: AbortSignal, result: import("./types.js").ReviewSummary,
- *   changed: () => void }} Context `changed` is called when something of the list was saved
+ *   changed: () => void, focus: boolean }} Context `changed` is called when something of the list was saved; `focus`: the user has
+ *   just opened the list
  * @typedef {{ node: HTMLElement, isFinished: () => boolean, update?: (result: import("./types.js").ReviewSummary) => void }} View what a tab
  *   shows; `isFinished`: it is empty, or everything in it is done and saved
  */
@@ -68,7 +69,7 @@ export function stage(list, context) {
 
 class Stage {
   /** @param {string} list @param {Context} context */
-  constructor(list, { dataset, url, signal, changed }) {
+  constructor(list, { dataset, url, signal, changed, focus }) {
     this.list = list;
     this.dataset = dataset;
     this.url = url;
@@ -111,7 +112,7 @@ class Stage {
     this.empty = el("p", { hidden: true }, this.words.none);
     this.node = el("div", { class: "stack" }, el("p", { class: "soft" }, this.words.intro), list === "unlabelled" ? this.adding() : null, this.keys, this.messages, this.empty, this.box, this.strip);
     this.box.hidden = true;
-    void this.more().then(() => this.show(document.activeElement === document.body || document.activeElement?.tagName === "MAIN"));
+    void this.more().then(() => this.show(focus || document.activeElement === document.body || document.activeElement?.tagName === "MAIN"));
   }
 
   isFinished() {
@@ -297,7 +298,14 @@ class Stage {
     const item = this.current();
     if (!item) return;
     const before = item.image.label;
-    this.act(`Labelled as ${label}.`, this.change("PATCH", { label }), before ? this.change("PATCH", { label: before }) : null);
+    this.act(`Labelled as ${label}.`, this.labelling(label, "confirmed"), before ? this.labelling(before, "undecided") : null);
+  }
+
+  /** Labels the image. Unless it had no label, the next review doesn't doubt it either. @param {string} label @param {string} decision @returns {Change} */
+  labelling(label, decision) {
+    const change = this.change("PATCH", { label });
+    if (this.list === "unlabelled") return change;
+    return { kind: null, work: (ids) => change.work(ids).then(() => this.decide(decision).work(ids)) };
   }
 
   async search() {

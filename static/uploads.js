@@ -41,7 +41,7 @@ export function uploads(dataset, done) {
       return;
     }
     const [kind, ...name] = label.value.split(":");
-    const target = { split: split.value, labels: kind === "names" ? kind : "folders", label: name.join(":") };
+    const target = { split: split.value, labels: ["names", "none"].includes(kind) ? kind : "folders", label: name.join(":") };
     if (kind === "new") {
       const input = el("input", { type: "text", required: true, maxLength: 100, autocomplete: "off" });
       const given = await ask(`New class of ${found.length === 1 ? found[0].path : plural(found.length, "file")}`, input, "Continue");
@@ -66,7 +66,7 @@ export function uploads(dataset, done) {
   /** @param {import("./types.js").Dataset} now */
   const update = (now) => {
     const chosen = label.value || "folders";
-    const automatic = /** @type {[string, string][]} */ ([["folders", "Auto: from folder or file names"], ["names", "From file names (rose_1.jpg)"]]);
+    const automatic = /** @type {[string, string][]} */ ([["folders", "Auto: from folder or file names"], ["names", "From file names (rose_1.jpg)"], ["none", "None: to be labelled later"]]);
     const fresh = now.open ? [["new", "New class…"]] : [];
     fill(label, [...automatic, ...fresh, ...now.classes.map((name) => [`class:${name}`, name])].map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
     const [first, second] = now.classes.length > 1 ? now.classes : ["rose", "tulip"];
@@ -146,9 +146,9 @@ class Upload {
     this.badge.textContent = `Upload: ${text[0].toLowerCase()}${text.slice(1)}`;
   }
 
-  /** Shows what would be added, and waits for the user to confirm. Files of one class need no preview. */
+  /** Shows what would be added, and waits for the user to confirm. Files of one class, or of none, need no preview. */
   async check() {
-    if (this.options.label && !this.files.some((found) => isArchive(found.path))) {
+    if (this.options.labels === "none" || (this.options.label && !this.files.some((found) => isArchive(found.path)))) {
       this.queue();
       return;
     }

@@ -25,7 +25,7 @@ use crate::{Result, copies::encode, prepared, set::Set};
 pub(crate) fn measure(root: &Path, sizes: &[usize]) -> Result<()> {
     let originals = Set::read(root)?;
     println!(
-        "images    features  others   again  ms/image  peak MB (without the cache that is mapped)  neighbours found, of 5 and 30"
+        "images    features  others   again  ms/image  peak MB (without mapped files)  neighbours found, of 5 and 30"
     );
     let mut set = Set::empty(originals.classes)?;
     let mut made = 0;
@@ -123,7 +123,7 @@ fn review(set: &Set) -> Result<Measured> {
         }
     }
     child.wait()?;
-    let anonymous_mb = memory.join().map_err(|_| "the memory isn't measured")?;
+    let anonymous_mb = memory.join().map_err(|_| "the memory couldn't be measured")?;
     let (all, features) = (started.elapsed().as_secs_f64(), features.unwrap_or(0.0));
     Ok(Measured { features, others: all - features, anonymous_mb })
 }

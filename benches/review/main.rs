@@ -37,6 +37,8 @@ use self::{
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const SEEDS: u64 = 3;
+/// One of so many photos is made dark, blank, blurred or small.
+const SPOILT: usize = 7;
 /// Of what to label next: means of three differ as much as choosing gains.
 const LABELLING_SEEDS: u64 = 12;
 
@@ -66,7 +68,7 @@ fn main() -> Result<()> {
             unlike(name, set, other, count)?;
         }
     }
-    println!("\nShowing little: 50 of 1,500 photos made so");
+    println!("\nShowing little: each {SPOILT}th of 1,500 photos made so");
     showing_little(&dogs, &trash)?;
     println!(
         "\nWhat to label next: trashnet, accuracy on its test images, mean of {LABELLING_SEEDS} seeds"
@@ -80,6 +82,11 @@ fn prepared(set: &Set) -> Result<Prepared> {
 
 fn labels(prepared: &Prepared) -> Vec<usize> {
     prepared.photos.iter().map(|photo| photo.label.unwrap_or(0)).collect()
+}
+
+/// The row of the features of each of so many images.
+fn rows(images: usize) -> Vec<i64> {
+    (0..images as i64).collect()
 }
 
 /// The group of near-duplicates of each image.
@@ -104,8 +111,8 @@ fn wrong_labels(name: &str, set: &Set) -> Result<()> {
         for image in &order[..wrong] {
             labels[*image] = (truth[*image] + generator.random_range(1..set.classes)) % set.classes;
         }
-        let labelled =
-            Labelled { features: &prepared.features, labels: &labels, classes: set.classes };
+        let (features, rows) = (&prepared.features, &rows(labels.len()));
+        let labelled = Labelled { features, rows, labels: &labels, classes: set.classes };
         let found =
             OutOfSample::of(&labelled, &groups, |_| Ok(())).map_err(|end| format!("{end:?}"))?;
         let confidence = found.self_confidence();
@@ -247,18 +254,17 @@ fn showing_little(dogs: &Set, trash: &Set) -> Result<()> {
     let mut set = Set::empty(1)?;
     let mut kinds = Vec::new();
     let faults = [Oddity::Dark, Oddity::Blank, Oddity::Blurred, Oddity::Small];
-    for source in [dogs, trash] {
-        for photo in source.sample(750, 3) {
-            let place = kinds.len();
-            let fault = (place % 7 == 0).then(|| faults[place / 7 % faults.len()]);
-            let pixels = source.decode(&photo)?;
-            let bytes = match fault {
-                Some(fault) => copies::encode(&spoilt(&pixels, fault, place), 90)?,
-                None => source.bytes(&photo)?,
-            };
-            if set.add(&bytes, Some(0))? {
-                kinds.push(fault);
-            }
+    let photos =
+        [dogs, trash].map(|source| source.sample(750, 3).into_iter().map(move |it| (source, it)));
+    for (place, (source, photo)) in photos.into_iter().flatten().enumerate() {
+        let fault = (place % SPOILT == 0).then(|| faults[place / SPOILT % faults.len()]);
+        let pixels = source.decode(&photo)?;
+        let bytes = match fault {
+            Some(fault) => copies::encode(&spoilt(&pixels, fault, place), 90)?,
+            None => source.bytes(&photo)?,
+        };
+        if set.add(&bytes, Some(0))? {
+            kinds.push(fault);
         }
     }
     let Prepared { photos, pictures, .. } = prepared(&set)?;
@@ -287,7 +293,8 @@ fn spoilt(pixels: &RgbImage, fault: Oddity, seed: usize) -> RgbImage {
             dark
         }
         Oddity::Blank => RgbImage::from_fn(pixels.width(), pixels.height(), |x, y| {
-            image::Rgb([120 + ((x + y) as usize * (seed + 3) % 5) as u8; 3])
+            // Each of another brightness.
+            image::Rgb([(50 + seed / SPOILT % 150) as u8 + ((x + y) % 5) as u8; 3])
         }),
         Oddity::Blurred => imageops::blur(pixels, pixels.width() as f32 / 224.0 * 4.0),
         _ => imageops::thumbnail(pixels, 48, 48),
@@ -297,7 +304,8 @@ fn spoilt(pixels: &RgbImage, fault: Oddity, seed: usize) -> RgbImage {
 fn what_to_label(set: &Set) -> Result<()> {
     let prepared = prepared(set)?;
     let labels = labels(&prepared);
-    let labelled = Labelled { features: &prepared.features, labels: &labels, classes: set.classes };
+    let (features, rows) = (&prepared.features, &rows(labels.len()));
+    let labelled = Labelled { features, rows, labels: &labels, classes: set.classes };
     let groups = groups(&prepared)?;
     let curve = labelling::curve(&prepared.photos, &labelled, &groups, LABELLING_SEEDS, || Ok(()))
         .map_err(|end| format!("{end:?}"))?

@@ -17,6 +17,7 @@ use super::{
 };
 
 const POLL: Duration = Duration::from_millis(500);
+const OUT_OF_DATE: &str = "the dataset has changed since this result";
 /// Items of a list that are printed by default.
 const SHOWN: usize = 20;
 
@@ -148,14 +149,20 @@ impl Review {
                 "the review of {} is {}: {}",
                 self.dataset,
                 state.status.replace('_', " "),
-                state.error.map_or_else(
-                    || "see GET /datasets/{dataset}/review".to_owned(),
-                    |error| error.detail
-                )
+                match (&*state.status, state.error) {
+                    (_, Some(error)) => error.detail,
+                    ("too_few_images", None) => "it needs at least 20 images".to_owned(),
+                    _ => "run this command again to resume it".to_owned(),
+                }
             );
         }
         match self.list {
-            Some(list) => self.print_list(list, session).await?,
+            Some(list) => {
+                if state.result.as_ref().is_some_and(|result| result.out_of_date) {
+                    session.out.note(OUT_OF_DATE);
+                }
+                self.print_list(list, session).await?;
+            }
             None if session.out.is_json() => session.out.document(&answer)?,
             None => self.print_summary(&state, session)?,
         }
@@ -174,7 +181,7 @@ impl Review {
         ))?;
         let Some(result) = &state.result else { return Ok(()) };
         if result.out_of_date {
-            out.note("the dataset has changed since this result");
+            out.note(OUT_OF_DATE);
         }
         out.line(format_args!(
             "  {} labelled and {} unlabelled images",

@@ -102,7 +102,8 @@ pub async fn mislabelled(
 
 /// List groups of near-duplicates, those across splits first
 ///
-/// Groups whose images were all decided on are left out.
+/// Groups whose images were all decided on are left out, unless some that were in one split then are in
+/// different ones now.
 #[utoipa::path(get, path = "", params(Paging), responses(
     (status = 200, description = "One page of groups.", body = Page<DuplicateView>),
     (status = 409, description = "`not_reviewed`: there is no result yet."),
@@ -172,7 +173,8 @@ pub struct NewDecision {
 
 /// Confirm images in a list as they are, dismiss them, or undo that
 ///
-/// They are no longer listed, as long as they keep their labels.
+/// They are no longer listed, as long as they keep their labels; a group of near-duplicates, as long as no
+/// other copy comes and its images aren't separated.
 #[utoipa::path(post, path = "", request_body = NewDecision, responses(
     (status = 200, description = "The number of images.", body = Decided),
     (status = 422, description = "`invalid_value`: no images, or more than 1000."),

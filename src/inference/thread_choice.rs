@@ -12,7 +12,7 @@ const MIN_SPEEDUP: f64 = 1.15;
 /// Weight of the newest time in the mean of a number of threads.
 const WEIGHT: f64 = 0.5;
 
-/// One pass of so many tries another number of threads: too few to change the 99th percentile.
+/// One pass of so many tries another number of threads: too few to change the 99th percentile of many.
 const PASSES_PER_TRY: u32 = 256;
 
 /// Before that, the passes of these numbers: the first times may be those of a machine that was busy starting.
@@ -68,8 +68,8 @@ impl ThreadChoice {
         self.candidates().filter(|&threads| threads != best).nth(turn).unwrap_or(best)
     }
 
-    /// A pass over one image took this time on so many threads. Those that are rarely tried are believed at
-    /// once if they were faster than before: if that was chance, the next pass tells.
+    /// A pass over one image took this time on so many threads. Another number than the best, which is rarely
+    /// tried, is believed at once if it was faster than its mean: if that was chance, the next pass tells.
     pub(super) fn record(&mut self, threads: usize, time: Duration) {
         let best = self.best();
         if let Some(candidate) = self.candidates.iter_mut().find(|it| it.threads == threads) {

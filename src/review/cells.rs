@@ -47,6 +47,7 @@ impl Cells {
             let lost = sums.abs().sum_dim_intlist([1].as_slice(), true, Kind::Float).eq(0.0);
             centroids = unit(&sums.where_self(&lost.logical_not(), &centroids));
         }
+        drop(sample);
         let sizes: Vec<usize> = members(features, &centroids).iter().map(Vec::len).collect();
         let large = (0..number).filter(|cell| sizes[*cell as usize] >= MIN_IMAGES);
         let centroids = centroids.index_select(0, &Tensor::from_slice(&large.collect::<Vec<_>>()));
@@ -115,6 +116,7 @@ fn halve(features: &Tensor, mut images: Vec<i64>, cells: &mut Vec<Vec<i64>>) {
     let cosines: Vec<f32> = to_vec(&rows.mv(&rows.get(farthest.int64_value(&[]))));
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]));
+    drop(rows);
     let (near, far) = order.split_at(images.len() / 2);
     for half in [near, far] {
         halve(features, half.iter().map(|place| images[*place]).collect(), cells);

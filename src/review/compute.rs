@@ -33,11 +33,7 @@ pub fn review(
 ) -> Result<Review, StopReason> {
     let started = Instant::now();
     let all = photos.len();
-    // Those with a label come first: their features are a part of all.
-    let (mut photos, unlabelled): (Vec<Photo>, Vec<Photo>) =
-        photos.iter().partition(|photo| photo.label.is_some());
-    photos.extend(unlabelled);
-    let prepared = prepare(&spec.source(), &photos, |ready| progress(Phase::Features, ready, all))?;
+    let prepared = prepare(&spec.source(), photos, |ready| progress(Phase::Features, ready, all))?;
     let _no_grad = tch::no_grad_guard();
     let Prepared { photos, features, pictures, unreadable } = prepared;
     let all = photos.len();
@@ -48,16 +44,16 @@ pub fn review(
     let duplicates = duplicates::groups(&pairs, &roots, &photos);
     let outliers = outliers::outliers(&photos, &outliers::distances(&nearest), &pictures);
 
-    let labels: Vec<usize> = photos.iter().map_while(|photo| photo.label).collect();
-    let labelled = Labelled {
-        features: &features.narrow(0, 0, labels.len() as i64),
-        labels: &labels,
-        classes: spec.classes.len(),
-    };
-    let suggestions = labelling::suggestions(&photos, &features, &labelled);
+    let (rows, labels): (Vec<i64>, Vec<usize>) =
+        (0..).zip(&photos).filter_map(|(row, photo)| Some((row, photo.label?))).unzip();
+    let classes = spec.classes.len();
+    let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes };
+    let suggestions = labelling::suggestions(&photos, &labelled);
     let mut found = LabelsFound::default();
-    if labelled.classes >= 2 && labels.len() >= 2 {
-        found = of_labels(&labelled, &photos[..labels.len()], &roots[..labels.len()], progress)?;
+    if classes >= 2 && labels.len() >= 2 {
+        let known: Vec<Photo> = rows.iter().map(|row| photos[*row as usize]).collect();
+        let groups: Vec<usize> = rows.iter().map(|row| roots[*row as usize]).collect();
+        found = of_labels(&labelled, &known, &groups, progress)?;
     }
     progress(Phase::Map, 0, 1)?;
     let (x, y) = map::places(&features, &nearest);

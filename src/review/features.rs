@@ -18,7 +18,8 @@ const BLOCK: usize = 1024;
 const COMPONENTS: i64 = 256;
 
 /// A tensor `[rows, width]`, fp32, on the CPU, that lies in a file without a name: the system pages out
-/// what doesn't fit into memory.
+/// what doesn't fit into memory. It is only to be read, and nothing that shares its memory (a view, a
+/// shallow clone) may outlive it.
 #[derive(Debug)]
 pub struct MappedRows {
     /// Points into `_map`.
@@ -42,6 +43,8 @@ impl MappedRows {
             count += block.size()[0];
             file.write_all(&to_bytes(&block, Kind::Float))?;
         }
+        // Otherwise a full disk might be noticed only when the map is read.
+        file.sync_data()?;
         // SAFETY: the file has no name, and it is not written again.
         let map = unsafe { Mmap::map(&file) }?;
         // SAFETY: the map has all rows, and lives as long as the tensor beside it, which is only lent.

@@ -14,8 +14,6 @@ use crate::{
     },
     training::failure::StopReason,
 };
-use tch::Tensor;
-
 /// Regularisation of the regression.
 const STRENGTH: f64 = 10.0;
 /// Labels of the last point of a curve, and of its steps.
@@ -29,21 +27,18 @@ const MAX_POOL: usize = 4000;
 /// Random choices that the curve of a review is the mean of.
 pub const SEEDS: u64 = 3;
 
-/// The unlabelled images among `photos`, which come after the labelled ones: those with the least margin
-/// first; in the order of their ids if fewer than two classes have images. `features` are those of all.
+/// The unlabelled images among `photos`, those with the least margin first; in the order of their ids if fewer
+/// than two classes have images.
 #[must_use]
-pub fn suggestions(
-    photos: &[Photo],
-    features: &Tensor,
-    labelled: &Labelled<'_>,
-) -> Vec<Suggestion> {
+pub fn suggestions(photos: &[Photo], labelled: &Labelled<'_>) -> Vec<Suggestion> {
     let labels = labelled.labels;
-    let unlabelled: Vec<usize> = (labels.len()..photos.len()).collect();
+    let (rows, unlabelled): (Vec<i64>, Vec<&Photo>) =
+        (0..).zip(photos).filter(|(_, photo)| photo.label.is_none()).unzip();
     if unlabelled.is_empty() {
         return Vec::new();
     }
     if labels.windows(2).all(|pair| pair[0] == pair[1]) {
-        let mut ids: Vec<_> = unlabelled.iter().map(|image| photos[*image].image_id).collect();
+        let mut ids: Vec<_> = unlabelled.iter().map(|photo| photo.image_id).collect();
         ids.sort_unstable();
         let unknown =
             |image_id| Suggestion { image_id, suggested: None, probability: 0.0, margin: 0.0 };
@@ -51,14 +46,14 @@ pub fn suggestions(
     }
     let all: Vec<usize> = (0..labels.len()).collect();
     let classifier = labelled.fit(&all, STRENGTH);
-    let probabilities = classifier.probabilities(features, &unlabelled);
+    let probabilities = classifier.probabilities(labelled.features, &rows);
     let mut suggestions: Vec<Suggestion> = unlabelled
         .iter()
         .zip(probabilities.chunks_exact(labelled.classes))
-        .map(|(image, probabilities)| {
+        .map(|(photo, probabilities)| {
             let (suggested, probability) = most_probable(probabilities);
             Suggestion {
-                image_id: photos[*image].image_id,
+                image_id: photo.image_id,
                 suggested: Some(suggested),
                 probability: probability.into(),
                 margin: margin(probabilities).into(),
@@ -130,7 +125,7 @@ pub fn curve(
 
 /// Sorts images by their margin, the least first.
 fn choose(classifier: &Classifier, labelled: &Labelled<'_>, images: &mut [usize]) {
-    let probabilities = classifier.probabilities(labelled.features, images);
+    let probabilities = labelled.probabilities(classifier, images);
     let margins = probabilities.chunks_exact(labelled.classes).map(margin);
     let mut ranked: Vec<(f32, usize)> = margins.zip(images.iter().copied()).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -140,7 +135,7 @@ fn choose(classifier: &Classifier, labelled: &Labelled<'_>, images: &mut [usize]
 }
 
 fn accuracy(classifier: &Classifier, labelled: &Labelled<'_>, tested: &[usize]) -> f64 {
-    let probabilities = classifier.probabilities(labelled.features, tested);
+    let probabilities = labelled.probabilities(classifier, tested);
     let rows = probabilities.chunks_exact(labelled.classes);
     let correct = rows
         .zip(tested)
@@ -151,7 +146,7 @@ fn accuracy(classifier: &Classifier, labelled: &Labelled<'_>, tested: &[usize]) 
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::{Device, Kind, Tensor};
 
     use super::*;
     use crate::domain::{ImageId, dataset::Digest};
@@ -178,9 +173,9 @@ mod tests {
         values.extend([9.0, 0.5, -9.0]);
         let features = Tensor::from_slice(&values).unsqueeze(1);
         let labels: Vec<usize> = (0..40).map(|place| place % 2).collect();
-        let labelled =
-            Labelled { features: &features.narrow(0, 0, 40), labels: &labels, classes: 2 };
-        let found = suggestions(&photos, &features, &labelled);
+        let rows: Vec<i64> = (0..40).collect();
+        let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes: 2 };
+        let found = suggestions(&photos, &labelled);
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].image_id, photos[41].image_id);
         let of =
@@ -193,9 +188,9 @@ mod tests {
     fn one_class_with_images_suggests_nothing() {
         let photos = photos(6, |place| ((place < 4).then_some(1), Split::Train));
         let features = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unsqueeze(1);
-        let labelled =
-            Labelled { features: &features.narrow(0, 0, 4), labels: &[1; 4], classes: 2 };
-        let found = suggestions(&photos, &features, &labelled);
+        let (rows, labels) = (&[0, 1, 2, 3], &[1; 4]);
+        let labelled = Labelled { features: &features, rows, labels, classes: 2 };
+        let found = suggestions(&photos, &labelled);
         let ids: Vec<_> = found.iter().map(|it| it.image_id).collect();
         assert_eq!(ids, [photos[4].image_id, photos[5].image_id]);
         assert!(found.iter().all(|it| it.suggested.is_none()));
@@ -215,11 +210,13 @@ mod tests {
             (photos, labels, centres + noise)
         };
         let (small, labels, features) = make(120);
-        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        let rows: Vec<i64> = (0..800).collect();
+        let of = |count| &rows[..count];
+        let labelled = Labelled { features: &features, rows: of(120), labels: &labels, classes: 3 };
         let alone: Vec<usize> = (0..800).collect();
         assert_eq!(curve(&small, &labelled, &alone, SEEDS, || Ok(())).unwrap(), None);
         let (photos, labels, features) = make(800);
-        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        let labelled = Labelled { features: &features, rows: of(800), labels: &labels, classes: 3 };
         // Copies of tested images are not learned from: no others are left here.
         let copies: Vec<usize> = (0..800).map(|place| place / 4).collect();
         assert_eq!(curve(&photos, &labelled, &copies, SEEDS, || Ok(())).unwrap(), None);

@@ -77,7 +77,7 @@ impl OutOfSample {
             if tested.is_empty() || train.is_empty() {
                 continue;
             }
-            let found = labelled.fit(&train, STRENGTH).probabilities(labelled.features, &tested);
+            let found = labelled.probabilities(&labelled.fit(&train, STRENGTH), &tested);
             for (image, row) in tested.iter().zip(found.chunks_exact(classes)) {
                 let (best, of_best) = most_probable(row);
                 of_images[*image] = Found { of_label: row[labelled.labels[*image]], best, of_best };
@@ -170,7 +170,8 @@ mod tests {
     fn wrong_labels_are_found_and_counted_with_what_they_look_like() {
         for classes in [2, 3] {
             let (photos, labels, features) = faulty(classes);
-            let labelled = Labelled { features: &features, labels: &labels, classes };
+            let rows: Vec<i64> = (0..labels.len() as i64).collect();
+            let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes };
             let found = OutOfSample::of(&labelled, &alone(&labels), |_| Ok(())).unwrap();
             let (suspects, wrong) = found.suspects(&photos, &labels);
             let expected = photos.len() / 10;
@@ -191,7 +192,8 @@ mod tests {
         for label in &mut labels[..4] {
             *label = 2;
         }
-        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        let rows: Vec<i64> = (0..labels.len() as i64).collect();
+        let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes: 3 };
         let found = OutOfSample::of(&labelled, &alone(&labels), |_| Ok(())).unwrap();
         let (suspects, _) = found.suspects(&photos, &labels);
         assert!(suspects.iter().all(|suspect| suspect.label != 2));
@@ -215,7 +217,8 @@ mod tests {
     #[test]
     fn copies_with_the_same_wrong_label_don_t_vouch_for_each_other() {
         let (photos, labels, features, groups) = copied(1);
-        let labelled = Labelled { features: &features, labels: &labels, classes: 2 };
+        let rows: Vec<i64> = (0..labels.len() as i64).collect();
+        let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes: 2 };
         let listed = |groups: &[usize]| {
             let found = OutOfSample::of(&labelled, groups, |_| Ok(())).unwrap();
             let (suspects, _) = found.suspects(&photos, &labels);
@@ -231,7 +234,8 @@ mod tests {
     #[test]
     fn a_class_of_copies_of_one_shot_and_images_in_one_fold_are_not_judged() {
         let (photos, labels, features, groups) = copied(2);
-        let labelled = Labelled { features: &features, labels: &labels, classes: 3 };
+        let rows: Vec<i64> = (0..labels.len() as i64).collect();
+        let labelled = Labelled { features: &features, rows: &rows, labels: &labels, classes: 3 };
         for groups in [&*groups, &[0; 85]] {
             let found = OutOfSample::of(&labelled, groups, |_| Ok(())).unwrap();
             assert_eq!(found.suspects(&photos, &labels), (Vec::new(), 0));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 use utoipa::ToSchema;
 
-use super::{Error, Reviews};
+use super::{Error, Reviews, lists::DuplicateView};
 use crate::{
     domain::{
         DatasetId, ImageId,
@@ -119,7 +119,8 @@ impl Reviews {
             let page = self.duplicates(dataset, from, 500).await?;
             let mut transaction = self.0.storage.write().await?;
             let mut moved = 0;
-            for group in page.items.iter().filter(|group| group.across_splits) {
+            let wanted = |group: &&DuplicateView| group.across_splits && !group.is_decided();
+            for group in page.items.iter().filter(wanted) {
                 let ids: Vec<ImageId> = group.images.iter().map(|image| image.id).collect();
                 // Those that have a label and were not deleted meanwhile.
                 let mut found = images::of_ids(&mut transaction, &ids).await?;

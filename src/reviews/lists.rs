@@ -7,77 +7,20 @@ use std::{
 };
 
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use utoipa::ToSchema;
 
-use super::{Error, Reviews};
+use super::{
+    Error, Reviews,
+    viewed::{Found, ViewedImage, viewed},
+};
 use crate::{
     domain::{
         ClassName, DatasetId, ImageId,
-        dataset::{Digest, Image, Split},
-        review::{
-            DuplicateGroup, List, Oddity, Outlier, Review, Suggestion, Suspect, UnlabelledImage,
-        },
+        dataset::{Digest, Split},
+        review::{DuplicateGroup, List, Oddity, Outlier, Review, Suggestion, Suspect},
     },
-    storage::{Page, datasets::Row, images, reviews, unlabelled},
+    storage::{Page, datasets::Row, reviews},
 };
-
-/// An image in a list.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ViewedImage {
-    /// Id.
-    pub id: ImageId,
-    /// Original file name.
-    pub file_name: String,
-    /// Class; null if it is unlabelled.
-    pub label: Option<ClassName>,
-    /// Split; null if it is unlabelled.
-    pub split: Option<Split>,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    #[serde(skip)]
-    sha256: Digest,
-    /// Whether a person has decided on it in the list.
-    #[serde(skip)]
-    decided: bool,
-    /// Whether it was in another split then.
-    #[serde(skip)]
-    moved: bool,
-}
-
-impl From<Image> for ViewedImage {
-    fn from(image: Image) -> Self {
-        Self {
-            id: image.id,
-            file_name: image.file_name,
-            label: Some(image.label),
-            split: Some(image.split),
-            width: image.width,
-            height: image.height,
-            sha256: image.sha256,
-            decided: false,
-            moved: false,
-        }
-    }
-}
-
-impl From<UnlabelledImage> for ViewedImage {
-    fn from(image: UnlabelledImage) -> Self {
-        Self {
-            id: image.id,
-            file_name: image.file_name,
-            label: None,
-            split: None,
-            width: image.width,
-            height: image.height,
-            sha256: image.sha256,
-            decided: false,
-            moved: false,
-        }
-    }
-}
 
 /// An image whose label is probably wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -144,6 +87,13 @@ pub struct MapView {
     pub mislabelled: Vec<usize>,
 }
 
+impl DuplicateView {
+    /// Whether a person has decided on all its images.
+    pub(super) fn is_decided(&self) -> bool {
+        self.images.iter().all(|image| image.decided)
+    }
+}
+
 impl Reviews {
     async fn reviewed(&self, dataset: &str) -> Result<(Row, Arc<Review>), Error> {
         let row = self.0.datasets.row(dataset).await?;
@@ -178,7 +128,7 @@ impl Reviews {
     }
 
     /// Groups of near-duplicates, those that were across splits first; without those whose images were
-    /// all decided on, unless they were moved to different splits since.
+    /// all decided on, unless some that were in one split then are in different ones now.
     ///
     /// # Errors
     /// There is no such dataset, or no result yet.
@@ -259,7 +209,7 @@ impl Reviews {
         while at < items.len() && page.items.len() < limit {
             let some = &items[at..(at + limit).min(items.len())];
             let wanted: Vec<ImageId> = some.iter().flat_map(&ids).collect();
-            let mut found = viewed(&mut connection, place, &wanted).await?;
+            let mut found = viewed(&mut connection, place.dataset, place.list, &wanted).await?;
             for item in some {
                 if page.items.len() == limit {
                     break;
@@ -325,26 +275,27 @@ impl Reviews {
     }
 }
 
-/// Images by their ids.
-type Found = HashMap<ImageId, ViewedImage>;
-
 /// Takes an image that nobody has decided on.
 fn undecided(images: &mut Found, id: ImageId) -> Option<ViewedImage> {
     images.remove(&id).filter(|image| !image.decided)
 }
 
-/// The view of a group; none if all its images were decided on: another copy may have come since, or one
-/// may have been moved to another split.
+/// The view of a group; none if all its images were decided on: another copy may have come since, or they may
+/// have been separated.
 fn group(group: &DuplicateGroup, images: &mut Found) -> Option<DuplicateView> {
     let images: Vec<_> = group.images.iter().filter_map(|id| images.remove(id)).collect();
     let splits: HashSet<_> = images.iter().filter_map(|it| it.split).collect();
     let across_splits = splits.len() > 1;
-    let undecided = |it: &ViewedImage| !it.decided || (across_splits && it.moved);
-    (images.len() > 1 && images.iter().any(undecided)).then_some(DuplicateView {
-        across_splits,
-        images,
-        similarity: group.similarity,
-    })
+    let view = DuplicateView { across_splits, images, similarity: group.similarity };
+    let is_listed = !view.is_decided() || are_separated(&view.images);
+    (view.images.len() > 1 && is_listed).then_some(view)
+}
+
+/// Whether images that were in one split when a person decided on them are in different ones now.
+fn are_separated(images: &[ViewedImage]) -> bool {
+    let mut now: HashMap<Split, Split> = HashMap::new();
+    let known = images.iter().filter_map(|image| image.split_then.zip(image.split));
+    known.into_iter().any(|(then, split)| *now.entry(then).or_insert(split) != split)
 }
 
 /// A page of a list.
@@ -363,27 +314,4 @@ struct Place {
 fn known_class(review: &Review, row: &Row, class: usize) -> Option<ClassName> {
     let name = review.classes.get(class)?;
     row.classes.names().contains(name).then(|| name.clone())
-}
-
-/// The images with these ids that are still there, and whether they were decided on in the list.
-async fn viewed(
-    connection: &mut SqliteConnection,
-    place: Place,
-    ids: &[ImageId],
-) -> Result<Found, Error> {
-    let labelled = images::of_ids(connection, ids).await?;
-    let unlabelled = unlabelled::of_ids(connection, ids).await?;
-    let mut found: Vec<ViewedImage> = (labelled.into_iter().map(ViewedImage::from))
-        .chain(unlabelled.into_iter().map(ViewedImage::from))
-        .collect();
-    if let Some(list) = place.list {
-        let hashes: Vec<Digest> = found.iter().map(|image| image.sha256).collect();
-        let decided = reviews::decided(connection, place.dataset, list, &hashes).await?;
-        for image in &mut found {
-            let Some(then) = decided.get(&image.sha256) else { continue };
-            image.decided = then.label == image.label;
-            image.moved = then.split.is_some() && then.split != image.split;
-        }
-    }
-    Ok(found.into_iter().map(|image| (image.id, image)).collect())
 }

@@ -10,6 +10,7 @@ mod child;
 mod decisions;
 mod lists;
 mod state;
+mod viewed;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     decisions::{Decided, Joined},
-    lists::{DuplicateView, MapView, OutlierView, SuggestionView, SuspectView, ViewedImage},
+    lists::{DuplicateView, MapView, OutlierView, SuggestionView, SuspectView},
     state::{ReviewState, Status, Summary},
+    viewed::ViewedImage,
 };
 use crate::{
     config::ServeConfig,

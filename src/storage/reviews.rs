@@ -62,8 +62,7 @@ pub async fn photos(connection: &mut SqliteConnection, dataset: DatasetId) -> Re
     Ok(photos)
 }
 
-/// The class and the split of an image when a person decided on it; none if it was unlabelled. Decisions of
-/// older versions have no split.
+/// The class and the split of an image when a person decided on it; none if it was unlabelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
     /// Its class.

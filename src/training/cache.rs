@@ -166,10 +166,15 @@ impl CacheWriter {
         let (lock_path, path, index_path) = (path("lock"), path("records"), path("index"));
         let lock = lock(&lock_path, waiting)?;
         let open = || {
-            let (records, index) = (open(&path)?, open(&index_path)?);
+            let (mut records, index) = (open(&path)?, open(&index_path)?);
             let hashes = fs::read(&index_path)?;
             let held = records.metadata()?.len() as usize / layout.bytes();
             let whole = (hashes.len() / DIGEST).min(held);
+            if whole == 0 && held > 0 {
+                // What a discarded index named may still be mapped: truncated, it couldn't be read any more.
+                fs::remove_file(&path)?;
+                records = open(&path)?;
+            }
             index.set_len((whole * DIGEST) as u64)?;
             records.set_len((whole * layout.bytes()) as u64)?;
             let (hashes, _) = hashes.as_chunks::<DIGEST>();

@@ -161,15 +161,30 @@ async fn what_a_dataset_hides_is_found_and_decisions_are_remembered() {
     assert_eq!(list(&server, "duplicates").await.len(), groups.len());
     decide(&server, "duplicates", last, "dismissed").await;
     assert_eq!(list(&server, "duplicates").await.len(), groups.len() - 1);
-    // It is again once one of them is moved away from the others, until it is dismissed anew.
-    let moved = format!("/datasets/faulty/images/{}", last.as_str().unwrap());
-    let split = json!({ "split": "validation" });
-    assert_eq!(server.ask(Method::PATCH, &moved, Some(split)).await.0, 200);
-    assert_eq!(list(&server, "duplicates").await.len(), groups.len());
-    decide(&server, "duplicates", last, "dismissed").await;
-    assert_eq!(list(&server, "duplicates").await.len(), groups.len() - 1);
+    // It is again once images that were in one split are separated. Only a person joins it then.
+    let join = format!("{path}/join");
+    let (status, joined) = server.post(&join, json!({ "images": ids, "split": "train" })).await;
+    assert_eq!(status, 200, "{joined}");
+    for id in &ids {
+        decide(&server, "duplicates", id, "dismissed").await;
+    }
+    let is_listed = async |split: &str| {
+        let image = format!("/datasets/faulty/images/{}", last.as_str().unwrap());
+        let (status, _) = server.ask(Method::PATCH, &image, Some(json!({ "split": split }))).await;
+        assert_eq!(status, 200);
+        assert_eq!(server.post(&join, json!({})).await.0, 200);
+        let groups = list(&server, "duplicates").await;
+        groups.iter().any(|group| {
+            let images = group["images"].as_array().unwrap();
+            assert!(group["across_splits"] == false || images.iter().any(|it| it["id"] == **last));
+            images.iter().any(|it| it["id"] == **last)
+        })
+    };
+    assert!(!is_listed("train").await);
+    assert!(is_listed("validation").await);
+    assert!(!is_listed("train").await);
     decide(&server, "duplicates", last, "undecided").await;
-    let (status, joined) = server.post(&format!("{path}/join"), json!({})).await;
+    let (status, joined) = server.post(&join, json!({})).await;
     assert_eq!(status, 200, "{joined}");
     assert!(list(&server, "duplicates").await.iter().all(|it| it["across_splits"] == false));
 
