@@ -269,17 +269,20 @@ fn showing_little(dogs: &Set, trash: &Set) -> Result<()> {
     }
     let Prepared { photos, pictures, .. } = prepared(&set)?;
     let found = outliers::outliers(&photos, &vec![0.0; photos.len()], &pictures);
+    let of_kind = |wanted: Option<Oddity>| -> HashSet<_> {
+        let of_kind = photos.iter().zip(&kinds).filter(|(_, kind)| **kind == wanted);
+        of_kind.map(|(photo, _)| photo.image_id).collect()
+    };
+    let as_they_were = of_kind(None);
     for fault in faults {
-        let made: HashSet<_> = (photos.iter().zip(&kinds))
-            .filter(|(_, kind)| **kind == Some(fault))
-            .map(|(photo, _)| photo.image_id)
-            .collect();
-        let listed: Vec<_> = found.iter().filter(|it| it.reasons.contains(&fault)).collect();
-        let hits = listed.iter().filter(|it| made.contains(&it.image_id)).count();
+        let made = of_kind(Some(fault));
+        let listed = || found.iter().filter(|it| it.reasons.contains(&fault));
         println!(
-            "  {fault:?}: {hits} of {} found, {} others listed",
+            "  {fault:?}: {} of {} found, and {} of {} that were left as they are",
+            listed().filter(|it| made.contains(&it.image_id)).count(),
             made.len(),
-            listed.len() - hits
+            listed().filter(|it| as_they_were.contains(&it.image_id)).count(),
+            as_they_were.len()
         );
     }
     Ok(())
