@@ -91,8 +91,9 @@ async fn left(server: &Process, list: &str, number: usize) {
     }
 }
 
+/// Presses keys where the keyboard is.
 async fn press(browser: &Browser, keys: &str) {
-    browser.see(".stage").await.send_keys(keys).await.unwrap();
+    browser.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
 }
 
 /// Nothing is wider than the page, at the width of a phone.
@@ -151,6 +152,15 @@ async fn lists_are_worked_through_by_keyboard() {
     press(&browser, &char::from(Key::Enter).to_string()).await;
     left(&server, "unlabelled", 0).await;
     assert_eq!(server.get("/datasets/faulty").await["unlabelled"], 0);
+
+    // Images without a label are added like others.
+    let file = data.path().join("new.png");
+    std::fs::write(&file, png(&stripes(0, 9100))).unwrap();
+    browser.page("#/datasets/faulty").await;
+    browser.click("//option[.='None: to be labelled later']").await;
+    browser.pick("input[accept]", &[&file]).await;
+    browser.read("1 added").await;
+    assert_eq!(server.get("/datasets/faulty").await["unlabelled"], 1);
 
     browser.assert_clean(&server).await;
     browser.close().await;
