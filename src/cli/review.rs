@@ -151,7 +151,7 @@ impl Review {
                 state.status.replace('_', " "),
                 match (&*state.status, state.error) {
                     (_, Some(error)) => error.detail,
-                    ("too_few_images", None) => "it needs at least 20 images".to_owned(),
+                    ("too_few_images", None) => "there is too little to compare".to_owned(),
                     _ => "run this command again to resume it".to_owned(),
                 }
             );

@@ -128,6 +128,19 @@ async fn lists_are_worked_through_by_keyboard() {
     let images = images["items"].as_array().unwrap();
     let now = images.iter().find(|it| it["id"] == first["image"]["id"]).unwrap();
     assert_eq!(now["label"], first["suggested"]);
+    // The next review doesn't doubt the new label either.
+    let database = data.path().join("pawprint.sqlite");
+    let pool = sqlx::SqlitePool::connect(database.to_str().unwrap()).await.unwrap();
+    let begun = Instant::now();
+    let confirmed =
+        "SELECT label FROM review_decisions WHERE list = 'mislabelled' AND decision = 'confirmed'";
+    while sqlx::query_scalar::<_, String>(confirmed).fetch_optional(&pool).await.unwrap()
+        != first["suggested"].as_str().map(str::to_owned)
+    {
+        assert!(begun.elapsed() < PATIENCE, "the decision isn't stored");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    pool.close().await;
     press(&browser, &char::from(Key::Enter).to_string()).await;
     left(&server, "mislabelled", suspects.len() - 2).await;
     press(&browser, "u").await;

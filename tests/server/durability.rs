@@ -14,9 +14,10 @@ use pawprint::{
         dataset::{Classes, Digest, Split},
         job::JobStatus,
         model::ModelCard,
+        review::List,
     },
     registry::embedded,
-    storage::{self, Storage, datasets, image_pages, jobs, models},
+    storage::{self, Storage, datasets, image_pages, jobs, models, reviews},
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -70,6 +71,31 @@ async fn datasets_that_are_older_than_open_ones_stay_closed() {
     assert_eq!(&*page.items[0].label, "dog");
     let counts = datasets::counts(&mut connection, &row).await.unwrap().0;
     assert_eq!(counts[&Split::Train].values().sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn older_decisions_of_reviews_get_the_split_of_their_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = old_database(folder.path(), 14).await;
+    let id = DatasetId::new();
+    let [kept, deleted] = [b"k", b"d"].map(|content| Digest::of(content));
+    let time = "2026-01-01T00:00:00Z";
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        r#"INSERT INTO datasets (id, name, classes, created_at) VALUES ('{id}', 'pets', '["cat","dog"]', '{time}');
+           INSERT INTO images VALUES ('{id}', '{id}', '{kept}', 'dog.jpg', 1, 'test', 'image/jpeg', 4, 3, 9, 1, '{time}');
+           INSERT INTO review_decisions VALUES ('{id}', '{kept}', 'duplicates', 'dog', 'dismissed', '{time}'),
+                                               ('{id}', '{deleted}', 'duplicates', 'cat', 'dismissed', '{time}');"#
+    )))
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let storage = storage(folder.path()).await;
+    let mut connection = storage.read().await.unwrap();
+    let images = [kept, deleted];
+    let decided = reviews::decided(&mut connection, id, List::Duplicates, &images).await.unwrap();
+    assert_eq!(images.map(|image| decided[&image].split), [Some(Split::Test), None]);
 }
 
 #[tokio::test]
