@@ -60,7 +60,7 @@ impl Reviews {
             .filter(|(_, dataset, ..)| *dataset == row.id)
             .map(|(id, _, sha256, known)| {
                 let (label, split) = known.unzip();
-                (id, (sha256, reviews::Decided { label, split }))
+                (id, (sha256, reviews::DecidedImage { label, split }))
             })
             .collect();
         if let Some(id) = ids.iter().find(|id| !found.contains_key(id)) {

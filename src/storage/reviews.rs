@@ -64,7 +64,7 @@ pub async fn photos(connection: &mut SqliteConnection, dataset: DatasetId) -> Re
 
 /// The class and the split of an image when a person decided on it; none if it was unlabelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decided {
+pub struct DecidedImage {
     /// Its class.
     pub label: Option<ClassName>,
     /// Its split.
@@ -80,7 +80,7 @@ pub async fn decide(
     dataset: DatasetId,
     list: List,
     sha256: &Digest,
-    now: &Decided,
+    now: &DecidedImage,
     decision: Decision,
 ) -> Result<()> {
     let list = list.as_str();
@@ -128,7 +128,7 @@ pub async fn decided(
     dataset: DatasetId,
     list: List,
     images: &[Digest],
-) -> Result<HashMap<Digest, Decided>> {
+) -> Result<HashMap<Digest, DecidedImage>> {
     let (list, images) = (list.as_str(), Json(images));
     let rows = sqlx::query!(
         r#"SELECT sha256 AS "sha256: Digest", label AS "label: ClassName", split AS "split: Split"
@@ -142,7 +142,7 @@ pub async fn decided(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (row.sha256, Decided { label: row.label, split: row.split }))
+        .map(|row| (row.sha256, DecidedImage { label: row.label, split: row.split }))
         .collect())
 }
 
