@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import tempfile
+import time
+import urllib.request
 
-from .measure import HERE, OURS, gpu, processors, script, table, take_turns
-from .setup import lite0, photos
+from .measure import HERE, OURS, fast_type, gpu, processors, script, table, take_turns
+from .pawprint import Pawprint
+from .setup import FOLDER, lite0, photos
 from .training import ON_GPU, PASSES, WARMING, feature_rates, ours, rates, title
 
 FEATURES, FINE_TUNING = "efficientnet_lite0_features", "efficientnet_lite0_finetune"
@@ -16,7 +19,7 @@ RUNTIMES = {
     "ONNX Runtime, fp32": "onnxruntime",
     "OpenVINO, precision of its own choice": "openvino",
     "timm eager, fp32": "eager",
-    "timm compiled, channels last, bf16": "compiled",
+    f"timm compiled, channels last, {fast_type()}": "compiled",
 }
 # Largest difference of features from those of Pawprint in fp32, as a share of the largest feature.
 DIFFERENCE = {"ONNX Runtime, fp32": 1e-3, "timm eager, fp32": 1e-3}
@@ -46,6 +49,28 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait()
+
+
+class ServedPasses:
+    """Passes of a server's requests, one after the other, on the engine and threads of its choice, with the head
+    and whatever else an answer needs. It answers like a worker."""
+
+    # Seconds that a second engine may take to be prepared.
+    PREPARATION = 30
+
+    def __init__(self, server, photo):
+        self.request = urllib.request.Request(f"{server.url}/predict", photo, {"Content-Type": "image/jpeg"})
+        end = time.monotonic() + self.PREPARATION
+        while server.get("/system")["inference_engine"] == "libtorch" and time.monotonic() < end:
+            time.sleep(0.5)
+
+    def ask(self, threads, batch, passes):
+        assert (threads, batch) == (processors(), 1)
+        return {"ms": [self.inference() for _ in range(passes)], "features": None}
+
+    def inference(self):
+        with urllib.request.urlopen(self.request) as response:
+            return json.load(response)["timing_ms"]["inference"]
 
 
 def run(args):
@@ -86,12 +111,16 @@ def forward_passes(args, python, program, environment):
         for threads in {processors()} if args.short else sorted({1, processors()}):
             for batch in (1, 32) if args.short else (1, 8, 32):
                 yield forward_pass(workers, threads, batch, rounds, seconds)
+        photo = min((photos(args.data, 48, 24, 24) / "test").rglob("*.jpg")).read_bytes()
+        with Pawprint(args.program, FOLDER / "server") as server:
+            served = {OURS: ServedPasses(server, photo), f"{OURS} in libtorch": workers[OURS]}
+            yield forward_pass(workers | served, processors(), 1, rounds, seconds, "; Pawprint's as it serves")
     finally:
         for worker in workers.values():
             worker.stop()
 
 
-def forward_pass(workers, threads, batch, rounds, seconds):
+def forward_pass(workers, threads, batch, rounds, seconds, more=""):
     found, passes = {}, {}
 
     def measure(label):
@@ -111,5 +140,5 @@ def forward_pass(workers, threads, batch, rounds, seconds):
             left_out[label] = f"its features differ from Pawprint's by {difference:.0e} of the largest one"
     rows = {label: values for label, values in rows.items() if label not in left_out}
     plural = "thread" if threads == 1 else "threads"
-    what = f"EfficientNet-Lite0's forward pass, {threads} {plural}, batch {batch}"
+    what = f"EfficientNet-Lite0's forward pass, {threads} {plural}, batch {batch}{more}"
     return table(what, "ms/image", "less", rows, left_out)

@@ -50,11 +50,13 @@ def openvino(threads, onnx):
 
 def pytorch(threads, network, compiled):
     import torch
+    from measure import fast_type
 
     if threads:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = network.to(device).requires_grad_(False)
+    bf16 = compiled and fast_type() == "bf16"
     if compiled:
         network = torch.compile(network.to(memory_format=torch.channels_last))
 
@@ -62,7 +64,7 @@ def pytorch(threads, network, compiled):
         x = torch.from_numpy(images).to(device)
         if compiled:
             x = x.to(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=compiled):
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
             return network(x).float().cpu().numpy()
 
     return run

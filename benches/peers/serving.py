@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .measure import HERE, OURS, processors, script, table, take_turns
+from .measure import HERE, OURS, fast_type, processors, script, table, take_turns
 from .pawprint import Pawprint
 from .setup import FOLDER, ROOT, benchmark, photos
 
@@ -40,12 +40,12 @@ def peers():
         f"FastAPI + ONNX Runtime, {each}": ("onnxruntime", many, FASTAPI, []),
         f"FastAPI + OpenVINO, {each}": ("openvino", many, FASTAPI, [*WEB, "openvino"]),
         "FastAPI + PyTorch, eager fp32, 1 worker": ("eager", 1, FASTAPI, [*WEB, "torch"]),
-        f"FastAPI + PyTorch, compiled, bf16, {each}": ("compiled", many, FASTAPI, []),
+        f"FastAPI + PyTorch, compiled, {fast_type()}, {each}": ("compiled", many, FASTAPI, []),
         f"LitServe + ONNX Runtime, {each}, batches": (
             "onnxruntime", many, LITSERVE, ["litserve", "onnxruntime", "pillow"]
         ),
         f"BentoML + ONNX Runtime, {each}": ("onnxruntime", many, BENTOML, ["bentoml", "onnxruntime", "pillow"]),
-        f"TorchServe, compiled, bf16, {each}, batches": (
+        f"TorchServe, compiled, {fast_type()}, {each}, batches": (
             "compiled", many, TORCHSERVE, ["torchserve", "torch", "pillow", "numpy"]
         ),
     }  # fmt: skip

@@ -4,7 +4,8 @@ included.
     python train_torch.py RECIPE VARIANT DATA EPOCHS
 
 RECIPE: scratch_cnn, augmented_cnn, vgg16_features, vgg16_finetune, efficientnet_lite0_finetune.
-VARIANT: `eager`, as people write it: fp32; or `compiled`: bf16, maps laid out channels last, torch.compile.
+VARIANT: `eager`, as people write it: fp32; or `compiled`: bf16 where the processor has it, maps laid out
+channels last, torch.compile.
 DATA has train/ and validation/, each with a folder for each class. On a GPU, if there is one.
 """
 
@@ -20,9 +21,11 @@ from torch import nn
 from torchvision import transforms as T
 
 import networks
+from measure import fast_type
 
 recipe, variant, data, epochs = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 compiled = variant == "compiled"
+bf16 = compiled and fast_type() == "bf16"
 device = "cuda" if torch.cuda.is_available() else "cpu"
 side = 224 if recipe.startswith("efficientnet") else 180
 normal = {
@@ -93,7 +96,7 @@ def outputs(x):
     x = x.to(device, non_blocking=True)
     if compiled:
         x = x.to(memory_format=torch.channels_last)
-    with torch.autocast(device, torch.bfloat16, enabled=compiled):
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
         return forward(x).float()
 
 

@@ -1,7 +1,7 @@
 """Epochs and feature passes of the notebook's recipes, decoding included: each contestant is a process of
 its own."""
 
-from .measure import OURS, gpu, script, table, take_turns
+from .measure import OURS, fast_type, gpu, script, table, take_turns
 from .pawprint import Pawprint
 from .setup import FOLDER, count, photos, vgg16_weights
 
@@ -12,7 +12,7 @@ PEERS = [
     ("Keras as the notebook, TensorFlow fp32", "keras", "train_keras.py", "notebook"),
     ("Keras with jit_compile, TensorFlow fp32, cache and prefetch", "keras", "train_keras.py", "jit"),
     ("PyTorch as people write it, eager fp32", "torch", "train_torch.py", "eager"),
-    ("PyTorch compiled, channels last, bf16", "torch", "train_torch.py", "compiled"),
+    (f"PyTorch compiled, channels last, {fast_type()}", "torch", "train_torch.py", "compiled"),
 ]
 
 
