@@ -57,7 +57,10 @@ def main():
     if unknown := set(chosen) - set(AREAS):
         parser.error(f"unknown areas: {', '.join(sorted(unknown))}")
     args.program, args.data = args.program.resolve(), args.data.resolve()
+    if args.rounds is not None and args.rounds < 1:
+        parser.error("--rounds must be at least 1")
     output = (args.json or setup.FOLDER / "result.json").resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
     os.chdir(setup.ROOT)
     args.pythons = setup.environments(args.afresh, args.python)
     about, tables = machine(args), []

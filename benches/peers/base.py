@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 import urllib.request
 
 from .measure import HERE, OURS, fast_type, gpu, processors, script, table, take_turns
 from .pawprint import Pawprint
+from .serving import settle
 from .setup import FOLDER, lite0, photos
 from .training import ON_GPU, PASSES, WARMING, feature_rates, ours, rates, title
 
@@ -55,14 +55,9 @@ class ServedPasses:
     """Passes of a server's requests, one after the other, on the engine and threads of its choice, with the head
     and whatever else an answer needs. It answers like a worker."""
 
-    # Seconds that a second engine may take to be prepared.
-    PREPARATION = 30
-
     def __init__(self, server, photo):
         self.request = urllib.request.Request(f"{server.url}/predict", photo, {"Content-Type": "image/jpeg"})
-        end = time.monotonic() + self.PREPARATION
-        while server.get("/system")["inference_engine"] == "libtorch" and time.monotonic() < end:
-            time.sleep(0.5)
+        settle(server.process.pid)
 
     def ask(self, threads, batch, passes):
         assert (threads, batch) == (processors(), 1)

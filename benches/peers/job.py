@@ -15,10 +15,14 @@ SPLITS = ("train", "validation", "test")
 # Label, environment, command.
 SMALL = [
     ("Keras as the notebook, and FastAPI", "keras", ["job_keras.py", "notebook"]),
+    ("Keras with cache and prefetch, and FastAPI", "keras", ["job_keras.py", "cached"]),
     ("Keras with jit_compile, cache and prefetch, and FastAPI", "keras", ["job_keras.py", "jit"]),
     ("fastai with the same network, and FastAPI", "torch", ["job_fastai.py"]),
 ]
-FEATURES = [("timm and scikit-learn, and FastAPI", "torch", ["job_features.py"])]
+FEATURES = [
+    ("timm and scikit-learn, and FastAPI", "torch", ["job_features.py", "eager"]),
+    ("ONNX Runtime and scikit-learn, and FastAPI", "torch", ["job_features.py", "onnxruntime"]),
+]
 
 
 def run(args):

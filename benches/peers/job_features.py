@@ -1,15 +1,14 @@
-"""The Lite0 features recipe in Python: features by timm, a logistic regression of scikit-learn, its evaluation, and
-a server.
+"""The Lite0 features recipe in Python: features, a logistic regression of scikit-learn, its evaluation, and a server.
 
-    python job_features.py PORT DATA EPOCHS    (EPOCHS means nothing here)
+    python job_features.py RUNTIME PORT DATA EPOCHS    (EPOCHS means nothing here)
 
-DATA has train/, validation/ and test/, each with a folder for each class.
+RUNTIME: see runtimes.py. DATA has train/, validation/ and test/, each with a folder for each class.
 """
 
+import os
 import sys
 
 import numpy
-import torch
 from lite0_features import batches
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import classification_report, log_loss
@@ -17,15 +16,15 @@ from sklearn.preprocessing import StandardScaler
 
 import job_server
 import networks
+import runtimes
 
 
 def main():
-    port, data = int(sys.argv[1]), sys.argv[2]
-    network = networks.lite0().requires_grad_(False)
+    runtime, port, data = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    network = runtimes.make(runtime, 0, networks.lite0, os.environ["LITE0_ONNX"])
 
-    @torch.inference_mode()
     def features(split):
-        pairs = [(network(images).numpy(), labels.numpy()) for images, labels in batches(f"{data}/{split}")]
+        pairs = [(network(images.numpy()), labels.numpy()) for images, labels in batches(f"{data}/{split}")]
         return (numpy.concatenate(each) for each in zip(*pairs))
 
     x, y = features("train")
@@ -40,10 +39,9 @@ def main():
     predicted = best.predict(scaler.transform(test))
     print(classification_report(labels, predicted, target_names=["cat", "dog"]))
 
-    @torch.inference_mode()
     def predict(pixels):
-        images = (torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() - 127) / 128
-        return best.predict_proba(scaler.transform(network(images).numpy()))[0, 1]
+        images = (pixels.transpose(2, 0, 1)[None].astype("float32") - 127) / 128
+        return best.predict_proba(scaler.transform(network(images)))[0, 1]
 
     job_server.serve(port, 224, predict, float((predicted == labels).mean()))
 

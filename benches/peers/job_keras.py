@@ -19,8 +19,10 @@ BEST = Path(__file__).parents[2] / "target/bench/job.keras"
 
 def main():
     variant, port, data, epochs = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-    jit = variant == "jit"
-    train, validation, test = (notebook.images(f"{data}/{split}", jit) for split in ("train", "validation", "test"))
+    cached, jit = variant != "notebook", variant == "jit"
+    if cached:
+        notebook.use_fast_type()
+    train, validation, test = (notebook.images(f"{data}/{split}", cached) for split in ("train", "validation", "test"))
     model = notebook.compiled(notebook.cnn(augmented=False), jit)
     best = notebook.keras.callbacks.ModelCheckpoint(BEST, save_best_only=True, monitor="val_loss")
     model.fit(train, validation_data=validation, epochs=epochs, verbose=0, callbacks=[best])

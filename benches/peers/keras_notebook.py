@@ -8,14 +8,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 from keras import layers
+from measure import cpu_type
 
 
-def images(folder, jit):
+def use_fast_type():
+    """As Keras's guide to mixed precision has it, where the CPU has bf16."""
+    if cpu_type() == "bf16":
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+
+
+def images(folder, cached):
     found = keras.utils.image_dataset_from_directory(
         folder, image_size=(180, 180), batch_size=32, label_mode="int", verbose=False
     )
     # As TensorFlow's tutorials have it: decoded once.
-    return found.cache().prefetch(tf.data.AUTOTUNE) if jit else found
+    return found.cache().prefetch(tf.data.AUTOTUNE) if cached else found
 
 
 def augmentation():
@@ -32,7 +39,7 @@ def cnn(augmented):
     x = layers.Flatten()(layers.Conv2D(256, 3, activation="relu")(x))
     if augmented:
         x = layers.Dropout(0.5)(x)
-    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid", dtype="float32")(x))
     assert model.count_params() == 991_041
     return model
 
@@ -49,7 +56,7 @@ def vgg():
     inputs = keras.Input(shape=(180, 180, 3))
     x = base(keras.applications.vgg16.preprocess_input(augmentation()(inputs)))
     x = layers.Dropout(0.5)(layers.Dense(256)(layers.Flatten()(x)))
-    return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
+    return keras.Model(inputs, layers.Dense(1, activation="sigmoid", dtype="float32")(x))
 
 
 def compiled(model, jit, learning_rate=1e-3):

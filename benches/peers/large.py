@@ -37,11 +37,11 @@ def servers():
 
 def large_photos(args):
     """A folder of photos of 4000 x 3000 pixels, enlarged from smaller ones."""
-    folder = FOLDER / f"large-{COUNT}"
+    source = photos(args.data, 100, 50, 50) / "train"
+    folder = FOLDER / f"large-{COUNT}-{source.parent.name}"
     if not folder.exists():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        source = photos(args.data, 100, 50, 50) / "train"
         subprocess.run([args.pythons["torch"], HERE / "enlarge.py", source, partial, str(COUNT)], check=True)
         partial.rename(folder)
     return folder

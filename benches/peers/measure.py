@@ -56,7 +56,7 @@ def take_turns(contestants, rounds):
             rows[label] += measured
         # A peer may fail in any way, and the others are still compared.
         except Exception as error:
-            if label == OURS:
+            if label.startswith(OURS):
                 raise
             left_out[label] = str(error) or type(error).__name__
             say(f"left out: {label}: {error}")
@@ -75,9 +75,10 @@ def table(title, unit, better, rows, left_out=None, notes=()):
 
 
 def script(python, name, *arguments, environment=None):
-    """What a script of this folder prints in lines of JSON."""
+    """What a script of this folder prints in lines of JSON, within an hour."""
     command = [python, HERE / name, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
+    environment = os.environ | (environment or {})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3600)
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:]}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -98,11 +99,15 @@ def cpu():
     return f"{cpuinfo('model name') or platform.machine()} ({', '.join(known)})"
 
 
-def fast_type():
-    """The number type that PyTorch's guides recommend here: bf16 on a GPU and on a CPU that has it. Others emulate
-    it, ten times as slowly as fp32."""
+def cpu_type():
+    """The faster number type of this CPU: one without bf16 emulates it, ten times as slowly as fp32."""
     flags = {"avx512_bf16", "amx_bf16", "bf16"} & set(cpuinfo("flags", "Features").split())
-    return "bf16" if flags or gpu() else "fp32"
+    return "bf16" if flags else "fp32"
+
+
+def fast_type():
+    """The faster number type of the GPU, if there is one, or of the CPU."""
+    return "bf16" if gpu() else cpu_type()
 
 
 def gpu():
@@ -129,6 +134,8 @@ def machine(args):
     return {
         "date": datetime.date.today().isoformat(),
         "form": "short" if args.short else "full",
+        "rounds": args.rounds or "as the form has them",
+        "photos": args.data.name,
         "CPU": f"{cpu()}, {processors()} processors",
         "GPU": gpu() or "none",
         OURS: subprocess.check_output([args.program, "--version"], text=True).strip(),

@@ -36,7 +36,11 @@ class Pawprint:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def log(self):
         """The end of what it logged."""
@@ -52,7 +56,7 @@ class Pawprint:
             )
 
     def get(self, path):
-        with urllib.request.urlopen(self.url + path) as response:
+        with urllib.request.urlopen(self.url + path, timeout=600) as response:
             body = response.read().decode()
         return json.loads(body) if response.headers["content-type"].startswith("application/json") else body
 

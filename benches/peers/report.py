@@ -68,7 +68,13 @@ def compare(before, after):
     machines may differ. Returns an exit status: 1 if it lost speed anywhere."""
     known = {table["title"]: table for table in before["tables"] if "rows" in table}
     lost = compared = 0
-    print("| | change relative to peers | |\n|---|---:|---|")
+    for key in sorted(before["machine"].keys() | after["machine"].keys()):
+        values = [result["machine"].get(key, "unknown") for result in (before, after)]
+        if values[0] != values[1] and key != "date":
+            print(f"- {key}: {values[0]}; now {values[1]}")
+    for title in known.keys() ^ {table["title"] for table in after["tables"] if "rows" in table}:
+        print(f"- only in one of them: {title}")
+    print("\n| | change relative to peers | |\n|---|---:|---|")
     for table in after["tables"]:
         old = known.get(table["title"])
         if old is None or "rows" not in table:

@@ -33,7 +33,8 @@ def openvino(threads, onnx):
     import openvino
 
     # It chooses the precision by itself: bf16 where the CPU has it.
-    options = {"PERFORMANCE_HINT": "LATENCY"}
+    # Pinned, the threads of several processes would share a processor.
+    options = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     model = openvino.Core().compile_model(onnx, "CPU", options)
@@ -50,6 +51,7 @@ def openvino(threads, onnx):
 
 def pytorch(threads, network, compiled):
     import torch
+    import torch._inductor.config
     from measure import fast_type
 
     if threads:
@@ -58,6 +60,8 @@ def pytorch(threads, network, compiled):
     network = network.to(device).requires_grad_(False)
     bf16 = compiled and fast_type() == "bf16"
     if compiled:
+        # For inference: weights are folded and laid out when it compiles.
+        torch._inductor.config.freezing = True
         network = torch.compile(network.to(memory_format=torch.channels_last))
 
     def run(images):

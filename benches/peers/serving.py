@@ -38,7 +38,8 @@ def peers():
     return {
         "FastAPI + ONNX Runtime, 1 worker": ("onnxruntime", 1, FASTAPI, [*WEB, "onnxruntime"]),
         f"FastAPI + ONNX Runtime, {each}": ("onnxruntime", many, FASTAPI, []),
-        f"FastAPI + OpenVINO, {each}": ("openvino", many, FASTAPI, [*WEB, "openvino"]),
+        "FastAPI + OpenVINO, 1 worker": ("openvino", 1, FASTAPI, [*WEB, "openvino"]),
+        f"FastAPI + OpenVINO, {each}": ("openvino", many, FASTAPI, []),
         "FastAPI + PyTorch, eager fp32, 1 worker": ("eager", 1, FASTAPI, [*WEB, "torch"]),
         f"FastAPI + PyTorch, compiled, {fast_type()}, {each}": ("compiled", many, FASTAPI, []),
         f"LitServe + ONNX Runtime, {each}, batches": (
@@ -106,19 +107,42 @@ def first_prediction(server, photo, query=""):
             time.sleep(0.02)
 
 
-def memory(pid):
-    """Proportional memory of a process and of those it has started, in MB."""
-    total, waiting = 0, [pid]
+def total(pid, measure):
+    """The sum of a measure of a process's folder in /proc, over the process and those it has started."""
+    found, waiting = 0, [pid]
     while waiting:
         process = Path(f"/proc/{waiting.pop()}")
         try:
-            lines = (process / "smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            found += measure(process)
             for thread in (process / "task").iterdir():
                 waiting += (thread / "children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):
             pass
-    return total / 1e3
+    return found
+
+
+def memory(pid):
+    """Proportional memory of a process and of those it has started, in MB."""
+
+    def pss(process):
+        lines = (process / "smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+    return total(pid, pss) / 1e3
+
+
+def settle(pid):
+    """Waits until a server has nothing left to do after its start: other workers compile, engines are measured.
+    Until a second takes less than a fifth of a processor, or for a minute."""
+
+    def ticks(process):
+        return sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:13]))
+
+    for _ in range(60):
+        before = total(pid, ticks)
+        time.sleep(1)
+        if total(pid, ticks) - before < os.sysconf("SC_CLK_TCK") / 5:
+            return
 
 
 def run(args):
@@ -186,6 +210,7 @@ def one_round(server, photo, started, load, folder, seconds):
     clients."""
     answer = first_prediction(server, photo)
     result = {"cold": time.monotonic() - started}
+    settle(server.process.pid)
     out = subprocess.run(
         [load, server.url, folder, "--closed-json", "--form", "--seconds", str(seconds)],
         stdout=subprocess.PIPE, check=True, text=True,

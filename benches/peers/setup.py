@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 from .measure import HERE, say
@@ -49,7 +50,7 @@ def benchmark(name):
 
 def photos(data, train, validation, test):
     """A folder of so many photos of each class in each split, as many as there are at most."""
-    folder = FOLDER / f"photos-{train}-{validation}-{test}"
+    folder = FOLDER / f"photos-{train}-{validation}-{test}-{zlib.crc32(bytes(data)):08x}"
     if folder.exists():
         return folder
     partial = folder.with_suffix(".partial")

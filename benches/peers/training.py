@@ -1,7 +1,7 @@
 """Epochs and feature passes of the notebook's recipes, decoding included: each contestant is a process of
 its own."""
 
-from .measure import OURS, fast_type, gpu, script, table, take_turns
+from .measure import OURS, cpu_type, fast_type, gpu, script, table, take_turns
 from .pawprint import Pawprint
 from .setup import FOLDER, count, photos, vgg16_weights
 
@@ -10,7 +10,8 @@ FULL = [*SHORT, "augmented_cnn"]
 # Label, environment, script, variant.
 PEERS = [
     ("Keras as the notebook, TensorFlow fp32", "keras", "train_keras.py", "notebook"),
-    ("Keras with jit_compile, TensorFlow fp32, cache and prefetch", "keras", "train_keras.py", "jit"),
+    (f"Keras with cache and prefetch, TensorFlow {cpu_type()}", "keras", "train_keras.py", "cached"),
+    (f"Keras with jit_compile, TensorFlow {cpu_type()}, cache and prefetch", "keras", "train_keras.py", "jit"),
     ("PyTorch as people write it, eager fp32", "torch", "train_torch.py", "eager"),
     (f"PyTorch compiled, channels last, {fast_type()}", "torch", "train_torch.py", "compiled"),
 ]
