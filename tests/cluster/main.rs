@@ -274,7 +274,7 @@ async fn a_trainer_that_is_preempted_saves_its_state_and_counts_no_attempt() {
     site.head.up().await;
     let server = site.start(&[]);
     server.pets(8).await;
-    let id = server.job(params(30)).await;
+    let id = server.job(params(10)).await;
     server.epoch(&id, 2).await;
     let first = site.head.with("RUNNING").remove(0);
     site.head.signal(&first, Signal::TERM);
@@ -283,7 +283,7 @@ async fn a_trainer_that_is_preempted_saves_its_state_and_counts_no_attempt() {
     assert!(log.contains("suspended; checkpoint saved"), "{log}");
     let job = server.ended(&id).await;
     assert_eq!((&job["status"], &job["attempts"]), (&json!("succeeded"), &json!(1)), "{job}");
-    assert!(server.weights(&job).await == undisturbed(30).await, "the weights differ");
+    assert!(server.weights(&job).await == undisturbed(10).await, "the weights differ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,14 @@ impl Drop for Driver {
 
 /// The driver and the port that it chose, or why there is none.
 fn drive() -> Result<(Driver, u16), String> {
+    // It takes a free port of IPv4 and the same one of IPv6, which may be in use.
+    (0..3)
+        .find_map(|_| try_to_drive().transpose())
+        .unwrap_or_else(|| Err("chromedriver named no port".to_owned()))
+}
+
+/// The same, or nothing if the driver named no port.
+fn try_to_drive() -> Result<Option<(Driver, u16)>, String> {
     let mut child = Command::new("chromedriver")
         .args(["--port=0", "--log-level=WARNING"])
         .process_group(0)
@@ -50,7 +58,7 @@ fn drive() -> Result<(Driver, u16), String> {
     let port = lines.map_while(Result::ok).find_map(|line| {
         line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
     });
-    port.map(|port| (driver, port)).ok_or_else(|| "chromedriver named no port".to_owned())
+    Ok(port.map(|port| (driver, port)))
 }
 
 impl Browser {
