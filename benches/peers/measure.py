@@ -125,7 +125,7 @@ def versions(python, requirements):
     names = {line.split("==")[0].split("[")[0] for line in lines if line}
     code = f"""if True:
         from importlib.metadata import distributions
-        found = {{it.name: it.version for it in distributions() if it.name in {names!r}}}
+        found = {{name: it.version for it in distributions() if (name := it.name.replace("_", "-")) in {names!r}}}
         print(", ".join(f"{{name}} {{found[name]}}" for name in sorted(found)))"""
     return subprocess.check_output([python, "-c", code], text=True).strip()
 

@@ -1,7 +1,9 @@
 """The rates of matrix products and of copying memory in PyTorch, on so many threads: a line of JSON with
 FLOP/s and bytes/s.
 
-    python rates.py THREADS
+    python rates.py THREADS KIND...
+
+KIND: fp32 or bf16.
 """
 
 import json
@@ -40,4 +42,5 @@ def copy():
     return 2 * BYTES / fastest(lambda: target.copy_(source))
 
 
-print(json.dumps({"fp32": product(torch.float32), "bf16": product(torch.bfloat16), "copy": copy()}))
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+print(json.dumps({kind: product(KINDS[kind]) for kind in sys.argv[2:]} | {"copy": copy()}))
