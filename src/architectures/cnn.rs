@@ -85,9 +85,10 @@ impl Cnn {
     /// The same network for inference, its convolutions in `kind`.
     #[must_use]
     pub fn for_inference(&self, kind: Kind) -> Self {
-        let frozen = |(convolution, pooled): &(ConvRelu, bool)| (convolution.frozen(kind), *pooled);
+        let convert =
+            |(convolution, pooled): &(ConvRelu, bool)| (convolution.for_inference(kind), *pooled);
         Self {
-            convolutions: self.convolutions.iter().map(frozen).collect(),
+            convolutions: self.convolutions.iter().map(convert).collect(),
             dense: self.dense.frozen(Kind::Float),
         }
     }

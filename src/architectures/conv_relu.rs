@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::{
     fused::{Activation, Fused},
     layers::{Affine, Window},
+    winograd::Winograd,
 };
 use crate::weights::tensors::Tensors;
 
@@ -15,12 +16,14 @@ pub(super) struct ConvRelu {
     window: Window,
     /// The same again, faster, if it is frozen on a CPU.
     fused: Option<Fused>,
+    /// The same again, faster still on some CPUs, but rounded otherwise: for inference only.
+    winograd: Option<Winograd>,
 }
 
 impl ConvRelu {
     /// With so many zeros on each side of the input.
     pub(super) const fn new(affine: Affine, padding: i64) -> Self {
-        Self { affine, window: Window::dense(padding), fused: None }
+        Self { affine, window: Window::dense(padding), fused: None, winograd: None }
     }
 
     /// The same with its weights in `kind`, outside the autograd graph.
@@ -31,22 +34,36 @@ impl ConvRelu {
             Some(fused) if self.affine.weight.kind() == kind => Some(fused.share()),
             _ => Fused::new(&affine, self.window, Activation::Relu),
         };
-        Self { affine, window: self.window, fused }
+        Self { affine, window: self.window, fused, winograd: None }
+    }
+
+    /// As [`ConvRelu::frozen`], for inference: its results may be rounded otherwise than in training.
+    pub(super) fn for_inference(&self, kind: Kind) -> Self {
+        let frozen = self.frozen(kind);
+        let winograd = match &self.winograd {
+            Some(winograd) if self.affine.weight.kind() == kind => Some(winograd.share()),
+            _ => Winograd::where_faster(&frozen.affine, self.window),
+        };
+        Self { winograd, ..frozen }
     }
 
     /// The same with its weights in fp32, as leaves of the autograd graph.
     pub(super) fn trainable(&self) -> Self {
         let affine = self.affine.frozen(Kind::Float).trainable();
-        Self { affine, window: self.window, fused: None }
+        Self { affine, window: self.window, fused: None, winograd: None }
     }
 
     /// The rectified maps of `x`, of its kind.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        self.fused(x).unwrap_or_else(|| self.affine.convolve(x, self.window).relu_())
+        let maps = self.winograd(x, false).or_else(|| self.fused(x));
+        maps.unwrap_or_else(|| self.affine.convolve(x, self.window).relu_())
     }
 
     /// The rectified maps of `x`, of its kind, after 2×2 max pooling.
     pub(super) fn forward_pooled(&self, x: &Tensor) -> Tensor {
+        if let Some(maps) = self.winograd(x, true) {
+            return maps;
+        }
         match self.fused(x) {
             Some(maps) => max_pool_in_steps(&maps),
             // The maximum of rectified values is the rectified maximum; pooling first leaves a
@@ -58,6 +75,10 @@ impl ConvRelu {
     /// Adds kernel and bias to `tensors`, by the name of the layer; they share memory.
     pub(super) fn insert_into(&self, tensors: &mut Tensors, layer: &str) {
         self.affine.insert_into(tensors, layer);
+    }
+
+    fn winograd(&self, x: &Tensor, pooled: bool) -> Option<Tensor> {
+        self.winograd.as_ref().and_then(|winograd| winograd.forward(x, pooled))
     }
 
     fn fused(&self, x: &Tensor) -> Option<Tensor> {
@@ -92,7 +113,9 @@ mod tests {
     #[test]
     fn frozen_ones_give_the_same_as_those_that_are_trained_pooled_or_not() {
         let source = &mut WeightSource::random(0, Device::Cpu);
-        for (channels, size, padding) in [(3, (20, 20), 0), (16, (9, 12), 1), (16, (13, 7), 0)] {
+        for (channels, size, padding) in
+            [(3, (20, 20), 0), (16, (9, 12), 1), (16, (13, 7), 0), (16, (18, 23), 0)]
+        {
             let affine = source.affine("x", &[32, channels, 3, 3]).unwrap();
             let bias = Tensor::rand([32], (Kind::Float, Device::Cpu));
             let convolution = ConvRelu::new(Affine { bias, ..affine }, padding);
@@ -106,7 +129,9 @@ mod tests {
                     let images = channels_last(&(images * 4 - 2)).to_kind(kind);
                     let frozen = convolution.frozen(kind);
                     let shared = frozen.frozen(kind);
-                    for each in [&frozen, &shared] {
+                    let winograd = Winograd::new(&frozen.affine, frozen.window);
+                    let filtered = ConvRelu { winograd, ..frozen.frozen(kind) };
+                    for each in [&frozen, &shared, &filtered, &filtered.for_inference(kind)] {
                         for (maps, expected) in [
                             (each.forward(&images), convolution.forward(&images)),
                             (each.forward_pooled(&images), convolution.forward_pooled(&images)),

@@ -14,6 +14,7 @@ mod layers;
 mod parts;
 mod stages;
 mod vgg;
+mod winograd;
 
 use tch::{Device, Kind, Tensor};
 
