@@ -28,8 +28,8 @@ const LANES: usize = 8;
 const PANEL: usize = 16;
 /// Tiles, at most, whose intermediate values are in the cache at a time.
 const BLOCK: usize = 48;
-/// With fewer tiles, reading the transformed kernel takes longer than the products that it saves: it is four
-/// times as large.
+/// Fewer tiles are left to a direct convolution: the transformed kernel, four times as large, would be read for few
+/// products.
 const MIN_TILES: usize = 16;
 
 thread_local! {

@@ -34,8 +34,7 @@ struct Work<'a> {
 }
 
 /// Calls `run` with each item, on as many threads as libtorch uses for a pass, or on this one where libtorch has
-/// another implementation of OpenMP. A panic ends the process where there are
-/// several threads.
+/// another implementation of OpenMP. A panic ends the process where there are several threads.
 pub(super) fn for_each<T: Send>(items: Vec<T>, run: impl Fn(T) + Sync) {
     // All of them, even for fewer items: libgomp ends threads that a region doesn't ask for.
     let threads = u32::try_from(tch::get_num_threads()).unwrap_or(1);
