@@ -7,11 +7,11 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, imageops::FilterType};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 use pawprint::{
     domain::preprocessing::Preprocessing,
-    vision::{Limits, decode, decoding_memory, prepare},
+    vision::{Limits, decode, decoding_memory, prepare, shrink, shrinking_memory},
 };
 use peak_alloc::PeakAlloc;
 
@@ -71,16 +71,26 @@ fn decoding_takes_no_more_than_is_reserved_and_not_much_less() {
     ];
     let limits = Limits::default();
     let preprocessing = Preprocessing::UNIT_180;
+    // At an eighth.
+    let large = picture().resize_exact(2900, 2600, FilterType::Nearest);
+    let large = encode(large, ImageFormat::Jpeg);
+    let shrunk = peak(|| shrink(&large, &limits, 9, 8).unwrap());
+    let reserved = shrinking_memory(&large, &limits, 9, 8).unwrap();
+    assert!(shrunk <= reserved && reserved < 5 << 20, "{shrunk} of {reserved}");
     for (name, bytes) in &cases {
         let whole = peak(|| decode(bytes, &limits).unwrap());
         let prepared = peak(|| prepare(bytes, &limits, &preprocessing).unwrap());
+        let shrunk = peak(|| shrink(bytes, &limits, 9, 8).unwrap());
         let reserved = decoding_memory(bytes, &limits, None).unwrap();
         let reserved_prepared = decoding_memory(bytes, &limits, Some(&preprocessing)).unwrap();
+        let reserved_shrunk = shrinking_memory(bytes, &limits, 9, 8).unwrap();
         println!(
-            "{name:25} {whole:10} of {reserved:10}, prepared {prepared:10} of {reserved_prepared:10}"
+            "{name:25} {whole:10} of {reserved:10}, prepared {prepared:10} of {reserved_prepared:10}, \
+             shrunk {shrunk:10} of {reserved_shrunk:10}"
         );
         assert!(whole <= reserved, "{name}: {whole} of {reserved}");
         assert!(prepared <= reserved_prepared, "{name}: {prepared} of {reserved_prepared}");
+        assert!(shrunk <= reserved_shrunk, "{name}: {shrunk} of {reserved_shrunk}");
         assert!(reserved < 4 * whole + (2 << 20), "{name}: {whole} of {reserved}");
     }
 }

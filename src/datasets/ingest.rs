@@ -8,7 +8,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    sync::Arc,
 };
 
 use tempfile::TempPath;
@@ -20,7 +19,6 @@ use super::{
     fingerprint,
     layout::{Assignment, PathDecision},
     report::{Rejection, Report},
-    throttle::Spare,
 };
 use crate::{
     domain::{
@@ -82,12 +80,10 @@ pub(super) struct Ingest {
     pending: VecDeque<PendingFile>,
     outcomes: Vec<Outcome>,
     report: Report,
-    spare: Arc<Spare>,
 }
 
 impl Ingest {
     pub(super) fn new(datasets: Datasets, dataset: DatasetId, eager: bool) -> Self {
-        let spare = datasets.throttle().spare();
         Self {
             datasets,
             dataset,
@@ -95,7 +91,6 @@ impl Ingest {
             pending: VecDeque::new(),
             outcomes: Vec::new(),
             report: Report::default(),
-            spare,
         }
     }
 
@@ -129,9 +124,9 @@ impl Ingest {
         };
         let worker = throttle.workers.clone().acquire_owned().await;
         let worker = worker.map_err(|_| Error::ShuttingDown)?;
-        let (datasets, spare) = (self.datasets.clone(), Arc::clone(&self.spare));
+        let datasets = self.datasets.clone();
         self.pending.push_back(PendingFile::Checking(tokio::task::spawn_blocking(move || {
-            let checked = check(source, assignment, &name, &datasets, &spare);
+            let checked = check(source, assignment, &name, &datasets);
             drop((room, worker));
             checked.map(|checked| match checked {
                 Ok(checked) => (name, FileStatus::Passed(Box::new(checked))),
@@ -299,7 +294,6 @@ fn check(
     assignment: Option<Assignment>,
     name: &str,
     datasets: &Datasets,
-    spare: &Spare,
 ) -> Result<Result<Checked, Rejection>, Error> {
     let (bytes, file) = match source {
         Source::Memory(bytes) => (bytes, None),
@@ -308,24 +302,17 @@ fn check(
         }
     };
     let limits = &datasets.limits().image;
-    let _memory = match vision::decoding_memory(&bytes, limits, None) {
+    let _memory = match fingerprint::memory(&bytes, limits) {
         Ok(bytes) => match datasets.memory().wait_for_image(bytes) {
             Ok(memory) => memory,
             Err(error) => return Ok(Err(error.into())),
         },
         Err(error) => return Ok(Err(error.into())),
     };
-    let pixels = match vision::decode_reusing(&bytes, limits, spare.take()) {
-        Ok(pixels) => pixels,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let (format, fingerprint) =
-        match (vision::Format::sniff(&bytes), fingerprint::fingerprint(&pixels)) {
-            (Ok(format), Ok(fingerprint)) => (format, fingerprint),
-            (Err(error), _) => return Ok(Err(error.into())),
-            (_, Err(error)) => {
-                return Ok(Err(vision::DecodeError::Corrupt(error.to_string()).into()));
-            }
+    let (format, (fingerprint, (width, height))) =
+        match (vision::Format::sniff(&bytes), fingerprint::of_file(&bytes, limits)) {
+            (Ok(format), Ok(read)) => (format, read),
+            (Err(error), _) | (_, Err(error)) => return Ok(Err(error.into())),
         };
     let sha256 = Digest::of(&bytes);
     let file = match file {
@@ -338,11 +325,10 @@ fn check(
         label: 0,
         split: assignment.as_ref().map_or(Split::Train, |it| split_of(it, &sha256)),
         media_type: format.media_type(),
-        width: pixels.width(),
-        height: pixels.height(),
+        width,
+        height,
         bytes: bytes.len() as u64,
         fingerprint,
     };
-    spare.put_back(pixels.into_raw());
     Ok(Ok(Checked { file, image, label: assignment.and_then(|it| it.label) }))
 }

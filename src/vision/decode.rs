@@ -25,7 +25,7 @@ use super::{
     error::{DecodeError, Limits},
     format::Format,
     gif, jpeg, orientation,
-    photo::{Photo, apply_orientation},
+    photo::{Detail, Photo, apply_orientation},
     png, webp,
 };
 
@@ -35,34 +35,19 @@ use super::{
 /// # Errors
 /// It is not a supported image, is above the limits, or can't be decoded to its last pixel.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, DecodeError> {
-    decode_reusing(bytes, limits, Vec::new())
-}
-
-/// As [`decode`], into `memory` if it is large enough, such as that of an image before: the pages of
-/// new memory for a large photo take as long as its decoding.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_reusing(
-    bytes: &[u8],
-    limits: &Limits,
-    memory: Vec<u8>,
-) -> Result<RgbImage, DecodeError> {
-    decode_photo(bytes, limits, None, memory)
+    decode_photo(bytes, limits, Detail::Whole)
         .map(|photo| apply_orientation(photo.image, photo.orientation))
 }
 
-/// As [`decode_reusing`], but not rotated, and possibly with fewer pixels: at `least` this width and
-/// height in upright orientation.
+/// As [`decode`], but not rotated, and with fewer pixels if no more are needed.
 pub(super) fn decode_photo(
     bytes: &[u8],
     limits: &Limits,
-    least: Option<(u32, u32)>,
-    memory: Vec<u8>,
+    detail: Detail,
 ) -> Result<Photo, DecodeError> {
     let format = Format::sniff(bytes)?;
     catch_panic(|| match format {
-        Format::Jpeg => jpeg::decode(bytes, limits, least, memory),
+        Format::Jpeg => jpeg::decode(bytes, limits, detail),
         Format::Png => {
             if let Some((width, height)) = png::size(bytes) {
                 limits.check(width, height)?;

@@ -18,7 +18,7 @@ use self::structure::Structure;
 use super::{
     error::{DecodeError, Limits},
     orientation,
-    photo::{Photo, stored_size},
+    photo::{Detail, Photo, stored_size},
 };
 
 /// Far more scans than any encoder makes, and few enough that a small file of many scans of a large
@@ -27,18 +27,11 @@ const MAX_SCANS: usize = 500;
 /// Scales are eighths: a block of 8 × 8 pixels becomes one of so many.
 const WHOLE: u32 = 8;
 
-/// Decodes to pixels as they are stored, not yet rotated. There may be fewer than in the file: at
-/// `least` this width and height in upright orientation. They are put into `memory` if it is large
-/// enough.
+/// Decodes to pixels as they are stored, not yet rotated, and fewer than in the file if no more are needed.
 ///
 /// # Errors
 /// An unsupported kind of JPEG, one above `limits`, or one that is damaged or truncated.
-pub(super) fn decode(
-    bytes: &[u8],
-    limits: &Limits,
-    least: Option<(u32, u32)>,
-    memory: Vec<u8>,
-) -> Result<Photo, DecodeError> {
+pub(super) fn decode(bytes: &[u8], limits: &Limits, detail: Detail) -> Result<Photo, DecodeError> {
     let mut file = Structure::read(bytes)?;
     let latched = quantization::latched(&file);
     if let Some(latched) = &latched {
@@ -60,7 +53,7 @@ pub(super) fn decode(
         return Ok(Photo::whole(image, orientation));
     }
 
-    let eighths = least.map_or(WHOLE, |least| eighths((width, height), least, orientation));
+    let eighths = eighths((width, height), detail, orientation);
     decoder.set_scale(scale(eighths)?);
     let size = [width, height].map(|side| f64::from(side * eighths) / f64::from(WHOLE));
     let [scaled_width, scaled_height] = size.map(|side| side.ceil() as u32);
@@ -72,34 +65,18 @@ pub(super) fn decode(
             .ok_or_else(|| DecodeError::corrupt("it has too few pixels"))?
     } else {
         decoder.set_output_format(PixelFormat::Rgb);
-        let mut image = image_in(memory, scaled_width, scaled_height);
+        let mut image = RgbImage::new(scaled_width, scaled_height);
         decoder.decode_image_into(&mut image).map_err(error)?;
         image
     };
-    Ok(Photo { image, size: (size[0], size[1]), orientation })
-}
-
-/// An image of any colours, in `memory` if it is large enough.
-fn image_in(mut memory: Vec<u8>, width: u32, height: u32) -> RgbImage {
-    let bytes = width as usize * height as usize * 3;
-    if memory.capacity() >= bytes {
-        memory.resize(bytes, 0);
-        if let Some(image) = RgbImage::from_raw(width, height, memory) {
-            return image;
-        }
-    }
-    RgbImage::new(width, height)
+    Ok(Photo { image, size: (size[0], size[1]), original: (width, height), orientation })
 }
 
 /// Bytes that [`decode`] takes at most.
 ///
 /// # Errors
 /// As [`decode`], where the header tells.
-pub(super) fn memory(
-    bytes: &[u8],
-    limits: &Limits,
-    least: Option<(u32, u32)>,
-) -> Result<u64, DecodeError> {
+pub(super) fn memory(bytes: &[u8], limits: &Limits, detail: Detail) -> Result<u64, DecodeError> {
     let file = Structure::read(bytes)?;
     let size = (u32::from(file.frame.width), u32::from(file.frame.height));
     limits.check(size.0, size.1)?;
@@ -111,8 +88,7 @@ pub(super) fn memory(
         // All coefficients of 16 bits, or all planes, beside the image.
         return Ok(4 * components * pixels + copies);
     }
-    let eighths =
-        least.map_or(WHOLE, |least| eighths(size, least, orientation::of(file.exif, file.xmp)));
+    let eighths = eighths(size, detail, orientation::of(file.exif, file.xmp));
     let [width, height] = [size.0, size.1].map(|side| u64::from((side * eighths).div_ceil(WHOLE)));
     // Planes that are decoded, and the image, whose sides end in whole blocks.
     let (width, height) = (width + u64::from(WHOLE), height + u64::from(WHOLE));
@@ -124,11 +100,18 @@ fn rows(components: u64, width: u32) -> u64 {
     64 * components * u64::from(width)
 }
 
-/// The smallest number of eighths of an image's sides with at least `least` pixels.
-fn eighths(size: (u32, u32), least: (u32, u32), orientation: Orientation) -> u32 {
-    let least = stored_size(least.0, least.1, orientation);
-    let needed = |side: u32, least: u32| (least * WHOLE).div_ceil(side.max(1));
-    needed(size.0, least.0).max(needed(size.1, least.1)).clamp(1, WHOLE)
+/// The smallest number of eighths of an image's sides with the pixels that are needed.
+fn eighths(size: (u32, u32), detail: Detail, orientation: Orientation) -> u32 {
+    let at_least = |width: u32, height: u32| {
+        let least = stored_size(width, height, orientation);
+        let needed = |side: u32, least: u32| (least * WHOLE).div_ceil(side.max(1));
+        needed(size.0, least.0).max(needed(size.1, least.1)).clamp(1, WHOLE)
+    };
+    match detail {
+        Detail::Whole => WHOLE,
+        Detail::AtLeast(width, height) => at_least(width, height),
+        Detail::Halved(width, height) => at_least(width, height).next_power_of_two(),
+    }
 }
 
 /// The factor of so many eighths, in lowest terms as the decoder wants it.

@@ -11,8 +11,10 @@ use super::{
     decode::corrupt_image,
     error::{DecodeError, Limits},
     format::Format,
-    gif, jpeg, png,
-    prepare::least,
+    gif, jpeg,
+    photo::Detail,
+    png,
+    prepare::{detail_to_prepare, detail_to_shrink},
 };
 use crate::domain::preprocessing::Preprocessing;
 
@@ -29,12 +31,29 @@ pub fn decoding_memory(
     limits: &Limits,
     preprocessing: Option<&Preprocessing>,
 ) -> Result<u64, DecodeError> {
+    memory(bytes, limits, preprocessing.map_or(Detail::Whole, detail_to_prepare))
+}
+
+/// Bytes that [`super::shrink()`] to `width` × `height` takes at most for the encoded image `bytes`, these not included.
+///
+/// # Errors
+/// As [`decoding_memory`].
+pub fn shrinking_memory(
+    bytes: &[u8],
+    limits: &Limits,
+    width: u32,
+    height: u32,
+) -> Result<u64, DecodeError> {
+    memory(bytes, limits, detail_to_shrink(width, height))
+}
+
+fn memory(bytes: &[u8], limits: &Limits, detail: Detail) -> Result<u64, DecodeError> {
     let pixels = |(width, height): (u32, u32)| {
         limits.check(width, height).map(|()| u64::from(width) * u64::from(height))
     };
     let format = Format::sniff(bytes)?;
     let decoded = match format {
-        Format::Jpeg => jpeg::memory(bytes, limits, preprocessing.map(least))?,
+        Format::Jpeg => jpeg::memory(bytes, limits, detail)?,
         Format::Png => {
             let corrupt = || DecodeError::corrupt("it has no header");
             let (size, bits) = png::size(bytes).zip(png::bit_depth(bytes)).ok_or_else(corrupt)?;

@@ -17,9 +17,9 @@ mod prepare;
 pub mod resize;
 mod webp;
 
-pub use decode::{decode, decode_reusing};
+pub use decode::decode;
 pub use error::{DecodeError, Limits};
 pub use format::Format;
-pub use memory::decoding_memory;
-pub use prepare::{PrepareError, prepare, prepare_into, prepare_with_picture};
+pub use memory::{decoding_memory, shrinking_memory};
+pub use prepare::{PrepareError, Shrunk, prepare, prepare_into, prepare_with_picture, shrink};
 pub use resize::{ResizeError, resize, resize_into};

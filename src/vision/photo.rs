@@ -8,6 +8,8 @@ pub(super) struct Photo {
     /// Its width and height in pixels; if these are not whole, the rest of the last column or row
     /// of `image` is not part of the photo.
     pub(super) size: (f64, f64),
+    /// Width and height in pixels in the file, of which `image` may have fewer.
+    pub(super) original: (u32, u32),
     /// Its orientation.
     pub(super) orientation: Orientation,
 }
@@ -15,9 +17,21 @@ pub(super) struct Photo {
 impl Photo {
     /// One of which every pixel was decoded.
     pub(super) fn whole(image: RgbImage, orientation: Orientation) -> Self {
-        let size = (image.width().into(), image.height().into());
-        Self { image, size, orientation }
+        let original = image.dimensions();
+        let size = (original.0.into(), original.1.into());
+        Self { image, size, original, orientation }
     }
+}
+
+/// How many pixels of a photo are needed, across and down in upright orientation. A decoder may skip the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Detail {
+    /// All of them.
+    Whole,
+    /// At least so many.
+    AtLeast(u32, u32),
+    /// At least so many, of sides that are halved up to three times: smaller photos are decoded whole.
+    Halved(u32, u32),
 }
 
 /// Makes an image upright.

@@ -5,7 +5,7 @@ use image::RgbImage;
 use super::{
     DecodeError, Limits, ResizeError, decode,
     decode::decode_photo,
-    photo::{Photo, apply_orientation, stored_size},
+    photo::{Detail, Photo, apply_orientation, stored_size},
     resize,
     resize::resize_part_into,
     resize_into,
@@ -16,6 +16,9 @@ use crate::domain::preprocessing::{Preprocessing, Resize};
 /// skips pixels, those that it keeps are slightly different; with 4 of them averaged in each
 /// direction, probabilities change by less than 0.01.
 const AT_LEAST: u32 = 4;
+
+/// As [`AT_LEAST`], for [`shrink`]: so many that a pixel after is at most 2 of 255 off in its tests.
+const AT_LEAST_TO_SHRINK: u32 = 40;
 
 /// Why an image can't be preprocessed.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +66,50 @@ pub fn prepare_into(
     preprocessing: &Preprocessing,
     pixels: &mut [u8],
 ) -> Result<(), PrepareError> {
-    let photo = decode_photo(bytes, limits, Some(least(preprocessing)), Vec::new())?;
-    Ok(fill(photo, preprocessing, pixels)?)
+    let photo = decode_photo(bytes, limits, detail_to_prepare(preprocessing))?;
+    let Preprocessing { width, height, resize: Resize::BilinearAntialiased, .. } = *preprocessing;
+    Ok(fill(photo, width, height, pixels)?)
 }
 
-/// The fewest pixels across and down that a photo may be decoded to.
-pub(super) const fn least(preprocessing: &Preprocessing) -> (u32, u32) {
-    (AT_LEAST * preprocessing.width, AT_LEAST * preprocessing.height)
+/// How many pixels [`prepare`] needs.
+pub(super) const fn detail_to_prepare(preprocessing: &Preprocessing) -> Detail {
+    Detail::AtLeast(AT_LEAST * preprocessing.width, AT_LEAST * preprocessing.height)
+}
+
+/// An image that was shrunk to a few pixels.
+#[derive(Debug)]
+pub struct Shrunk {
+    /// The few pixels.
+    pub image: RgbImage,
+    /// Upright width of the original in pixels.
+    pub original_width: u32,
+    /// Upright height of the original in pixels.
+    pub original_height: u32,
+}
+
+/// Shrinks an encoded image to `width` × `height` pixels, a few of each, without keeping the aspect ratio. All of its
+/// data is decoded, but a large JPEG not to all of its pixels.
+///
+/// # Errors
+/// It can't be decoded within `limits`.
+pub fn shrink(
+    bytes: &[u8],
+    limits: &Limits,
+    width: u32,
+    height: u32,
+) -> Result<Shrunk, PrepareError> {
+    let photo = decode_photo(bytes, limits, detail_to_shrink(width, height))?;
+    let (stored_width, stored_height) = photo.original;
+    let (original_width, original_height) =
+        stored_size(stored_width, stored_height, photo.orientation);
+    let mut image = RgbImage::new(width, height);
+    fill(photo, width, height, &mut image)?;
+    Ok(Shrunk { image, original_width, original_height })
+}
+
+/// How many pixels [`shrink`] needs.
+pub(super) const fn detail_to_shrink(width: u32, height: u32) -> Detail {
+    Detail::Halved(AT_LEAST_TO_SHRINK * width, AT_LEAST_TO_SHRINK * height)
 }
 
 /// As [`prepare`], and also the image for display, upright and with its own aspect ratio, no side
@@ -95,9 +135,8 @@ pub fn prepare_with_picture(
 
 /// An image is rotated before it is resized, except one whose last column or row is only partly in
 /// it, which must still be at its right or lower edge then.
-fn fill(photo: Photo, preprocessing: &Preprocessing, pixels: &mut [u8]) -> Result<(), ResizeError> {
-    let Preprocessing { width, height, resize: Resize::BilinearAntialiased, .. } = *preprocessing;
-    let Photo { image, size, orientation } = photo;
+fn fill(photo: Photo, width: u32, height: u32, pixels: &mut [u8]) -> Result<(), ResizeError> {
+    let Photo { image, size, orientation, .. } = photo;
     if size == (f64::from(image.width()), f64::from(image.height())) {
         return resize_into(&apply_orientation(image, orientation), width, height, pixels);
     }

@@ -56,17 +56,60 @@ fn every_format_is_read_by_its_content() {
 }
 
 #[test]
-fn memory_of_another_image_is_used_and_shows_in_no_pixel() {
-    for jpeg in [fixture("progressive.jpg"), encode(picture(), ImageFormat::Jpeg)] {
-        for size in [picture().len() - 1, picture().len(), 3 * picture().len()] {
-            let memory = vec![77; size];
-            let (at, is_enough) = (memory.as_ptr(), memory.capacity() >= picture().len());
-            let image = vision::decode_reusing(&jpeg, &LIMITS, memory).unwrap();
-            assert_eq!(image, decode(&jpeg));
-            assert_eq!(image.len(), picture().len());
-            assert_eq!(image.as_ptr() == at, is_enough);
-        }
+fn a_shrunk_photo_knows_its_size_and_looks_like_all_of_its_pixels() {
+    let limits = Limits::default();
+    let wave = |x: u32, y: u32| {
+        let (x, y) = (x as f32 / 200.0, y as f32 / 150.0);
+        [x.sin() * y.cos(), (x + y).sin(), y.sin()].map(|it| (128.0 + 100.0 * it) as u8)
+    };
+    // An eighth, two, four and all of them; sides that are no multiples of 8; no JPEG.
+    for (width, height, format) in [
+        (3000, 2600, ImageFormat::Jpeg),
+        (1600, 1300, ImageFormat::Jpeg),
+        (803, 701, ImageFormat::Jpeg),
+        (300, 200, ImageFormat::Jpeg),
+        (2997, 2571, ImageFormat::Jpeg),
+        (803, 701, ImageFormat::Png),
+    ] {
+        let photo = RgbImage::from_fn(width, height, |x, y| Rgb(wave(x, y)));
+        let bytes = encode(photo, format);
+        let shrunk = vision::shrink(&bytes, &limits, 9, 8).unwrap();
+        assert_eq!((shrunk.original_width, shrunk.original_height), (width, height));
+        let whole = vision::decode(&bytes, &limits).unwrap();
+        assert_near(&shrunk.image, &vision::resize(&whole, 9, 8).unwrap(), 2);
     }
+    for orientation in 1..=8 {
+        let bytes = fixture(&format!("exif_{orientation}.jpg"));
+        let shrunk = vision::shrink(&bytes, &limits, 9, 8).unwrap();
+        assert_eq!((shrunk.original_width, shrunk.original_height), decode(&bytes).dimensions());
+    }
+    // A large one that lies on its side, by an EXIF block that has nothing else.
+    let exif =
+        b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let photo = RgbImage::from_fn(2997, 2571, |x, y| Rgb(wave(x, y)));
+    let bytes = encode(photo, ImageFormat::Jpeg);
+    let turned = [&bytes[..2], exif, &bytes[2..]].concat();
+    let shrunk = vision::shrink(&turned, &limits, 9, 8).unwrap();
+    assert_eq!((shrunk.original_width, shrunk.original_height), (2571, 2997));
+    let whole = vision::decode(&turned, &limits).unwrap();
+    assert_eq!(whole.dimensions(), (2571, 2997));
+    assert_near(&shrunk.image, &vision::resize(&whole, 9, 8).unwrap(), 2);
+}
+
+#[test]
+fn a_large_photo_is_shrunk_to_its_last_byte_or_not_at_all() {
+    let photo = RgbImage::from_fn(1500, 1300, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
+    let mut bytes = encode(photo, ImageFormat::Jpeg);
+    let shrink = |bytes: &[u8]| vision::shrink(bytes, &Limits::default(), 9, 8);
+    assert!(shrink(&bytes).is_ok());
+    for cut in [bytes.len() / 2, bytes.len() * 9 / 10, bytes.len() - 200] {
+        assert!(shrink(&bytes[..cut]).is_err(), "{cut} of {}", bytes.len());
+    }
+    assert!(vision::shrink(&bytes, &LIMITS, 9, 8).is_err(), "above the limit of pixels");
+    // A marker that ends the scan in the middle of its data.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 2].copy_from_slice(&[0xFF, 0xD9]);
+    assert!(shrink(&bytes).is_err());
 }
 
 #[test]
