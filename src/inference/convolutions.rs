@@ -1,5 +1,5 @@
-//! Which engine computes a model's convolutions: libtorch at first, OpenVINO once `second_engine` has
-//! prepared it.
+//! Which engine computes a model's convolutions: libtorch at first; once `second_engine` has prepared it,
+//! OpenVINO for those numbers of threads for which it is compiled.
 
 use std::{
     cell::RefCell,
@@ -30,7 +30,7 @@ pub(super) struct Ready {
 }
 
 impl Convolutions {
-    /// How many threads a lone request gets, measured with OpenVINO; `None` while libtorch computes.
+    /// How many threads a lone request gets, as measured when OpenVINO was prepared; `None` while libtorch computes all.
     pub(super) fn thread_choice(&self) -> Option<&ThreadChoice> {
         self.0.get().filter(|ready| !ready.has_failed()).map(|ready| &ready.thread_choice)
     }
@@ -71,7 +71,7 @@ impl Convolutions {
 }
 
 impl Ready {
-    /// Of these compiled convolutions, of which a lone request gets those that `thread_choice` says.
+    /// Of these compiled convolutions; a lone request gets as many threads as `thread_choice` says.
     pub(super) const fn new(compiled: Vec<Compiled>, thread_choice: ThreadChoice) -> Self {
         Self { compiled, thread_choice, failed: AtomicBool::new(false) }
     }

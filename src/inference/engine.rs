@@ -79,7 +79,7 @@ pub struct Engine {
 pub enum ComputedBy {
     /// libtorch, as in training.
     Libtorch,
-    /// OpenVINO.
+    /// OpenVINO, at least for those requests for which it is faster: lone ones, those under load, or both.
     Openvino,
 }
 
@@ -278,7 +278,7 @@ impl Engine {
     }
 }
 
-/// Lets OpenVINO compute the convolutions from now on, if it is installed, agrees and is faster.
+/// Lets OpenVINO compute the convolutions from now on, if it is installed and agrees, where it is faster.
 fn accelerate(model: &LoadedModel, path: &Path, config: &InferenceConfig, wanted: InferenceEngine) {
     /// Compiling takes all processors and much memory: one model at a time.
     static TURN: Mutex<()> = Mutex::new(());
@@ -293,10 +293,11 @@ fn accelerate(model: &LoadedModel, path: &Path, config: &InferenceConfig, wanted
             return Err("OpenVINO needs more memory than libtorch".to_owned());
         }
         let prepared = SecondEngine::prepare(model, path, config)?;
-        if auto {
-            prepared.is_faster()?;
-        }
-        model.convolutions().set(prepared.ready)
+        model.convolutions().set(if auto {
+            prepared.ready_where_faster()?
+        } else {
+            prepared.ready()
+        })
     };
     let prepared = panic::catch_unwind(AssertUnwindSafe(prepare));
     match prepared.unwrap_or_else(|_| Err("it panicked".to_owned())) {

@@ -2,7 +2,7 @@
 //!
 //! A model serves with libtorch at once. Meanwhile a thread of its own writes the convolutions as ONNX,
 //! compiles them, compares the answers for the canary images with those of the model's card, and measures
-//! both engines.
+//! both engines. Lone requests and those under load each get the faster one.
 
 use std::{
     path::Path,
@@ -30,12 +30,10 @@ const MAX_DISTANCE_CHANGE: f64 = 0.01;
 /// A model's convolutions in OpenVINO, which agrees with libtorch, and the times of both.
 #[derive(Debug)]
 pub(super) struct SecondEngine {
-    /// The convolutions.
-    pub(super) ready: Ready,
-    /// On the threads under load, and on all.
-    times: Vec<Times>,
-    /// The fastest pass of libtorch on any number of threads that a lone request may get.
-    libtorch_alone: Duration,
+    /// Compiled for the threads under load, and for all; with the times of both engines on these.
+    measured: Vec<(Compiled, Times)>,
+    /// The fastest pass of libtorch on each number of threads that a lone request may get.
+    libtorch_alone: Vec<(usize, Duration)>,
 }
 
 impl SecondEngine {
@@ -72,54 +70,81 @@ impl SecondEngine {
             }
             agree(&card.canaries, &theirs, &ours)?;
         }
-        let measure = |compiled| measure(model, &own, compiled, &images);
-        let times = compiled.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
-        let of_threads =
-            compiled.iter().map(Compiled::threads).zip(times.iter().map(|it| it.openvino));
-        let thread_choice = ThreadChoice::new(of_threads);
+        let measure = |compiled| {
+            let times = measure(model, &own, &compiled, &images)?;
+            Ok((compiled, times))
+        };
+        let measured = compiled.into_iter().map(measure).collect::<Result<Vec<_>, String>>()?;
         let image = images.get(..1).ok_or("there is no canary image")?;
-        let mut libtorch_alone = Duration::MAX;
-        for threads in config.thread_choice.candidates() {
+        let fastest = |threads| {
             set_threads(threads);
+            let mut fastest = Duration::MAX;
             for _ in 0..PASSES {
-                libtorch_alone = libtorch_alone.min(forward_time(model, image)?);
+                fastest = fastest.min(forward_time(model, image)?);
             }
-        }
-        tracing::info!(
-            ?times,
-            ?libtorch_alone,
-            threads = thread_choice.best(),
-            "measured OpenVINO"
-        );
-        Ok(Self { ready: Ready::new(compiled, thread_choice), times, libtorch_alone })
+            Ok((threads, fastest))
+        };
+        let libtorch_alone = config.thread_choice.candidates().map(fastest);
+        let libtorch_alone = libtorch_alone.collect::<Result<Vec<_>, String>>()?;
+        tracing::info!(?measured, ?libtorch_alone, "measured OpenVINO");
+        Ok(Self { measured, libtorch_alone })
     }
 
-    /// Checks that OpenVINO is faster.
+    /// OpenVINO for all requests.
+    pub(super) fn ready(self) -> Ready {
+        let choice = self.measured.iter().map(|(it, times)| (it.threads(), times.openvino));
+        let choice = ThreadChoice::new(choice);
+        Ready::new(self.measured.into_iter().map(|(compiled, _)| compiled).collect(), choice)
+    }
+
+    /// OpenVINO for those requests for which it is faster: lone ones, those under load, or both. libtorch computes the
+    /// others.
     ///
     /// # Errors
-    /// A message with the times.
-    pub(super) fn is_faster(&self) -> Result<(), String> {
-        if is_faster(&self.times, self.libtorch_alone) {
-            return Ok(());
-        }
-        Err(format!(
-            "OpenVINO is not faster: {:?}; libtorch alone: {:?}",
-            self.times, self.libtorch_alone
-        ))
+    /// A message with the times: it is clearly faster for none.
+    pub(super) fn ready_where_faster(self) -> Result<Ready, String> {
+        let Self { measured, libtorch_alone } = self;
+        let times: Vec<_> = measured.iter().map(|(it, times)| (it.threads(), *times)).collect();
+        let (kept, alone) = choose(&times, &libtorch_alone).ok_or_else(|| {
+            format!("OpenVINO is not faster: {times:?}; libtorch alone: {libtorch_alone:?}")
+        })?;
+        tracing::info!(threads = ?kept, alone = alone.best(), "OpenVINO is faster on so many threads");
+        let compiled = measured.into_iter().map(|(compiled, _)| compiled);
+        Ok(Ready::new(compiled.filter(|it| kept.contains(&it.threads())).collect(), alone))
     }
 }
 
-/// Whether OpenVINO is clearly faster for a lone request or under load, and slower for neither. `times`: on the
-/// threads under load, and on all; `libtorch_alone`: libtorch's for a lone request.
-fn is_faster(times: &[Times], libtorch_alone: Duration) -> bool {
-    let lone = times.iter().map(|it| it.openvino).min().map(|openvino| (openvino, libtorch_alone));
-    let under_load = times.first().map(|it| (it.openvino, it.libtorch));
-    let speedups: Vec<f64> = [under_load, lone]
-        .into_iter()
-        .flatten()
-        .map(|(openvino, libtorch)| libtorch.div_duration_f64(openvino))
+/// The numbers of threads on which OpenVINO replaces libtorch, and the choice of threads for a lone request; `None` if it is
+/// clearly faster on none. `times`: on the threads under load, and on all; `libtorch_alone`: libtorch's for a lone request.
+fn choose(
+    times: &[(usize, Times)],
+    libtorch_alone: &[(usize, Duration)],
+) -> Option<(Vec<usize>, ThreadChoice)> {
+    // A lone request may get libtorch's best number of threads instead.
+    let alone = libtorch_alone.iter().map(|it| it.1).min();
+    let speedups: Vec<f64> = times
+        .iter()
+        .zip([None, alone])
+        .map(|((_, it), alone)| alone.unwrap_or(it.libtorch).div_duration_f64(it.openvino))
         .collect();
-    speedups.iter().all(|it| *it >= 1.0) && speedups.iter().any(|it| *it >= MIN_SPEEDUP)
+    let is_clear = speedups.iter().any(|it| *it >= MIN_SPEEDUP);
+    // Where it is not slower, so that more requests get the answers of one engine.
+    let kept = times.iter().zip(&speedups).filter(|(_, speedup)| is_clear && **speedup >= 1.0);
+    let kept: Vec<(usize, Duration)> =
+        kept.map(|((threads, it), _)| (*threads, it.openvino)).collect();
+    let choice = if kept.len() == times.len() {
+        ThreadChoice::new(kept.iter().copied())
+    } else {
+        ThreadChoice::new(libtorch_alone.iter().map(|&(threads, libtorch)| {
+            let openvino = kept.iter().find(|it| it.0 == threads);
+            (threads, openvino.map_or(libtorch, |it| it.1))
+        }))
+    };
+    let threads: Vec<usize> = kept.iter().map(|it| it.0).collect();
+    // More threads must be faster by more: otherwise lone requests would never get them.
+    let is_used =
+        threads.first() == times.first().map(|it| &it.0) || threads.contains(&choice.best());
+    (is_used && !threads.is_empty()).then_some((threads, choice))
 }
 
 /// Whether the answers of OpenVINO for the canary images are as near to those of the card as libtorch's
@@ -192,27 +217,44 @@ mod tests {
     use super::*;
     use crate::domain::objective::Logits;
 
+    /// The numbers of threads for OpenVINO, and that of a lone request, by microseconds.
+    fn chosen(
+        times: &[(usize, u64, u64)],
+        libtorch_alone: &[(usize, u64)],
+    ) -> Option<(Vec<usize>, usize)> {
+        let us = Duration::from_micros;
+        let times = times.iter().map(|&(threads, libtorch, openvino)| {
+            (threads, Times { libtorch: us(libtorch), openvino: us(openvino) })
+        });
+        let alone = libtorch_alone.iter().map(|&(threads, time)| (threads, us(time)));
+        let chosen = choose(&times.collect::<Vec<_>>(), &alone.collect::<Vec<_>>());
+        chosen.map(|(threads, choice)| (threads, choice.best()))
+    }
+
     #[test]
-    fn a_faster_engine_is_slower_in_nothing() {
-        let times = |of: &[(u64, u64)]| -> Vec<Times> {
-            let times = of.iter().map(|(libtorch, openvino)| Times {
-                libtorch: Duration::from_micros(*libtorch),
-                openvino: Duration::from_micros(*openvino),
-            });
-            times.collect()
-        };
-        let is_faster =
-            |of: &[(u64, u64)], alone| is_faster(&times(of), Duration::from_micros(alone));
-        assert!(is_faster(&[(2000, 1500), (4000, 1100)], 2000));
-        // On many processors a lone request gains even if those under load don't.
-        assert!(is_faster(&[(2076, 1997), (4352, 1077)], 2076));
-        assert!(is_faster(&[(2000, 1500)], 2000));
-        assert!(!is_faster(&[(2000, 1900), (2000, 1950)], 2000));
-        assert!(!is_faster(&[(2000, 1500), (1000, 1600)], 1000));
-        assert!(!is_faster(&[(2000, 2100), (2000, 1000)], 2000));
+    fn openvino_computes_where_it_is_faster() {
+        let alone = [(1, 2000), (2, 1900)];
+        for (times, expected) in [
+            // For all requests, also if one kind gains little.
+            ([(1, 2000, 1500), (2, 1900, 1000)], Some((vec![1, 2], 2))),
+            ([(1, 2000, 1950), (2, 1900, 1000)], Some((vec![1, 2], 2))),
+            // For lone ones, for those under load.
+            ([(1, 2000, 2500), (2, 1900, 1500)], Some((vec![2], 2))),
+            ([(1, 2000, 1700), (2, 1900, 2100)], Some((vec![1], 1))),
+            // Not clearly.
+            ([(1, 2000, 1900), (2, 1900, 1850)], None),
+            ([(1, 2000, 2100), (2, 1900, 1800)], None),
+            // On two threads it is faster than libtorch on one or two, but not enough for two threads.
+            ([(1, 2000, 2100), (2, 1900, 1760)], None),
+        ] {
+            assert_eq!(chosen(&times, &alone), expected, "{times:?}");
+        }
         // On four of sixteen threads, libtorch is faster than on one or on all.
-        assert!(!is_faster(&[(2076, 1997), (4352, 1077)], 900));
-        assert!(!is_faster(&[], 2000));
+        let alone = [(1, 2076), (4, 900), (16, 4352)];
+        assert_eq!(chosen(&[(1, 2076, 1997), (16, 4352, 1077)], &alone), None);
+        assert_eq!(chosen(&[(1, 2076, 1800), (16, 4352, 1077)], &alone), Some((vec![1], 4)));
+        assert_eq!(chosen(&[(1, 2000, 1500)], &[(1, 2000)]), Some((vec![1], 1)));
+        assert_eq!(chosen(&[], &[]), None);
     }
 
     fn outputs(logits: &[f64], distance: Option<f64>) -> Vec<ModelOutput> {

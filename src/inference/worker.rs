@@ -56,10 +56,10 @@ pub(super) fn run_alone(
     batch: usize,
     commands: &Commands,
 ) {
-    let mut of_openvino: Option<ThreadChoice> = None;
+    let mut with_openvino: Option<ThreadChoice> = None;
     while let Some(command) = next_batch(commands, 1, 1) {
         let choice = match model.convolutions().thread_choice() {
-            Some(measured) => of_openvino.get_or_insert_with(|| measured.clone()),
+            Some(measured) => with_openvino.get_or_insert_with(|| measured.clone()),
             None => &mut choice,
         };
         let threads = choice.next();
