@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::{
     fused::{Activation, Fused},
     layers::{Affine, Window},
-    winograd::Winograd,
+    simd,
 };
 use crate::weights::tensors::Tensors;
 
@@ -17,13 +17,13 @@ pub(super) struct ConvRelu {
     /// The same again, faster, if it is frozen on a CPU.
     fused: Option<Fused>,
     /// The same again, faster still on some CPUs, but rounded otherwise: for inference only.
-    winograd: Option<Winograd>,
+    simd: Option<simd::Convolution>,
 }
 
 impl ConvRelu {
     /// With so many zeros on each side of the input.
     pub(super) const fn new(affine: Affine, padding: i64) -> Self {
-        Self { affine, window: Window::dense(padding), fused: None, winograd: None }
+        Self { affine, window: Window::dense(padding), fused: None, simd: None }
     }
 
     /// The same with its weights in `kind`, outside the autograd graph.
@@ -34,34 +34,34 @@ impl ConvRelu {
             Some(fused) if self.affine.weight.kind() == kind => Some(fused.share()),
             _ => Fused::new(&affine, self.window, Activation::Relu),
         };
-        Self { affine, window: self.window, fused, winograd: None }
+        Self { affine, window: self.window, fused, simd: None }
     }
 
     /// As [`ConvRelu::frozen`], for inference: its results may be rounded otherwise than in training.
     pub(super) fn for_inference(&self, kind: Kind) -> Self {
         let frozen = self.frozen(kind);
-        let winograd = match &self.winograd {
-            Some(winograd) if self.affine.weight.kind() == kind => Some(winograd.share()),
-            _ => Winograd::where_faster(&frozen.affine, self.window),
+        let simd = match &self.simd {
+            Some(simd) if self.affine.weight.kind() == kind => Some(simd.share()),
+            _ => simd::Convolution::where_faster(&frozen.affine, self.window),
         };
-        Self { winograd, ..frozen }
+        Self { simd, ..frozen }
     }
 
     /// The same with its weights in fp32, as leaves of the autograd graph.
     pub(super) fn trainable(&self) -> Self {
         let affine = self.affine.frozen(Kind::Float).trainable();
-        Self { affine, window: self.window, fused: None, winograd: None }
+        Self { affine, window: self.window, fused: None, simd: None }
     }
 
     /// The rectified maps of `x`, of its kind.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let maps = self.winograd(x, false).or_else(|| self.fused(x));
+        let maps = self.simd(x, false).or_else(|| self.fused(x));
         maps.unwrap_or_else(|| self.affine.convolve(x, self.window).relu_())
     }
 
     /// The rectified maps of `x`, of its kind, after 2×2 max pooling.
     pub(super) fn forward_pooled(&self, x: &Tensor) -> Tensor {
-        if let Some(maps) = self.winograd(x, true) {
+        if let Some(maps) = self.simd(x, true) {
             return maps;
         }
         match self.fused(x) {
@@ -77,8 +77,8 @@ impl ConvRelu {
         self.affine.insert_into(tensors, layer);
     }
 
-    fn winograd(&self, x: &Tensor, pooled: bool) -> Option<Tensor> {
-        self.winograd.as_ref().and_then(|winograd| winograd.forward(x, pooled))
+    fn simd(&self, x: &Tensor, pooled: bool) -> Option<Tensor> {
+        self.simd.as_ref().and_then(|simd| simd.forward(x, pooled))
     }
 
     fn fused(&self, x: &Tensor) -> Option<Tensor> {
@@ -129,9 +129,9 @@ mod tests {
                     let images = channels_last(&(images * 4 - 2)).to_kind(kind);
                     let frozen = convolution.frozen(kind);
                     let shared = frozen.frozen(kind);
-                    let winograd = Winograd::new(&frozen.affine, frozen.window);
-                    let filtered = ConvRelu { winograd, ..frozen.frozen(kind) };
-                    for each in [&frozen, &shared, &filtered, &filtered.for_inference(kind)] {
+                    let simd = simd::Convolution::new(&frozen.affine, frozen.window);
+                    let vectorised = ConvRelu { simd, ..frozen.frozen(kind) };
+                    for each in [&frozen, &shared, &vectorised, &vectorised.for_inference(kind)] {
                         for (maps, expected) in [
                             (each.forward(&images), convolution.forward(&images)),
                             (each.forward_pooled(&images), convolution.forward_pooled(&images)),

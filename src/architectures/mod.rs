@@ -12,9 +12,10 @@ mod fused;
 mod head;
 mod layers;
 mod parts;
+#[cfg_attr(not(target_arch = "x86_64"), path = "simd_elsewhere.rs")]
+mod simd;
 mod stages;
 mod vgg;
-mod winograd;
 
 use tch::{Device, Kind, Tensor};
 
