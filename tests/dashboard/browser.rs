@@ -232,8 +232,8 @@ impl Browser {
                 continue;
             }
             let url = message["message"]["params"]["request"]["url"].as_str().unwrap().to_owned();
-            // What a new window shows before it is told where to go.
-            if url.starts_with("chrome://") || url.starts_with("data:") {
+            // What a new window shows before it is told where to go: `chrome:`, `chrome-untrusted:`, to which no page leads.
+            if url.starts_with("chrome") || url.starts_with("data:") {
                 continue;
             }
             assert!(url.starts_with(&own) || url.starts_with(&format!("blob:{own}")), "{url}");
