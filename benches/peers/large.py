@@ -6,7 +6,7 @@ import time
 
 from .measure import HERE, OURS, script, table, take_turns
 from .pawprint import Pawprint
-from .serving import contest, peers
+from .serving import contest, peers, settle
 from .setup import FOLDER, photos
 
 COUNT = 50
@@ -49,6 +49,7 @@ def large_photos(args):
 
 def ours(program, folder):
     with Pawprint(program, FOLDER / "server") as server:
+        settle(server.process.pid)
         started = time.monotonic()
         server.cli("import", folder, "--dataset", "large")
         seconds = time.monotonic() - started

@@ -3,6 +3,7 @@ its own."""
 
 from .measure import OURS, cpu_type, fast_type, gpu, script, table, take_turns
 from .pawprint import Pawprint
+from .serving import settle
 from .setup import FOLDER, count, photos, vgg16_weights
 
 SHORT = ["scratch_cnn", "vgg16_features", "vgg16_finetune"]
@@ -66,6 +67,7 @@ def title(recipe, folder):
 def ours(program, recipe, folder, weights, epochs):
     """Images per second of the feature pass, or of the epochs that count."""
     with Pawprint(program, FOLDER / "server") as server:
+        settle(server.process.pid)
         server.cli("import", folder, "--dataset", "photos")
         if weights and recipe.startswith("vgg16"):
             server.cli("weights", "import", weights)
