@@ -29,8 +29,8 @@ pub fn fingerprint(image: &RgbImage) -> Result<u64, ResizeError> {
 }
 
 /// The fingerprint of an encoded image, and its upright width and height in pixels. A large JPEG is decoded
-/// to fewer pixels: of 300 photos of 12 megapixels, 271 had the fingerprint of all of their pixels, the others differed
-/// in up to three bits.
+/// to fewer pixels: of 300 photos, enlarged to 12 megapixels, 271 had the fingerprint of all of their pixels, the others
+/// differed in up to three bits.
 ///
 /// # Errors
 /// It can't be decoded within `limits`.

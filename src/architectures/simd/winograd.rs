@@ -17,8 +17,8 @@ mod steps;
 pub(super) const TILE: usize = 4;
 /// Points at which a tile is multiplied: 6×6.
 const POINTS: usize = 36;
-/// Tiles, at most, whose intermediate values are in the cache at a time. Odd, or those of all points would fall into a
-/// few sets of the cache.
+/// Tiles, at most, whose intermediate values are in the cache at a time. No multiple of eight, with which those of all
+/// points would fall into a few sets of the cache.
 pub(super) const BLOCK: usize = 45;
 
 thread_local! {

@@ -68,14 +68,14 @@ pub(super) unsafe fn multiply<R: Register>(
     // In equal parts: a few tiles at the end would wait for weights.
     let rows = tiles.div_ceil(tiles.div_ceil(R::PAIRS));
     for point in 0..POINTS {
-        for place in 0..outputs / panel {
-            let at = (point * (outputs / panel) + place) * inputs * panel;
+        for panel_index in 0..outputs / panel {
+            let at = (point * (outputs / panel) + panel_index) * inputs * panel;
             let weights = &kernel.weights[at..at + inputs * panel];
             for first in (0..tiles).step_by(rows) {
                 let rows = rows.min(tiles - first);
                 let at = (point * BLOCK + first) * inputs;
                 let from = &from[at..at + rows * inputs];
-                let to = &mut to[(point * BLOCK + first) * outputs + place * panel..];
+                let to = &mut to[(point * BLOCK + first) * outputs + panel_index * panel..];
                 // SAFETY: as this function.
                 unsafe { products::<R>(rows, from, weights, to, outputs) };
             }
